@@ -1,0 +1,3 @@
+"""mssmtp: an MSSanté operator in one program."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,303 @@
+"""Settings: one TOML file, checked whole before anything starts.
+
+An unknown key is an error that names the nearest known one. The commented example files under
+`config/` are generated from the descriptions here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from mssmtp.errors import BadAddress, ConfigError
+from mssmtp.mail import Domain, domain
+
+MEBI = 1_048_576
+
+
+def _domain(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return domain(value)
+    except BadAddress as error:
+        raise ValueError(f"« {value} » is not a domain name") from error
+
+
+DomainName = Annotated[Domain, BeforeValidator(_domain)]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, no unknown key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Endpoint(Section):
+    """Where a door listens."""
+
+    host: str = Field("127.0.0.1", description="Address to bind.")
+    port: int = Field(description="TCP port.", ge=0, le=65535)
+
+
+S = TypeVar("S", bound=Section)
+
+
+class OperatorSettings(Section):
+    """Who we are."""
+
+    name: str = Field(description="Short name of this operator, for logs and screens.")
+    host_name: DomainName = Field(description="Name said in EHLO, banners and Received lines.")
+    domains: tuple[DomainName, ...] = Field(
+        description="Domains served here (DEF-01).", min_length=1
+    )
+
+
+class StoreSettings(Section):
+    """The encrypted store (design.md §5)."""
+
+    home: Path = Field(description="Directory of the store; mode 0700, one server per home.")
+    master_key_file: Path = Field(description="File of the 32-octet master key; mode 0600.")
+    small_octets: int = Field(
+        131_072, description="Messages up to this size ride in the commit; larger ones are files."
+    )
+    facts_kept: timedelta = Field(
+        timedelta(days=7), description="How long the sealed Facts of each decision are kept."
+    )
+    read_threads: int = Field(4, ge=1, le=64, description="Reading threads per worker.")
+
+
+class ListenSettings(Section):
+    """The doors. A door that is not named is closed."""
+
+    operators: Endpoint | None = Field(None, description="Operator door (OP-02), normally port 25.")
+    submission: Endpoint | None = Field(None, description="Submission with STARTTLS, port 587.")
+    submissions: Endpoint | None = Field(None, description="Submission over TLS, port 465 (CL-04).")
+    imap: Endpoint | None = Field(None, description="IMAP with STARTTLS, port 143.")
+    imaps: Endpoint | None = Field(None, description="IMAP over TLS, port 993 (CL-04).")
+    metrics: Endpoint | None = Field(None, description="Prometheus metrics; keep it on loopback.")
+
+
+class CertificateSettings(Section):
+    """A certificate with its full chain and its key."""
+
+    certificate_file: Path = Field(description="PEM: own certificate, then its issuers.")
+    key_file: Path = Field(description="PEM private key; mode 0600.")
+
+
+class TlsSettings(Section):
+    """One TLS setting for every listener and client (OP-04, OP-05)."""
+
+    min_version: Literal["1.2", "1.3"] = Field("1.2", description="Floor; below 1.2 is refused.")
+    ciphers: tuple[str, ...] = Field(
+        (
+            "ECDHE-ECDSA-AES256-GCM-SHA384",
+            "ECDHE-RSA-AES256-GCM-SHA384",
+            "ECDHE-ECDSA-CHACHA20-POLY1305",
+            "ECDHE-RSA-CHACHA20-POLY1305",
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+            "ECDHE-RSA-AES128-GCM-SHA256",
+        ),
+        description="TLS 1.2 suites by OpenSSL name; only ECDHE with AES-GCM or ChaCha20 pass.",
+    )
+    groups: tuple[str, ...] = Field(
+        ("X25519", "P-256", "P-384"), description="Key exchange groups."
+    )
+    handshake_timeout_s: float = Field(20.0, gt=0, description="Time for one handshake.")
+    operators: CertificateSettings = Field(description="Presented between operators, both roles.")
+    users: CertificateSettings = Field(description="Presented by 587, 465, 143 and 993 (CL-08).")
+
+
+class PkiSettings(Section):
+    """Anchors and revocation of the trust space (OP-07, OP-08, OP-09)."""
+
+    anchors_file: Path = Field(description="PEM: root and intermediates of IGC-Santé.")
+    crl_urls: tuple[str, ...] = Field((), description="CRLs to download, one per issuer.")
+    crl_refresh: timedelta = Field(timedelta(days=1), description="How often CRLs are fetched.")
+    require_eku: bool = Field(False, description="Refuse a certificate without any EKU (WT-44).")
+
+
+class WhitelistSettings(Section):
+    """The signed national list (OP-22 to OP-29)."""
+
+    url: str = Field(
+        "https://espacedeconfiance.mssante.fr/listeblanchemssante.xml",
+        description="Where the list is fetched.",
+    )
+    https_anchors_file: Path | None = Field(
+        None, description="Anchors of the list server; the trust space's own when absent."
+    )
+    signer_subject: str = Field(
+        "CN=alb.mssante.fr", description="Pin: RDN the signer's subject must hold (OP-25)."
+    )
+    refresh: timedelta = Field(timedelta(minutes=60), description="Fetch period, ± 10 %.")
+    warn_after: timedelta = Field(timedelta(hours=24), description="Warning when older (OP-27).")
+    alarm_after: timedelta = Field(timedelta(hours=72), description="Alarm when older (OP-27).")
+    max_octets: int = Field(20 * MEBI, description="Largest list that is read (OP-23).")
+
+
+class LimitSettings(Section):
+    """Sizes in octets, counts, times (messages.md §2)."""
+
+    message_octets: int = Field(62_914_560, description="EHLO SIZE and APPENDLIMIT (OP-66).")
+    attachment_octets: int = Field(10 * MEBI, description="One attachment, decoded (SEED-55).")
+    attachments_octets: int = Field(40 * MEBI, description="All attachments, decoded (SEED-56).")
+    patient_octets: int = Field(26_214_400, description="Whole message to a patient (DEF-18).")
+    inbound: Literal["size", "same"] = Field(
+        "size", description="Operator door: SIZE only, or the attachment limits too (OP-66)."
+    )
+    recipients: int = Field(100, ge=1, description="Recipients of one message.")
+    header_octets: int = Field(262_144, description="Header section of a message.")
+    mime_depth: int = Field(50, description="Nesting of MIME parts.")
+    mime_parts: int = Field(1_000, description="MIME parts of a message.")
+    command_octets: int = Field(12_288, description="One SMTP command line (DEF-02).")
+    imap_line_octets: int = Field(65_536, description="One IMAP command without its literals.")
+    imap_prelogin_literal_octets: int = Field(1_024, description="A literal before login (ATT-03).")
+    connections: int = Field(2_000, description="Open connections per worker and door.")
+    connections_per_address: int = Field(200, description="Of these, from one address.")
+    idle_smtp_s: float = Field(300.0, description="SMTP time without a command (RFC 5321 4.5.3.2).")
+    idle_imap_s: float = Field(86_400.0, description="IMAP silence after login (GEN-08).")
+    idle_prelogin_s: float = Field(120.0, description="IMAP time before login.")
+    wrong_passwords: int = Field(5, description="Wrong passwords before a connection is closed.")
+
+
+class ApicryptSettings(Section):
+    """Apicrypt addressing (SEED-57, APX-03)."""
+
+    mode: Literal["rewrite", "refuse", "off"] = Field("rewrite", description="APX-03.")
+    domains: tuple[str, ...] = Field(
+        ("medical*.apicrypt.org",),
+        description="Native domains; `*` stands for digits only.",
+    )
+    interop_domain: DomainName = Field(
+        Domain("interop-mssante.apicrypt.org"), description="Domain written instead."
+    )
+    mapping: dict[str, str] = Field(
+        {}, description="Typed address = interop local part, where it is not the same."
+    )
+
+
+class PolicySettings(Section):
+    """Tables of the rules. A must rule is relaxed only by `relax`, and then doctor stays red."""
+
+    from_policy: Literal["reject", "flag", "ignore"] = Field("reject", description="OP-15.")
+    patient_domains: tuple[DomainName, ...] = Field(
+        (Domain("patient.mssante.fr"),), description="Domains whose addresses are masked (OP-87)."
+    )
+    check_ins: bool = Field(True, description="Check the key of a patient's address (OP-88).")
+    apicrypt: ApicryptSettings = Field(default_factory=ApicryptSettings)
+    relax: tuple[str, ...] = Field(
+        (), description="Names of must rules switched off by a test profile; doctor stays red."
+    )
+
+
+class QueueSettings(Section):
+    """Outbound queue (OP-18)."""
+
+    first_retry: timedelta = Field(timedelta(minutes=5), description="After the first failure.")
+    longest_retry: timedelta = Field(timedelta(hours=1), description="Retries grow up to this.")
+    give_up_after: timedelta = Field(timedelta(hours=48), description="Then a DSN goes out.")
+    warn_after: timedelta = Field(timedelta(hours=4), description="One delay DSN.")
+    lease: timedelta = Field(
+        timedelta(minutes=15), description="A worker's hold on a recipient; lost when it dies."
+    )
+    connections_per_operator: int = Field(5, ge=1, description="At once to one operator.")
+    idle_connection_s: float = Field(30.0, description="How long a connection is kept for more.")
+
+
+class SmtpOutSettings(Section):
+    """How peers are reached (OP-16)."""
+
+    nameservers: tuple[str, ...] = Field((), description="Resolvers; the system's when empty.")
+    nameserver_port: int = Field(53, description="Their port.")
+    ports: dict[str, int] = Field(
+        {}, description="MX host = port, for test spaces; everything else is port 25."
+    )
+    connect_timeout_s: float = Field(30.0, description="Time to connect.")
+    command_timeout_s: float = Field(300.0, description="Time for one reply (RFC 5321 4.5.3.2).")
+
+
+class LogSettings(Section):
+    """Logs carry no patient, at any level."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
+
+
+class Settings(Section):
+    """The whole file."""
+
+    operator: OperatorSettings
+    store: StoreSettings
+    listen: ListenSettings = Field(default_factory=ListenSettings)
+    tls: TlsSettings
+    pki: PkiSettings
+    whitelist: WhitelistSettings = Field(default_factory=WhitelistSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    policy: PolicySettings = Field(default_factory=PolicySettings)
+    queue: QueueSettings = Field(default_factory=QueueSettings)
+    smtp_out: SmtpOutSettings = Field(default_factory=SmtpOutSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+
+def load(path: Path) -> Settings:
+    """The settings of `path`; relative paths in it are relative to its directory.
+
+    Raises ConfigError with what is wrong, why, and what to do.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            str(path), f"cannot be read ({error.strerror})", "Run `mssmtp init` to make one."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), f"is not TOML: {error}", "Correct the line named.") from error
+    try:
+        settings = Settings.model_validate(raw)
+    except ValidationError as error:
+        raise _explain(path, error) from error
+    return _anchored(settings, path.resolve().parent)
+
+
+def _explain(path: Path, error: ValidationError) -> ConfigError:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(step) for step in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = list(known_keys(Settings))
+        near = difflib.get_close_matches(where, known, 1, 0.4)
+        hint = f"The nearest known setting is {near[0]}." if near else "Remove it."
+        return ConfigError(f"{path}: {where}", "unknown setting", hint)
+    if first["type"] == "missing":
+        return ConfigError(f"{path}: {where}", "is missing", "Add it; `config/` has examples.")
+    return ConfigError(f"{path}: {where}", str(first["msg"]), "Correct the value.")
+
+
+def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every dotted setting name, depth first."""
+    for name, field in section.model_fields.items():
+        yield f"{prefix}{name}"
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from known_keys(inner, f"{prefix}{name}.")
+
+
+def _anchored(section: Settings, base: Path) -> Settings:
+    """`section` with every relative path made absolute from `base`."""
+
+    def fix(model: S) -> S:
+        changed: dict[str, object] = {}
+        for name in type(model).model_fields:
+            value = getattr(model, name)
+            if isinstance(value, Path) and not value.is_absolute():
+                changed[name] = base / value
+            elif isinstance(value, Section):
+                changed[name] = fix(value)
+        return model.model_copy(update=changed)
+
+    return fix(section)

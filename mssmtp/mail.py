@@ -1,0 +1,331 @@
+"""The nouns every room shares: Operator, Principal, Bal, Envelope, Facts, Verdict, Change."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from mssmtp.errors import BadAddress, NonAsciiAddress, Reply
+
+BalId = NewType("BalId", int)
+AccountId = NewType("AccountId", int)
+MailboxId = NewType("MailboxId", int)
+Uid = NewType("Uid", int)
+UidValidity = NewType("UidValidity", int)
+ModSeq = NewType("ModSeq", int)
+EnvelopeId = NewType("EnvelopeId", str)
+"""Queue id and envelope id are one: 26 characters, time-ordered, unique in the store."""
+BlobId = NewType("BlobId", bytes)
+Domain = NewType("Domain", str)
+"""Lower-case ASCII (A-label) without trailing dot; made by `domain()` only."""
+
+MAX_LOCAL_OCTETS = 64
+MAX_ADDRESS_OCTETS = 254
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_DOT_ATOM = re.compile(rf"{_ATEXT}(\.{_ATEXT})*\Z")
+_QUOTED = re.compile(r'"([\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"\Z')
+
+
+def domain(text: str) -> Domain:
+    """The domain `text`, trimmed, case-folded (OP-30). Raises BadAddress, NonAsciiAddress.
+
+    A trailing dot and an address literal are not accepted (WT-36): neither can be listed.
+    """
+    if not text.isascii():
+        raise NonAsciiAddress
+    folded = text.strip(" \t").lower()
+    if len(folded) > 253 or not all(_LABEL.match(label) for label in folded.split(".")):
+        raise BadAddress
+    return Domain(folded)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A mail address; `local` is as given, `domain` is folded. Equality ignores the case of both.
+
+    RFC 5321 4.1.2; local part of at most 64 octets, whole of at most 254 (RFC 3696 erratum 1690).
+    """
+
+    local: str = field(compare=False)
+    domain: Domain
+    _folded: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.local.isascii():
+            raise NonAsciiAddress
+        if not (_DOT_ATOM.match(self.local) or _QUOTED.match(self.local)):
+            raise BadAddress
+        if len(self.local) > MAX_LOCAL_OCTETS or len(str(self)) > MAX_ADDRESS_OCTETS:
+            raise BadAddress
+        if self.local in ('""', '"\\""'):  # ATT-12: an empty local part names nobody
+            raise BadAddress
+        object.__setattr__(self, "_folded", self.local.lower())
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """`local@domain` without angle brackets. Raises BadAddress, NonAsciiAddress."""
+        local, at, host = text.rpartition("@")
+        if not at:
+            raise BadAddress if text.isascii() else NonAsciiAddress
+        return cls(local, domain(host))
+
+    @property
+    def key(self) -> str:
+        """Case-folded form, for look-ups and digests."""
+        return f"{self._folded}@{self.domain}"
+
+    def __str__(self) -> str:
+        return f"{self.local}@{self.domain}"
+
+
+ReversePath = Address | None
+"""`None` is `<>` (RFC 5321 4.5.5)."""
+
+
+def masked(address: Address, patient_domains: frozenset[Domain]) -> str:
+    """`address` for logs and screens: of a patient only the first 3 and last 2 (OP-87)."""
+    if address.domain not in patient_domains:
+        return str(address)
+    local = address.local
+    hidden = max(len(local) - 5, 1)
+    return f"{local[:3]}{'*' * hidden}{local[-2:] if len(local) > 5 else ''}@{address.domain}"
+
+
+# ---------------------------------------------------------------- mailboxes and people
+
+
+class BalType(StrEnum):
+    """Types of boîte aux lettres (SEED-18)."""
+
+    PER = "PER"
+    ORG = "ORG"
+    APP = "APP"
+    MED = "MED"
+    INT = "INT"
+
+
+class BalState(StrEnum):
+    """OP-50."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    CLOSED = "closed"
+
+
+class PersonState(StrEnum):
+    """Ladder of a person (OP-50); a BAL without a person (ORG, APP) is `CERTIFIED`."""
+
+    PRE_REGISTERED = "pre-registered"
+    NOT_CERTIFIED = "not-certified"
+    CERTIFIED = "certified"
+
+
+@dataclass(frozen=True, slots=True)
+class Bal:
+    """One MSSanté mailbox. `national_id` is `8`+RPPS or `0`+ADELI (OP-37)."""
+
+    id: BalId
+    address: Address
+    type: BalType
+    state: BalState = BalState.ACTIVE
+    person: PersonState = PersonState.CERTIFIED
+    national_id: str | None = None
+    usual_address: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is logged in: an account and the BALs it may act in (own first, then memberships)."""
+
+    account: AccountId
+    login: str
+    bals: tuple[Bal, ...]
+
+    def acting_in(self, address: Address) -> Bal | None:
+        """The BAL of `address` if this principal may send as it, else None (OP-86)."""
+        return next((bal for bal in self.bals if bal.address == address), None)
+
+
+# ---------------------------------------------------------------- operators
+
+
+@dataclass(frozen=True, slots=True)
+class Rdn:
+    """One (type, value) of a normalised name, e.g. ("CN", "smtp1.example")."""
+
+    type: str
+    value: str
+
+
+DnKey = tuple[Rdn, ...]
+"""A distinguished name as the comparable sequence of whitelist.md §5, printed order (CN first)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A peer whose certificate was accepted, with what is traced about it (OP-74)."""
+
+    dn: DnKey
+    dn_text: str
+    serial: str
+    issuer_text: str
+    domains: frozenset[Domain]
+    list_date: datetime
+    crl_number: int | None
+
+
+# ---------------------------------------------------------------- envelopes
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A forward-path. `typed` is the address as the client gave it when a rule rewrote it (APX-04).
+
+    `notify` (a set of SUCCESS, FAILURE, DELAY; empty = NEVER; None = not given) and `orcpt` are
+    the wishes of RFC 3461.
+    """
+
+    address: Address
+    typed: Address | None = None
+    notify: frozenset[str] | None = None
+    orcpt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What SMTP says beside the message (RFC 5321 2.3.1). Never a cryptographic term here."""
+
+    id: EnvelopeId
+    sender: ReversePath
+    recipients: tuple[Recipient, ...]
+    received_at: datetime
+    envid: str | None = None
+    ret: str | None = None
+
+
+# ---------------------------------------------------------------- decisions
+
+
+class Stage(StrEnum):
+    """When the policy is asked. A rule that is knowable at RECIPIENT is decided there."""
+
+    SENDER = "sender"
+    RECIPIENT = "recipient"
+    CONTENT = "content"
+    RELAY = "relay"
+
+
+class Door(StrEnum):
+    """Where the envelope came in."""
+
+    OPERATOR = "operator"
+    SUBMISSION = "submission"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A leaf of messages.md §2: `name` as clients would show it, `size_octets` decoded."""
+
+    name: str
+    media_type: str
+    size_octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientFacts:
+    """What was looked up about one recipient before the policy was asked.
+
+    `usual_of` is the BAL whose holder registered this address as usual address (SEED-29).
+    `has_written` is True when this recipient has written to the acting BAL before (SEED-37).
+    """
+
+    address: Address
+    is_local_domain: bool
+    is_listed: bool
+    bal: Bal | None = None
+    usual_of: Bal | None = None
+    has_written: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything a decision may depend on, frozen (design.md §4).
+
+    At SENDER `recipients` is empty; at RECIPIENT and RELAY it holds the one asked about; at
+    CONTENT it holds all that were accepted. Sizes are octets; `attachments` is known at CONTENT.
+    """
+
+    stage: Stage
+    door: Door
+    now: datetime
+    sender: ReversePath
+    operator: Operator | None = None
+    principal: Principal | None = None
+    acting: Bal | None = None
+    sender_is_local: bool = False
+    recipients: tuple[RecipientFacts, ...] = ()
+    from_addresses: tuple[Address, ...] = ()
+    from_listed_for_peer: bool = False
+    size_octets: int = 0
+    attachments: tuple[Attachment, ...] = ()
+    list_date: datetime | None = None
+
+
+class Action(StrEnum):
+    """Outcome of a rule; reject beats defer beats accept."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    DEFER = "defer"
+    REWRITE = "rewrite"
+    BOUNCE = "bounce"
+    """CONTENT only: deliver to the others, send the named recipients a DSN (DEF-18)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One decision: which rule, what it answers, and the facts that decided, for `explain`."""
+
+    action: Action
+    rule: str
+    reply: Reply | None = None
+    because: str = ""
+    rewritten: Address | None = None
+    bounced: tuple[Address, ...] = ()
+
+    def __post_init__(self) -> None:
+        needs_reply = self.action in (Action.REJECT, Action.DEFER, Action.BOUNCE)
+        if needs_reply and self.reply is None:
+            raise ValueError(f"{self.rule}: {self.action} needs a reply")
+        if self.action is Action.DEFER and not (self.reply and self.reply.is_temporary):
+            raise ValueError(f"{self.rule}: a deferral needs a 4yz reply")
+        if self.action is Action.REWRITE and self.rewritten is None:
+            raise ValueError(f"{self.rule}: a rewrite needs an address")
+
+
+# ---------------------------------------------------------------- changes
+
+
+class ChangeKind(StrEnum):
+    """What happened in a mailbox; sessions read the details from the store by modseq."""
+
+    MAIL = "mail"
+    FLAGS = "flags"
+    EXPUNGE = "expunge"
+    MAILBOX = "mailbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A committed change, broadcast to every worker after the sync."""
+
+    kind: ChangeKind
+    bal: BalId
+    mailbox: MailboxId
+    modseq: ModSeq

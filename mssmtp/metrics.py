@@ -1,0 +1,36 @@
+"""Counters of the whole server (T21). No address, name or subject is ever a label.
+
+With several workers prometheus_client keeps its values in files shared by the processes; the
+variable that asks for it must be set before this module is imported (`app` sees to it).
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+connections = Counter("mssmtp_connections_total", "Connections opened", ["door"])
+open_connections = Gauge(
+    "mssmtp_open_connections", "Connections open now", ["door"], multiprocess_mode="livesum"
+)
+handshakes_failed = Counter("mssmtp_tls_handshakes_failed_total", "TLS handshakes failed", ["door"])
+peers_refused = Counter("mssmtp_peers_refused_total", "Operators refused by trust", ["reason"])
+accepted = Counter("mssmtp_messages_accepted_total", "Messages acknowledged", ["door"])
+accepted_octets = Counter("mssmtp_message_octets_accepted_total", "Their octets", ["door"])
+refused = Counter("mssmtp_refusals_total", "Refusals given", ["door", "code", "rule"])
+logins = Counter("mssmtp_logins_total", "Logins", ["door", "result"])
+imap_commands = Counter("mssmtp_imap_commands_total", "IMAP commands", ["verb", "result"])
+delivered = Counter("mssmtp_deliveries_total", "Copies stored in a local box")
+attempts = Counter("mssmtp_relay_attempts_total", "Outbound attempts per recipient", ["outcome"])
+queue_recipients = Gauge(
+    "mssmtp_queue_recipients", "Recipients waiting in the queue", multiprocess_mode="max"
+)
+commit_seconds = Histogram("mssmtp_commit_seconds", "Time of one group commit", buckets=_SECONDS)
+commit_jobs = Histogram(
+    "mssmtp_commit_jobs", "Jobs in one group commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128)
+)
+internal_errors = Counter("mssmtp_internal_errors_total", "Our own bugs, answered 451", ["room"])
+whitelist_age_seconds = Gauge(
+    "mssmtp_whitelist_age_seconds", "Age of the list in force", multiprocess_mode="max"
+)
