@@ -1,0 +1,52 @@
+"""What a command prints: tables for people, JSON for machines, errors with a remedy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+from mssmtp.errors import ConfigError
+
+EXIT_TROUBLE = 1
+"""The command did its work and found trouble, or was refused."""
+EXIT_USAGE = 2
+"""The command line or the configuration is wrong."""
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+type_json = dict[str, object]
+
+
+def print_json(value: object) -> None:
+    """One JSON value on standard output."""
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=2, default=str)
+    sys.stdout.write("\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table; cells are shown as text, never as markup (a peer's text may hold brackets)."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(Console().render_str(str(cell), markup=False) for cell in row))
+    out.print(table)
+
+
+def fail(what: str, why: str, remedy: str, code: int = EXIT_TROUBLE) -> NoReturn:
+    """Say what went wrong, why, and what to do; end with `code`."""
+    err.print(f"mssmtp: {what}: {why}", markup=False, style="red")
+    if remedy:
+        err.print(f"  {remedy}", markup=False)
+    raise SystemExit(code)
+
+
+def fail_config(error: ConfigError) -> NoReturn:
+    """A ConfigError on a terminal."""
+    fail(error.what, error.why, error.remedy, EXIT_USAGE)
