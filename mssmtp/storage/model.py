@@ -1,0 +1,359 @@
+"""What crosses the store's two doors: values and refusals (design.md §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from mssmtp.errors import MailError, Reply, StorageUnavailable
+from mssmtp.mail import (
+    AccountId,
+    BalId,
+    Domain,
+    Door,
+    Envelope,
+    EnvelopeId,
+    MailboxId,
+    ModSeq,
+    Recipient,
+    ReversePath,
+    Uid,
+    UidValidity,
+)
+
+if TYPE_CHECKING:
+    from mssmtp.message.scanner import Scan
+    from mssmtp.storage.letters import SealedBlob
+
+SYSTEM_FLAGS = ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft")
+"""RFC 3501 2.3.2, in the order of their bits in a message row. `\\Recent` is never stored."""
+
+SPECIAL_MAILBOXES = (
+    ("Sent", "\\Sent"),
+    ("Drafts", "\\Drafts"),
+    ("Trash", "\\Trash"),
+    ("Junk", "\\Junk"),
+    ("Archive", "\\Archive"),
+)
+"""Made with every BAL beside INBOX, subscribed, protected (RFC 6154)."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(moment: datetime) -> int:
+    """Microseconds since 1970 of an aware time: how every time is stored."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_us(microseconds: int) -> datetime:
+    """The aware UTC time of `to_us`."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+# ---------------------------------------------------------------- refusals
+
+
+class NoSuchMailbox(MailError):
+    """The mailbox does not exist (RFC 5530 NONEXISTENT)."""
+
+    smtp = Reply(451, "4.3.0", "Boîte de rangement introuvable ; réessayez plus tard.")
+    imap = "NONEXISTENT"
+
+
+class MailboxExists(MailError):
+    """A mailbox of that name exists (RFC 5530 ALREADYEXISTS)."""
+
+    imap = "ALREADYEXISTS"
+
+
+class ProtectedMailbox(MailError):
+    """INBOX and the special mailboxes cannot be deleted or renamed (RFC 5530 CANNOT)."""
+
+    imap = "CANNOT"
+
+
+class BadMailboxName(MailError):
+    """A name that cannot be stored: empty level, control character, too long or too deep."""
+
+    imap = "CANNOT"
+
+
+class NoSuchMessage(MailError):
+    """No message with that UID: it was expunged meanwhile (RFC 5530 EXPUNGEISSUED)."""
+
+    imap = "EXPUNGEISSUED"
+
+
+class TooManyKeywords(MailError):
+    """A mailbox holds at most 57 different keywords (RFC 5530 LIMIT)."""
+
+    imap = "LIMIT"
+
+
+class NoSuchBal(MailError):
+    """No BAL of ours has this address or id."""
+
+    smtp = Reply(550, "5.1.1", "Adresse inconnue ici ; vérifiez-la dans l'annuaire.")
+    imap = "NONEXISTENT"
+
+
+class BalExists(MailError):
+    """The address, or the usual address, already belongs to a BAL."""
+
+    smtp = Reply(550, "5.1.1", "Cette adresse existe déjà ; choisissez-en une autre.")
+    imap = "ALREADYEXISTS"
+
+
+class NationalIdRequired(MailError):
+    """OP-37, OP-38: PER needs `8`+RPPS or `0`+ADELI; without it the type to choose is MED."""
+
+    smtp = Reply(
+        550, "5.7.1", "Une boîte PER demande un numéro RPPS ou ADELI ; sans lui, choisissez MED."
+    )
+    imap = "CANNOT"
+
+
+class TooManyWaiting(StorageUnavailable):
+    """The committer's queue is full: refused at once rather than waited for (D11)."""
+
+
+# ---------------------------------------------------------------- people
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who can log in."""
+
+    id: AccountId
+    login: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AppPassword:
+    """One device's password (CL-31): verifiers only, never the password."""
+
+    id: int
+    name: str
+    argon2: str
+    scram: str
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+# ---------------------------------------------------------------- mailboxes and messages
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """One IMAP mailbox with its counters. `name` is Unicode with `/` between levels.
+
+    `recent_from`: messages with a UID at or above it were claimed by no session yet.
+    """
+
+    id: MailboxId
+    bal: BalId
+    name: str
+    uid_validity: UidValidity
+    uid_next: Uid
+    highest_modseq: ModSeq
+    special_use: str | None
+    subscribed: bool
+    messages: int
+    unseen: int
+    recent_from: Uid
+    size_octets: int
+
+
+class MessageRow(NamedTuple):
+    """One message as FETCH FLAGS needs it; a tuple because 100,000 are read at once."""
+
+    uid: Uid
+    modseq: ModSeq
+    flags: frozenset[str]
+    size_octets: int
+    internal_date_us: int
+
+    @property
+    def internal_date(self) -> datetime:
+        """INTERNALDATE, aware UTC."""
+        return from_us(self.internal_date_us)
+
+
+FlagsOperation = Literal["+", "-", "="]
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A sealed message no row refers to yet; dropped without trace unless a commit adopts it.
+
+    `summary` are the octets of `message.Summary.to_bytes`; `sha256` is over the whole message.
+    """
+
+    blob: SealedBlob
+    size_octets: int
+    scan: Scan
+    summary: bytes
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDelivery:
+    """One local copy. A `mailbox` that is gone falls back to INBOX: mail is never lost to it."""
+
+    bal: BalId
+    recipient: Recipient
+    mailbox: str = "INBOX"
+    flags: frozenset[str] = frozenset()
+
+
+# ---------------------------------------------------------------- evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One hop (OP-74). The store adds queue id, sender, recipients, size, Message-ID, X-MSS."""
+
+    direction: Literal["in", "out"]
+    door: Door
+    peer_address: str
+    verdict: str
+    reply: str
+    tls_version: str | None = None
+    tls_cipher: str | None = None
+    peer_dn: str | None = None
+    peer_serial: str | None = None
+    peer_issuer: str | None = None
+    list_date: datetime | None = None
+    crl_number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferTrace:
+    """A stored hop, opened: what `Transfer` held and what the store added."""
+
+    transfer: Transfer
+    envelope: EnvelopeId
+    at: datetime
+    size_octets: int
+    sender: ReversePath
+    recipients: tuple[str, ...]
+    message_id: str | None
+    headers: tuple[tuple[str, str], ...]
+    domains: tuple[str, ...]
+
+
+EventKind = Literal["scellement", "remise", "relais", "rejet", "suppression"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One link of the ledger (messages.md §3.4, §11). `clear` is the canonical JSON the digest
+    covers; `opened` are the salted lines (salt, kind, value) this store can open."""
+
+    number: int
+    kind: EventKind
+    at: datetime
+    envelope: EnvelopeId | None
+    clear: str
+    previous: str
+    digest: str
+    opened: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a local copy went: what UIDPLUS and the proof need."""
+
+    mailbox: MailboxId
+    uid_validity: UidValidity
+    uid: Uid
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The outcome of `Writing.accept`; `events` are the digests of the ledger events written."""
+
+    stored: Mapping[BalId, Stored]
+    events: tuple[str, ...]
+
+
+# ---------------------------------------------------------------- queue
+
+
+Owner = BalId | Domain
+"""Under whose key content is sealed: a BAL of ours (int) or, when none is concerned, a domain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Due recipients of one envelope and one domain with the same number of attempts, held by one
+    worker until `until`. The wire content starts at octet `skip` of the stored message."""
+
+    envelope: Envelope
+    domain: Domain
+    recipients: tuple[Recipient, ...]
+    attempts: int
+    warned: bool
+    queued_at: datetime
+    until: datetime
+    skip: int
+    size_octets: int
+    owner: Owner
+
+
+OutcomeResult = Literal["delivered", "failed", "retry", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one recipient. `retry` needs `next_attempt`; `warned`: a delay DSN went out."""
+
+    envelope: EnvelopeId
+    recipient: Recipient
+    result: OutcomeResult
+    reply: str
+    next_attempt: datetime | None = None
+    warned: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.result == "retry") != (self.next_attempt is not None):
+            raise ValueError("next_attempt goes with retry, and only with it")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """One waiting recipient, for `queue list`."""
+
+    envelope: EnvelopeId
+    sender: ReversePath
+    recipient: Recipient
+    queued_at: datetime
+    next_attempt: datetime
+    attempts: int
+    held: bool
+    leased_by: str | None
+    last_reply: str | None
+    size_octets: int
+    skip: int
+    owner: Owner
+
+
+# ---------------------------------------------------------------- check
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """Result of `Store.check`: counts of what was looked at, and every broken invariant."""
+
+    counted: Mapping[str, int]
+    problems: tuple[str, ...] = field(default=())
+
+    @property
+    def is_sound(self) -> bool:
+        """True when every invariant holds."""
+        return not self.problems
