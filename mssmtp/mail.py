@@ -140,11 +140,16 @@ class Bal:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is logged in: an account and the BALs it may act in (own first, then memberships)."""
+    """Who is logged in: an account and the BALs it may act in (own first, then memberships).
+
+    `app_password` is the row of the application password used, so that revoking one device ends
+    its sessions (CL-31, ATT-18).
+    """
 
     account: AccountId
     login: str
     bals: tuple[Bal, ...]
+    app_password: int | None = None
 
     def acting_in(self, address: Address) -> Bal | None:
         """The BAL of `address` if this principal may send as it, else None (OP-86)."""
@@ -243,6 +248,8 @@ class RecipientFacts:
 
     `usual_of` is the BAL whose holder registered this address as usual address (SEED-29).
     `has_written` is True when this recipient has written to the acting BAL before (SEED-37).
+    `target` is what was looked up about `Engine.target(address)`, when that gives an address
+    (APX-03). `typed` is the address the client gave, when `address` is already the rewritten one.
     """
 
     address: Address
@@ -251,6 +258,8 @@ class RecipientFacts:
     bal: Bal | None = None
     usual_of: Bal | None = None
     has_written: bool = False
+    target: RecipientFacts | None = None
+    typed: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +268,7 @@ class Facts:
 
     At SENDER `recipients` is empty; at RECIPIENT and RELAY it holds the one asked about; at
     CONTENT it holds all that were accepted. Sizes are octets; `attachments` is known at CONTENT.
+    `sender_addresses` are those of the Sender field, bound like From (ATT-42).
     """
 
     stage: Stage
@@ -271,6 +281,7 @@ class Facts:
     sender_is_local: bool = False
     recipients: tuple[RecipientFacts, ...] = ()
     from_addresses: tuple[Address, ...] = ()
+    sender_addresses: tuple[Address, ...] = ()
     from_listed_for_peer: bool = False
     size_octets: int = 0
     attachments: tuple[Attachment, ...] = ()
