@@ -2,24 +2,184 @@
 
 from __future__ import annotations
 
+import hashlib
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from mssmtp.mail import BlobId
+from mssmtp.outside import Entropy
+from mssmtp.storage.database import refusal
+from mssmtp.storage.files import BlobFiles, PartialFile
+from mssmtp.storage.keys import KEY_OCTETS
 from mssmtp.storage.model import Letter
+from mssmtp.storage.sealing import CHUNK_OCTETS, ChunkSealer
+
+if TYPE_CHECKING:
+    from mssmtp.message.scanner import Scan, ScanLimits
+
+
+class Scanning(Protocol):
+    """What a letter needs of `message.Scanner`."""
+
+    def feed(self, block: bytes) -> None:
+        """Take octets in order; raises at a limit."""
+        ...
+
+    def close(self) -> Scan:
+        """What was found."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How a message is read: a fresh scanner, and the summary of what it found, as octets."""
+
+    scanner: Callable[[], Scanning]
+    summary: Callable[[Scan], bytes]
+
+
+def message_reader(limits: ScanLimits | None) -> Reader:
+    """The reader of the message room."""
+    from mssmtp.message.scanner import ScanLimits, Scanner
+    from mssmtp.message.summary import Summary
+
+    chosen = limits or ScanLimits(header_octets=262_144, mime_depth=50, mime_parts=1_000)
+    return Reader(lambda: Scanner(chosen), lambda scan: Summary.of(scan).to_bytes())
 
 
 class SealedBlob:
-    """Sealed content; opaque outside the store."""
+    """Sealed content no row refers to yet; opaque outside the store.
+
+    `data` is None when the content is a file. A blob that is forgotten without having been adopted
+    by a commit removes its file.
+    """
+
+    __slots__ = ("__weakref__", "_finalizer", "data", "id", "index", "key")
+
+    def __init__(self, id: BlobId, key: bytes, index: bytes, data: bytes | None) -> None:
+        self.id = id
+        self.key = key
+        self.index = index
+        self.data = data
+        self._finalizer: weakref.finalize[[BlobId], SealedBlob] | None = None
+
+    def remove_unless_kept(self, files: BlobFiles) -> None:
+        """Tie the file to the life of this object."""
+        self._finalizer = weakref.finalize(self, files.discard, self.id)
+
+    def keep(self) -> None:
+        """The file belongs to a row, or its fate is unknown: the sweep decides."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+
+    def discard(self) -> None:
+        """Remove the file now, unless it was kept."""
+        if self._finalizer is not None:
+            self._finalizer()
 
 
 class LetterWriter:
-    """Takes the octets of one message. Not for two threads at once; any thread may be next."""
+    """Takes the octets of one message. Not for two threads at once; any thread may be next.
+
+    Memory stays at about two chunks plus `small_octets`, whatever the size of the message.
+    """
+
+    def __init__(
+        self,
+        blob: BlobId,
+        reader: Reader,
+        files: BlobFiles,
+        entropy: Entropy,
+        small_octets: int,
+    ) -> None:
+        self._blob = blob
+        self._key = entropy.token_bytes(KEY_OCTETS)
+        self._sealer = ChunkSealer(blob, self._key)
+        self._reader = reader
+        self._scanner = reader.scanner()
+        self._files = files
+        self._small_octets = small_octets
+        self._hash = hashlib.sha256()
+        self._size = 0
+        self._pending = bytearray()
+        self._sealed: list[bytes] = []
+        self._sealed_octets = 0
+        self._file: PartialFile | None = None
+        self._is_open = True
 
     def write(self, block: bytes) -> None:
-        """Scan and seal `block`. Raises TooComplex, StorageFull, StorageUnavailable."""
-        raise NotImplementedError
+        """Scan and seal `block`. Raises TooComplex, StorageFull, StorageUnavailable.
+
+        After an error only `abort` is left.
+        """
+        if not self._is_open:
+            raise ValueError("the letter is finished")
+        self._scanner.feed(block)
+        self._hash.update(block)
+        self._size += len(block)
+        self._pending += block
+        # The last chunk says so in its context: one chunk is always held back.
+        while len(self._pending) > CHUNK_OCTETS:
+            with memoryview(self._pending) as view, view[:CHUNK_OCTETS] as chunk:
+                sealed = self._sealer.seal(chunk, last=False)
+            del self._pending[:CHUNK_OCTETS]
+            self._put(sealed)
 
     def finish(self) -> Letter:
-        """The letter; durable on disk already when it is large."""
-        raise NotImplementedError
+        """The letter; when it is large its file is on disk already, name included (D1).
+
+        Raises TooComplex, StorageFull, StorageUnavailable.
+        """
+        if not self._is_open:
+            raise ValueError("the letter is finished")
+        try:
+            scan = self._scanner.close()
+            self._put(self._sealer.seal(bytes(self._pending), last=True))
+            self._pending.clear()
+            blob = self._finished()
+            summary = self._reader.summary(scan)
+        except BaseException:
+            self.abort()
+            raise
+        self._is_open = False
+        return Letter(blob, self._size, scan, summary, self._hash.digest())
 
     def abort(self) -> None:
-        """Forget everything; no trace remains."""
-        raise NotImplementedError
+        """Forget everything; no trace remains. Harmless after `finish` or another `abort`."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._sealed.clear()
+        self._pending.clear()
+        if self._file is not None:
+            self._file.close()
+            self._files.discard(self._blob)
+
+    def _put(self, sealed: bytes) -> None:
+        self._sealed.append(sealed)
+        self._sealed_octets += len(sealed)
+        if self._file is None and self._sealed_octets <= self._small_octets:
+            return
+        try:
+            if self._file is None:
+                self._file = self._files.begin(self._blob)
+            for piece in self._sealed:
+                self._file.write(piece)
+        except OSError as error:
+            raise refusal(error) from error
+        self._sealed.clear()
+
+    def _finished(self) -> SealedBlob:
+        index = self._sealer.index()
+        if self._file is None:
+            return SealedBlob(self._blob, self._key, index, b"".join(self._sealed))
+        try:
+            self._file.sync()
+            self._files.publish(self._blob)
+        except OSError as error:
+            raise refusal(error) from error
+        blob = SealedBlob(self._blob, self._key, index, None)
+        blob.remove_unless_kept(self._files)
+        return blob

@@ -311,7 +311,7 @@ OutcomeResult = Literal["delivered", "failed", "retry", "expired"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one recipient. `retry` needs `next_attempt`; `warned`: a delay DSN went out."""
+    """What became of one recipient. `retry` needs `next_attempt`; `warned`: delay DSN sent."""
 
     envelope: EnvelopeId
     recipient: Recipient

@@ -1,0 +1,176 @@
+"""Files of large blobs: written under `incoming/`, linked under `blobs/`, named by ids only.
+
+A writer's process holds a lock in its own directory of `incoming/`. The partial name is unlinked
+only after the row is committed: after a crash it leads the sweep to everything uncommitted.
+Nothing a peer sends ever becomes part of a path (ATT-23).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from mssmtp.errors import Damaged
+from mssmtp.mail import BlobId
+from mssmtp.storage.database import refusal
+
+DIRECTORY_MODE = 0o700
+FILE_MODE = 0o600
+
+
+def make_directories(home: Path) -> None:
+    """The fixed directories of a home, mode 0700, durable."""
+    for name in ("incoming", "blobs", "run"):
+        (home / name).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    for shard in range(256):
+        (home / "blobs" / f"{shard:02x}").mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    for path in (home / "blobs", home):
+        sync_directory(path)
+
+
+def sync_directory(path: Path) -> None:
+    """Make names created in `path` durable."""
+    number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+class PartialFile:
+    """One blob on its way to disk."""
+
+    __slots__ = ("_file", "path")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._file = os.fdopen(os.open(path, flags, FILE_MODE), "wb", buffering=0)
+
+    def write(self, octets: bytes) -> None:
+        """Append all of `octets`."""
+        rest = memoryview(octets)
+        while rest:
+            rest = rest[self._file.write(rest) or 0 :]
+
+    def sync(self) -> None:
+        """Make the content durable and close."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def close(self) -> None:
+        """Close without any promise."""
+        self._file.close()
+
+
+class BlobFiles:
+    """The blob files of one home as one process sees them."""
+
+    def __init__(self, home: Path, token: str) -> None:
+        self._blobs = home / "blobs"
+        self._all_incoming = home / "incoming"
+        self._incoming = self._all_incoming / token
+        self._incoming.mkdir(mode=DIRECTORY_MODE)
+        self._lock = os.open(
+            self._incoming / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Give up this process's directory; an unfinished file in it is swept by the next start."""
+        (self._incoming / "lock").unlink(missing_ok=True)
+        with suppress(OSError):  # not empty: a letter is still held by somebody
+            self._incoming.rmdir()
+        os.close(self._lock)
+
+    def path(self, blob: BlobId) -> Path:
+        """Final name of a blob."""
+        name = blob.hex()
+        return self._blobs / name[-2:] / name
+
+    def _partial(self, blob: BlobId) -> Path:
+        return self._incoming / blob.hex()
+
+    def begin(self, blob: BlobId) -> PartialFile:
+        """A new partial file. Raises StorageFull, StorageUnavailable."""
+        try:
+            return PartialFile(self._partial(blob))
+        except OSError as error:
+            raise refusal(error) from error
+
+    def publish(self, blob: BlobId) -> None:
+        """Give a synced partial file its final name, durably; the partial name stays."""
+        final = self.path(blob)
+        os.link(self._partial(blob), final)
+        sync_directory(final.parent)
+
+    def adopt(self, blob: BlobId) -> None:
+        """A row refers to the blob now, committed: forget the partial name."""
+        self._partial(blob).unlink(missing_ok=True)
+
+    def discard(self, blob: BlobId) -> None:
+        """Remove a blob that no row refers to."""
+        self.path(blob).unlink(missing_ok=True)
+        self._partial(blob).unlink(missing_ok=True)
+
+    def remove(self, blob: BlobId) -> None:
+        """Remove the file of a shredded blob."""
+        self.path(blob).unlink(missing_ok=True)
+
+    def source(self, blob: BlobId) -> Callable[[int, int], bytes]:
+        """`(offset, octets)` reader of a blob; raises Damaged when the file is gone or cut."""
+        path = self.path(blob)
+
+        def read(offset: int, octets: int) -> bytes:
+            try:
+                number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError as error:
+                raise Damaged("the content file is missing") from error
+            except OSError as error:
+                raise refusal(error) from error
+            try:
+                return os.pread(number, octets, offset)
+            finally:
+                os.close(number)
+
+        return read
+
+    def names(self) -> Iterator[BlobId]:
+        """Every blob that has a file."""
+        for shard in sorted(self._blobs.iterdir()):
+            for entry in sorted(shard.iterdir()):
+                yield BlobId(bytes.fromhex(entry.name))
+
+    def sweep(self, is_committed: Callable[[BlobId], bool]) -> int:
+        """Remove what crashed writers left (D2): returns how many files. Live writers keep theirs."""
+        removed = 0
+        for directory in list(self._all_incoming.iterdir()):
+            if directory != self._incoming:
+                removed += self._sweep_one(directory, is_committed)
+        return removed
+
+    def _sweep_one(self, directory: Path, is_committed: Callable[[BlobId], bool]) -> int:
+        try:
+            lock = os.open(directory / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        except FileNotFoundError:  # its owner has just closed it
+            return 0
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return 0
+            removed = 0
+            for entry in [e for e in directory.iterdir() if e.name != "lock"]:
+                blob = BlobId(bytes.fromhex(entry.name))
+                if not is_committed(blob):
+                    self.path(blob).unlink(missing_ok=True)
+                    removed += 1
+                entry.unlink(missing_ok=True)
+            shutil.rmtree(directory, ignore_errors=True)
+            return removed
+        finally:
+            os.close(lock)

@@ -1,0 +1,292 @@
+"""The tables, in one place, for both engines (SQLite now).
+
+Statements are SQLAlchemy Core expressions compiled once by `sql()` and run on the driver's own
+cursor: through Core a point read costs 3.7 times as much (perf/README.md). Times are integer
+microseconds; columns named `sealed` hold AES-256-GCM; digests of names and addresses are keyed.
+
+In clear: ids, digests, sizes, flags, dates, states, domains, certificate names of peers.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql import ClauseElement
+
+VERSION = "0001"
+"""Newest schema this code knows; the alembic revision of the same name makes it."""
+
+KNOWN_VERSIONS = frozenset({"0001"})
+
+metadata = MetaData()
+
+# SQLite makes only INTEGER (not BIGINT) primary keys the rowid itself.
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _table(name: str, *columns: Column[object] | Index) -> Table:
+    return Table(name, metadata, *columns)
+
+
+def _clustered(name: str, *columns: Column[object] | Index) -> Table:
+    """Rows stored in primary-key order, without a second tree."""
+    return Table(name, metadata, *columns, sqlite_with_rowid=False)
+
+
+def _counted(name: str, *columns: Column[object] | Index) -> Table:
+    """Numbers are never used twice, also after deletion."""
+    return Table(name, metadata, *columns, sqlite_autoincrement=True)
+
+
+meta = _clustered(
+    "meta",
+    Column("key", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+owners = _counted(
+    "owners",
+    Column("id", _Number, primary_key=True),
+    Column("bal", BigInteger, unique=True),
+    Column("domain", Text, unique=True),
+    Column("handle", LargeBinary, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+)
+
+# ---------------------------------------------------------------- people
+
+bals = _counted(
+    "bals",
+    Column("id", _Number, primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("usual_digest", LargeBinary, unique=True),
+    Column("last_uid_validity", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+accounts = _counted(
+    "accounts",
+    Column("id", _Number, primary_key=True),
+    Column("login_digest", LargeBinary, nullable=False, unique=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("bal", BigInteger),
+    Column("active", Boolean, nullable=False),
+)
+
+members = _clustered(
+    "members",
+    Column("account", BigInteger, primary_key=True),
+    Column("bal", BigInteger, primary_key=True),
+)
+
+app_passwords = _counted(
+    "app_passwords",
+    Column("id", _Number, primary_key=True),
+    Column("account", BigInteger, nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_used_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+correspondents = _clustered(
+    "correspondents",
+    Column("bal", BigInteger, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+)
+
+# ---------------------------------------------------------------- content
+
+blobs = _counted(
+    "blobs",
+    Column("number", _Number, primary_key=True),
+    Column("id", LargeBinary, nullable=False, unique=True),
+    Column("size", BigInteger, nullable=False),
+    Column("envelope", Text),
+    Column("chunks", LargeBinary, nullable=False),
+    Column("data", LargeBinary),
+)
+"""`data` is null when the sealed chunks are a file named by `id`."""
+
+blob_keys = _clustered(
+    "blob_keys",
+    Column("blob", BigInteger, primary_key=True),
+    Column("owner", BigInteger, primary_key=True),
+    Column("references", BigInteger, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("summary", LargeBinary),
+)
+"""One row per owner that still refers to the blob; dropping it shreds the owner's access."""
+
+doomed_files = _clustered(
+    "doomed_files",
+    Column("id", LargeBinary, primary_key=True),
+)
+"""Files whose row is gone; the unlink follows the commit and may have been lost to a crash."""
+
+# ---------------------------------------------------------------- mailboxes
+
+mailboxes = _counted(
+    "mailboxes",
+    Column("id", _Number, primary_key=True),
+    Column("bal", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("uid_validity", BigInteger, nullable=False),
+    Column("uid_next", BigInteger, nullable=False),
+    Column("highest_modseq", BigInteger, nullable=False),
+    Column("special_use", Text),
+    Column("subscribed", Boolean, nullable=False),
+    Column("recent_from", BigInteger, nullable=False),
+    Column("messages", BigInteger, nullable=False),
+    Column("unseen", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Index("mailboxes_by_name", "bal", "digest", unique=True),
+)
+
+messages = _clustered(
+    "messages",
+    Column("mailbox", BigInteger, primary_key=True),
+    Column("uid", BigInteger, primary_key=True),
+    Column("modseq", BigInteger, nullable=False),
+    Column("flags", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("internal_date", BigInteger, nullable=False),
+    Column("blob", BigInteger, nullable=False),
+    Index("messages_by_modseq", "mailbox", "modseq"),
+)
+
+expunged = _clustered(
+    "expunged",
+    Column("mailbox", BigInteger, primary_key=True),
+    Column("uid", BigInteger, primary_key=True),
+    Column("modseq", BigInteger, nullable=False),
+    Index("expunged_by_modseq", "mailbox", "modseq"),
+)
+
+keywords = _clustered(
+    "keywords",
+    Column("mailbox", BigInteger, primary_key=True),
+    Column("bit", Integer, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+packs = _clustered(
+    "packs",
+    Column("mailbox", BigInteger, primary_key=True),
+    Column("window", BigInteger, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""A cache of the summaries of the UIDs of one window; may be emptied at any time."""
+
+subscriptions = _clustered(
+    "subscriptions",
+    Column("bal", BigInteger, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Subscribed names without a mailbox: RFC 3501 6.3.6 keeps them."""
+
+# ---------------------------------------------------------------- envelopes and evidence
+
+envelopes = _clustered(
+    "envelopes",
+    Column("id", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("owner", BigInteger, nullable=False),
+    Column("blob", BigInteger),
+    Column("skip", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("accepted", BigInteger, nullable=False),
+    Column("delivered", BigInteger, nullable=False),
+    Column("bounced", BigInteger, nullable=False),
+    Column("dropped", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Conservation (D3): accepted = delivered + bounced + dropped + rows in `queue`."""
+
+queue = _clustered(
+    "queue",
+    Column("envelope", Text, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("domain", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("held", Boolean, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("warned", Boolean, nullable=False),
+    Column("queued_at", BigInteger, nullable=False),
+    Column("next_attempt", BigInteger, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+    Column("lease_worker", Text),
+    Column("last_reply", LargeBinary),
+    Index("queue_by_time", "held", "next_attempt"),
+)
+
+events = _counted(
+    "events",
+    Column("number", _Number, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("envelope", Text, index=True),
+    Column("clear", Text, nullable=False),
+    Column("previous", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+)
+
+event_lines = _clustered(
+    "event_lines",
+    Column("event", BigInteger, primary_key=True),
+    Column("owner", BigInteger, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+transfers = _counted(
+    "transfers",
+    Column("number", _Number, primary_key=True),
+    Column("envelope", Text, nullable=False, index=True),
+    Column("at", BigInteger, nullable=False),
+    Column("owner", BigInteger, nullable=False),
+    Column("clear", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+facts = _clustered(
+    "facts",
+    Column("envelope", Text, primary_key=True),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("owner", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+changes = _counted(
+    "changes",
+    Column("number", _Number, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("bal", BigInteger, nullable=False),
+    Column("mailbox", BigInteger, nullable=False),
+    Column("modseq", BigInteger, nullable=False),
+)
+"""The last changes, for the sessions of every process; older ones are pruned."""
+
+_DIALECT = sqlite.dialect(paramstyle="named")
+
+
+def sql(statement: ClauseElement) -> str:
+    """`statement` as text of the embedded engine, with `:name` parameters."""
+    return str(statement.compile(dialect=_DIALECT))
