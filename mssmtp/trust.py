@@ -1,0 +1,252 @@
+"""Peer certificate + whitelist + revocation + now -> Operator, or the reason why not.
+
+Pure functions (whitelist.md §6, §7), and `Trust`, which holds the snapshot in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from mssmtp import pki
+from mssmtp.errors import MailError, Reply
+from mssmtp.mail import DnKey, Domain, Operator, ReversePath
+from mssmtp.pki import Anchors, CertificateRefused, Revocation, Role
+from mssmtp.whitelist import Whitelist
+
+PeerReason = Literal["no list", "name not listed", "domain not listed", "name not of domain"]
+
+_REPLIES: dict[PeerReason, Reply] = {
+    "no list": Reply(451, "4.7.5", "Liste blanche momentanément indisponible ; réessayez."),
+    "name not listed": Reply(
+        554, "5.7.1", "Opérateur absent de la liste blanche MSSanté ; déclarez son certificat."
+    ),
+    "domain not listed": Reply(
+        550, "5.7.1", "Domaine absent de la liste blanche MSSanté ; vérifiez l'adresse."
+    ),
+    "name not of domain": Reply(
+        550, "5.7.1", "Certificat non déclaré pour ce domaine ; mettez à jour la liste blanche."
+    ),
+}
+_DEFER = Reply(451, "4.7.5", "Serveur destinataire non reconnu ; nouvel essai plus tard.")
+
+
+class PeerRefused(MailError):
+    """A good certificate whose holder may not do this (whitelist.md §6, steps 4 to 8)."""
+
+    smtp = _REPLIES["name not listed"]
+    imap = "AUTHENTICATIONFAILED"
+
+    def __init__(self, reason: PeerReason, serial: str = "", *, reply: Reply | None = None) -> None:
+        super().__init__(f"peer refused: {reason}", reply=reply or _REPLIES[reason])
+        self.reason: PeerReason = reason
+        self.serial = serial
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Snapshot:
+    """Everything a decision depends on beside the peer and the time. Replaced as a whole.
+
+    None: never obtained; the doors then answer 451 4.7.5.
+    """
+
+    anchors: Anchors
+    whitelist: Whitelist | None = None
+    revocation: Revocation | None = None
+
+    def lists(self, domain: Domain) -> bool:
+        """Is the domain in the list in force? False without a list."""
+        return self.whitelist is not None and self.whitelist.lists(domain)
+
+    @property
+    def list_date(self) -> datetime | None:
+        """DateDeGeneration of the list in force."""
+        return None if self.whitelist is None else self.whitelist.date
+
+    @property
+    def listed(self) -> Whitelist:
+        """The list in force. Raises PeerRefused (451 4.7.5) when there is none."""
+        if self.whitelist is None:
+            raise PeerRefused("no list")
+        return self.whitelist
+
+
+def identify(
+    chain: Sequence[x509.Certificate],
+    snapshot: Snapshot,
+    now: datetime,
+    *,
+    require_eku: bool = False,
+) -> Operator:
+    """Who the peer is: inbound steps 2 to 5. Raises CertificateRefused, PeerRefused."""
+    pki.judge_chain(
+        chain, snapshot.anchors, snapshot.revocation, Role.CLIENT, now, require_eku=require_eku
+    )
+    operator = _operator(chain[0], snapshot)
+    if not operator.domains:
+        raise PeerRefused("name not listed", operator.serial)
+    return operator
+
+
+def bind(operator: Operator, sender: ReversePath, snapshot: Snapshot) -> None:
+    """May this peer send for `sender`: steps 6 to 8. Raises PeerRefused.
+
+    Asked of the snapshot in force, not of the one the peer was identified with: a removal takes
+    effect at the next accepted list, also in an open session (OP-34, WT-41).
+    """
+    listed = snapshot.listed
+    if not listed.domains_of(operator.dn):
+        raise PeerRefused("name not listed", operator.serial)
+    if sender is None:
+        return
+    _bind_domain(operator, sender.domain, snapshot)
+
+
+def judge_server(
+    chain: Sequence[x509.Certificate],
+    recipient_domain: Domain,
+    snapshot: Snapshot,
+    now: datetime,
+    *,
+    require_eku: bool = False,
+) -> Operator:
+    """Is this server one of the recipient domain's: steps 1, 4 and 5 of the outbound table (OP-11).
+
+    The host name is no part of it (OP-12, OP-16). Raises CertificateRefused or PeerRefused with
+    reply 451 4.7.5 (try the next MX), and 550 5.7.1 for a domain that is not listed.
+    """
+    try:
+        pki.judge_chain(
+            chain, snapshot.anchors, snapshot.revocation, Role.SERVER, now, require_eku=require_eku
+        )
+    except CertificateRefused as error:
+        raise CertificateRefused(error.reason, error.serial, reply=_DEFER) from error
+    operator = _operator(chain[0], snapshot)
+    try:
+        _bind_domain(operator, recipient_domain, snapshot)
+    except PeerRefused as error:
+        if error.reason != "name not of domain":
+            raise
+        raise PeerRefused(error.reason, error.serial, reply=_DEFER) from error
+    return operator
+
+
+def _bind_domain(operator: Operator, domain: Domain, snapshot: Snapshot) -> None:
+    names = snapshot.listed.names(domain)
+    if not names:
+        raise PeerRefused("domain not listed", operator.serial)
+    if operator.dn not in names:
+        raise PeerRefused("name not of domain", operator.serial)
+
+
+def _operator(leaf: x509.Certificate, snapshot: Snapshot) -> Operator:
+    listed = snapshot.listed
+    # A name that cannot be compared is an empty one, which no row has.
+    dn: DnKey = pki.certificate_name(leaf.subject) or ()
+    revocation = snapshot.revocation
+    return Operator(
+        dn=dn,
+        dn_text=pki.printed_name(leaf.subject),
+        serial=pki.serial_text(leaf),
+        issuer_text=pki.printed_name(leaf.issuer),
+        domains=listed.domains_of(dn),
+        list_date=listed.date,
+        crl_number=None if revocation is None else revocation.number(leaf.issuer),
+    )
+
+
+# ---------------------------------------------------------------- the snapshot in force
+
+_REMEMBERED = 4_096
+
+
+class Trust:
+    """The snapshot in force, and what was already judged with it.
+
+    `swap` replaces both at once: a decision never mixes two lists. Only acceptances are
+    remembered, until the first certificate or CRL behind them ends. Safe from several threads.
+    """
+
+    def __init__(self, snapshot: Snapshot, *, require_eku: bool = False) -> None:
+        self._require_eku = require_eku
+        self._state: tuple[Snapshot, dict[_Question, _Answer]] = (snapshot, {})
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What is in force now."""
+        return self._state[0]
+
+    def swap(self, snapshot: Snapshot) -> None:
+        """Put `snapshot` in force."""
+        self._state = (snapshot, {})
+
+    def identify(self, chain: Sequence[x509.Certificate], now: datetime) -> Operator:
+        """`identify` with the snapshot in force."""
+        snapshot, known = self._state
+        if (operator := _recall(known, chain, None, now)) is not None:
+            return operator
+        operator = identify(chain, snapshot, now, require_eku=self._require_eku)
+        _remember(known, chain, None, (operator, _good_until(chain[0], snapshot)))
+        return operator
+
+    def bind(self, operator: Operator, sender: ReversePath) -> None:
+        """`bind` with the snapshot in force."""
+        bind(operator, sender, self.snapshot)
+
+    def judge_server(
+        self, chain: Sequence[x509.Certificate], recipient_domain: Domain, now: datetime
+    ) -> Operator:
+        """`judge_server` with the snapshot in force."""
+        snapshot, known = self._state
+        if (operator := _recall(known, chain, recipient_domain, now)) is not None:
+            return operator
+        operator = judge_server(
+            chain, recipient_domain, snapshot, now, require_eku=self._require_eku
+        )
+        _remember(known, chain, recipient_domain, (operator, _good_until(chain[0], snapshot)))
+        return operator
+
+
+_Question = tuple[bytes, Domain | None]
+"""Digest of the leaf; the recipient domain for a server, None for a client."""
+_Answer = tuple[Operator, tuple[datetime, datetime]]
+"""The operator and the moments between which the answer holds."""
+
+
+def _recall(
+    known: dict[_Question, _Answer],
+    chain: Sequence[x509.Certificate],
+    domain: Domain | None,
+    now: datetime,
+) -> Operator | None:
+    if not chain:
+        return None
+    answer = known.get((chain[0].fingerprint(hashes.SHA256()), domain))
+    return answer[0] if answer is not None and answer[1][0] <= now < answer[1][1] else None
+
+
+def _remember(
+    known: dict[_Question, _Answer],
+    chain: Sequence[x509.Certificate],
+    domain: Domain | None,
+    answer: _Answer,
+) -> None:
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[(chain[0].fingerprint(hashes.SHA256()), domain)] = answer
+
+
+def _good_until(leaf: x509.Certificate, snapshot: Snapshot) -> tuple[datetime, datetime]:
+    """The span in which every certificate and CRL behind an acceptance is in date."""
+    certificates = (leaf, *snapshot.anchors.certificates)
+    starts = [c.not_valid_before_utc for c in certificates]
+    ends = [c.not_valid_after_utc for c in certificates]
+    if snapshot.revocation is not None:
+        starts += [crl.last_update_utc for crl in snapshot.revocation.crls]
+        ends += [e for c in snapshot.revocation.crls if (e := c.next_update_utc) is not None]
+    return max(starts), min(ends)
