@@ -1,0 +1,563 @@
+"""The doors' TLS: pyOpenSSL on memory BIOs under an asyncio transport (design.md §7).
+
+An `Engine` turns octets into octets; `_Layer` is the protocol of the raw transport; `TlsTransport`
+is what a door sees. Works on asyncio and uvloop. The engine may ask for a certificate and lets all
+through, so that a bad one can be answered by an SMTP reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import cast
+
+from mssmtp.tls_settings import (
+    Buffer,
+    Engine,
+    ServerContext,
+    TlsFailure,
+    client_context,
+    peer_chain,
+    server_context,
+)
+
+__all__ = [
+    "Engine",
+    "ServerContext",
+    "TlsFailure",
+    "TlsTransport",
+    "client_context",
+    "listen",
+    "peer_chain",
+    "server_context",
+    "start_tls",
+]
+
+Upper = asyncio.Protocol | asyncio.BufferedProtocol
+
+_RECORD_OCTETS = 16_384
+_WRITE_OCTETS = 65_536
+_HIGH_WATER_OCTETS = 65_536
+_STALLED_OCTETS = 1_048_576
+_LINGER_S = 2.0
+_CLOSE_TIMEOUT_S = 30.0
+_BACKLOG = 1_024
+_MAX_HANDSHAKES = 1_000
+_NOTHING = memoryview(b"")
+
+
+class _State(Enum):
+    HANDSHAKE = 1
+    OPEN = 2
+    CLOSING = 3  # the door has said its last word; octets still go out
+    LINGERING = 4  # everything was said; the peer's end is awaited
+    CLOSED = 5
+
+
+class TlsTransport(asyncio.Transport):
+    """What a door writes clear octets to, once the handshake is done.
+
+    `get_extra_info`: all of the raw transport's, and `peer_chain` (tuple of x509.Certificate,
+    leaf first, empty when none was presented), `tls_version`, `tls_cipher`, `sni`.
+    """
+
+    def __init__(self, layer: _Layer, facts: dict[str, object]) -> None:
+        super().__init__()
+        self._layer = layer
+        self._facts = facts
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        if name in self._facts:
+            return self._facts[name]
+        return self._layer.raw.get_extra_info(name, default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._layer.set_upper(cast(Upper, protocol))
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._layer.upper
+
+    def is_closing(self) -> bool:
+        return self._layer.is_closing
+
+    def is_reading(self) -> bool:
+        return not self._layer.reading_paused and not self._layer.is_closing
+
+    def pause_reading(self) -> None:
+        self._layer.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._layer.resume_reading()
+
+    def write(self, data: Buffer) -> None:
+        self._layer.write(data)
+
+    def writelines(self, list_of_data: Iterable[Buffer]) -> None:
+        self._layer.write(b"".join(list_of_data))
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def write_eof(self) -> None:
+        raise NotImplementedError("TLS is closed whole")
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._layer.outgoing.set_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._layer.outgoing.low, self._layer.outgoing.high
+
+    def get_write_buffer_size(self) -> int:
+        return self._layer.outgoing.size
+
+    def close(self) -> None:
+        self._layer.close()
+
+    def abort(self) -> None:
+        self._layer.abort()
+
+
+class _Outgoing:
+    """Clear octets on their way down, encrypted only as fast as the raw transport takes them.
+
+    What must wait waits as the caller's own object: a slow peer costs no second copy.
+    """
+
+    def __init__(self, raw: asyncio.Transport, engine: Engine) -> None:
+        self.upper: Upper | None = None
+        self.high, self.low = _HIGH_WATER_OCTETS, _HIGH_WATER_OCTETS // 4
+        self._raw = raw
+        self._engine = engine
+        self._waiting: deque[memoryview] = deque()
+        self._waiting_octets = 0
+        self._raw_full = False
+        self._upper_stopped = False
+
+    @property
+    def size(self) -> int:
+        """Octets, clear or not, that the kernel has not taken yet."""
+        return self._waiting_octets + self._raw.get_write_buffer_size()
+
+    @property
+    def is_empty(self) -> bool:
+        """Everything written was handed to the raw transport."""
+        return not self._waiting
+
+    def set_limits(self, high: int | None, low: int | None) -> None:
+        """As asyncio.WriteTransport; the raw transport never holds more than its own default."""
+        high = high if high is not None else 4 * low if low is not None else _HIGH_WATER_OCTETS
+        low = low if low is not None else high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self.high, self.low = high, low
+        # Its low mark must not be above ours, or nobody would tell us that ours is reached.
+        raw_high = min(high, _HIGH_WATER_OCTETS)
+        self._raw.set_write_buffer_limits(raw_high, min(low, raw_high // 4))
+        self._tell_upper()
+
+    def write(self, octets: Buffer) -> None:
+        """Encrypt now or keep. Raises TlsFailure."""
+        if not self._waiting and not self._raw_full and len(octets) <= _WRITE_OCTETS:
+            self._engine.write(octets)
+            self._raw.write(self._engine.take())
+        else:
+            block = memoryview(octets if isinstance(octets, bytes) else bytes(octets))
+            self._waiting.append(block)
+            self._waiting_octets += len(block)
+            self._pump()
+        self._tell_upper()
+
+    def pause(self) -> None:
+        self._raw_full = True
+
+    def resume(self) -> None:
+        """The raw transport has room. Raises TlsFailure."""
+        self._raw_full = False
+        self._pump()
+        self._tell_upper()
+
+    def send_records(self) -> bool:
+        """Send what reading made OpenSSL say (alerts, key updates). False: it piles up.
+
+        A peer that asks for key updates and never reads would fill our memory (ATT-40).
+        """
+        records = self._engine.take()
+        if records:
+            self._raw.write(records)
+            return self._raw.get_write_buffer_size() <= _STALLED_OCTETS
+        return True
+
+    def discard(self) -> None:
+        """The connection is gone."""
+        self._waiting.clear()
+        self._waiting_octets = 0
+        self.upper = None
+
+    def _pump(self) -> None:
+        while self._waiting and not self._raw_full:
+            block = self._waiting.popleft()
+            if len(block) > _WRITE_OCTETS:
+                self._waiting.appendleft(block[_WRITE_OCTETS:])
+                block = block[:_WRITE_OCTETS]
+            self._waiting_octets -= len(block)
+            self._engine.write(block)
+            self._raw.write(self._engine.take())
+
+    def _tell_upper(self) -> None:
+        if self.upper is None:
+            return
+        if not self._upper_stopped and self.size > self.high:
+            self._upper_stopped = True
+            self.upper.pause_writing()
+        elif self._upper_stopped and self.size <= self.low:
+            self._upper_stopped = False
+            self.upper.resume_writing()
+
+
+class _Admission:
+    """Unfinished handshakes of one listener, bounded (ATT-40)."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._inside: set[_Layer] = set()
+
+    def enter(self, layer: _Layer) -> bool:
+        if len(self._inside) >= self._most:
+            return False
+        self._inside.add(layer)
+        return True
+
+    def leave(self, layer: _Layer) -> None:
+        self._inside.discard(layer)
+
+
+class _Layer(asyncio.BufferedProtocol):
+    """The protocol of a raw transport: ciphertext below, clear octets above."""
+
+    raw: asyncio.Transport
+    upper: Upper
+    outgoing: _Outgoing
+    _engine: Engine
+
+    def __init__(
+        self,
+        context: ServerContext,
+        factory: Callable[[], Upper],
+        handshake_timeout_s: float,
+        on_failure: Callable[[str], None] | None,
+        admission: _Admission | None = None,
+    ) -> None:
+        self._context = context
+        self._factory = factory
+        self._handshake_timeout_s = handshake_timeout_s
+        self._on_failure = on_failure
+        self._admission = admission
+        self._state = _State.HANDSHAKE
+        self._loop = asyncio.get_running_loop()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._ciphertext = _NOTHING
+        self._upper_knows = False
+        self._raw_eof = False
+        self._error: ConnectionError | None = None
+        self.reading_paused = False
+
+    # ------------------------------------------------------------ called by the raw transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.begin(cast(asyncio.Transport, transport), None)
+
+    def begin(self, raw: asyncio.Transport, told: Upper | None) -> None:
+        """Wait for the ClientHello. `told`: a protocol that knows of this connection already."""
+        self.raw = raw
+        if told is not None:
+            self.upper = told
+            self._upper_knows = True
+        connected = raw.get_extra_info("socket")
+        if connected is not None and connected.family in (socket.AF_INET, socket.AF_INET6):
+            # Without it a TLS 1.3 handshake loses 40 ms to delayed acknowledgements.
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._engine = self._context.engine()
+        self.outgoing = _Outgoing(raw, self._engine)
+        if self._admission is not None and not self._admission.enter(self):
+            self._report("too many handshakes")
+            self.abort()
+            return
+        self._later(self._handshake_timeout_s, self._handshake_expired)
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._context.incoming
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._state not in (_State.HANDSHAKE, _State.OPEN):
+            return
+        self._ciphertext = memoryview(self._context.incoming)[:nbytes]
+        if self._state is _State.HANDSHAKE:
+            self._shake_hands()
+        if self._state is _State.OPEN:
+            self._deliver()
+        if self._state is _State.OPEN:
+            self._engine.feed(
+                self._ciphertext
+            )  # reading was paused: the buffer is not ours to keep
+        self._ciphertext = _NOTHING
+
+    def eof_received(self) -> bool:
+        self._raw_eof = True
+        if self._state is _State.HANDSHAKE:
+            self._report("closed by the peer")
+        if self._state is _State.OPEN:
+            self._deliver()
+            return True  # what still waits to be sent is sent first
+        return False
+
+    def pause_writing(self) -> None:
+        self.outgoing.pause()
+
+    def resume_writing(self) -> None:
+        if self._state is _State.CLOSED:
+            return
+        try:
+            self.outgoing.resume()
+        except TlsFailure as failure:
+            self._fail(str(failure))
+        self._finish_closing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._state is _State.HANDSHAKE:
+            self._report("connection lost")
+        self._state = _State.CLOSED
+        self._settle()
+        self.outgoing.discard()
+        self._engine.free()
+        if self._upper_knows:
+            self.upper.connection_lost(self._error or exc)
+
+    # ------------------------------------------------------------ called by the upper protocol
+
+    def set_upper(self, upper: Upper) -> None:
+        self.upper = upper
+        self.outgoing.upper = upper
+
+    @property
+    def is_closing(self) -> bool:
+        return self._state is not _State.OPEN or self.raw.is_closing()
+
+    def pause_reading(self) -> None:
+        if self._state is _State.OPEN and not self.reading_paused:
+            self.reading_paused = True
+            if not self._raw_eof:
+                self.raw.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._state is _State.OPEN and self.reading_paused:
+            self.reading_paused = False
+            if not self._raw_eof:
+                self.raw.resume_reading()
+            # Not now: the caller may be inside its own data_received.
+            self._loop.call_soon(self._deliver_kept)
+
+    def write(self, octets: Buffer) -> None:
+        if self._state is not _State.OPEN or not octets:
+            return
+        try:
+            self.outgoing.write(octets)
+        except TlsFailure as failure:
+            self._fail(str(failure))
+
+    def close(self) -> None:
+        if self._state is not _State.OPEN:
+            return
+        self._state = _State.CLOSING
+        self._later(_CLOSE_TIMEOUT_S, self.abort)
+        if self.reading_paused and not self._raw_eof:
+            self.raw.resume_reading()  # to see the peer's end; its octets are dropped
+        self._finish_closing()
+
+    def abort(self) -> None:
+        self._state = _State.CLOSED
+        self.raw.abort()
+
+    # ------------------------------------------------------------ handshake and reading
+
+    def _shake_hands(self) -> None:
+        """Feed the engine until the handshake is done or the octets are used up."""
+        try:
+            done = False
+            while self._ciphertext and not done:
+                self._feed_slice()
+                done = self._engine.handshake()
+            self.outgoing.send_records()
+            if done:
+                self._open(self._engine.describe())
+        except TlsFailure as failure:
+            self._fail(str(failure))
+
+    def _open(self, facts: dict[str, object]) -> None:
+        self._settle()
+        self._state = _State.OPEN
+        self.set_upper(self._factory())
+        self._upper_knows = True
+        self.upper.connection_made(TlsTransport(self, facts))
+
+    def _feed_slice(self) -> None:
+        # A memory BIO keeps the size of the largest write for the life of the connection.
+        self._engine.feed(self._ciphertext[:_RECORD_OCTETS])
+        self._ciphertext = self._ciphertext[_RECORD_OCTETS:]
+
+    def _deliver_kept(self) -> None:
+        try:
+            self._deliver()
+        except BaseException:
+            self.abort()  # as the raw transport does when its protocol raises
+            raise
+
+    def _deliver(self) -> None:
+        """Hand clear octets up, in blocks of up to 64 KiB, until there are no more or it pauses."""
+        while self._state is _State.OPEN and not self.reading_paused:
+            octets, end = self._deliver_block(self.upper)
+            if end is not None or not octets:
+                self._after_delivery(end)
+                return
+
+    def _deliver_block(self, upper: Upper) -> tuple[int, Exception | None]:
+        # No view on a buffer of the upper protocol is kept: it may want to resize it.
+        if isinstance(upper, asyncio.BufferedProtocol):
+            octets, end = self._fill(memoryview(upper.get_buffer(-1)))
+            if octets:
+                upper.buffer_updated(octets)
+        else:
+            clear = memoryview(self._context.clear)
+            octets, end = self._fill(clear)
+            if octets:
+                upper.data_received(bytes(clear[:octets]))
+        return octets, end
+
+    def _fill(self, target: memoryview) -> tuple[int, Exception | None]:
+        """Decrypt into `target`; its octets, and what ended the session if anything did."""
+        filled = 0
+        while filled < len(target):
+            try:
+                octets = self._engine.read_into(target[filled : filled + _RECORD_OCTETS])
+            except (EOFError, TlsFailure) as end:
+                return filled, end
+            filled += octets
+            if not octets:
+                if not self._ciphertext:
+                    break
+                self._feed_slice()
+        return filled, None
+
+    def _after_delivery(self, end: Exception | None) -> None:
+        if self._state is _State.CLOSED:
+            return
+        if isinstance(end, TlsFailure):
+            self._fail(str(end))
+        elif not self.outgoing.send_records():
+            self._error = ConnectionResetError("the peer does not read")
+            self.abort()
+        elif self._state is _State.OPEN and (end is not None or self._raw_eof):
+            # TLS is not closed by halves here: every protocol above frames its own messages.
+            self.upper.eof_received()
+            self.close()
+
+    # ------------------------------------------------------------ endings
+
+    def _fail(self, reason: str) -> None:
+        """The TLS session broke: send the alert and close."""
+        if self._state is _State.CLOSED:
+            return
+        if self._state is _State.HANDSHAKE:
+            self._report(reason)
+        self._error = ConnectionResetError(reason)
+        self._state = _State.LINGERING
+        self._settle()
+        self._later(_CLOSE_TIMEOUT_S, self.abort)
+        self.outgoing.send_records()
+        self._linger()
+
+    def _report(self, reason: str) -> None:
+        report, self._on_failure = self._on_failure, None
+        if report is not None:
+            report(reason)
+
+    def _handshake_expired(self) -> None:
+        self._report("timeout")
+        self._error = ConnectionResetError("TLS handshake timeout")
+        self.abort()
+
+    def _finish_closing(self) -> None:
+        if self._state is _State.CLOSING and self.outgoing.is_empty:
+            self._state = _State.LINGERING
+            self._engine.close()
+            self.outgoing.send_records()
+            self._linger()
+
+    def _linger(self) -> None:
+        """Wait a moment for the peer's end: closing over unread octets would reset the
+        connection and could destroy our last reply on its way (RFC 1122 4.2.2.13)."""
+        if self._raw_eof or self.raw.is_closing():
+            self.raw.close()
+            return
+        self.raw.write_eof()
+        self._later(_LINGER_S, self.raw.close)
+
+    def _later(self, delay_s: float, call: Callable[[], None]) -> None:
+        self._timers.append(self._loop.call_later(delay_s, call))
+
+    def _settle(self) -> None:
+        """The present state is over: its deadlines with it."""
+        if self._admission is not None:
+            self._admission.leave(self)
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+
+def start_tls(
+    transport: asyncio.Transport,
+    upper: Upper,
+    context: ServerContext,
+    *,
+    handshake_timeout_s: float,
+    on_failure: Callable[[str], None] | None = None,
+) -> None:
+    """Put TLS between `transport` and `upper`, after the caller wrote its go-ahead in clear.
+
+    The caller has made sure that nothing is left of what it had read in clear (RFC 3207 4.2,
+    ATT-02). After the handshake `upper.connection_made(TlsTransport)` comes before any decrypted
+    octet. A failed handshake calls `on_failure(reason)`, closes, and ends in
+    `upper.connection_lost` if `upper` was the transport's protocol before.
+    """
+    told = upper if transport.get_protocol() is upper else None
+    layer = _Layer(context, lambda: upper, handshake_timeout_s, on_failure)
+    layer.begin(transport, told)
+    transport.set_protocol(layer)
+    transport.resume_reading()
+
+
+async def listen(
+    sock: socket.socket,
+    factory: Callable[[], Upper],
+    context: ServerContext | None,
+    *,
+    on_failure: Callable[[str], None] | None = None,
+    max_handshakes: int = _MAX_HANDSHAKES,
+) -> asyncio.AbstractServer:
+    """Serve `sock`, a bound stream socket. With `context`, TLS comes first (RFC 8314 3).
+
+    `factory` is then called when a handshake is done. More than `max_handshakes` unfinished ones
+    are not begun: such a connection is dropped and reported as "too many handshakes".
+    """
+    loop = asyncio.get_running_loop()
+    if context is None:
+        return await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
+    timeout_s = context.settings.handshake_timeout_s
+    admission = _Admission(max_handshakes)
+
+    def connection() -> _Layer:
+        return _Layer(context, factory, timeout_s, on_failure, admission)
+
+    return await loop.create_server(connection, sock=sock, backlog=_BACKLOG)

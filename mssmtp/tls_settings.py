@@ -1,0 +1,425 @@
+"""TLS contexts and sessions: one floor, one list of suites and groups for all (OP-04, OP-05).
+
+Settings and files are checked here with an error that says what to do. A `ServerContext` makes
+`Engine`s, which turn octets into octets; `tls` puts them under an asyncio transport.
+"""
+
+from __future__ import annotations
+
+import ssl
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.bindings.openssl.binding import Binding
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+from OpenSSL import SSL, crypto
+
+from mssmtp.config import CertificateSettings, TlsSettings
+from mssmtp.errors import ConfigError
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+ALLOWED_SUITES = frozenset(
+    f"ECDHE-{key}-{cipher}"
+    for key in ("ECDSA", "RSA")
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+)
+"""TLS 1.2 suites a configuration may choose from: ECDHE with AES-GCM or ChaCha20 (OP-05)."""
+
+TLS13_SUITES = (
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_AES_128_GCM_SHA256",
+)
+"""The suites of RFC 8446 B.4 without CCM; all have forward secrecy, so they are not a setting."""
+
+ALLOWED_GROUPS = frozenset(
+    {"X25519", "X448", "P-256", "P-384", "P-521", "X25519MLKEM768", "SecP256r1MLKEM768"}
+)
+
+_FLOORS = {
+    "1.2": (SSL.TLS1_2_VERSION, ssl.TLSVersion.TLSv1_2),
+    "1.3": (SSL.TLS1_3_VERSION, ssl.TLSVersion.TLSv1_3),
+}
+_OPENSSL_CURVES = {"P-256": "prime256v1", "P-384": "secp384r1", "P-521": "secp521r1"}
+_CHAIN_OCTETS = 1_048_576
+_TAKE_OCTETS = 69_632
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCertificate:
+    """A certificate of ours with its issuers, and its key, checked to belong together."""
+
+    chain: tuple[x509.Certificate, ...]
+    key: PrivateKey
+
+
+def check_settings(settings: TlsSettings) -> None:
+    """Refuse a floor, suite or group outside the allow-list (OP-04, OP-05). Raises ConfigError."""
+    if settings.min_version not in _FLOORS:
+        raise ConfigError(
+            "tls.min_version",
+            f"{settings.min_version} is below the floor of the trust space",
+            "Write 1.2 or 1.3; older versions cannot be switched on (OP-04).",
+        )
+    _check_list("tls.ciphers", settings.ciphers, ALLOWED_SUITES)
+    _check_list("tls.groups", settings.groups, ALLOWED_GROUPS)
+
+
+def _check_list(setting: str, chosen: tuple[str, ...], allowed: frozenset[str]) -> None:
+    known = ", ".join(sorted(allowed))
+    if not chosen:
+        raise ConfigError(setting, "is empty", f"Name at least one of: {known}.")
+    for name in chosen:
+        if name not in allowed:
+            # An OpenSSL expression such as `ALL` or `@SECLEVEL=0` ends here too.
+            raise ConfigError(
+                setting, f"« {name} » is not allowed (OP-05)", f"Choose from: {known}."
+            )
+
+
+def load_certificate(files: CertificateSettings) -> OwnCertificate:
+    """The certificate and key of `files`. Raises ConfigError naming the file and the cure."""
+    chain = _load_chain(files.certificate_file)
+    key = _load_key(files.key_file)
+    if _spki(chain[0].public_key()) != _spki(key.public_key()):
+        raise ConfigError(
+            str(files.key_file),
+            f"is not the key of the first certificate in {files.certificate_file}",
+            "Put the own certificate first in the file, then its issuers, or name its own key.",
+        )
+    return OwnCertificate(chain, key)
+
+
+def _load_chain(path: Path) -> tuple[x509.Certificate, ...]:
+    octets = _read(path, "PEM file with the own certificate, then its issuers")
+    try:
+        return tuple(x509.load_pem_x509_certificates(octets))
+    except ValueError as error:
+        raise ConfigError(
+            str(path), "holds no PEM certificate", "Export the certificate as PEM, chain included."
+        ) from error
+
+
+def _load_key(path: Path) -> PrivateKey:
+    octets = _read(path, "PEM private key")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise ConfigError(
+            str(path),
+            f"the key can be read by others (mode {mode:04o})",
+            f"Run: chmod 600 {path}",
+        )
+    try:
+        key = load_pem_private_key(octets, password=None)
+    except TypeError as error:
+        raise ConfigError(
+            str(path), "the key is encrypted", "Store it decrypted, mode 0600, owned by us."
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(
+            str(path), "holds no PEM private key", "Name the PEM key of the certificate."
+        ) from error
+    if not isinstance(key, PrivateKey):
+        raise ConfigError(
+            str(path), "is neither an RSA nor an EC key", "Use RSA 2048 or larger, or P-256."
+        )
+    return key
+
+
+def _read(path: Path, wanted: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            octets = file.read(_CHAIN_OCTETS + 1)
+    except OSError as error:
+        raise ConfigError(
+            str(path), f"cannot be read ({error.strerror})", f"Put there the {wanted}."
+        ) from error
+    if len(octets) > _CHAIN_OCTETS:
+        raise ConfigError(str(path), "is larger than 1 MiB", f"Put there the {wanted}.")
+    return octets
+
+
+def _spki(key: object) -> bytes:
+    if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+        return b""
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+class TlsFailure(Exception):
+    """The TLS session cannot go on; the text is OpenSSL's reason, without peer octets."""
+
+
+class Engine:
+    """The server side of one TLS session over octets: nothing here waits."""
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        self._connection = connection
+
+    def feed(self, octets: Buffer) -> None:
+        """Take ciphertext; all of it is copied at once."""
+        view = memoryview(octets)
+        while view:
+            view = view[self._connection.bio_write(view) :]
+
+    def handshake(self) -> bool:
+        """Go on with the handshake. True: done; False: more ciphertext is needed.
+
+        Raises TlsFailure; `take()` then holds the alert for the peer.
+        """
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return False
+        except SSL.Error as error:
+            raise TlsFailure(reason_of(error)) from error
+        return True
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Decrypt at most one record into `buffer`; its octets, or 0: feed more first.
+
+        Raises EOFError when the peer has closed the session, TlsFailure.
+        """
+        try:
+            return self._connection.recv_into(buffer)
+        except SSL.WantReadError:
+            return 0
+        except SSL.ZeroReturnError:
+            raise EOFError from None
+        except SSL.Error as error:
+            raise TlsFailure(reason_of(error)) from error
+
+    def write(self, octets: Buffer) -> None:
+        """Encrypt all of `octets`. Raises TlsFailure."""
+        try:
+            self._connection.sendall(octets)
+        except SSL.Error as error:
+            raise TlsFailure(reason_of(error)) from error
+
+    def take(self) -> bytes:
+        """The ciphertext to send now."""
+        pieces = []
+        while True:
+            try:
+                pieces.append(self._connection.bio_read(_TAKE_OCTETS))
+            except SSL.WantReadError:
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self) -> None:
+        """Say close_notify (RFC 8446 6.1): without it some peers report a truncation."""
+        try:
+            self._connection.shutdown()
+        except SSL.Error:
+            return  # a session that has failed already said its alert
+
+    def free(self) -> None:
+        """Give OpenSSL's memory back now; nothing may be called afterwards."""
+        del self._connection
+
+    def describe(self) -> dict[str, object]:
+        """What `TlsTransport.get_extra_info` tells.
+
+        Raises TlsFailure when a certificate of the peer cannot be read.
+        """
+        return {
+            "peer_chain": self._peer_chain(),
+            "tls_version": self._connection.get_protocol_version_name(),
+            "tls_cipher": self._connection.get_cipher_name(),
+            "sni": _name(self._connection.get_servername()),
+        }
+
+    def _peer_chain(self) -> tuple[x509.Certificate, ...]:
+        try:
+            leaf = self._connection.get_peer_certificate(as_cryptography=True)
+            if leaf is None:
+                return ()
+            sent = self._connection.get_peer_cert_chain(as_cryptography=True) or []
+        except ValueError as error:
+            raise TlsFailure("unreadable certificate") from error
+        return (leaf, *(each for each in sent if each != leaf))
+
+
+def _name(octets: bytes | None) -> str | None:
+    """A server name as text; one that is not ASCII names nobody (RFC 6066 3)."""
+    return octets.decode("ascii") if octets and octets.isascii() else None
+
+
+def peer_chain(session: ssl.SSLObject | ssl.SSLSocket) -> tuple[x509.Certificate, ...]:
+    """What a server presented to a client of ours, leaf first, unverified; empty before that.
+
+    stdlib keeps the call that gives more than the leaf private until Python 3.13.
+    """
+    inner = getattr(session, "_sslobj", None)
+    sent = inner.get_unverified_chain() if inner is not None else None
+    return tuple(
+        x509.load_pem_x509_certificate(each.public_bytes().encode("ascii")) for each in sent or ()
+    )
+
+
+class ServerContext:
+    """What every connection of one kind of door shares; made by `server_context`.
+
+    Use from one thread only: connections share its two scratch buffers of 64 KiB.
+    """
+
+    BUFFER_OCTETS = 65_536
+
+    def __init__(
+        self, settings: TlsSettings, certificate: CertificateSettings, *, ask_certificate: bool
+    ) -> None:
+        self.settings = settings
+        self._files = certificate
+        self._ask_certificate = ask_certificate
+        self.incoming = bytearray(self.BUFFER_OCTETS)
+        self.clear = bytearray(self.BUFFER_OCTETS)
+        self._context = self._build()
+
+    def reload(self) -> None:
+        """Read certificate and key again, for connections to come.
+
+        Raises ConfigError; what was loaded before then stays in use.
+        """
+        self._context = self._build()
+
+    def engine(self) -> Engine:
+        """The server side of one new session."""
+        connection = SSL.Connection(self._context, None)
+        connection.set_accept_state()
+        return Engine(connection)
+
+    def _build(self) -> SSL.Context:
+        check_settings(self.settings)
+        own = load_certificate(self._files)
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        _harden(context, self.settings)
+        try:
+            context.use_certificate(own.chain[0])
+            for issuer in own.chain[1:]:
+                context.add_extra_chain_cert(issuer)
+            context.use_privatekey(own.key)
+            context.check_privatekey()
+        except SSL.Error as error:
+            raise _unusable(self._files, reason_of(error)) from error
+        if self._ask_certificate:
+            context.set_verify(SSL.VERIFY_PEER, _record)
+        return context
+
+
+def _record(
+    connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int
+) -> bool:
+    """Let every certificate through: `trust` judges it after the handshake.
+
+    A certificate refused here would end in a bare TLS alert; the peer must read an SMTP reply
+    with the reason (design.md §7).
+    """
+    return True
+
+
+def _harden(context: SSL.Context, settings: TlsSettings) -> None:
+    context.set_min_proto_version(_FLOORS[settings.min_version][0])
+    context.set_options(
+        SSL.OP_NO_TICKET  # a ticket carries the client certificate: half of the handshake's CPU
+        | SSL.OP_NO_RENEGOTIATION  # ATT-40
+        | SSL.OP_NO_COMPRESSION
+        | SSL.OP_CIPHER_SERVER_PREFERENCE
+    )
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_session_id(b"mssmtp")
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle connection gives 34 KB back
+    context.set_cipher_list(":".join(settings.ciphers).encode("ascii"))
+    context.set_tls13_ciphersuites(":".join(TLS13_SUITES).encode("ascii"))
+    _set_groups(context, settings.groups)
+
+
+def _set_groups(context: SSL.Context, groups: tuple[str, ...]) -> None:
+    """Key exchange groups in order of preference.
+
+    pyOpenSSL's public `set_tmp_ecdh` takes a single curve; its binding has the list call.
+    """
+    names = ":".join(groups).encode("ascii")
+    openssl = Binding.lib
+    if openssl.SSL_CTX_set1_curves_list(context._context, names) != 1:
+        openssl.ERR_clear_error()
+        raise ConfigError(
+            "tls.groups", "this OpenSSL does not know one of them", "Keep X25519, P-256, P-384."
+        )
+
+
+def _unusable(files: CertificateSettings, reason: str) -> ConfigError:
+    return ConfigError(
+        str(files.certificate_file),
+        f"OpenSSL refuses it ({reason})",
+        "Use an RSA key of at least 2048 bits or P-256, signed with SHA-256.",
+    )
+
+
+def reason_of(error: SSL.Error) -> str:
+    """OpenSSL's reason in words, for logs; never peer octets."""
+    if isinstance(error, SSL.SysCallError):
+        return "connection broken off"
+    if error.args and isinstance(error.args[0], list) and error.args[0]:
+        return str(error.args[0][-1][-1]) or "TLS error"
+    return "TLS error"
+
+
+def server_context(
+    settings: TlsSettings, certificate: CertificateSettings, *, ask_certificate: bool
+) -> ServerContext:
+    """The server side of a door. `ask_certificate`: peers are asked, none is refused here.
+
+    Raises ConfigError on files, key modes, suites and groups.
+    """
+    return ServerContext(settings, certificate, ask_certificate=ask_certificate)
+
+
+def client_context(
+    settings: TlsSettings,
+    certificate: CertificateSettings | None,
+    anchors: Path | None = None,
+) -> ssl.SSLContext:
+    """Our client side, with the floor and suites of the doors. The system's store is never read.
+
+    `anchors`: a PEM file; the peer's chain and name are verified against it. None: nothing is
+    verified here and the caller must judge `peer_chain()` before it says anything that matters.
+    The server name is sent when the caller gives `server_hostname`. Raises ConfigError.
+    """
+    check_settings(settings)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = _FLOORS[settings.min_version][1]
+    context.set_ciphers(":".join(settings.ciphers))
+    if len(settings.groups) == 1:
+        # stdlib takes one group; with several its default order is used, all of them ECDHE in
+        # TLS 1.2 and at least 112 bits in 1.3.
+        context.set_ecdh_curve(_OPENSSL_CURVES.get(settings.groups[0], settings.groups[0]))
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    if anchors is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        _load_anchors(context, anchors)
+    if certificate is not None:
+        load_certificate(certificate)
+        try:
+            context.load_cert_chain(certificate.certificate_file, certificate.key_file)
+        except ssl.SSLError as error:
+            raise _unusable(certificate, error.reason or "unknown reason") from error
+    return context
+
+
+def _load_anchors(context: ssl.SSLContext, anchors: Path) -> None:
+    chain = _load_chain(anchors)
+    pem = "".join(each.public_bytes(Encoding.PEM).decode("ascii") for each in chain)
+    context.load_verify_locations(cadata=pem)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.check_hostname = True
