@@ -1,0 +1,193 @@
+"""Facts -> Decision: rewrites first, then every rule, on the rewritten facts (design.md §4).
+
+reject beats defer beats bounce beats accept; what no granting rule accepted is refused. Rules
+know nothing of each other, so their order cannot matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mssmtp.config import LimitSettings, PolicySettings
+from mssmtp.errors import ConfigError
+from mssmtp.mail import Action, Address, Domain, Door, Facts, RecipientFacts, Stage, Verdict
+from mssmtp.policy import apicrypt, habilitation, header_from, recipient, refusals, sender, size
+from mssmtp.policy.rule import FAMILIES, Rewrite, Rule
+from mssmtp.policy.tables import Tables
+
+REWRITES: tuple[Rewrite, ...] = recipient.REWRITES + apicrypt.REWRITES
+RULES: tuple[Rule, ...] = (
+    sender.RULES
+    + recipient.RULES
+    + apicrypt.RULES
+    + habilitation.RULES
+    + header_from.RULES
+    + size.RULES
+)
+_SEVERITY = (Action.REJECT, Action.DEFER)
+_REWRITING = (Stage.RECIPIENT, Stage.CONTENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided and why, complete enough to be printed (`explain`).
+
+    `verdicts`: of every rule that had something to say. `silent`: rules that were asked and had
+    nothing to say. `relaxed`: rules that would have refused and were set aside by `policy.relax`.
+    `rewritten`: typed address -> address to use. `facts` are the rewritten ones.
+    """
+
+    final: Verdict
+    verdicts: tuple[Verdict, ...]
+    rewritten: Mapping[Address, Address]
+    silent: tuple[str, ...]
+    relaxed: tuple[str, ...]
+    facts: Facts
+    patient_domains: frozenset[Domain] = field(repr=False)
+
+    @property
+    def is_accepted(self) -> bool:
+        """True when the message (at CONTENT: for some recipients at least) goes on."""
+        return self.final.action in (Action.ACCEPT, Action.BOUNCE)
+
+
+class Engine:
+    """The rules over one configuration. Pure: no clock, no look-up, no state that changes."""
+
+    def __init__(
+        self,
+        policy: PolicySettings,
+        limits: LimitSettings,
+        *,
+        rules: Sequence[Rule] = RULES,
+        rewrites: Sequence[Rewrite] = REWRITES,
+    ) -> None:
+        """Raises ConfigError when a table is wrong or `policy.relax` names no must rule."""
+        self._tables = Tables.of(policy, limits)
+        self._rewrites = tuple(rewrites)
+        musts = {r.name for r in rules if r.must} | {r.name for r in rewrites if r.must}
+        for name in policy.relax:
+            if name not in musts:
+                raise ConfigError(
+                    "policy.relax",
+                    f"« {name} » is not the name of a must rule",
+                    f"The must rules are: {', '.join(sorted(musts))}.",
+                )
+        self._relaxed = frozenset(policy.relax)
+        self._asked = {
+            (stage, door): tuple(r for r in rules if stage in r.stages and door in r.doors)
+            for stage in Stage
+            for door in Door
+        }
+
+    @property
+    def relaxed_rules(self) -> tuple[str, ...]:
+        """The must rules a test profile has switched off; `doctor` is red while there are any."""
+        return tuple(sorted(self._relaxed))
+
+    @property
+    def patient_domains(self) -> frozenset[Domain]:
+        """Domains whose addresses are masked on screens and in logs (OP-87)."""
+        return self._tables.patient_domains
+
+    def target(self, address: Address) -> Address | None:
+        """The address a door must look up too, for `RecipientFacts.target`; None: nothing more.
+
+        APX-03: the interop address of a native Apicrypt recipient.
+        """
+        table = self._tables.apicrypt
+        if table.mode != "rewrite" or not table.is_native(address.domain):
+            return None
+        return table.interop(address)
+
+    def decide(self, facts: Facts) -> Decision:
+        """The decision on `facts` at their stage. The same facts always give the same decision."""
+        rewrites: list[Verdict] = []
+        rewritten: dict[Address, Address] = {}
+        if facts.stage in _REWRITING:
+            facts = self._rewrite(facts, rewrites, rewritten)
+        said: list[Verdict] = []
+        silent: list[str] = []
+        relaxed: list[str] = []
+        granted = False
+        for rule in self._asked[facts.stage, facts.door]:
+            verdict = rule.ask(facts, self._tables)
+            if verdict is not None and self._is_relaxed(rule, verdict):
+                relaxed.append(rule.name)
+                verdict = (
+                    Verdict(Action.ACCEPT, rule.name, because=f"relaxed: {verdict.because}")
+                    if rule.grants
+                    else None
+                )
+            if verdict is None:
+                silent.append(rule.name)
+                continue
+            said.append(verdict)
+            granted = granted or (rule.grants and verdict.action is Action.ACCEPT)
+        return Decision(
+            final=_final(said, granted=granted),
+            verdicts=(*rewrites, *said),
+            rewritten=rewritten,
+            silent=tuple(silent),
+            relaxed=tuple(relaxed),
+            facts=facts,
+            patient_domains=self._tables.patient_domains,
+        )
+
+    def _is_relaxed(self, rule: Rule, verdict: Verdict) -> bool:
+        return rule.name in self._relaxed and verdict.action is not Action.ACCEPT
+
+    def _rewrite(
+        self, facts: Facts, verdicts: list[Verdict], rewritten: dict[Address, Address]
+    ) -> Facts:
+        recipients = tuple(
+            self._rewrite_one(facts, each, verdicts, rewritten) for each in facts.recipients
+        )
+        return facts if recipients == facts.recipients else replace(facts, recipients=recipients)
+
+    def _rewrite_one(
+        self,
+        facts: Facts,
+        given: RecipientFacts,
+        verdicts: list[Verdict],
+        rewritten: dict[Address, Address],
+    ) -> RecipientFacts:
+        """`given` after every rewrite; each rewrite is applied at most once, so this ends."""
+        current = given
+        pending = [r for r in self._rewrites if facts.door in r.doors]
+        pending = [r for r in pending if r.name not in self._relaxed]
+        while pending:
+            answers = [(r, r.ask(current, self._tables)) for r in pending]
+            applied = [(r, answer) for r, answer in answers if answer is not None]
+            if not applied:
+                break
+            rule, (verdict, current) = min(applied, key=lambda pair: _order(pair[0].name))
+            pending.remove(rule)
+            verdicts.append(verdict)
+        if current.address != given.address:
+            rewritten[given.address] = current.address
+        return current
+
+
+def _order(name: str) -> tuple[int, str]:
+    # A usual address is that of a person served here: it wins over any table of domains (OP-13).
+    family = name.partition(".")[0]
+    return (0 if family == "recipient" else 1 + FAMILIES.index(family), name)
+
+
+def _final(said: Sequence[Verdict], *, granted: bool) -> Verdict:
+    for action in _SEVERITY:
+        if found := [v for v in said if v.action is action]:
+            return min(found, key=_told_first)
+    if not granted:
+        return Verdict(
+            Action.REJECT, "default.deny", refusals.DENIED.reply(), "no granting rule accepted"
+        )
+    if found := [v for v in said if v.action is Action.BOUNCE]:
+        return min(found, key=_told_first)
+    return min((v for v in said if v.action is Action.ACCEPT), key=_told_first)
+
+
+def _told_first(verdict: Verdict) -> tuple[int, str]:
+    return FAMILIES.index(verdict.rule.partition(".")[0]), verdict.rule

@@ -1,0 +1,49 @@
+"""The From and Sender the reader sees are bound like the reverse-path (OP-15, OP-86, ATT-42)."""
+
+from __future__ import annotations
+
+from mssmtp.mail import Facts, Stage, Verdict
+from mssmtp.policy import refusals
+from mssmtp.policy.rule import INTERNAL, OPERATOR, SUBMISSION, Rule, accept, refuse
+from mssmtp.policy.tables import Tables
+
+_ASKED = frozenset({Stage.CONTENT})
+
+
+def _bound(facts: Facts, tables: Tables) -> Verdict | None:
+    if facts.principal is None:
+        return None
+    if not facts.from_addresses:
+        return refuse("from.bound", refusals.FROM_MISSING.reply(), "no readable From address")
+    for address in facts.from_addresses + facts.sender_addresses:
+        if facts.principal.acting_in(address) is None:
+            because = f"{tables.shown(address)} is not a box of the login"
+            return refuse("from.bound", refusals.FROM_UNBOUND.reply(), because)
+    shown = ", ".join(tables.shown(address) for address in facts.from_addresses)
+    return accept("from.bound", f"From {shown} is the login's")
+
+
+def _peer(facts: Facts, tables: Tables) -> Verdict | None:
+    if facts.operator is None:
+        return None
+    if tables.from_policy == "ignore":
+        return accept("from.peer", "policy.from_policy is ignore")
+    named = facts.from_addresses + facts.sender_addresses
+    foreign = sorted({a.domain for a in named if a.domain not in facts.operator.domains})
+    if facts.from_addresses and not foreign:
+        return accept("from.peer", f"{facts.from_addresses[0].domain} is listed for the peer")
+    why = f"{foreign[0]} is not listed for the peer" if foreign else "no readable From address"
+    if tables.from_policy == "flag":
+        return accept("from.peer", f"flagged: {why}")
+    return refuse("from.peer", refusals.FROM_FOREIGN.reply(), why)
+
+
+def _internal(facts: Facts, tables: Tables) -> Verdict | None:
+    return accept("from.internal", "written by this server")
+
+
+RULES = (
+    Rule("from.bound", ("OP-86", "ATT-42"), _ASKED, SUBMISSION, _bound, must=True, grants=True),
+    Rule("from.peer", ("OP-15",), _ASKED, OPERATOR, _peer, grants=True),
+    Rule("from.internal", ("OP-19",), _ASKED, INTERNAL, _internal, grants=True),
+)

@@ -1,0 +1,294 @@
+"""Every refusal the policy can give, once: code, French sentence with its remedy, when it comes.
+
+`docs/errors.md` has one entry per key; a test fails when one is missing.
+"""
+
+from __future__ import annotations
+
+import string
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mssmtp.errors import Reply
+
+SHOWN_NAME = 60
+"""Characters of an attachment name that are quoted in a reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A reply with places to fill (`{name}`), when it is given and what the person can do."""
+
+    key: str
+    code: int
+    enhanced: str
+    text: str
+    when: str
+    remedy: str
+
+    def reply(self, **values: str) -> Reply:
+        """The reply with its places filled; values must already be free of control characters."""
+        return Reply(self.code, self.enhanced, self.text.format(**values))
+
+    def example(self) -> Reply:
+        """The reply with each place shown as `<place>`, for documents."""
+        places = [name for _, name, _, _ in string.Formatter().parse(self.text) if name]
+        return self.reply(**{name: f"<{name}>" for name in places})
+
+
+def quotable(name: str, longest: int = SHOWN_NAME) -> str:
+    """A peer's text (an attachment name) made fit for one reply line.
+
+    Control, format (bidirectional, zero width) and unassigned characters go, every run of white
+    space becomes one space, the middle is cut out of what is longer than `longest`: a name cannot
+    start a new reply line (ATT-37) nor reverse what the reader sees.
+    """
+    kept = "".join(
+        character
+        if not unicodedata.category(character).startswith(("C", "Z"))
+        else (" " if character.isspace() or character == "\x00" else "")
+        for character in name[:4096]
+    )
+    flat = " ".join(kept.split())
+    if len(flat) > longest:
+        tail = longest // 3
+        flat = f"{flat[: longest - tail - 1]}…{flat[-tail:]}"
+    return flat or "sans nom"
+
+
+DENIED = Refusal(
+    "default.deny",
+    550,
+    "5.7.1",
+    "Aucune règle n'autorise cet envoi ; contactez l'assistance de votre opérateur.",
+    "No rule accepted: what is not allowed is refused (deny by default).",
+    "Ask the operator; `mssmtp explain` shows which rules were asked and what they lacked.",
+)
+SENDER_UNBOUND = Refusal(
+    "sender.bound",
+    553,
+    "5.7.1",
+    "L'adresse d'expédition n'est pas une boîte de ce compte ; "
+    "choisissez comme expéditeur l'une de vos boîtes MSSanté.",
+    "Submission: MAIL FROM is not a box the login owns or is a member of (OP-86).",
+    "Set the sender of the mail client to a box of this account.",
+)
+SENDER_FOREIGN = Refusal(
+    "sender.operator",
+    550,
+    "5.7.1",
+    "Le certificat présenté n'est pas déclaré pour le domaine de l'expéditeur ; "
+    "vérifiez la liste blanche MSSanté.",
+    "Operator door: MAIL FROM is in a domain the list does not give to the peer (OP-10).",
+    "The peer corrects its whitelist rows, or sends with the certificate declared there.",
+)
+SENDER_NOT_OURS = Refusal(
+    "sender.internal",
+    550,
+    "5.7.1",
+    "Un message du service ne peut partir que d'un domaine servi ici.",
+    "A message made by the server itself has a sender outside the domains served here.",
+    "A fault of the server: report it.",
+)
+BOX_PRE_REGISTERED = Refusal(
+    "bal.state.pre-registered",
+    550,
+    "5.7.1",
+    "Votre compte n'est pas finalisé ; terminez l'inscription sur le portail puis renvoyez.",
+    "Submission: the box acted in belongs to a pre-registered person (SEED-37).",
+    "Finish the registration on the portal.",
+)
+BOX_SUSPENDED = Refusal(
+    "bal.state.suspended",
+    550,
+    "5.7.1",
+    "Votre boîte est suspendue ; contactez l'administrateur de votre structure.",
+    "Submission: the box acted in is suspended (OP-50).",
+    "The structure administrator lifts the suspension.",
+)
+BOX_CLOSED = Refusal(
+    "bal.state.closed",
+    550,
+    "5.7.1",
+    "Votre boîte est fermée ; contactez l'administrateur de votre structure.",
+    "Submission: the box acted in is closed (OP-50).",
+    "Use another box; a closed one does not open again.",
+)
+NO_RELAY = Refusal(
+    "relay.none",
+    550,
+    "5.7.1",
+    "Ce serveur ne relaie pas vers ce domaine ; adressez le message à son opérateur.",
+    "Operator door: the recipient's domain is not served here (whitelist.md §6 step 9).",
+    "The peer corrects its MX lookup or the recipient address.",
+)
+UNLISTED = Refusal(
+    "recipient.listed",
+    550,
+    "5.7.1",
+    "Le domaine {domain} n'est pas dans l'espace de confiance MSSanté ; "
+    "vérifiez l'adresse dans l'annuaire.",
+    "The recipient's domain is neither served here nor in the whitelist (OP-13).",
+    "Look the correspondent's MSSanté address up in the directory.",
+)
+UNKNOWN = Refusal(
+    "recipient.local",
+    550,
+    "5.1.1",
+    "Boîte inconnue ; vérifiez l'adresse dans l'annuaire.",
+    "The recipient's domain is served here and has no such box.",
+    "Correct the address.",
+)
+RECIPIENT_CLOSED = Refusal(
+    "recipient.state.closed",
+    550,
+    "5.2.1",
+    "La boîte du destinataire est fermée ; cherchez un autre correspondant dans l'annuaire.",
+    "The recipient's box is closed (OP-50).",
+    "Write to another correspondent of the structure.",
+)
+RECIPIENT_SUSPENDED = Refusal(
+    "recipient.state.suspended",
+    450,
+    "4.2.1",
+    "La boîte du destinataire est suspendue pour le moment ; réessayez plus tard.",
+    "The recipient's box is suspended (OP-50).",
+    "Try again later, or write to another correspondent.",
+)
+RECIPIENT_INTERNAL = Refusal(
+    "recipient.exchange",
+    550,
+    "5.7.1",
+    "Cette boîte ne reçoit pas de messages d'autres opérateurs ; "
+    "écrivez à la boîte de sa structure.",
+    "Operator door: the box is MED, INT or of a person who is not certified, and exchanges "
+    "inside the operator only (SEED-32, DEF-08).",
+    "Write to the ORG box of the structure.",
+)
+BAD_INS = Refusal(
+    "recipient.ins",
+    550,
+    "5.1.3",
+    "Adresse de patient invalide : il faut les 15 caractères du matricule INS, clé comprise ; "
+    "vérifiez l'identité qualifiée du patient.",
+    "Submission to a patient: not 15 characters, or the key is wrong (OP-88).",
+    "Take the address from the qualified INS of the patient.",
+)
+NOT_ENTITLED = Refusal(
+    "habilitation.trust-space",
+    550,
+    "5.7.1",
+    "Votre boîte n'écrit qu'aux boîtes de cet opérateur ; "
+    "utilisez une boîte organisationnelle dont vous êtes membre.",
+    "A MED or INT box, or a PER box without RPPS or ADELI, writes to another operator (SEED-32).",
+    "Act in an ORG box of which the account is a member.",
+)
+NOT_CERTIFIED = Refusal(
+    "habilitation.not-certified",
+    550,
+    "5.7.1",
+    "Votre compte n'est pas encore certifié : vous pouvez seulement répondre, chez cet opérateur, "
+    "à qui vous a écrit.",
+    "A person who is not certified writes to somebody who has not written first, or to another "
+    "operator (SEED-37).",
+    "Wait for the certification of the account, or ask the regional body about it.",
+)
+PATIENT_FIRST = Refusal(
+    "habilitation.patient",
+    550,
+    "5.7.1",
+    "Vous pouvez écrire seulement à un professionnel qui vous a déjà écrit.",
+    "A patient writes to somebody who has not written first (OP-89).",
+    "Wait for the professional's message and answer it.",
+)
+APICRYPT_MOVED = Refusal(
+    "apicrypt.refuse",
+    550,
+    "5.1.6",
+    "Adresse Apicrypt native ; écrivez à {address} depuis MSSanté.",
+    "Submission to a native Apicrypt address while policy.apicrypt.mode is refuse (APX-03).",
+    "Use the address quoted in the reply.",
+)
+APICRYPT_AMBIGUOUS = Refusal(
+    "apicrypt.collision",
+    550,
+    "5.1.4",
+    "Adresse ambiguë : {first} et {second} deviennent toutes deux {address} ; "
+    "confirmez le correspondant dans l'annuaire Apicrypt.",
+    "Two native Apicrypt addresses lead to one interop address (APX-04).",
+    "Confirm in the Apicrypt directory, then write to the interop address itself.",
+)
+FROM_UNBOUND = Refusal(
+    "from.bound",
+    553,
+    "5.7.1",
+    "L'en-tête From (ou Sender) n'est pas une boîte de ce compte ; "
+    "corrigez l'expéditeur dans votre logiciel.",
+    "Submission: From or Sender names an address that the login does not own (OP-86).",
+    "Set From to a box of this account.",
+)
+FROM_MISSING = Refusal(
+    "from.missing",
+    553,
+    "5.7.1",
+    "L'en-tête From manque ou ne se lit pas ; indiquez un expéditeur dans votre logiciel.",
+    "Submission: the message has no From address that can be bound to the login (OP-86).",
+    "Set From to a box of this account.",
+)
+FROM_FOREIGN = Refusal(
+    "from.peer",
+    550,
+    "5.7.1",
+    "L'en-tête From n'est pas d'un domaine de l'opérateur qui présente le message.",
+    "Operator door: the domain of From (or Sender) is not listed for the peer (OP-15).",
+    "The peer sends only what its own domains have written.",
+)
+MESSAGE_TOO_BIG = Refusal(
+    "size.message",
+    552,
+    "5.3.4",
+    "Message trop volumineux (limite : {limit}) ; répartissez les pièces en plusieurs envois.",
+    "The message is larger than the announced SIZE (OP-66).",
+    "Split the attachments into several messages.",
+)
+ATTACHMENT_TOO_BIG = Refusal(
+    "size.attachment",
+    552,
+    "5.3.4",
+    "La pièce jointe « {name} » dépasse {limit} ; réduisez-la ou découpez-la.",
+    "Submission: one attachment is larger than the limit, decoded (SEED-55).",
+    "Reduce or split the file named in the reply.",
+)
+TOTAL_TOO_BIG = Refusal(
+    "size.total",
+    552,
+    "5.3.4",
+    "Les pièces jointes dépassent ensemble {limit} ; répartissez-les en plusieurs envois.",
+    "Submission: all attachments together are larger than the limit, decoded (SEED-56).",
+    "Split the attachments into several messages.",
+)
+PATIENT_TOO_BIG = Refusal(
+    "size.patient",
+    552,
+    "5.3.4",
+    "Message trop volumineux pour un patient (limite : {limit}) ; "
+    "répartissez les pièces en plusieurs envois.",
+    "Submission to patients: the whole message is larger than they can receive (DEF-18). With "
+    "other recipients, these get it and each patient comes back as a DSN.",
+    "Split the attachments into several messages.",
+)
+
+ALL: tuple[Refusal, ...] = tuple(v for v in list(globals().values()) if isinstance(v, Refusal))
+
+
+def all_replies() -> Iterator[tuple[str, Reply, str, str]]:
+    """(key, example reply, when, remedy) of every refusal, for `docs/errors.md`."""
+    for refusal in ALL:
+        yield refusal.key, refusal.example(), refusal.when, refusal.remedy
+
+
+def octets(size: int) -> str:
+    """`10 Mo` for a limit of 10 MiB; octets when it is not a whole number of MiB (1 Mo = 1 MiB)."""
+    mebi, rest = divmod(size, 1_048_576)
+    return f"{mebi} Mo" if mebi and not rest else f"{size} octets"

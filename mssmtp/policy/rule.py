@@ -1,0 +1,71 @@
+"""What a rule is: a pure function with a name, a place and a strength."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mssmtp.errors import Reply
+from mssmtp.mail import Action, Door, Facts, RecipientFacts, Stage, Verdict
+from mssmtp.policy.tables import Tables
+
+SUBMISSION = frozenset({Door.SUBMISSION})
+OPERATOR = frozenset({Door.OPERATOR})
+INTERNAL = frozenset({Door.INTERNAL})
+FROM_HERE = SUBMISSION | INTERNAL
+EVERY_DOOR = frozenset(Door)
+
+FAMILIES = (
+    "default",
+    "sender",
+    "bal",
+    "relay",
+    "apicrypt",
+    "recipient",
+    "habilitation",
+    "from",
+    "size",
+)
+"""Which refusal is told when several rules refuse: the first family that the person can mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of one family (the part of `name` before the dot).
+
+    `grants`: its acceptance opens the way; the others can only close it. `must`: it is relaxed
+    by `policy.relax` alone, and `doctor` stays red meanwhile.
+    """
+
+    name: str
+    requirements: tuple[str, ...]
+    stages: frozenset[Stage]
+    doors: frozenset[Door]
+    ask: Callable[[Facts, Tables], Verdict | None]
+    must: bool = False
+    grants: bool = False
+
+    def __post_init__(self) -> None:
+        if self.name.partition(".")[0] not in FAMILIES:
+            raise ValueError(f"{self.name}: unknown family")
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A rule that runs before the others and may change one recipient."""
+
+    name: str
+    requirements: tuple[str, ...]
+    doors: frozenset[Door]
+    ask: Callable[[RecipientFacts, Tables], tuple[Verdict, RecipientFacts] | None]
+    must: bool = False
+
+
+def accept(rule: str, because: str) -> Verdict:
+    """An acceptance by `rule`."""
+    return Verdict(Action.ACCEPT, rule, because=because)
+
+
+def refuse(rule: str, reply: Reply, because: str) -> Verdict:
+    """A refusal by `rule`: a deferral when the reply is temporary."""
+    return Verdict(Action.DEFER if reply.is_temporary else Action.REJECT, rule, reply, because)
