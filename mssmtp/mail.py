@@ -96,6 +96,21 @@ def masked(address: Address, patient_domains: frozenset[Domain]) -> str:
     return f"{local[:3]}{'*' * hidden}{local[-2:] if len(local) > 5 else ''}@{address.domain}"
 
 
+_IN_TEXT = re.compile(r"([^\s<>@\"'(),:;]{1,64})@([A-Za-z0-9.-]{1,253})")
+
+
+def masked_text(text: str, patient_domains: frozenset[Domain]) -> str:
+    """`text` (a peer's reply, say) with every patient's address in it masked (OP-87)."""
+
+    def hide(match: re.Match[str]) -> str:
+        try:
+            return masked(Address.parse(match.group()), patient_domains)
+        except BadAddress:
+            return match.group()
+
+    return _IN_TEXT.sub(hide, text)
+
+
 # ---------------------------------------------------------------- mailboxes and people
 
 
