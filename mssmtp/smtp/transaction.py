@@ -1,0 +1,248 @@
+"""One SMTP session as state: which command is legal now, and the Facts each decision sees.
+
+RFC 5321 4.1.4. Nothing here waits: the door brings what it looked up and asks for the next reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from mssmtp.config import LimitSettings
+from mssmtp.errors import MailError
+from mssmtp.mail import (
+    Action,
+    Address,
+    Attachment,
+    Bal,
+    Domain,
+    Door,
+    Facts,
+    Operator,
+    Principal,
+    Recipient,
+    RecipientFacts,
+    Stage,
+)
+from mssmtp.policy.engine import Decision, Engine
+from mssmtp.smtp import replies, syntax
+from mssmtp.smtp.content import Authors
+from mssmtp.smtp.syntax import BadArgument, Extensions, MailCommand, RcptCommand, TooBig
+
+_MAX_GREETING = 255
+
+
+class OutOfOrder(MailError):
+    """A legal command at the wrong moment (RFC 5321 4.1.4)."""
+
+    smtp = replies.SAY_HELLO
+
+
+class TooManyRecipients(MailError):
+    """limits.recipients is reached (RFC 5321 4.5.3.1.10)."""
+
+    smtp = replies.TOO_MANY_RECIPIENTS
+
+
+class Refused(MailError):
+    """The policy said no; `rule` names which rule."""
+
+    smtp = replies.NO_RECIPIENT
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision.final.rule, reply=decision.final.reply)
+        self.rule = decision.final.rule
+        self.decision = decision
+
+
+@dataclass(frozen=True, slots=True)
+class DoorRules:
+    """What is the same for every connection of a door."""
+
+    door: Door
+    domains: frozenset[Domain]
+    limits: LimitSettings
+
+    @property
+    def extensions(self) -> Extensions:
+        """AUTH is a parameter of MAIL only where AUTH is announced (RFC 4954 5)."""
+        return Extensions(auth=self.door is Door.SUBMISSION)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """An accepted recipient with what was looked up about it."""
+
+    recipient: Recipient
+    facts: RecipientFacts
+
+    @property
+    def bal(self) -> Bal | None:
+        """Its box here; None when the mail goes to another operator."""
+        return self.facts.bal if self.facts.is_local_domain else None
+
+
+@dataclass(slots=True)
+class Transaction:
+    """From MAIL to the end of DATA. Exactly one of operator and principal is set."""
+
+    command: MailCommand
+    door: Door
+    sender_is_local: bool
+    list_date: datetime | None
+    operator: Operator | None = None
+    principal: Principal | None = None
+    acting: Bal | None = None
+    destinations: list[Destination] = field(default_factory=list)
+
+    def facts(
+        self, stage: Stage, now: datetime, recipients: Sequence[RecipientFacts] = ()
+    ) -> Facts:
+        """What is known at SENDER or RECIPIENT."""
+        return Facts(
+            stage=stage,
+            door=self.door,
+            now=now,
+            sender=self.command.sender,
+            operator=self.operator,
+            principal=self.principal,
+            acting=self.acting,
+            sender_is_local=self.sender_is_local,
+            recipients=tuple(recipients),
+            size_octets=self.command.size_octets,
+            list_date=self.list_date,
+        )
+
+    def content_facts(
+        self,
+        now: datetime,
+        authors: Authors,
+        size_octets: int,
+        attachments: tuple[Attachment, ...],
+    ) -> Facts:
+        """What is known at CONTENT: everything. `size_octets` without our trace headers."""
+        known = self.facts(Stage.CONTENT, now, [one.facts for one in self.destinations])
+        listed = self.operator.domains if self.operator else frozenset()
+        named = authors.from_addresses + authors.sender_addresses
+        return replace(
+            known,
+            from_addresses=authors.from_addresses,
+            sender_addresses=authors.sender_addresses,
+            from_listed_for_peer=bool(named) and all(each.domain in listed for each in named),
+            size_octets=size_octets,
+            attachments=attachments,
+        )
+
+    def add(self, destination: Destination) -> None:
+        """Accept one more; the same address twice is one recipient."""
+        if all(one.recipient.address != destination.recipient.address for one in self.destinations):
+            self.destinations.append(destination)
+
+
+class Conversation:
+    """The state of one connection. Methods raise MailError kinds whose reply is the answer."""
+
+    def __init__(self, rules: DoorRules) -> None:
+        self.rules = rules
+        self.secured = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self.greeting: str | None = None
+        self.extended = False
+        self.principal: Principal | None = None
+        self.transaction: Transaction | None = None
+
+    def secure(self) -> None:
+        """TLS is there: forget all that was said in clear (RFC 3207 4.2)."""
+        self._forget()
+        self.secured = True
+
+    def greet(self, name: str | None, *, extended: bool) -> None:
+        """EHLO or HELO; ends a transaction (RFC 5321 4.1.4). Any name is taken (AND-06)."""
+        if not name or len(name) > _MAX_GREETING or not name.isascii():
+            raise BadArgument
+        self.greeting, self.extended, self.transaction = name, extended, None
+
+    def may_start_tls(self, argument: str | None) -> None:
+        """STARTTLS."""
+        if argument:
+            raise BadArgument
+        if self.secured:
+            raise OutOfOrder(reply=replies.TLS_ALREADY)
+        self._check_greeted()
+        self._check_idle()
+
+    def may_log_in(self) -> None:
+        """AUTH (RFC 4954 4)."""
+        self._check_greeted()
+        if not self.secured:
+            raise OutOfOrder(reply=replies.TLS_BEFORE_LOGIN)
+        if self.principal is not None:
+            raise OutOfOrder(reply=replies.LOGIN_ALREADY)
+        self._check_idle()
+
+    def mail(self, argument: str | None) -> MailCommand:
+        """MAIL, before anybody is asked about the sender."""
+        if not self.secured:
+            raise OutOfOrder(reply=replies.TLS_REQUIRED)
+        self._check_greeted()
+        if self.rules.door is Door.SUBMISSION and self.principal is None:
+            raise OutOfOrder(reply=replies.LOGIN_REQUIRED)
+        if self.transaction is not None:
+            raise OutOfOrder(reply=replies.NESTED_MAIL)
+        command = syntax.mail_command(argument, self.rules.extensions)
+        limit = self.rules.limits.message_octets
+        if command.size_octets > limit:
+            raise TooBig(reply=replies.too_big(limit))
+        return command
+
+    def rcpt(self, argument: str | None, own: Domain) -> tuple[Transaction, RcptCommand]:
+        """RCPT, before anybody is asked about the recipient."""
+        transaction = self._open_transaction()
+        command = syntax.rcpt_command(argument, self.rules.extensions, own)
+        if len(transaction.destinations) >= self.rules.limits.recipients:
+            raise TooManyRecipients
+        return transaction, command
+
+    def data(self, argument: str | None) -> Transaction:
+        """DATA."""
+        transaction = self._open_transaction()
+        if argument:
+            raise BadArgument
+        if not transaction.destinations:
+            raise OutOfOrder(reply=replies.NO_RECIPIENT)
+        return transaction
+
+    def _open_transaction(self) -> Transaction:
+        if not self.secured:
+            raise OutOfOrder(reply=replies.TLS_REQUIRED)
+        if self.transaction is None:
+            raise OutOfOrder(reply=replies.MAIL_FIRST)
+        return self.transaction
+
+    def _check_greeted(self) -> None:
+        if self.greeting is None:
+            raise OutOfOrder(reply=replies.SAY_HELLO)
+
+    def _check_idle(self) -> None:
+        if self.transaction is not None:
+            raise OutOfOrder(reply=replies.NOT_IN_TRANSACTION)
+
+
+def judged(engine: Engine, facts: Facts) -> Decision:
+    """The engine's decision when it lets the mail go on. Raises Refused."""
+    decision = engine.decide(facts)
+    if decision.final.action in (Action.REJECT, Action.DEFER):
+        raise Refused(decision)
+    return decision
+
+
+def bounced(decision: Decision) -> dict[Address, str]:
+    """Recipients that get a DSN instead of the message, each with its diagnostic (DEF-18)."""
+    found: dict[Address, str] = {}
+    for verdict in decision.verdicts:
+        if verdict.action is Action.BOUNCE and verdict.reply is not None:
+            found.update(dict.fromkeys(verdict.bounced, str(verdict.reply)))
+    return found
