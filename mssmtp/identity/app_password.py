@@ -1,0 +1,158 @@
+"""Application passwords (CL-31): 20 random characters per device, stored as verifiers only.
+
+The secret is random (99 bits), so a login need not be slow: the hash costs about 25 ms, enough to
+make a stolen table useless against the few that people have chosen themselves.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from argon2 import Parameters, extract_parameters
+from argon2.low_level import ARGON2_VERSION, Type, hash_secret
+
+from mssmtp.errors import ConfigError
+from mssmtp.outside import Entropy
+
+ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+"""Lower case and digits without i, l, o, 0, 1: what is read aloud or copied from paper."""
+LENGTH = 20
+GROUP = 5
+LEAST_CHOSEN = 16
+LEAST_DISTINCT = 6
+MOST_OCTETS = 255
+"""RFC 4616 2: a password is at most 255 octets."""
+
+TIME_COST = 3
+MEMORY_KIB = 16_384
+_SALT_OCTETS = 16
+_COST = Parameters(
+    type=Type.ID,
+    version=ARGON2_VERSION,
+    salt_len=_SALT_OCTETS,
+    hash_len=32,
+    time_cost=TIME_COST,
+    memory_cost=MEMORY_KIB,
+    parallelism=1,
+)
+SCRAM_ITERATIONS = 4096
+"""RFC 7677 4: at least 4096."""
+
+
+class WeakPassword(ConfigError):
+    """A chosen password that must not be stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verifiers:
+    """What is stored of a password: an argon2id hash and an RFC 5803 SCRAM verifier."""
+
+    argon2: str
+    scram: str
+
+
+def new_password(entropy: Entropy) -> str:
+    """A new secret of 20 characters, every one equally likely."""
+    fair = 256 - 256 % len(ALPHABET)
+    letters: list[str] = []
+    while len(letters) < LENGTH:
+        letters += [ALPHABET[o % len(ALPHABET)] for o in entropy.token_bytes(LENGTH) if o < fair]
+    return "".join(letters[:LENGTH])
+
+
+def grouped(password: str) -> str:
+    """`password` for display: groups of five with hyphens, which `canonical` takes away again."""
+    return "-".join(password[i : i + GROUP] for i in range(0, len(password), GROUP))
+
+
+def canonical(password: str) -> str:
+    """The secret that is hashed: a generated one without groups and case, another as it is.
+
+    So a person may type the groups, spaces or capitals as printed; a chosen password is not
+    changed but for Unicode NFC, since two keyboards may write one accent differently.
+    """
+    bare = password.replace("-", "").replace(" ", "").lower()
+    if len(bare) == LENGTH and all(letter in ALPHABET for letter in bare):
+        return bare
+    return unicodedata.normalize("NFC", password)
+
+
+def check_chosen(password: str) -> None:
+    """Raises WeakPassword for a chosen password that is too short, too simple or untypable."""
+    remedy = "Leave the password out: a good one is then made and printed."
+    if len(password) < LEAST_CHOSEN:
+        raise WeakPassword("password", f"shorter than {LEAST_CHOSEN} characters", remedy)
+    if len(set(password)) < LEAST_DISTINCT:
+        raise WeakPassword("password", f"fewer than {LEAST_DISTINCT} different characters", remedy)
+    if len(canonical(password).encode("utf-8", "surrogatepass")) > MOST_OCTETS:
+        raise WeakPassword("password", f"longer than {MOST_OCTETS} octets", remedy)
+    if any(unicodedata.category(letter).startswith("C") for letter in password):
+        raise WeakPassword("password", "holds a control character", remedy)
+
+
+def verifiers(password: str, entropy: Entropy, *, beside: Iterable[str] = ()) -> Verifiers:
+    """What to store of `password`.
+
+    `beside`: the argon2 hashes the account already has. Their salt is used again, so that one
+    evaluation tests every device of an account, and a login with ten devices takes no longer,
+    nor shows by its time that it exists, than one with none.
+    """
+    secret = canonical(password).encode()
+    salt = next((_salt(encoded) for encoded in beside), None)
+    if salt is None:
+        salt = entropy.token_bytes(_SALT_OCTETS)
+    scram = _scram(secret, entropy.token_bytes(_SALT_OCTETS))
+    return Verifiers(_argon2(secret, salt, _COST), scram)
+
+
+def matching(password: str, hashes: Iterable[str]) -> frozenset[str]:
+    """Those of `hashes` that are of `password`. One slow evaluation per different salt.
+
+    Every hash is compared in constant time (ATT-21). With no hash at all one evaluation is done
+    all the same: an unknown login takes as long as a wrong password.
+    """
+    secret = canonical(password).encode("utf-8", "surrogatepass")
+    stored = list(hashes)
+    groups = {(_salt(encoded), extract_parameters(encoded)) for encoded in stored}
+    found: set[str] = set()
+    for salt, cost in groups or {(bytes(_SALT_OCTETS), _COST)}:
+        computed = _argon2(secret, salt, cost)
+        found |= {encoded for encoded in stored if hmac.compare_digest(computed, encoded)}
+    return frozenset(found)
+
+
+def _argon2(secret: bytes, salt: bytes, cost: Parameters) -> str:
+    encoded = hash_secret(
+        secret,
+        salt,
+        time_cost=cost.time_cost,
+        memory_cost=cost.memory_cost,
+        parallelism=cost.parallelism,
+        hash_len=cost.hash_len,
+        type=cost.type,
+        version=cost.version,
+    )
+    return encoded.decode("ascii")
+
+
+def _salt(encoded: str) -> bytes:
+    """The salt of `$argon2id$v=19$m=…,t=…,p=…$salt$hash` (unpadded base64)."""
+    salt = encoded.split("$")[4]
+    return base64.b64decode(salt + "=" * (-len(salt) % 4))
+
+
+def _scram(secret: bytes, salt: bytes) -> str:
+    """`SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey` (RFC 5803 2, RFC 5802 3)."""
+    salted = hashlib.pbkdf2_hmac("sha256", secret, salt, SCRAM_ITERATIONS)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    stored_key = hashlib.sha256(client_key).digest()
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    salt64, stored64, server64 = (
+        base64.b64encode(octets).decode("ascii") for octets in (salt, stored_key, server_key)
+    )
+    return f"SCRAM-SHA-256${SCRAM_ITERATIONS}:{salt64}${stored64}:{server64}"

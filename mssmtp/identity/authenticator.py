@@ -1,0 +1,247 @@
+"""Login and password -> Principal, with a cache that revocation empties at once (CL-24, ATT-18)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+from mssmtp.errors import MailError, Reply
+from mssmtp.identity import app_password
+from mssmtp.identity.guesses import Guesses
+from mssmtp.mail import AccountId, PersonState, Principal
+from mssmtp.outside import Clock, Entropy
+
+UNUSED_EXPIRES = timedelta(days=90)
+"""CL-31: an application password ends after 90 days without use."""
+TOUCH_EVERY = timedelta(hours=1)
+"""The last use is written at most this often, so that a login is normally only a read."""
+MOST_CACHED = 20_000
+MOST_LOGIN = 320
+"""Characters of a login or password that are looked at; more cannot be one of ours."""
+
+_NOBODY = AccountId(0)
+"""No account has this id: its passwords are asked for an unknown login, to do the same work."""
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class LoginRefused(MailError):
+    """Base: the door waits `delay_s` before it answers; other sessions are not affected."""
+
+    def __init__(self, message: str = "", *, delay_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.delay_s = delay_s
+
+
+class BadCredentials(LoginRefused):
+    """Unknown login, wrong, revoked or expired password, suspended account: one answer for all."""
+
+    smtp = Reply(
+        535,
+        "5.7.8",
+        "Identifiant ou mot de passe d'application incorrect ; "
+        "créez un nouveau mot de passe pour cet appareil.",
+    )
+    imap = "AUTHENTICATIONFAILED"
+
+
+class TooManyGuesses(LoginRefused):
+    """This login from this address has to wait; the password was not looked at."""
+
+    smtp = Reply(454, "4.7.0", "Trop d'essais de connexion ; attendez une minute puis réessayez.")
+    imap = "UNAVAILABLE"
+
+
+class AccountRow(Protocol):
+    """What is read of an account."""
+
+    @property
+    def id(self) -> AccountId: ...
+    @property
+    def active(self) -> bool: ...
+
+
+class AppPasswordRow(Protocol):
+    """What is read of an application password."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def argon2(self) -> str: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def last_used_at(self) -> datetime | None: ...
+    @property
+    def revoked_at(self) -> datetime | None: ...
+
+
+class AccountReading(Protocol):
+    """The part of `storage.Reading` a login needs."""
+
+    def account(self, login: str) -> AccountRow | None: ...
+    def app_passwords(self, account: AccountId) -> tuple[AppPasswordRow, ...]: ...
+    def principal(self, account: AccountId) -> Principal: ...
+
+
+class AccountWriting(Protocol):
+    """The part of `storage.Writing` a login needs."""
+
+    def touch_app_password(self, password: int, at: datetime) -> None: ...
+
+
+class Accounts(Protocol):
+    """`storage.Store` as a login sees it: both doors answer with a future."""
+
+    def read(self, query: Callable[[AccountReading], T]) -> Future[T]: ...
+    def write(self, job: Callable[[AccountWriting], T]) -> Future[T]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """One snapshot: the account with its live passwords and what it may act in."""
+
+    account: AccountId
+    active: bool
+    passwords: tuple[AppPasswordRow, ...]
+    principal: Principal
+
+    def may_log_in(self) -> bool:
+        """Area E: an active account with a box, not of a person still pre-registered."""
+        boxes = self.principal.bals
+        return self.active and bool(boxes) and boxes[0].person is not PersonState.PRE_REGISTERED
+
+    def password(self, number: int | None) -> AppPasswordRow | None:
+        return next((row for row in self.passwords if row.id == number), None)
+
+
+class Authenticator:
+    """One per process; thread-safe. Its methods block: call them in a thread."""
+
+    def __init__(self, store: Accounts, clock: Clock, entropy: Entropy) -> None:
+        self._store = store
+        self._clock = clock
+        self._key = entropy.token_bytes(32)
+        self._guesses = Guesses()
+        self._lock = threading.Lock()
+        self._known: OrderedDict[bytes, int] = OrderedDict()
+        # A slow hash holds 16 MiB: more at once than there are processors would only cost memory.
+        self._slow = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
+
+    def authenticate(self, login: str, password: str, address: str = "") -> Principal:
+        """The principal of `login`. Raises BadCredentials, TooManyGuesses; storage errors pass.
+
+        `address` is the client's, for counting wrong secrets. Every refusal carries `delay_s`.
+        """
+        login = login.strip().lower()
+        if len(login) > MOST_LOGIN or len(password) > MOST_LOGIN or "\0" in login + password:
+            login, password = login[:MOST_LOGIN].replace("\0", ""), ""
+        secret = self._digest(login, password)
+        state, row = self._current(login, self._cached(secret))
+        if row is None:
+            number = self._verified(login, password, address)
+            # Read again: what was revoked during the slow hash is refused too.
+            state, row = self._current(login, number)
+        if state is None or row is None or not state.may_log_in():
+            raise self._refusal(login, address, secret, right=row is not None)
+        self._guesses.right(login, address)
+        self._remember(secret, row.id)
+        self._touch(row)
+        return replace(state.principal, app_password=row.id)
+
+    def refresh(self, principal: Principal) -> Principal:
+        """`principal` as of now, for a session that is already open. Raises BadCredentials.
+
+        ATT-18: one cheap read at the next command sees a suspended account, a revoked password
+        and a membership that was taken away.
+        """
+        login = principal.login.lower()
+        state = self._store.read(lambda reading: self._state(reading, login)).result()
+        if state is None or state.account != principal.account or not state.may_log_in():
+            raise BadCredentials
+        if principal.app_password is not None and state.password(principal.app_password) is None:
+            raise BadCredentials
+        return replace(state.principal, app_password=principal.app_password)
+
+    def _current(
+        self, login: str, number: int | None
+    ) -> tuple[_State | None, AppPasswordRow | None]:
+        """The account and its live password `number`, in one snapshot."""
+        if number is None:
+            return None, None
+        state = self._store.read(lambda reading: self._state(reading, login)).result()
+        return state, state.password(number) if state is not None else None
+
+    def _state(self, reading: AccountReading, login: str) -> _State | None:
+        account = reading.account(login)
+        if account is None:
+            return None
+        live = self._live(reading, account.id)
+        return _State(account.id, account.active, live, reading.principal(account.id))
+
+    def _live(self, reading: AccountReading, account: AccountId) -> tuple[AppPasswordRow, ...]:
+        now = self._clock.now()
+        return tuple(
+            row
+            for row in reading.app_passwords(account)
+            if row.revoked_at is None
+            and now - (row.last_used_at or row.created_at) < UNUSED_EXPIRES
+        )
+
+    def _verified(self, login: str, password: str, address: str) -> int | None:
+        """The id of the live row of `password`: the same work whoever the login is."""
+        wait = self._guesses.wait_s(login, address, self._clock.monotonic())
+        if wait > 0:
+            raise TooManyGuesses(delay_s=wait)
+
+        def rows_of(reading: AccountReading) -> tuple[AppPasswordRow, ...]:
+            account = reading.account(login)
+            return self._live(reading, _NOBODY if account is None else account.id)
+
+        rows = self._store.read(rows_of).result()
+        with self._slow:
+            found = app_password.matching(password, [row.argon2 for row in rows])
+        return next((row.id for row in rows if row.argon2 in found), None)
+
+    def _refusal(self, login: str, address: str, secret: bytes, *, right: bool) -> BadCredentials:
+        if right:  # suspended: not a guess, and the wait would tell that the password is good
+            return BadCredentials()
+        delay = self._guesses.wrong(login, address, secret, self._clock.monotonic())
+        return BadCredentials(delay_s=delay)
+
+    def _digest(self, login: str, password: str) -> bytes:
+        """Keyed per process, so that a memory dump cannot be tested against a dictionary."""
+        name = login.encode("utf-8", "surrogatepass")
+        text = name + b"\0" + password.encode("utf-8", "surrogatepass")
+        return hmac.digest(self._key, text, hashlib.sha256)
+
+    def _cached(self, secret: bytes) -> int | None:
+        with self._lock:
+            return self._known.get(secret)
+
+    def _remember(self, secret: bytes, number: int) -> None:
+        with self._lock:
+            self._known[secret] = number
+            self._known.move_to_end(secret)
+            while len(self._known) > MOST_CACHED:
+                self._known.popitem(last=False)
+
+    def _touch(self, row: AppPasswordRow) -> None:
+        now, number = self._clock.now(), row.id
+        if row.last_used_at is not None and now - row.last_used_at < TOUCH_EVERY:
+            return
+        try:
+            self._store.write(lambda writing: writing.touch_app_password(number, now)).result()
+        except MailError as error:
+            # A full or read-only disk must not keep people from reading their mail.
+            _log.warning("last use not written", extra={"reason": type(error).__name__})

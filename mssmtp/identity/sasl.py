@@ -1,0 +1,154 @@
+"""SASL PLAIN (RFC 4616) and LOGIN, server side, sans-IO: lines in, one step out.
+
+A step is a Challenge to send, or the Credentials; everything else is an exception. One exchange
+object serves one command and never answers twice, whatever the client does (ATT-13).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from mssmtp.errors import BadSyntax, Reply
+from mssmtp.identity.authenticator import BadCredentials
+
+MAX_LINE_OCTETS = 12_288
+"""RFC 4954 4: a base64 line of at least this much must be taken; we take no more."""
+MAX_NAME_OCTETS = 255
+"""RFC 4616 2: authcid and passwd of at most 255 octets each."""
+
+
+class Mechanism(StrEnum):
+    """What is offered, over TLS only."""
+
+    PLAIN = "PLAIN"
+    LOGIN = "LOGIN"
+
+
+class UnknownMechanism(BadSyntax):
+    """A mechanism that is not offered (RFC 4954 4: 504)."""
+
+    smtp = Reply(504, "5.5.4", "Mécanisme inconnu ; choisissez PLAIN ou LOGIN.")
+    imap = "CANNOT"
+
+
+class BadExchange(BadSyntax):
+    """A line that is not base64, is too long, or holds what the mechanism does not allow."""
+
+    smtp = Reply(501, "5.5.2", "Échange d'authentification mal formé ; vérifiez le logiciel.")
+    imap = "CLIENTBUG"
+
+
+class Cancelled(BadSyntax):
+    """The client sent `*` (RFC 4954 4: 501; RFC 3501 6.2.2: BAD)."""
+
+    smtp = Reply(501, "5.7.0", "Authentification abandonnée par le client.")
+    imap = "CLIENTBUG"
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Send `octets` (base64 already): `334 ` before them in SMTP, `+ ` in IMAP."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the client said; nothing is verified yet. `repr` shows no password."""
+
+    login: str
+    password: str = field(repr=False)
+
+
+class Exchange:
+    """One AUTH or AUTHENTICATE command. Raises UnknownMechanism for what is not offered."""
+
+    def __init__(self, mechanism: str) -> None:
+        try:
+            self._mechanism = Mechanism(mechanism.upper())
+        except ValueError as error:
+            raise UnknownMechanism from error
+        self._begun = False
+        self._ended = False
+        self._login: str | None = None
+
+    def begin(self, initial: bytes | None = None) -> Challenge | Credentials:
+        """The first step. `initial` is the initial response as sent, None when there is none.
+
+        `=` stands for an empty one (RFC 4954 4, RFC 4959 3). Raises BadExchange, BadCredentials.
+        """
+        if self._begun:
+            raise BadExchange("already begun")
+        self._begun = True
+        if initial is None:
+            return Challenge(b"" if self._mechanism is Mechanism.PLAIN else _USERNAME)
+        return self._step(b"" if initial == b"=" else initial)
+
+    def receive(self, line: bytes) -> Challenge | Credentials:
+        """The next step, for `line` without its CRLF. Raises Cancelled too."""
+        if not self._begun:
+            raise BadExchange("not begun")
+        return self._step(line)
+
+    def _step(self, line: bytes) -> Challenge | Credentials:
+        if self._ended:
+            raise BadExchange("already over")
+        try:
+            step = self._plain(line) if self._mechanism is Mechanism.PLAIN else self._ask(line)
+        except (BadSyntax, BadCredentials):
+            self._ended = True
+            raise
+        self._ended = isinstance(step, Credentials)
+        return step
+
+    def _plain(self, line: bytes) -> Credentials:
+        parts = _decoded(line).split(b"\0")
+        if len(parts) != 3:
+            raise BadExchange("PLAIN has three parts")
+        authzid, authcid, password = (_text(part) for part in parts)
+        if not authcid or not password:
+            raise BadExchange("empty authcid or password")
+        # ATT-17: acting for somebody else is the policy's matter, never a login's.
+        if authzid and authzid != authcid:
+            raise BadCredentials("authzid differs from authcid")
+        return Credentials(authcid, password)
+
+    def _ask(self, line: bytes) -> Challenge | Credentials:
+        text = _text(_decoded(line))
+        if not text or "\0" in text:
+            raise BadExchange("empty line, or NUL")
+        if self._login is None:
+            self._login = text
+            return Challenge(_PASSWORD)
+        return Credentials(self._login, text)
+
+
+_USERNAME = base64.b64encode(b"Username:")
+_PASSWORD = base64.b64encode(b"Password:")
+
+
+def _decoded(line: bytes) -> bytes:
+    """The octets of one base64 line, in its one canonical form (RFC 4648 3.5)."""
+    if len(line) > MAX_LINE_OCTETS:
+        raise BadExchange("line too long")
+    if line == b"*":
+        raise Cancelled
+    try:
+        octets = base64.b64decode(line, validate=True)
+    except binascii.Error as error:
+        raise BadExchange("not base64") from error
+    if base64.b64encode(octets) != line:
+        raise BadExchange("not canonical base64")
+    return octets
+
+
+def _text(octets: bytes) -> str:
+    if len(octets) > MAX_NAME_OCTETS:
+        raise BadExchange("more than 255 octets")
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadExchange("not UTF-8") from error
