@@ -1,0 +1,278 @@
+"""The wire of our client side: errors, content stuffing, replies, and a strict SMTP protocol.
+
+aiosmtplib's protocol sends commands and reads replies. What it does not do is here: octets that no
+command asked for end the connection (ATT-02), and content is stuffed block by block, octet for
+octet, instead of as one copied string (aiosmtplib also rewrites bare line ends).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import cast
+
+from aiosmtplib.errors import (
+    SMTPReadTimeoutError,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+    SMTPTimeoutError,
+)
+from aiosmtplib.protocol import SMTPProtocol
+
+from mssmtp.errors import MailError, Reply
+
+# ---------------------------------------------------------------- what may go wrong
+
+
+class PeerFailed(MailError):
+    """This server cannot take the message now; another may. `rank`: the worst is reported."""
+
+    smtp = Reply(451, "4.4.1", "Serveur destinataire injoignable ; nouvel essai prévu.")
+    rank = 1
+
+
+class PeerGone(PeerFailed):
+    """The connection broke, or nothing came in time, before the message was handed over."""
+
+    smtp = Reply(
+        451, "4.4.2", "Connexion perdue avec le serveur destinataire ; nouvel essai prévu."
+    )
+    rank = 2
+
+
+class PeerViolates(PeerFailed):
+    """Octets that SMTP does not allow here, for example in front of the handshake (ATT-02)."""
+
+    smtp = Reply(451, "4.5.0", "Réponse invalide du serveur destinataire ; nouvel essai prévu.")
+    rank = 3
+
+
+class TlsUnavailable(PeerFailed):
+    """No STARTTLS, or it fails: nothing is ever sent in clear (OP-03, OP-01)."""
+
+    smtp = Reply(
+        451, "4.7.4", "Chiffrement impossible avec le serveur destinataire ; nouvel essai."
+    )
+    rank = 4
+
+
+class PeerNotTrusted(PeerFailed):
+    """The certificate is bad or is not one of the recipient domain's (OP-11)."""
+
+    smtp = Reply(451, "4.7.5", "Serveur destinataire non reconnu ; nouvel essai plus tard.")
+    rank = 5
+
+
+class NotTransmissible(MailError):
+    """The content holds a bare CR, a bare LF or a NUL: sent on, it could be smuggled (ATT-01)."""
+
+    smtp = Reply(
+        554, "5.6.0", "Message mal formé (fins de ligne) ; renvoyez-le depuis un autre logiciel."
+    )
+
+
+# ---------------------------------------------------------------- content
+
+
+class DotStuffer:
+    """Content -> the octets after DATA (RFC 5321 4.5.2), in blocks of any size.
+
+    Raises NotTransmissible rather than changing an octet: a repaired line end would break the
+    signatures of the message, an unrepaired one may end the message early at the peer.
+    """
+
+    def __init__(self) -> None:
+        self._at_line_start = True
+        self._held = b""  # a CR whose LF may be in the next block
+
+    def feed(self, block: bytes) -> bytes:
+        """What to send for `block`."""
+        if self._held:
+            block = self._held + block
+            self._held = b""
+        if block.endswith(b"\r"):
+            self._held = b"\r"
+            block = block[:-1]
+        if not block:
+            return b""
+        pairs = block.count(b"\r\n")
+        if block.count(b"\r") != pairs or block.count(b"\n") != pairs or b"\0" in block:
+            raise NotTransmissible
+        stuffed = block.replace(b"\r\n.", b"\r\n..")
+        if self._at_line_start and block.startswith(b"."):
+            stuffed = b"." + stuffed
+        self._at_line_start = block.endswith(b"\r\n")
+        return stuffed
+
+    def finish(self) -> bytes:
+        """The end of the content: a line end if there is none, then the dot."""
+        if self._held:
+            raise NotTransmissible
+        return b".\r\n" if self._at_line_start else b"\r\n.\r\n"
+
+
+# ---------------------------------------------------------------- replies
+
+
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|\Z)")
+_BY_CODE = {550: "5.1.1", 551: "5.1.6", 552: "5.2.2", 553: "5.1.3", 450: "4.2.0", 452: "4.3.1"}
+
+
+@dataclass(frozen=True, slots=True)
+class PeerReply:
+    """A reply as the peer gave it; `text` is its own, one line per line, not to be trusted."""
+
+    code: int
+    text: str
+
+    @property
+    def enhanced(self) -> str:
+        """Its enhanced code, or the nearest to the bare code (RFC 3463, RFC 5321 4.2.3)."""
+        found = _ENHANCED.match(self.text)
+        if found and found[1][0] == str(self.code)[0]:
+            return found[1]
+        return _BY_CODE.get(self.code, f"{self.code // 100}.0.0")
+
+    @property
+    def is_positive(self) -> bool:
+        """2yz."""
+        return 200 <= self.code < 300
+
+    @property
+    def is_permanent(self) -> bool:
+        """5yz."""
+        return self.code >= 500
+
+    def __str__(self) -> str:
+        return " ".join(f"{self.code} {self.text}".split())
+
+
+def from_reply(reply: Reply) -> PeerReply:
+    """One of our own replies in the place of a peer's."""
+    return PeerReply(reply.code, f"{reply.enhanced} {reply.text}")
+
+
+# ---------------------------------------------------------------- the wire
+
+
+class Wire(SMTPProtocol):
+    """aiosmtplib's protocol, which drops unexpected octets in silence; here they are fatal.
+
+    RFC 3207 4.2: octets behind the 220 of STARTTLS were sent in clear and may be injected. In
+    general a reply nobody asked for would be taken for the answer to the next command.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.violation: str = ""
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+        self.lost = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        waiter = self._response_waiter
+        if waiter is None or waiter.done() or not self._response_pending:
+            self._violate("octets without a command")
+            return
+        super().data_received(data)
+        if waiter.done():
+            if self._buffer:
+                self._violate("octets behind a reply")
+            self._may_write.set()  # wakes a writer: the peer has answered before the end
+
+    def _violate(self, what: str) -> None:
+        self.violation = what
+        self.abort()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._may_write.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._may_write.set()
+        self.lost.set()
+
+    async def call(self, *words: bytes, timeout_s: float) -> PeerReply:
+        """One command and its reply. Raises PeerGone, PeerViolates."""
+        return await self.answered(self.execute_command(*words, timeout=timeout_s))
+
+    async def greeting(self, timeout_s: float) -> PeerReply:
+        """The first line of the server."""
+        return await self.answered(self.read_response(timeout=timeout_s))
+
+    async def upgrade(self, context: ssl.SSLContext, host: str, timeout_s: float) -> PeerReply:
+        """STARTTLS and the handshake. Raises PeerGone, PeerViolates, TlsUnavailable."""
+        try:
+            return await self.answered(self.start_tls(context, host, timeout_s))
+        except (ssl.SSLError, SMTPTimeoutError, OSError) as error:
+            if self.violation:
+                raise PeerViolates(self.violation) from error
+            raise TlsUnavailable("handshake failed") from error
+
+    async def answered(self, reply: Awaitable[tuple[int, str]]) -> PeerReply:
+        try:
+            code, text = await reply
+        except SMTPReadTimeoutError as error:
+            self.abort()
+            raise PeerGone("no reply in time") from error
+        except SMTPResponseException as error:
+            if 200 <= error.code <= 599:  # a refusal that aiosmtplib raised as an exception
+                return PeerReply(error.code, error.message)
+            self.abort()
+            raise PeerViolates("not a reply") from error
+        except SMTPServerDisconnected as error:
+            if self.violation:
+                raise PeerViolates(self.violation) from error
+            raise PeerGone("connection lost") from error
+        if self.violation:
+            raise PeerViolates(self.violation)
+        if not 200 <= code <= 599:
+            self.abort()
+            raise PeerViolates("not a reply code")
+        return PeerReply(code, text)
+
+    def expect_early_reply(self) -> None:
+        """A reply during the content is kept for `early_reply`, for no command is waiting."""
+        self._response_pending = True
+
+    @property
+    def early_reply(self) -> bool:
+        """The peer answered, or broke the rules, before it was asked."""
+        return self._response_waiter is None or self._response_waiter.done()
+
+    async def put(self, octets: bytes, timeout_s: float) -> None:
+        """Write and wait until the peer takes it. Raises PeerGone."""
+        try:
+            self.write(octets)
+            if not self._may_write.is_set():
+                async with asyncio.timeout(timeout_s):
+                    await self._may_write.wait()
+        except TimeoutError as error:
+            self.abort()
+            raise PeerGone("the peer takes no octets") from error
+        except SMTPServerDisconnected as error:
+            raise PeerGone("connection lost") from error
+
+    def abort(self) -> None:
+        """Drop the connection now, without a word."""
+        if self.transport is not None:
+            # Not isinstance: uvloop's transports are no subclasses of asyncio's.
+            cast(asyncio.WriteTransport, self.transport).abort()
+
+    async def close(self, grace_s: float = 2.0) -> None:
+        """Close with TLS's own goodbye, and do not wait long for the peer's."""
+        if self.transport is not None:
+            self.transport.close()
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self.lost.wait()
+            except TimeoutError:
+                self.abort()
