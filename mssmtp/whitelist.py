@@ -310,7 +310,8 @@ def _verified_root(octets: bytes, signer: x509.Certificate) -> etree._Element:
         result = XMLVerifier().verify(
             octets, x509_cert=signer, expect_config=config, parser=_parser()
         )
-    except (SignXMLException, etree.LxmlError, ValueError) as error:
+    except (SignXMLException, etree.LxmlError, ValueError, TypeError) as error:
+        # TypeError: signxml reads an element without text as if there were one.
         raise ListRefused("signature", type(error).__name__) from error
     if isinstance(result, list) or result.signed_xml is None:
         raise ListRefused("signature", "not one signed tree")
