@@ -24,7 +24,7 @@ imap_commands = Counter("mssmtp_imap_commands_total", "IMAP commands", ["verb", 
 delivered = Counter("mssmtp_deliveries_total", "Copies stored in a local box")
 attempts = Counter("mssmtp_relay_attempts_total", "Outbound attempts per recipient", ["outcome"])
 queue_recipients = Gauge(
-    "mssmtp_queue_recipients", "Recipients waiting in the queue", multiprocess_mode="max"
+    "mssmtp_queue_recipients", "Recipients waiting in the queue", multiprocess_mode="livemax"
 )
 commit_seconds = Histogram("mssmtp_commit_seconds", "Time of one group commit", buckets=_SECONDS)
 commit_jobs = Histogram(
@@ -32,5 +32,5 @@ commit_jobs = Histogram(
 )
 internal_errors = Counter("mssmtp_internal_errors_total", "Our own bugs, answered 451", ["room"])
 whitelist_age_seconds = Gauge(
-    "mssmtp_whitelist_age_seconds", "Age of the list in force", multiprocess_mode="max"
+    "mssmtp_whitelist_age_seconds", "Age of the list in force", multiprocess_mode="livemax"
 )
