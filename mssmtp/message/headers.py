@@ -1,0 +1,188 @@
+"""Header sections from raw octets (RFC 5322 2.2, 3.6): fields, their values, who a letter is from.
+
+A line ends at LF, with or without CR before it; a header section ends at its first empty line and
+nowhere else, so that a line without a colon can never hide a second `From:` from us (ATT-42).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from mssmtp.errors import BadAddress, MailError, Reply
+from mssmtp.mail import Address, domain
+from mssmtp.message.addresses import Group, Mailbox, parse_addresses
+
+_FTEXT = bytes(c for c in range(33, 127) if c != ord(":"))
+_EMPTY = (b"", b"\r")
+MAX_MESSAGE_ID_OCTETS = 998
+MAX_FROM_ADDRESSES = 100
+
+
+class BadFrom(MailError):
+    """`From:` does not name its authors in a way that can authorise (OP-15, OP-86, ATT-08)."""
+
+    smtp = Reply(
+        550,
+        "5.6.0",
+        "L'en-tête From est absent, répété ou illisible ; indiquez une seule ligne From avec"
+        " une adresse complète.",
+    )
+    imap = "CLIENTBUG"
+
+
+class Field(NamedTuple):
+    """One header field. `value` is unfolded and trimmed; `start`, `end`: octets of the section.
+
+    The raw field, with its line ends, is `header[start:end]`.
+    """
+
+    name: str
+    raw_name: bytes
+    value: bytes
+    start: int
+    end: int
+
+
+def field_name(line: bytes) -> bytes | None:
+    """The name before the colon, or None when the line does not begin a field (RFC 5322 2.2).
+
+    White space before the colon is obsolete syntax (4.5) and accepted: `From :` is a From.
+    """
+    colon = line.find(b":")
+    if colon <= 0:
+        return None
+    name = line[:colon].rstrip(b" \t")
+    return name if name and not name.translate(None, _FTEXT) else None
+
+
+def fields(header: bytes) -> tuple[Field, ...]:
+    """Every field of the section, in order. Lines that belong to no field are left out."""
+    found: list[Field] = []
+    name: bytes | None = None
+    pieces: list[bytes] = []
+    start = position = 0
+    for line in header.split(b"\n"):
+        if line in _EMPTY:
+            break
+        if line[0] in b" \t":
+            if name is not None:
+                pieces.append(_continuation(line))
+        else:
+            if name is not None:
+                found.append(_field(name, pieces, start, position))
+            name = field_name(line)
+            start = position
+            if name is not None:
+                pieces = [line[line.index(b":") + 1 :].removesuffix(b"\r")]
+        position += len(line) + 1
+    if name is not None:
+        found.append(_field(name, pieces, start, min(position, len(header))))
+    return tuple(found)
+
+
+def _continuation(line: bytes) -> bytes:
+    # A folding TAB shows as a control character in some lists: unfolded as a space.
+    return b" " + line[1:].removesuffix(b"\r")
+
+
+def _field(name: bytes, pieces: list[bytes], start: int, end: int) -> Field:
+    value = b"".join(pieces).strip(b" \t")
+    return Field(name.decode("ascii").lower(), name, value, start, end)
+
+
+def values(header: bytes, name: str) -> tuple[bytes, ...]:
+    """Unfolded values of every field called `name` (any case)."""
+    wanted = name.lower()
+    return tuple(field.value for field in fields(header) if field.name == wanted)
+
+
+def has(header: bytes, name: str) -> bool:
+    """True when the section holds a field called `name` (any case)."""
+    return bool(values(header, name))
+
+
+def message_id(header: bytes) -> str | None:
+    """The first Message-ID as written, with its angle brackets; None when absent or not ASCII.
+
+    At most 998 octets are looked at (RFC 5322 2.1.1): more is no identifier.
+    """
+    for value in values(header, "message-id"):
+        if value and len(value) <= MAX_MESSAGE_ID_OCTETS and value.isascii():
+            text = value.decode("ascii")
+            return text if text.isprintable() else None
+    return None
+
+
+def addresses(value: bytes) -> tuple[Mailbox | Group, ...]:
+    """The address list of an unfolded value, best effort (RFC 5322 3.4)."""
+    return parse_addresses(value).entries
+
+
+def from_addresses(header: bytes) -> tuple[Address, ...]:
+    """Every author, strict enough to authorise. Raises BadFrom.
+
+    Exactly one `From:` field; a mailbox-list without groups, source routes or anything that two
+    parsers could read differently (ATT-08); ASCII addresses. Display names may be anything.
+    """
+    return _strict(values(header, "from"))
+
+
+def sender_address(header: bytes) -> Address | None:
+    """The one address of `Sender:`, None when there is no such field. Raises BadFrom."""
+    found = values(header, "sender")
+    if not found:
+        return None
+    authors = _strict(found)
+    if len(authors) != 1:
+        raise BadFrom
+    return authors[0]
+
+
+def _strict(found: tuple[bytes, ...]) -> tuple[Address, ...]:
+    if len(found) != 1:
+        raise BadFrom
+    parsed = parse_addresses(found[0])
+    if not parsed.is_exact or not 0 < len(parsed.entries) <= MAX_FROM_ADDRESSES:
+        raise BadFrom
+    return tuple(_address(entry) for entry in parsed.entries)
+
+
+def _address(entry: Mailbox | Group) -> Address:
+    if isinstance(entry, Group):
+        raise BadFrom
+    try:
+        local, host = entry.local.decode("ascii"), entry.domain.decode("ascii")
+        return Address(local, domain(host))
+    except (BadAddress, UnicodeDecodeError) as error:
+        raise BadFrom from error
+
+
+def header_fields(header: bytes, names: Iterable[str], negate: bool = False) -> bytes:
+    """Octets of `HEADER.FIELDS` or, with `negate`, `HEADER.FIELDS.NOT` (RFC 3501 6.4.5).
+
+    The fields keep their octets and order; the empty line follows in every case.
+    """
+    wanted = {name.lower() for name in names}
+    found = fields(header)
+    if not negate:
+        kept = b"".join(header[f.start : f.end] for f in found if f.name in wanted)
+    else:
+        pieces, position = [], 0
+        for field in found:
+            if field.name in wanted:
+                pieces.append(header[position : field.start])
+                position = field.end
+        kept = b"".join(pieces) + _without_empty_line(header[position:])
+    if kept and not kept.endswith(b"\n"):
+        kept += b"\r\n"
+    return kept + b"\r\n"
+
+
+def _without_empty_line(section: bytes) -> bytes:
+    if section in (b"\r\n", b"\n"):
+        return b""
+    for ending in (b"\n\r\n", b"\n\n"):
+        if section.endswith(ending):
+            return section[: 1 - len(ending)]
+    return section

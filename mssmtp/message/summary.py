@@ -1,0 +1,174 @@
+"""What FETCH and SEARCH need of a message, computed once at delivery (design.md §5).
+
+The octets are a pure function of the message, so that packs can be rebuilt identically (D6).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Literal
+
+from mssmtp.message.structure import body_of, envelope_of
+from mssmtp.message.tree import Part, Scan
+
+VERSION = 1
+_HEAD = struct.Struct(">BQIIIII")
+_NODE = struct.Struct(">BQQQQHBBB")
+_LEAF, _MULTIPART, _MESSAGE = 0, 1, 2
+
+SectionText = Literal["", "HEADER", "TEXT", "MIME"]
+
+
+class UnknownSummary(ValueError):
+    """Octets of another version or cut short: the message must be scanned again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One entity: where it is and how its text decodes. Offsets as in `tree.Part`."""
+
+    kind: int
+    header_start: int
+    body_start: int
+    body_end: int
+    decoded_octets: int
+    media_type: str
+    encoding: str
+    charset: str
+    children: tuple[Node, ...]
+
+    @property
+    def is_text(self) -> bool:
+        """A leaf that a text search reads."""
+        return self.kind == _LEAF and self.media_type.startswith("text/")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """`envelope`, `bodystructure`, `body`: ready FETCH values. `header`: raw top section."""
+
+    size_octets: int
+    envelope: bytes
+    bodystructure: bytes
+    body: bytes
+    header: bytes
+    tree: bytes
+
+    @classmethod
+    def of(cls, scan: Scan) -> Summary:
+        """From a finished scan."""
+        pieces: list[bytes] = []
+        _pack(scan.root, pieces)
+        return cls(
+            size_octets=scan.size_octets,
+            envelope=envelope_of(scan.header),
+            bodystructure=body_of(scan.root, extended=True),
+            body=body_of(scan.root, extended=False),
+            header=scan.header,
+            tree=b"".join(pieces),
+        )
+
+    def to_bytes(self) -> bytes:
+        """Version octet first; `from_bytes(x.to_bytes()) == x`."""
+        fields = (self.envelope, self.bodystructure, self.body, self.header, self.tree)
+        return _HEAD.pack(VERSION, self.size_octets, *map(len, fields)) + b"".join(fields)
+
+    @classmethod
+    def from_bytes(cls, octets: bytes) -> Summary:
+        """Raises UnknownSummary."""
+        if len(octets) < _HEAD.size or octets[0] != VERSION:
+            raise UnknownSummary
+        _, size, *lengths = _HEAD.unpack_from(octets)
+        position, fields = _HEAD.size, []
+        for length in lengths:
+            fields.append(octets[position : position + length])
+            position += length
+        if position != len(octets):
+            raise UnknownSummary
+        return cls(size, *fields)
+
+    @property
+    def root(self) -> Node:
+        """The tree of entities."""
+        return _unpack(self.tree, 0)[0]
+
+    def section(self, path: tuple[int, ...], text: SectionText) -> tuple[int, int] | None:
+        """Octets [start, stop) of the message for `BODY[path.text]`; None when there is none.
+
+        RFC 3501 6.4.5: HEADER and TEXT need a message, MIME needs a part number.
+        """
+        node = self.root
+        if not path:
+            return _of_message(node, text, self.size_octets)
+        for number in path[:-1]:
+            inner = _numbered(node, number)
+            if inner is None or inner.kind == _LEAF:
+                return None
+            node = inner.children[0] if inner.kind == _MESSAGE else inner
+        part = _numbered(node, path[-1])
+        if part is None:
+            return None
+        if text == "":
+            return part.body_start, part.body_end
+        if text == "MIME":
+            return part.header_start, part.body_start
+        return _of_message(part.children[0], text, 0) if part.kind == _MESSAGE else None
+
+    def text_parts(self) -> tuple[Node, ...]:
+        """Leaves with text, nested messages included, in order; for SEARCH BODY and TEXT."""
+        return tuple(node for node in self.entities() if node.is_text)
+
+    def entities(self) -> tuple[Node, ...]:
+        """Every entity in order, parents first."""
+        found: list[Node] = []
+        waiting = [self.root]
+        while waiting:
+            node = waiting.pop()
+            found.append(node)
+            waiting.extend(reversed(node.children))
+        return tuple(found)
+
+
+def _numbered(container: Node, number: int) -> Node | None:
+    """Part `number` of a message or multipart; what is no multipart is its own part 1."""
+    if container.kind != _MULTIPART:
+        return container if number == 1 else None
+    return container.children[number - 1] if 1 <= number <= len(container.children) else None
+
+
+def _of_message(node: Node, text: SectionText, size: int) -> tuple[int, int] | None:
+    if text == "HEADER":
+        return node.header_start, node.body_start
+    if text == "TEXT":
+        return node.body_start, node.body_end
+    return (0, size) if text == "" else None
+
+
+def _pack(part: Part, pieces: list[bytes]) -> None:
+    kind = _MULTIPART if part.is_multipart else _MESSAGE if part.is_message else _LEAF
+    words = [
+        word.encode("ascii", "replace")[:255]
+        for word in (f"{part.media_type}/{part.subtype}", part.encoding, part.content.charset)
+    ]
+    offsets = (part.header_start, part.body_start, part.body_end, part.decoded_octets)
+    pieces.append(_NODE.pack(kind, *offsets, len(part.children), *map(len, words)))
+    pieces.extend(words)
+    for child in part.children:
+        _pack(child, pieces)
+
+
+def _unpack(tree: bytes, position: int) -> tuple[Node, int]:
+    kind, header, start, end, decoded, count, *lengths = _NODE.unpack_from(tree, position)
+    position += _NODE.size
+    words: list[str] = []
+    for length in lengths:
+        words.append(tree[position : position + length].decode("ascii"))
+        position += length
+    media_type, encoding, charset = words
+    children: list[Node] = []
+    for _ in range(count):
+        child, position = _unpack(tree, position)
+        children.append(child)
+    node = Node(kind, header, start, end, decoded, media_type, encoding, charset, tuple(children))
+    return node, position

@@ -1,0 +1,167 @@
+"""Content-Transfer-Encoding: how large a body decodes, and decoding in blocks (RFC 2045 6)."""
+
+from __future__ import annotations
+
+import binascii
+from typing import Protocol
+
+from mssmtp.message.words import BASE64_ALPHABET, NOT_BASE64
+
+_HEX = frozenset(b"0123456789ABCDEFabcdef")
+
+
+class Counter(Protocol):
+    """Counts decoded octets of a body that comes in blocks of any split."""
+
+    def add(self, block: bytes | bytearray) -> None:
+        """The next encoded octets."""
+        ...
+
+    def total(self) -> int:
+        """Decoded octets of everything added, as if the body ended here."""
+        ...
+
+
+class PlainCounter:
+    """7bit, 8bit, binary and whatever we do not know: as it is."""
+
+    __slots__ = ("_octets",)
+
+    def __init__(self) -> None:
+        self._octets = 0
+
+    def add(self, block: bytes | bytearray) -> None:
+        self._octets += len(block)
+
+    def total(self) -> int:
+        return self._octets
+
+
+class Base64Counter:
+    """Four letters make three octets, whatever stands between them (RFC 2045 6.8)."""
+
+    __slots__ = ("_letters",)
+
+    def __init__(self) -> None:
+        self._letters = 0
+
+    def add(self, block: bytes | bytearray) -> None:
+        self._letters += len(block) - len(block.translate(None, BASE64_ALPHABET))
+
+    def total(self) -> int:
+        return self._letters * 3 // 4
+
+
+class QuotedPrintableCounter:
+    """Each `=XX` is one octet, each soft line break none (RFC 2045 6.7)."""
+
+    __slots__ = ("_decoder", "_octets")
+
+    def __init__(self) -> None:
+        self._decoder = QuotedPrintable()
+        self._octets = 0
+
+    def add(self, block: bytes | bytearray) -> None:
+        self._octets += len(self._decoder.feed(bytes(block)))
+
+    def total(self) -> int:
+        return self._octets + len(self._decoder.close())
+
+
+def counter_of(encoding: str) -> Counter:
+    """The counter of a lower-case transfer encoding."""
+    if encoding == "base64":
+        return Base64Counter()
+    if encoding == "quoted-printable":
+        return QuotedPrintableCounter()
+    return PlainCounter()
+
+
+class Decoder(Protocol):
+    """Decodes a body that comes in blocks of any split; never raises."""
+
+    def feed(self, block: bytes) -> bytes:
+        """What can be decoded now."""
+        ...
+
+    def close(self) -> bytes:
+        """What was waiting for more octets."""
+        ...
+
+
+class Identity:
+    """7bit, 8bit, binary."""
+
+    def feed(self, block: bytes) -> bytes:
+        return block
+
+    def close(self) -> bytes:
+        return b""
+
+
+class Base64:
+    """Anything outside the alphabet is ignored, padding included."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, block: bytes) -> bytes:
+        kept = self._held + block.translate(None, NOT_BASE64)
+        whole = len(kept) & ~3
+        self._held = kept[whole:]
+        return binascii.a2b_base64(kept[:whole])
+
+    def close(self) -> bytes:
+        kept, self._held = self._held, b""
+        if len(kept) < 2:
+            return b""
+        return binascii.a2b_base64(kept + b"=" * (4 - len(kept)))
+
+
+class QuotedPrintable:
+    """`=XX` and soft breaks; a broken escape stays as it is written."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, block: bytes) -> bytes:
+        data = self._held + block
+        tail = data.rfind(b"=", max(0, len(data) - 2))
+        self._held = b"" if tail < 0 else data[tail:]
+        return _unquoted(data[: len(data) - len(self._held)])
+
+    def close(self) -> bytes:
+        held, self._held = self._held, b""
+        return _unquoted(held)
+
+
+def _unquoted(data: bytes) -> bytes:
+    first, *rest = data.split(b"=")
+    pieces = [first]
+    for piece in rest:
+        if len(piece) >= 2 and piece[0] in _HEX and piece[1] in _HEX:
+            pieces.append(_OCTETS[int(piece[:2], 16)])
+            pieces.append(piece[2:])
+        elif piece.startswith(b"\r\n"):
+            pieces.append(piece[2:])
+        elif piece.startswith(b"\n"):
+            pieces.append(piece[1:])
+        else:
+            pieces.append(b"=" + piece)
+    return b"".join(pieces)
+
+
+_OCTETS = tuple(bytes((n,)) for n in range(256))
+
+
+def decoder_of(encoding: str) -> Decoder:
+    """The decoder of a lower-case transfer encoding; unknown ones are left as they are."""
+    if encoding == "base64":
+        return Base64()
+    if encoding == "quoted-printable":
+        return QuotedPrintable()
+    return Identity()
