@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import UnionType
@@ -15,8 +15,10 @@ from pydantic.fields import FieldInfo
 
 from mssmtp.config import Endpoint, Section, Settings
 
+Value = str | int | bool | tuple[str, ...] | dict[str, int]
+
 # What a real operator fills in; every other setting is shown commented with its default.
-OPERATOR_VALUES: dict[str, str] = {
+OPERATOR_VALUES: dict[str, Value] = {
     "operator.name": "hopital-valmont",
     "operator.host_name": "mx.ch-valmont.mssante.example",
     "operator.domains": "ch-valmont.mssante.example",
@@ -37,10 +39,10 @@ OPERATOR_VALUES: dict[str, str] = {
 }
 
 
-def render(values: dict[str, str]) -> str:
+def render(values: Mapping[str, Value]) -> str:
     """TOML text: every setting with its description; those in `values` are set.
 
-    A value is text: a list setting takes one element, an endpoint `host:port`.
+    Text given for a list setting is its one element; for an endpoint it is `host:port`.
     """
     head = [
         "# Settings of mssmtp. Written by `mssmtp init` and `mssmtp config-example`.",
@@ -49,7 +51,7 @@ def render(values: dict[str, str]) -> str:
     return "\n".join([*head, *_section(Settings, "", values)]) + "\n"
 
 
-def _section(model: type[BaseModel], prefix: str, values: dict[str, str]) -> Iterator[str]:
+def _section(model: type[BaseModel], prefix: str, values: Mapping[str, Value]) -> Iterator[str]:
     nested: list[tuple[str, str, type[BaseModel]]] = []
     for name, info in model.model_fields.items():
         inner = _model_of(info)
@@ -71,7 +73,9 @@ def _comment(text: str) -> list[str]:
     return textwrap.wrap(text, 96, initial_indent="# ", subsequent_indent="# ")
 
 
-def _set(name: str, info: FieldInfo, value: str) -> str:
+def _set(name: str, info: FieldInfo, value: Value) -> str:
+    if not isinstance(value, str):
+        return f"{name} = {_toml(value)}"
     if _model_of(info) is Endpoint:
         host, _, port = value.rpartition(":")
         return f"{name} = {{ host = {json.dumps(host)}, port = {port} }}"

@@ -1,0 +1,67 @@
+"""The command `mssmtp`: one module per subcommand, no logic in any of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mssmtp import __version__
+from mssmtp.cli import (
+    bal,
+    check_config,
+    config_example,
+    demo,
+    doctor,
+    explain,
+    init,
+    queue,
+    serve,
+    trust,
+)
+from mssmtp.cli.output import fail_config
+from mssmtp.errors import ConfigError
+
+app = typer.Typer(
+    name="mssmtp",
+    help="An MSSanté operator. `mssmtp demo` shows it; `mssmtp init` begins a real one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mssmtp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Exit codes: 0 well, 1 trouble was found or the work was refused, 2 wrong use or settings."""
+
+
+app.command("init")(init.init)
+app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
+app.command("check-config")(check_config.check_config)
+app.command("config-example")(config_example.config_example)
+app.command("explain")(explain.explain)
+app.command("doctor")(doctor.doctor)
+app.add_typer(bal.app, name="bal")
+app.add_typer(queue.app, name="queue")
+app.add_typer(trust.app, name="trust")
+
+
+def main() -> None:
+    """Entry point: a wrong setting is one clear message, never a traceback."""
+    try:
+        app()
+    except ConfigError as error:
+        fail_config(error)

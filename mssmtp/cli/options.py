@@ -1,0 +1,41 @@
+"""Options that several subcommands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mssmtp.config import Settings, load
+from mssmtp.errors import ConfigError
+
+DEFAULT_PLACES = (Path("mssmtp.toml"), Path("/etc/mssmtp/mssmtp.toml"))
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="MSSMTP_CONFIG",
+        help="Settings file; ./mssmtp.toml, then /etc/mssmtp/mssmtp.toml when not given.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def config_path(path: Path | None) -> Path:
+    """The settings file to use. Raises ConfigError when there is none."""
+    if path is not None:
+        return path
+    for place in DEFAULT_PLACES:
+        if place.is_file():
+            return place
+    raise ConfigError(
+        "settings", "no file was given and none is found", "Use --config, or run `mssmtp init`."
+    )
+
+
+def settings(path: Path | None) -> Settings:
+    """The settings of `path` or of the default places. Raises ConfigError."""
+    return load(config_path(path))

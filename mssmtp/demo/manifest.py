@@ -1,0 +1,89 @@
+"""manifest.json: the public interface of the demo, for other vendors' tests and ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from mssmtp.config import Endpoint
+from mssmtp.demo.authority import CertificateFiles
+from mssmtp.demo.space import DNS_OFFSET, LIST_NAME, LIST_OFFSET, Laid, Space
+
+State = Literal["ready", "stopped"]
+Json = dict[str, object]
+
+FILE_NAME = "manifest.json"
+
+
+def write(space: Space, state: State) -> Path:
+    """Write the manifest of design.md §2 so that a reader sees all of it or none."""
+    target = space.directory / FILE_NAME
+    fresh = target.with_suffix(".new")
+    fresh.write_text(json.dumps(describe(space, state), ensure_ascii=False, indent=1), "utf-8")
+    fresh.replace(target)
+    return target
+
+
+def describe(space: Space, state: State) -> Json:
+    """The manifest as a value."""
+    return {
+        "version": 1,
+        "state": state,
+        "directory": str(space.directory),
+        "ca_file": str(space.ca_file),
+        "crl_file": str(space.crl_file),
+        "whitelist": {
+            "file": str(space.published / LIST_NAME),
+            "url": f"https://127.0.0.1:{space.base_port + LIST_OFFSET}/{LIST_NAME}",
+        },
+        "dns": {"host": "127.0.0.1", "port": space.base_port + DNS_OFFSET},
+        "test_certificates": {name: _files(files) for name, files in space.misfits.items()},
+        "operators": [_operator(laid) for laid in space.operators],
+    }
+
+
+def _files(files: CertificateFiles) -> Json:
+    return {"certificate_file": str(files.certificate_file), "key_file": str(files.key_file)}
+
+
+def _operator(laid: Laid) -> Json:
+    listen = laid.settings.listen
+    return {
+        "name": laid.plan.name,
+        "domains": list(laid.plan.domains),
+        "listed": bool(laid.plan.listed),
+        "home": str(laid.config_file.parent),
+        "config_file": str(laid.config_file),
+        **_files(laid.certificate),
+        "dn": laid.plan.subject.text,
+        "smtp": {"host": _host(listen.operators), "port": _port(listen.operators)},
+        "submission": {
+            "host": _host(listen.submission),
+            "port_starttls": _port(listen.submission),
+            "port_tls": _port(listen.submissions),
+        },
+        "imap": {
+            "host": _host(listen.imap),
+            "port_starttls": _port(listen.imap),
+            "port_tls": _port(listen.imaps),
+        },
+        "accounts": [
+            {
+                "address": str(login.bal.address),
+                "login": str(login.bal.address),
+                "password": login.password,
+                "bal_type": login.bal.type.value,
+                "state": login.bal.person.value,
+            }
+            for login in laid.logins
+        ],
+    }
+
+
+def _host(endpoint: Endpoint | None) -> str | None:
+    return endpoint.host if endpoint else None
+
+
+def _port(endpoint: Endpoint | None) -> int | None:
+    return endpoint.port if endpoint else None

@@ -1,0 +1,333 @@
+"""The throw-away trust space as files: authority, list, homes, settings, accounts.
+
+Nothing runs here; `running.py` starts what this module has laid down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from mssmtp.accounts import NewBal, add_bal
+from mssmtp.config import Settings, load
+from mssmtp.config_example import Value, render
+from mssmtp.demo import people
+from mssmtp.demo.authority import (
+    EMAIL_ONLY,
+    Authority,
+    CertificateFiles,
+    Identity,
+    Make,
+    Subject,
+    crl_pem,
+    row,
+)
+from mssmtp.demo.dns import Zone
+from mssmtp.mail import Bal, BalType, Domain
+from mssmtp.outside import Clock, Entropy
+from mssmtp.storage import Store
+from mssmtp.whitelist import Row
+
+INTEROP = Domain("interop-mssante.apicrypt.test")
+PATIENTS = Domain("patient.test")
+INCIDENTS = Domain("incidents.test")
+
+USER_HOSTS = ("localhost", "127.0.0.1")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One operator before it exists. `listed` are the domains the signed list names for it."""
+
+    name: str
+    domains: tuple[Domain, ...]
+    subject: Subject
+    listed: tuple[Domain, ...]
+
+    @property
+    def mx(self) -> str:
+        """Its mail host."""
+        return f"mx.{self.domains[0]}"
+
+
+PLANS = (
+    Plan(
+        "hopital-a",
+        (Domain("hopital-a.test"),),
+        Subject("mx.hopital-a.test", "1990000017", "CENTRE HOSPITALIER A", "Rhône (69)"),
+        (Domain("hopital-a.test"),),
+    ),
+    Plan(
+        "cabinet-b",
+        (Domain("cabinet-b.test"),),
+        Subject("mx.cabinet-b.test", "312345678900017", "CABINET MEDICAL B", "Isère (38)"),
+        (Domain("cabinet-b.test"),),
+    ),
+    Plan(
+        "patient",
+        (PATIENTS,),
+        Subject("mx.patient.test", "398765432100025", "ESPACE SANTE DE TEST", "Paris (75)"),
+        (PATIENTS,),
+    ),
+    Plan(
+        "apicrypt",
+        (INTEROP, Domain("medical69.apicrypt.test")),
+        Subject(
+            "mx.interop-mssante.apicrypt.test", "356789012300011", "MESSAGERIE API", "Nord (59)"
+        ),
+        (INTEROP,),
+    ),
+    Plan(
+        "hostile",
+        (Domain("pirate.test"),),
+        Subject("mx.pirate.test", "399999999900099", "OPERATEUR PIRATE", "Paris (75)"),
+        (),
+    ),
+)
+
+INCIDENTS_SUBJECT = Subject(
+    "mx.incidents.test", "355555555500055", "INCIDENTS DE TEST", "Paris (75)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """An account of the manifest."""
+
+    bal: Bal
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """One operator's home, ready to be served."""
+
+    plan: Plan
+    config_file: Path
+    settings: Settings
+    certificate: CertificateFiles
+    identity: Identity
+    logins: tuple[Login, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Everything on disk. `misfits` are the certificates of the manifest that must be refused."""
+
+    directory: Path
+    base_port: int
+    authority: Authority
+    operators: tuple[Laid, ...]
+    incidents: CertificateFiles
+    misfits: Mapping[str, CertificateFiles]
+    web: CertificateFiles
+    zone: Zone
+
+    @property
+    def published(self) -> Path:
+        """Directory of the HTTPS site with the list."""
+        return self.directory / "published"
+
+    @property
+    def revocation(self) -> Path:
+        """Directory of the HTTP site with the CRLs."""
+        return self.directory / "revocation"
+
+    @property
+    def ca_file(self) -> Path:
+        """Root and intermediate, PEM."""
+        return self.directory / "ca.pem"
+
+    @property
+    def crl_file(self) -> Path:
+        """Both CRLs, PEM."""
+        return self.directory / "crl.pem"
+
+    def operator(self, name: str) -> Laid:
+        """The operator of that short name."""
+        return next(laid for laid in self.operators if laid.plan.name == name)
+
+
+LIST_NAME = "listeblanche.xml"
+CRL_NAMES = ("racine.crl", "organisations.crl")
+
+# Offsets to the base port; operator i adds 1000·i to its own (design.md §2).
+DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, INCIDENTS_OFFSET = 53, 443, 80, 26
+DOORS = {"operators": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993}
+
+
+def lay(directory: Path, base_port: int, accounts: int, outside: tuple[Clock, Entropy]) -> Space:
+    """Write the whole space into `directory` (made when missing). About two seconds of RSA keys."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    now = outside[0].now()
+    authority = Authority(now)
+    identities = {plan.name: authority.issue(plan.subject, _user_make(plan)) for plan in PLANS}
+    misfits = _misfits(authority, now, directory / "test-certificates")
+    incidents = authority.issue(INCIDENTS_SUBJECT)
+    web = authority.issue(Subject("liste.espace.test"), Make(hosts=USER_HOSTS))
+    space_zone = _zone()
+    (directory / "ca.pem").write_bytes(authority.anchors_pem)
+    publish_crls(authority, directory)
+    publish_list(authority, directory, now, _rows(now))
+    laid = tuple(
+        _lay_operator(directory, base_port + 1000 * index, base_port, plan, identities[plan.name])
+        for index, plan in enumerate(PLANS)
+    )
+    with_accounts = tuple(
+        _with_accounts(operator, accounts, index + 1, outside)
+        for index, operator in enumerate(laid)
+    )
+    return Space(
+        directory,
+        base_port,
+        authority,
+        with_accounts,
+        incidents.write(directory / "incidents", "operator"),
+        misfits,
+        web.write(directory / "web", "web"),
+        space_zone,
+    )
+
+
+def publish_list(
+    authority: Authority, directory: Path, date: datetime, rows: Sequence[Row]
+) -> None:
+    """Sign and publish a list; replaced atomically, as its server would."""
+    target = directory / "published" / LIST_NAME
+    target.parent.mkdir(exist_ok=True)
+    fresh = target.with_suffix(".new")
+    fresh.write_bytes(authority.sign_whitelist(rows, date))
+    fresh.replace(target)
+
+
+def publish_crls(authority: Authority, directory: Path) -> None:
+    """Publish fresh CRLs over HTTP and as the PEM file of the manifest."""
+    folder = directory / "revocation"
+    folder.mkdir(exist_ok=True)
+    ders = authority.crls()
+    for name, der in zip(CRL_NAMES, ders, strict=True):
+        fresh = folder / f"{name}.new"
+        fresh.write_bytes(der)
+        fresh.replace(folder / name)
+    (directory / "crl.pem").write_bytes(crl_pem(ders))
+
+
+def _user_make(plan: Plan) -> Make:
+    # One certificate serves both kinds of door, so that a client's settings need no exception.
+    return Make(hosts=(plan.mx, *USER_HOSTS))
+
+
+def _rows(now: datetime) -> list[Row]:
+    rows = [row(domain, plan.subject.text, updated=now) for plan in PLANS for domain in plan.listed]
+    # The genuine list names two certificates for the patients' domain (OP-95).
+    second = Subject("mx2.patient.test", "398765432100025", "ESPACE SANTE DE TEST", "Paris (75)")
+    rows.append(row(PATIENTS, second.text, updated=now))
+    rows.append(row(INCIDENTS, INCIDENTS_SUBJECT.text, updated=now))
+    return rows
+
+
+def _zone() -> Zone:
+    hosts = [plan.mx for plan in PLANS] + ["mx.incidents.test", "liste.espace.test"]
+    mx: dict[str, tuple[str, ...]] = {
+        domain: (f"10 {plan.mx}.",) for plan in PLANS for domain in plan.domains
+    }
+    mx[INCIDENTS] = ("10 mx.incidents.test.",)
+    return Zone(mx=mx, a=dict.fromkeys(hosts, ("127.0.0.1",)))
+
+
+def _misfits(authority: Authority, now: datetime, folder: Path) -> dict[str, CertificateFiles]:
+    subject = PLANS[1].subject  # each claims to be cabinet-b, which is listed
+    stranger = Authority(now)
+    made = {
+        "revoked": authority.issue(subject),
+        "expired": authority.issue(
+            subject, Make(now - timedelta(days=40), now - timedelta(days=10))
+        ),
+        "other_ca_same_name": stranger.issue(subject),
+        "name_not_listed": authority.issue(Subject("mx.inconnu.test", "399999999900101")),
+        "no_client_use": authority.issue(subject, Make(usages=EMAIL_ONLY)),
+    }
+    authority.revoke(made["revoked"])
+    return {name: identity.write(folder, name) for name, identity in made.items()}
+
+
+def _lay_operator(
+    directory: Path, port: int, base_port: int, plan: Plan, identity: Identity
+) -> Laid:
+    home = directory / plan.name
+    home.mkdir(mode=0o700, exist_ok=True)
+    files = identity.write(home / "certs", "operator")
+    config = home / "mssmtp.toml"
+    values = _values(plan, directory, port, base_port)
+    config.write_text(render(values), encoding="utf-8")
+    return Laid(plan, config, load(config), files, identity, ())
+
+
+def _values(plan: Plan, directory: Path, port: int, base_port: int) -> dict[str, Value]:
+    values: dict[str, Value] = {
+        "operator.name": plan.name,
+        "operator.host_name": plan.mx,
+        "operator.domains": tuple(plan.domains),
+        "store.home": "store",
+        "store.master_key_file": "keys/master.key",
+        "tls.operators.certificate_file": "certs/operator.pem",
+        "tls.operators.key_file": "certs/operator.key",
+        "tls.users.certificate_file": "certs/operator.pem",
+        "tls.users.key_file": "certs/operator.key",
+        "pki.anchors_file": str(directory / "ca.pem"),
+        "pki.crl_urls": tuple(
+            f"http://127.0.0.1:{base_port + CRL_OFFSET}/{name}" for name in CRL_NAMES
+        ),
+        "whitelist.url": f"https://127.0.0.1:{base_port + LIST_OFFSET}/{LIST_NAME}",
+        "whitelist.signer_subject": Authority.pin,
+        "policy.patient_domains": PATIENTS,
+        "policy.apicrypt.domains": "medical*.apicrypt.test",
+        "policy.apicrypt.interop_domain": INTEROP,
+        "smtp_out.nameservers": "127.0.0.1",
+        "smtp_out.nameserver_port": base_port + DNS_OFFSET,
+        "smtp_out.ports": _mx_ports(base_port),
+        "listen.metrics": f"127.0.0.1:{port + 125}",
+    }
+    for door, offset in DOORS.items():
+        values[f"listen.{door}"] = f"127.0.0.1:{port + offset}"
+    return values
+
+
+def _mx_ports(base_port: int) -> dict[str, int]:
+    ports = {plan.mx: base_port + 1000 * i + DOORS["operators"] for i, plan in enumerate(PLANS)}
+    ports["mx.incidents.test"] = base_port + INCIDENTS_OFFSET
+    return ports
+
+
+def _with_accounts(laid: Laid, number: int, start: int, outside: tuple[Clock, Entropy]) -> Laid:
+    Store.create(laid.settings.store, *outside)
+    store = Store(laid.settings.store, *outside, worker="demo")
+    domain = laid.plan.domains[0]
+    wanted = (
+        list(people.patients(domain, number))
+        if domain == PATIENTS
+        else [*people.doctors(domain, number, start), *people.others(domain, start)]
+    )
+    try:
+        logins = []
+        for person in wanted:
+            new = NewBal(person.address, person.type, person.state, person.national_id)
+            added = add_bal(store, new, outside[1])
+            logins.append(Login(added.bal, added.password))
+    finally:
+        store.close()
+    return Laid(
+        laid.plan,
+        laid.config_file,
+        laid.settings,
+        laid.certificate,
+        laid.identity,
+        tuple(logins),
+    )
+
+
+def first_doctor(laid: Laid) -> Login:
+    """The first certified PER box, or the first box where there is none."""
+    return next((login for login in laid.logins if login.bal.type is BalType.PER), laid.logins[0])

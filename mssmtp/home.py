@@ -1,0 +1,106 @@
+"""A real operator's home: what `mssmtp init` makes, and what it cannot make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mssmtp.config import Settings, load
+from mssmtp.config_example import Value, render
+from mssmtp.errors import ConfigError
+from mssmtp.mail import Domain
+from mssmtp.outside import Clock, Entropy
+from mssmtp.storage import Store
+
+SETTINGS_FILE = "mssmtp.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something only the operator can bring: `what` it is, `remedy` says how to get it."""
+
+    what: str
+    remedy: str
+
+
+def create(
+    directory: Path, domain: Domain, host_name: Domain, clock: Clock, entropy: Entropy
+) -> Settings:
+    """Make the home in `directory`: settings, master key, empty store. Nothing is overwritten.
+
+    Raises ConfigError when a home is there already or the directory cannot be written.
+    """
+    file = directory / SETTINGS_FILE
+    if file.exists():
+        raise ConfigError(
+            str(file), "exists already", "Choose another --home, or edit the file that is there."
+        )
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / "certs").mkdir(mode=0o700, exist_ok=True)
+        file.write_text(render(_values(domain, host_name)), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            str(directory), f"cannot be written ({error.strerror})", "Choose another --home."
+        ) from error
+    settings = load(file)
+    Store.create(settings.store, clock, entropy)
+    return settings
+
+
+def _values(domain: Domain, host_name: Domain) -> dict[str, Value]:
+    return {
+        "operator.name": domain.partition(".")[0],
+        "operator.host_name": host_name,
+        "operator.domains": domain,
+        "store.home": "store",
+        "store.master_key_file": "keys/master.key",
+        "listen.operators": "0.0.0.0:25",
+        "listen.submission": "0.0.0.0:587",
+        "listen.submissions": "0.0.0.0:465",
+        "listen.imap": "0.0.0.0:143",
+        "listen.imaps": "0.0.0.0:993",
+        "listen.metrics": "127.0.0.1:9125",
+        "tls.operators.certificate_file": "certs/operators.pem",
+        "tls.operators.key_file": "certs/operators.key",
+        "tls.users.certificate_file": "certs/users.pem",
+        "tls.users.key_file": "certs/users.key",
+        "pki.anchors_file": "certs/igc-sante.pem",
+        "pki.crl_urls": "http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
+    }
+
+
+def missing(settings: Settings) -> tuple[Missing, ...]:
+    """What a real operator still lacks before `serve` can work, in the order to get it."""
+    found = []
+    served = ", ".join(settings.operator.domains)
+    for path, what, remedy in (
+        (
+            settings.tls.operators.certificate_file,
+            "operator certificate",
+            "Order an IGC-Santé SERV SSL certificate (Élémentaire, Organisations) from ANS.",
+        ),
+        (settings.tls.operators.key_file, "its key", "Made with the request; mode 0600."),
+        (
+            settings.tls.users.certificate_file,
+            "certificate of the user doors",
+            f"Same product; it must name {settings.operator.host_name}.",
+        ),
+        (settings.tls.users.key_file, "its key", "Made with the request; mode 0600."),
+        (
+            settings.pki.anchors_file,
+            "IGC-Santé anchors",
+            "Download the root and the Organisations authority from ANS, PEM, one file.",
+        ),
+    ):
+        if not path.is_file():
+            found.append(Missing(f"{what}: {path}", remedy))
+    found.append(
+        Missing(
+            f"declaration of {served} to ANS",
+            "Sign the operator contract and send the six columns of the whitelist row;"
+            " `mssmtp trust show` says when the list names you.",
+        )
+    )
+    found.append(Missing(f"MX record of {served}", f"Publish MX 10 {settings.operator.host_name}."))
+    return tuple(found)
