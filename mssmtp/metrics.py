@@ -1,12 +1,70 @@
 """Counters of the whole server (T21). No address, name or subject is ever a label.
 
-With several workers prometheus_client keeps its values in files shared by the processes; the
-variable that asks for it must be set before this module is imported (`app` sees to it).
+With several workers prometheus_client keeps its values in files shared by the processes, and wants
+to know that when it is imported, before any setting was read. Here a value lives in the process
+until `share` moves it.
 """
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+import os
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from prometheus_client import Counter, Gauge, Histogram, values
+
+
+class _Place(Protocol):
+    """Where one number lives; prometheus_client's interface."""
+
+    def inc(self, amount: float) -> None: ...
+    def set(self, value: float, timestamp: float | None = None) -> None: ...
+    def get(self) -> float: ...
+    def set_exemplar(self, exemplar: object) -> None: ...
+    def get_exemplar(self) -> object: ...
+
+
+class _Value:
+    """A number whose place can change once."""
+
+    made: ClassVar[list[_Value]] = []
+
+    def __init__(self, *names: object, **mode: object) -> None:
+        self._names, self._mode = names, mode
+        self._place: _Place = values.MutexValue(*names, **mode)  # type: ignore[no-untyped-call]
+        _Value.made.append(self)
+
+    def move(self, kind: type[_Place]) -> None:
+        self._place = kind(*self._names, **self._mode)
+
+    def inc(self, amount: float) -> None:
+        self._place.inc(amount)
+
+    def set(self, value: float, timestamp: float | None = None) -> None:
+        self._place.set(value, timestamp)
+
+    def get(self) -> float:
+        return self._place.get()
+
+    def set_exemplar(self, exemplar: object) -> None:
+        self._place.set_exemplar(exemplar)
+
+    def get_exemplar(self) -> object:
+        return self._place.get_exemplar()
+
+
+values.ValueClass = _Value
+
+
+def share(directory: Path) -> None:
+    """Keep every value in files of `directory` from now on, one per process. Call it once."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+    shared: type[_Place] = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+    values.ValueClass = shared
+    for value in _Value.made:
+        value.move(shared)
+    _Value.made.clear()
+
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 

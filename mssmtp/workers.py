@@ -26,6 +26,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from mssmtp import metrics
 from mssmtp.config import Endpoint
 from mssmtp.errors import ConfigError
 
@@ -477,15 +482,10 @@ def _write_atomically(path: Path, text: str) -> None:
 
 
 def use_metrics_directory(home: Path) -> None:
-    """Let the counters of all workers of `home` be added up.
-
-    prometheus_client decides once, when it is imported, where its values live: call this before.
-    """
-    if "prometheus_client.values" in sys.modules:
-        raise RuntimeError("prometheus_client is imported already")
+    """Let the counters of all workers of `home` be added up. Call it once, before `supervise`."""
     directory = home / "run" / "metrics"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+    metrics.share(directory)
 
 
 def _clean_metrics(directory: Path) -> None:
@@ -497,8 +497,6 @@ def _clean_metrics(directory: Path) -> None:
 
 def _forget_process(directory: Path, pid: int) -> None:
     """A dead worker's live gauges no longer count; its counters do."""
-    from prometheus_client.multiprocess import mark_process_dead
-
     mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
 
 
@@ -510,10 +508,6 @@ class _Scrape(http.server.BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        from prometheus_client import CollectorRegistry, generate_latest
-        from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-        from prometheus_client.multiprocess import MultiProcessCollector
-
         if self.path != "/metrics":
             self.send_error(404)
             return

@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from mssmtp import metrics
 from mssmtp.config import Endpoint
 from mssmtp.errors import ConfigError
 from mssmtp.tls import listen
@@ -50,8 +51,6 @@ async def serve(context: WorkerContext, endpoint: Endpoint) -> None:
 
 
 def serve_metrics(context: WorkerContext, endpoint: Endpoint) -> None:
-    from mssmtp import metrics
-
     metrics.delivered.inc(context.number + 1)
     metrics.open_connections.labels(door="imap").set(1)
     server = MetricsServer(bind("metrics", endpoint))
@@ -64,7 +63,6 @@ def serve_metrics(context: WorkerContext, endpoint: Endpoint) -> None:
 def main(home: Path, endpoint: Endpoint, workers: int, behaviour: str) -> int:
     if behaviour == "metrics":
         use_metrics_directory(home)
-        import mssmtp.metrics  # noqa: F401
 
     def run_worker(context: WorkerContext) -> None:
         if behaviour == "config" and context.number == workers - 1:
