@@ -218,9 +218,10 @@ def test_step_2_no_certificate(space: Space) -> None:
 @pytest.mark.requirement("OP-09")
 @pytest.mark.parametrize("gone", ["whitelist", "revocation"])
 def test_step_4_without_list_or_crl_mail_waits(space: Space, gone: str) -> None:
-    empty = replace(space.snapshot, whitelist=None)
-        if gone == "whitelist"
-        else replace(space.snapshot, revocation=None)
+    empty = {
+        "whitelist": replace(space.snapshot, whitelist=None),
+        "revocation": replace(space.snapshot, revocation=None),
+    }[gone]
     chain = space.certificates["a"].chain
     with pytest.raises(MailError) as inbound_refusal:
         identify(chain, empty, space.now)
@@ -302,9 +303,7 @@ def test_att_19_answers_for_one_domain_or_role_are_not_those_of_another(space: S
     held.judge_server(chain, domain(A_DOMAIN), space.now)
     with pytest.raises(PeerRefused):
         held.judge_server(chain, domain(B_DOMAIN), space.now)
-    client_only = space.authority.issue(
-        A_SUBJECT, Make(usages=(ExtendedKeyUsageOID.CLIENT_AUTH,))
-    )
+    client_only = space.authority.issue(A_SUBJECT, Make(usages=(ExtendedKeyUsageOID.CLIENT_AUTH,)))
     held.identify(client_only.chain, space.now)
     with pytest.raises(CertificateRefused):
         held.judge_server(client_only.chain, domain(A_DOMAIN), space.now)
