@@ -6,6 +6,7 @@ Replies of trust, policy, identity and storage live beside their errors. Texts a
 
 from __future__ import annotations
 
+import re
 import textwrap
 import unicodedata
 from collections.abc import Iterator
@@ -23,8 +24,9 @@ from mssmtp.errors import (
 _LINE_OCTETS = 480
 """Text of one reply line; the whole line stays below 512 octets (RFC 5321 4.5.3.1.5)."""
 
+_QUOTES = re.compile(r"«\s?|\s?»")
 _TO_ASCII = str.maketrans(
-    {"’": "'", "‘": "'", "«": '"', "»": '"', "œ": "oe", "Œ": "OE", "—": "-", "–": "-", "…": "..."}
+    {"’": "'", "‘": "'", "œ": "oe", "Œ": "OE", "—": "-", "–": "-", "…": "..."}
 )
 
 
@@ -43,8 +45,8 @@ def all_replies() -> Iterator[tuple[str, Reply, str, str]]:
 
 def ascii_text(text: str) -> str:
     """`text` without accents, for the wire."""
-    plain = unicodedata.normalize("NFKD", text.translate(_TO_ASCII))
-    return plain.encode("ascii", "ignore").decode("ascii")
+    quoted = _QUOTES.sub('"', text).translate(_TO_ASCII)
+    return unicodedata.normalize("NFKD", quoted).encode("ascii", "ignore").decode("ascii")
 
 
 def render(reply: Reply) -> bytes:
@@ -206,30 +208,6 @@ SOURCE_ROUTE = _entry(
     Reply(501, "5.1.3", "Adresse avec relais imposé ; écrivez seulement nom@domaine."),
     "A source route `@a,@b:user@c` (RFC 5321 appendix C).",
     "Write the address without the route.",
-)
-BAD_BASE64 = _entry(
-    "smtp.bad-base64",
-    Reply(501, "5.5.2", "Échange d'authentification illisible ; vérifiez le logiciel d'envoi."),
-    "An AUTH response that is not base64, or not what the mechanism expects.",
-    "Repair the client.",
-)
-AUTH_ABORTED = _entry(
-    "smtp.auth-aborted",
-    Reply(501, "5.7.0", "Authentification abandonnée."),
-    "The client answered `*` (RFC 4954 4).",
-    "Nothing to do.",
-)
-AUTH_LINE_TOO_LONG = _entry(
-    "smtp.auth-line-too-long",
-    Reply(500, "5.5.6", "Réponse d'authentification trop longue."),
-    "An AUTH response above limits.command_octets.",
-    "Repair the client.",
-)
-UNKNOWN_MECHANISM = _entry(
-    "smtp.unknown-mechanism",
-    Reply(504, "5.5.4", "Méthode d'authentification non servie ; choisissez mot de passe normal."),
-    "AUTH with a mechanism that EHLO did not announce.",
-    "Choose « normal password » over TLS in the client.",
 )
 TLS_BEFORE_LOGIN = _entry(
     "smtp.tls-before-login",

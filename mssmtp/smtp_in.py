@@ -1,0 +1,137 @@
+"""The SMTP doors: operators (port 25), submission (587 with STARTTLS, 465 over TLS).
+
+A door owns its listening sockets, its threads and the count of its connections. What happens on
+one connection is in `smtp_link` (wire) and `smtp_machine` (verbs), what becomes of one message in
+`smtp_intake`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import Counter
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+from mssmtp import metrics
+from mssmtp.config import CertificateSettings
+from mssmtp.mail import Door
+from mssmtp.smtp.transaction import DoorRules
+from mssmtp.smtp_link import Link
+from mssmtp.smtp_lookup import Services
+from mssmtp.smtp_machine import Machine
+from mssmtp.tls import ServerContext, listen, server_context
+
+__all__ = ["OperatorDoor", "Services", "SubmissionDoor"]
+
+log = logging.getLogger(__name__)
+
+_CONTENT_THREADS = 4
+_LOGIN_THREADS = 2
+
+
+class _SmtpDoor:
+    """What the doors share. `start` may be called once per socket."""
+
+    def __init__(self, services: Services, door: Door, context: ServerContext) -> None:
+        self.services = services
+        self.rules = DoorRules(door, services.domains, services.settings.limits)
+        self.context = context
+        self.starttls: ServerContext | None = context
+        self.content_threads: Executor = ThreadPoolExecutor(
+            _CONTENT_THREADS, f"smtp-{door}-content"
+        )
+        self.login_threads: Executor = ThreadPoolExecutor(_LOGIN_THREADS, f"smtp-{door}-login")
+        self._servers: list[asyncio.AbstractServer] = []
+        self._links: set[Link] = set()
+        self._addresses: Counter[str] = Counter()
+        self._stopping = False
+
+    # ------------------------------------------------------------ connections
+
+    def admit(self, link: Link, address: str) -> bool:
+        """Count a connection, unless there are too many in total or from this address (ATT-41)."""
+        limits = self.rules.limits
+        door = self.rules.door.value
+        metrics.connections.labels(door).inc()
+        if (
+            self._stopping
+            or len(self._links) >= limits.connections
+            or self._addresses[address] >= limits.connections_per_address
+        ):
+            metrics.refused.labels(door, "421", "connections").inc()
+            return False
+        self._links.add(link)
+        self._addresses[address] += 1
+        metrics.open_connections.labels(door).inc()
+        return True
+
+    def release(self, link: Link) -> None:
+        """A counted connection is over."""
+        self._links.discard(link)
+        metrics.open_connections.labels(self.rules.door.value).dec()
+        self._addresses[link.address] -= 1
+        if self._addresses[link.address] <= 0:
+            del self._addresses[link.address]
+
+    # ------------------------------------------------------------ listening
+
+    async def start(self, sock: socket.socket) -> None:
+        """Serve `sock`, bound already."""
+        implicit = self.context if self.starttls is None else None
+        self._servers.append(
+            await listen(sock, lambda: Machine(self), implicit, on_failure=self._handshake_failed)
+        )
+
+    def _handshake_failed(self, reason: str) -> None:
+        metrics.handshakes_failed.labels(self.rules.door.value).inc()
+        log.info("handshake failed", extra={"reason": reason})
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more, finish what is in flight, answer 421, close; after `grace_s` cut."""
+        self._stopping = True
+        for server in self._servers:
+            server.close()
+        tasks = {task for link in self._links if (task := link.task) is not None}
+        for link in tuple(self._links):
+            link.stop()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace_s)
+            if late:
+                log.warning("connections cut at the end of the grace", extra={"count": len(late)})
+        for link in tuple(self._links):
+            link.abort()
+        if tasks:
+            await asyncio.wait(tasks)
+        self.content_threads.shutdown(wait=False)
+        self.login_threads.shutdown(wait=False)
+
+
+class OperatorDoor(_SmtpDoor):
+    """Port 25: operators only, STARTTLS and a listed certificate, no AUTH (OP-01, OP-02, OP-10)."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(
+            services,
+            Door.OPERATOR,
+            _context(services, services.settings.tls.operators, ask_certificate=True),
+        )
+
+
+class SubmissionDoor(_SmtpDoor):
+    """587 (STARTTLS) or, with `implicit_tls`, 465: accounts of ours (OP-81, CL-04)."""
+
+    def __init__(self, services: Services, *, implicit_tls: bool = False) -> None:
+        super().__init__(
+            services,
+            Door.SUBMISSION,
+            _context(services, services.settings.tls.users, ask_certificate=False),
+        )
+        if implicit_tls:
+            self.starttls = None
+
+
+def _context(
+    services: Services, certificate: CertificateSettings, *, ask_certificate: bool
+) -> ServerContext:
+    return server_context(services.settings.tls, certificate, ask_certificate=ask_certificate)

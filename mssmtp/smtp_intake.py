@@ -1,0 +1,383 @@
+"""One message from its first octet to its durable acknowledgement (design.md §4, D1, D2).
+
+Content is handed to the store's writer in pieces, off the loop when there is much of it; the next
+piece is received meanwhile. Nothing is visible before the one commit, and 250 comes after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mssmtp import dsn, metrics
+from mssmtp.errors import INTERNAL, MailError, Reply
+from mssmtp.mail import (
+    Address,
+    BalId,
+    Domain,
+    Door,
+    Envelope,
+    EnvelopeId,
+    Facts,
+    Recipient,
+    Stage,
+)
+from mssmtp.policy.engine import Decision
+from mssmtp.policy.facts import facts_to_bytes
+from mssmtp.smtp import content, replies, trace
+from mssmtp.smtp.content import HeaderGate
+from mssmtp.smtp.trace import Hop
+from mssmtp.smtp.transaction import Destination, Refused, Transaction, bounced, judged
+from mssmtp.smtp_lookup import Services, done
+from mssmtp.storage import Letter, LetterWriter, LocalDelivery, Transfer, Writing
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PIECE_OCTETS = 131_072
+"""What is handed to the writer at once."""
+_INLINE_OCTETS = 16_384
+"""A message up to this size is scanned and sealed on the loop: a thread would cost more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What is traced about the connection a message came on (OP-74)."""
+
+    hop: Hop
+    peer_address: str
+
+
+class Intake:
+    """Takes one message. `write` never raises for the message's sake: the refusal waits in
+    `refusal` until the data has ended, because SMTP has no earlier moment for it."""
+
+    def __init__(
+        self,
+        services: Services,
+        transaction: Transaction,
+        origin: Origin,
+        executor: Executor,
+    ) -> None:
+        self._services = services
+        self._transaction = transaction
+        self._origin = origin
+        self._executor = executor
+        self._gate = HeaderGate(services.settings.limits.header_octets)
+        self._writer: LetterWriter | None = None
+        self._pieces: list[bytes] = []
+        self._waiting_octets = 0
+        self._job: asyncio.Future[None] | None = None
+        self._skip = 0
+        self.size_octets = 0
+        self.refusal: MailError | None = None
+        self.envelope_id: EnvelopeId = services.store.new_envelope_id()
+        self._received_at = services.clock.now()
+
+    # ------------------------------------------------------------ octets
+
+    async def write(self, octets: bytes) -> None:
+        """Take content as it comes; returns when there is room for more."""
+        if self.refusal is not None:
+            return
+        self.size_octets += len(octets)
+        await self._guarded(lambda: self._take(octets))
+
+    async def _guarded(self, step: Callable[[], bool]) -> None:
+        try:
+            if step() and self._waiting_octets >= PIECE_OCTETS:
+                await self._hand_over()
+        except MailError as error:
+            await self.refuse(error)
+        except Exception:
+            # Our bug must not bounce mail nor end the session in the middle of the data.
+            log.exception("taking content failed")
+            metrics.internal_errors.labels("smtp_in").inc()
+            await self.refuse(MailError(reply=INTERNAL))
+
+    def _take(self, octets: bytes) -> bool:
+        was_open = self._gate.is_open
+        passed = self._gate.feed(octets)
+        if self._gate.is_open and not was_open:
+            self._start()
+        self._keep(passed)
+        return self._gate.is_open
+
+    def _start(self) -> None:
+        """The header section is known: write our lines above it."""
+        header = self._gate.header
+        content.check_header(header)
+        extra = b""
+        sender = self._transaction.command.sender
+        if self._transaction.door is Door.SUBMISSION:
+            own = sender.domain if sender else self._services.settings.operator.domains[0]
+            extra = content.missing_fields(header, self.envelope_id, own, self._received_at)
+        top = content.top(self._origin.hop, self.envelope_id, sender, self._received_at, extra)
+        self._skip = top.skip
+        self._writer = self._services.store.writer()
+        self._keep(top.octets)
+
+    def _keep(self, octets: bytes) -> None:
+        if octets:
+            self._pieces.append(octets)
+            self._waiting_octets += len(octets)
+
+    def _piece(self) -> bytes:
+        piece = b"".join(self._pieces)
+        self._pieces.clear()
+        self._waiting_octets = 0
+        return piece
+
+    async def _hand_over(self) -> None:
+        """Give what waits to the writer's thread, once the piece before is done."""
+        await self._settle()
+        if self._writer is not None:
+            self._job = self._run(self._writer.write, self._piece())
+
+    async def _settle(self) -> None:
+        job, self._job = self._job, None
+        if job is not None:
+            await job
+
+    def _run(self, call: Callable[[bytes], T], octets: bytes) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._executor, call, octets)
+
+    async def refuse(self, error: MailError) -> None:
+        """Remember why, drop everything that was taken."""
+        self.refusal = self.refusal or error
+        await self.abandon()
+
+    async def abandon(self) -> None:
+        """No trace remains; nothing to do when the message was finished."""
+        self._pieces.clear()
+        self._waiting_octets = 0
+        job, self._job = self._job, None
+        writer, self._writer = self._writer, None
+        if job is not None:
+            await asyncio.gather(job, return_exceptions=True)
+        if writer is not None:
+            await asyncio.get_running_loop().run_in_executor(self._executor, writer.abort)
+
+    # ------------------------------------------------------------ the end
+
+    async def finish(self) -> Reply:
+        """Seal, decide, commit; the reply is final. Raises MailError."""
+        if self.refusal is None:
+            await self._guarded(self._take_rest)
+        if self.refusal is not None:
+            raise self.refusal
+        letter = await self._letter()
+        try:
+            facts = self._facts(letter)
+            decision = judged(self._services.engine, facts)
+        except Refused as refused:
+            await self._reject(letter, refused)
+            raise
+        except BaseException:
+            self._services.store.discard(letter)
+            raise
+        return await self._commit(letter, decision)
+
+    def _take_rest(self) -> bool:
+        if not self._gate.is_open:
+            rest = self._gate.close()
+            self._start()
+            self._keep(rest)
+        return True
+
+    async def _letter(self) -> Letter:
+        await self._settle()
+        writer, self._writer = self._writer, None
+        assert writer is not None  # noqa: S101 - `_start` has run: the gate is open
+
+        def seal(last: bytes) -> Letter:
+            try:
+                writer.write(last)
+                return writer.finish()
+            except BaseException:
+                writer.abort()
+                raise
+
+        if self.size_octets <= _INLINE_OCTETS:
+            return seal(self._piece())
+        return await self._run(seal, self._piece())
+
+    def _facts(self, letter: Letter) -> Facts:
+        return self._transaction.content_facts(
+            self._services.clock.now(),
+            content.authors(self._gate.header),
+            self.size_octets,
+            letter.scan.attachments,
+        )
+
+    async def _reject(self, letter: Letter, refused: Refused) -> None:
+        """A refusal of the content leaves its trace and its event too (SEED-66)."""
+        store, destinations = self._services.store, self._transaction.destinations
+        store.discard(letter)
+        envelope = self._envelope(tuple(one.recipient for one in destinations))
+        transfer = self._transfer(refused.decision, refused.reply)
+        facts = facts_to_bytes(refused.decision.facts)
+        owner = self._owner()
+        await done(store.write(lambda w: w.reject(envelope, transfer, facts, owner=owner)))
+
+    async def _commit(self, letter: Letter, decision: Decision) -> Reply:
+        returned = bounced(decision)
+        kept = [
+            one for one in self._transaction.destinations if one.recipient.address not in returned
+        ]
+        report = await self._report(returned) if returned else None
+        reply = replies.accepted(self.envelope_id)
+        envelope = self._envelope(tuple(one.recipient for one in kept))
+        transfer = self._transfer(decision, reply)
+        facts = facts_to_bytes(decision.facts)
+        local = _deliveries(kept)
+        queued = [one.recipient for one in kept if one.bal is None]
+
+        def job(writing: Writing) -> None:
+            writing.accept(
+                envelope,
+                letter,
+                local=local,
+                queued=queued,
+                skip=self._skip,
+                owner=self._owner(),
+                transfer=transfer,
+                facts=facts,
+            )
+            if report is not None:
+                report(writing)
+
+        # One commit for the letter, its copies, the queue, the events and the reports.
+        try:
+            await done(self._services.store.write(job))
+        except Exception:
+            # Not when the wait was cut short (CancelledError): then it may have been committed.
+            self._services.store.discard(letter)
+            raise
+        self._count(len(local))
+        log.info(
+            "accepted",
+            extra={
+                "envelope": self.envelope_id,
+                "door": self._transaction.door.value,
+                "octets": self.size_octets,
+                "local": len(local),
+                "queued": len(queued),
+                "returned": len(returned),
+            },
+        )
+        return reply
+
+    def _count(self, copies: int) -> None:
+        door = self._transaction.door.value
+        metrics.accepted.labels(door).inc()
+        metrics.accepted_octets.labels(door).inc(self.size_octets)
+        metrics.delivered.inc(copies)
+
+    # ------------------------------------------------------------ values of the commit
+
+    def _envelope(self, recipients: tuple[Recipient, ...]) -> Envelope:
+        command = self._transaction.command
+        return Envelope(
+            self.envelope_id,
+            command.sender,
+            recipients,
+            self._received_at,
+            command.envid,
+            command.ret,
+        )
+
+    def _owner(self) -> BalId | Domain:
+        """Whose key seals what no recipient's box seals."""
+        acting, principal = self._transaction.acting, self._transaction.principal
+        if acting is not None:
+            return acting.id
+        if principal is not None and principal.bals:
+            return principal.bals[0].id
+        for one in self._transaction.destinations:
+            if one.bal is not None:
+                return one.recipient.address.domain
+        return self._services.settings.operator.domains[0]
+
+    def _transfer(self, decision: Decision, reply: Reply) -> Transfer:
+        operator, hop = self._transaction.operator, self._origin.hop
+        final = decision.final
+        return Transfer(
+            direction="in",
+            door=self._transaction.door,
+            peer_address=self._origin.peer_address,
+            verdict=f"{final.action}: {final.rule}",
+            reply=str(reply),
+            tls_version=hop.tls_version,
+            tls_cipher=hop.tls_cipher,
+            peer_dn=operator.dn_text if operator else None,
+            peer_serial=operator.serial if operator else None,
+            peer_issuer=operator.issuer_text if operator else None,
+            list_date=operator.list_date if operator else self._transaction.list_date,
+            crl_number=operator.crl_number if operator else None,
+        )
+
+    async def _report(self, returned: dict[Address, str]) -> Callable[[Writing], None] | None:
+        """The failure report of the recipients left out, delivered like any letter (DEF-18)."""
+        sender, acting = self._transaction.command.sender, self._transaction.acting
+        due = [
+            one.recipient
+            for one in self._transaction.destinations
+            if one.recipient.address in returned and dsn.is_due(sender, one.recipient, "FAILURE")
+        ]
+        if sender is None or acting is None or not due:
+            return None
+        store, now = self._services.store, self._services.clock.now()
+        identifier = store.new_envelope_id()
+        octets = dsn.failure(
+            dsn.Report(
+                id=identifier,
+                host_name=self._services.settings.operator.host_name,
+                domain=sender.domain,
+                to=sender,
+                envid=self._transaction.command.envid or self.envelope_id,
+                arrived_at=self._received_at,
+                now=now,
+                statuses=tuple(
+                    dsn.RecipientStatus(
+                        each, _status(returned[each.address]), returned[each.address]
+                    )
+                    for each in due
+                ),
+                original=self._gate.header,
+            )
+        )
+        first = trace.return_path(None)
+        letter = await self._run(store.seal, first + octets)
+        recipient = Recipient(sender)
+        envelope = Envelope(identifier, None, (recipient,), now)
+        transfer = Transfer("in", Door.INTERNAL, "", "accept: report", "")
+        facts = facts_to_bytes(Facts(Stage.CONTENT, Door.INTERNAL, now, sender=None))
+
+        def deliver(writing: Writing) -> None:
+            writing.accept(
+                envelope,
+                letter,
+                local=[LocalDelivery(acting.id, recipient)],
+                queued=[],
+                skip=len(first),
+                owner=acting.id,
+                transfer=transfer,
+                facts=facts,
+            )
+
+        return deliver
+
+
+def _deliveries(destinations: list[Destination]) -> list[LocalDelivery]:
+    return [LocalDelivery(one.bal.id, one.recipient) for one in destinations if one.bal is not None]
+
+
+def _status(diagnostic: str) -> str:
+    """The enhanced code of a reply of ours."""
+    words = diagnostic.split(" ", 2)
+    return words[1] if len(words) > 1 and words[1].count(".") == 2 else "5.0.0"

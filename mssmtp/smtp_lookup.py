@@ -1,0 +1,153 @@
+"""What the SMTP doors look up before the policy is asked: operators, principals, recipients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from cryptography import x509
+
+from mssmtp.config import Settings
+from mssmtp.errors import MailError
+from mssmtp.identity import Authenticator, BadCredentials
+from mssmtp.mail import Address, Domain, Door, Principal, Recipient, RecipientFacts, Stage
+from mssmtp.outside import Clock, Entropy
+from mssmtp.policy.engine import Engine
+from mssmtp.smtp import replies
+from mssmtp.smtp.syntax import MailCommand, RcptCommand
+from mssmtp.smtp.transaction import Destination, Transaction, judged
+from mssmtp.storage import Store
+from mssmtp.trust import Trust
+
+if TYPE_CHECKING:
+    from mssmtp.storage.store import Reading
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a door leans on; made by `app`."""
+
+    settings: Settings
+    store: Store
+    trust: Trust
+    engine: Engine
+    authenticator: Authenticator
+    clock: Clock
+    entropy: Entropy
+
+    @property
+    def domains(self) -> frozenset[Domain]:
+        """Domains served here."""
+        return frozenset(self.settings.operator.domains)
+
+
+async def done(future: Future[T]) -> T:
+    """The result of work in a storage thread."""
+    return await asyncio.wrap_future(future)
+
+
+class LoginLost(MailError):
+    """The account or password of an open session is no longer good."""
+
+    smtp = replies.LOGIN_REQUIRED
+
+
+async def from_operator(
+    services: Services, chain: Sequence[x509.Certificate], command: MailCommand
+) -> Transaction:
+    """MAIL on the operator door: whitelist.md §6, steps 2 to 8, judged anew at each MAIL.
+
+    Raises CertificateRefused, PeerRefused, Refused.
+    """
+    now = services.clock.now()
+    operator = services.trust.identify(chain, now)
+    services.trust.bind(operator, command.sender)
+    transaction = Transaction(
+        command,
+        Door.OPERATOR,
+        sender_is_local=command.sender is not None and command.sender.domain in services.domains,
+        list_date=services.trust.snapshot.list_date,
+        operator=operator,
+    )
+    judged(services.engine, transaction.facts(Stage.SENDER, now))
+    return transaction
+
+
+async def from_principal(services: Services, known: Principal, command: MailCommand) -> Transaction:
+    """MAIL on a submission door: the sender is one of the login's boxes (OP-86).
+
+    The boxes are read again: a password, membership or account taken away has effect at the next
+    message of an open session (ATT-18, ATT-25). Raises Refused, LoginLost.
+    """
+    try:
+        principal = await asyncio.to_thread(services.authenticator.refresh, known)
+    except BadCredentials as error:
+        raise LoginLost from error
+    sender = command.sender
+    transaction = Transaction(
+        command,
+        Door.SUBMISSION,
+        sender_is_local=sender is not None and sender.domain in services.domains,
+        list_date=services.trust.snapshot.list_date,
+        principal=principal,
+        acting=None if sender is None else principal.acting_in(sender),
+    )
+    judged(services.engine, transaction.facts(Stage.SENDER, services.clock.now()))
+    return transaction
+
+
+async def destination(
+    services: Services, transaction: Transaction, command: RcptCommand
+) -> Destination:
+    """RCPT: the recipient after every rewrite, if the policy takes it. Raises Refused."""
+    found = await done(services.store.read(_about(services, transaction, command.address)))
+    facts = transaction.facts(Stage.RECIPIENT, services.clock.now(), [found])
+    settled = judged(services.engine, facts).facts.recipients[0]
+    recipient = Recipient(
+        settled.address,
+        typed=settled.typed,
+        notify=command.notify,
+        # APX-04: what was typed stays with the message all along the way.
+        orcpt=command.orcpt or (f"rfc822;{settled.typed}" if settled.typed else None),
+    )
+    return Destination(recipient, settled)
+
+
+def _about(
+    services: Services, transaction: Transaction, address: Address
+) -> Callable[[Reading], RecipientFacts]:
+    snapshot = services.trust.snapshot
+    boxes = (
+        (transaction.acting,)
+        if transaction.acting is not None
+        else (transaction.principal.bals if transaction.principal is not None else ())
+    )
+
+    def facts(reading: Reading, address: Address, target: RecipientFacts | None) -> RecipientFacts:
+        is_local = address.domain in services.domains
+        bal = reading.bal(address) if is_local else None
+        usual = None
+        if bal is None and transaction.door is Door.SUBMISSION:
+            usual = reading.bal_by_usual(address)
+        writer = usual.address if usual is not None else address
+        return RecipientFacts(
+            address,
+            is_local_domain=is_local,
+            is_listed=snapshot.lists(address.domain),
+            bal=bal,
+            usual_of=usual,
+            has_written=any(reading.has_written(box.id, writer) for box in boxes),
+            target=target,
+        )
+
+    def query(reading: Reading) -> RecipientFacts:
+        rewritten = services.engine.target(address)
+        target = facts(reading, rewritten, None) if rewritten is not None else None
+        return facts(reading, address, target)
+
+    return query
