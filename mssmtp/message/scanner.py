@@ -332,8 +332,7 @@ class Scanner:
         if is_text and part.file_name is None and part.disposition != "attachment":
             return
         octets = part.octets if part.is_message else part.decoded_octets
-        media_type = f"{part.media_type}/{part.subtype}"
-        self._attachments.append(Attachment(part.file_name or "", media_type, octets))
+        self._attachments.append(Attachment(part.file_name or "", part.full_type, octets))
 
     def _set_delimiters(self) -> None:
         self._levels = {

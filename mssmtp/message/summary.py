@@ -33,7 +33,7 @@ class Node:
     body_start: int
     body_end: int
     decoded_octets: int
-    media_type: str
+    full_type: str
     encoding: str
     charset: str
     children: tuple[Node, ...]
@@ -41,7 +41,7 @@ class Node:
     @property
     def is_text(self) -> bool:
         """A leaf that a text search reads."""
-        return self.kind == _LEAF and self.media_type.startswith("text/")
+        return self.kind == _LEAF and self.full_type.startswith("text/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _pack(part: Part, pieces: list[bytes]) -> None:
     kind = _MULTIPART if part.is_multipart else _MESSAGE if part.is_message else _LEAF
     words = [
         word.encode("ascii", "replace")[:255]
-        for word in (f"{part.media_type}/{part.subtype}", part.encoding, part.content.charset)
+        for word in (part.full_type, part.encoding, part.charset)
     ]
     offsets = (part.header_start, part.body_start, part.body_end, part.decoded_octets)
     pieces.append(_NODE.pack(kind, *offsets, len(part.children), *map(len, words)))
@@ -165,10 +165,10 @@ def _unpack(tree: bytes, position: int) -> tuple[Node, int]:
     for length in lengths:
         words.append(tree[position : position + length].decode("ascii"))
         position += length
-    media_type, encoding, charset = words
+    full_type, encoding, charset = words
     children: list[Node] = []
     for _ in range(count):
         child, position = _unpack(tree, position)
         children.append(child)
-    node = Node(kind, header, start, end, decoded, media_type, encoding, charset, tuple(children))
+    node = Node(kind, header, start, end, decoded, full_type, encoding, charset, tuple(children))
     return node, position

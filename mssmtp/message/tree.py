@@ -62,6 +62,16 @@ class Part:
         return self.content.subtype
 
     @property
+    def full_type(self) -> str:
+        """`text/plain`, lower case."""
+        return f"{self.content.media_type}/{self.content.subtype}"
+
+    @property
+    def charset(self) -> str:
+        """Lower case, "" when not declared."""
+        return self.content.charset
+
+    @property
     def parameters(self) -> tuple[tuple[str, str], ...]:
         """Of the Content-Type, RFC 2231 and 2047 decoded."""
         return self.content.parameters
