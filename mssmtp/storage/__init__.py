@@ -3,6 +3,7 @@
 Only this room speaks SQL. What identifies a patient is sealed before it reaches the disk.
 """
 
+from mssmtp.storage.letters import LetterWriter
 from mssmtp.storage.model import (
     SPECIAL_MAILBOXES,
     SYSTEM_FLAGS,
@@ -33,7 +34,8 @@ from mssmtp.storage.model import (
     Transfer,
     TransferTrace,
 )
-from mssmtp.storage.store import LetterWriter, Reading, Store, Writing
+from mssmtp.storage.store import Store
+from mssmtp.storage.views import Reading, Writing
 
 __all__ = [
     "SPECIAL_MAILBOXES",

@@ -146,7 +146,7 @@ class BlobFiles:
                 yield BlobId(bytes.fromhex(entry.name))
 
     def sweep(self, is_committed: Callable[[BlobId], bool]) -> int:
-        """Remove what crashed writers left (D2): returns how many files. Live writers keep theirs."""
+        """Remove what crashed writers left (D2), not what live ones hold; how many files."""
         removed = 0
         for directory in list(self._all_incoming.iterdir()):
             if directory != self._incoming:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from mssmtp.message.scanner import Scan, ScanLimits
 
 
+TRACED_FIELDS = 20
+TRACED_OCTETS = 998
+
+
 class Scanning(Protocol):
     """What a letter needs of `message.Scanner`."""
 
@@ -34,10 +38,12 @@ class Scanning(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How a message is read: a fresh scanner, and the summary of what it found, as octets."""
+    """How a message is read: a fresh scanner, the summary of what it found, as octets, and the
+    header fields a transfer traces (OP-74)."""
 
     scanner: Callable[[], Scanning]
     summary: Callable[[Scan], bytes]
+    traced: Callable[[Scan], tuple[tuple[str, str], ...]]
 
 
 def message_reader(limits: ScanLimits | None) -> Reader:
@@ -46,7 +52,20 @@ def message_reader(limits: ScanLimits | None) -> Reader:
     from mssmtp.message.summary import Summary
 
     chosen = limits or ScanLimits(header_octets=262_144, mime_depth=50, mime_parts=1_000)
-    return Reader(lambda: Scanner(chosen), lambda scan: Summary.of(scan).to_bytes())
+    return Reader(lambda: Scanner(chosen), lambda scan: Summary.of(scan).to_bytes(), traced_fields)
+
+
+def traced_fields(scan: Scan) -> tuple[tuple[str, str], ...]:
+    """Message-ID and X-MSS fields of the header, at most 20, each at most 998 octets."""
+    from mssmtp.message.headers import fields
+
+    found = [
+        (field.name, field.value.decode("ascii", "replace"))
+        for field in fields(scan.header)
+        if (field.name == "message-id" or field.name.startswith("x-mss-"))
+        and len(field.value) <= TRACED_OCTETS
+    ]
+    return tuple(found[:TRACED_FIELDS])
 
 
 class SealedBlob:
@@ -68,6 +87,7 @@ class SealedBlob:
     def remove_unless_kept(self, files: BlobFiles) -> None:
         """Tie the file to the life of this object."""
         self._finalizer = weakref.finalize(self, files.discard, self.id)
+        self._finalizer.atexit = False  # a forked child that exits must not remove our files
 
     def keep(self) -> None:
         """The file belongs to a row, or its fate is unknown: the sweep decides."""
@@ -140,11 +160,12 @@ class LetterWriter:
             self._pending.clear()
             blob = self._finished()
             summary = self._reader.summary(scan)
+            traced = self._reader.traced(scan)
         except BaseException:
             self.abort()
             raise
         self._is_open = False
-        return Letter(blob, self._size, scan, summary, self._hash.digest())
+        return Letter(blob, self._size, scan, summary, self._hash.digest(), traced)
 
     def abort(self) -> None:
         """Forget everything; no trace remains. Harmless after `finish` or another `abort`."""

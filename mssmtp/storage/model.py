@@ -191,7 +191,8 @@ FlagsOperation = Literal["+", "-", "="]
 class Letter:
     """A sealed message no row refers to yet; dropped without trace unless a commit adopts it.
 
-    `summary` are the octets of `message.Summary.to_bytes`; `sha256` is over the whole message.
+    `summary` are the octets of `message.Summary.to_bytes`; `sha256` is over the whole message;
+    `traced` are Message-ID and X-MSS fields of its header (OP-74), names in lower case.
     """
 
     blob: SealedBlob
@@ -199,6 +200,7 @@ class Letter:
     scan: Scan
     summary: bytes
     sha256: bytes
+    traced: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ In clear: ids, digests, sizes, flags, dates, states, domains, certificate names 
 
 from __future__ import annotations
 
+import re
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -22,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
 
 VERSION = "0001"
 """Newest schema this code knows; the alembic revision of the same name makes it."""
@@ -288,5 +291,21 @@ _DIALECT = sqlite.dialect(paramstyle="named")
 
 
 def sql(statement: ClauseElement) -> str:
-    """`statement` as text of the embedded engine, with `:name` parameters."""
-    return str(statement.compile(dialect=_DIALECT))
+    """`statement` as text of the embedded engine, with `:name` parameters.
+
+    Constants of our own (numbers, null) are written into the text; everything that comes from
+    outside is a `bindparam` and travels as a parameter (ATT-22).
+    """
+    compiled = statement.compile(dialect=_DIALECT)
+    if not isinstance(compiled, SQLCompiler):
+        raise TypeError("not a statement")
+    text = str(compiled)
+    for name, parameter in compiled.binds.items():
+        if parameter.required or name not in compiled.params:
+            continue
+        constant = compiled.params[name]
+        if constant is not None and not isinstance(constant, int):
+            raise TypeError(f"{name} must be a bindparam")
+        literal = "NULL" if constant is None else str(int(constant))
+        text = re.sub(rf":{re.escape(name)}\b", literal, text)
+    return text

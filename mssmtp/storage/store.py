@@ -1,256 +1,46 @@
-"""Store: opens a home, two doors, group commit. Signatures first."""
+"""Store: a home opened by one process, with its two doors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from datetime import datetime, timedelta
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from sqlalchemy import bindparam, select
+
 from mssmtp.config import StoreSettings
-from mssmtp.mail import (
-    AccountId,
-    Address,
-    Bal,
-    BalId,
-    BalState,
-    BalType,
-    Change,
-    Envelope,
-    EnvelopeId,
-    MailboxId,
-    ModSeq,
-    PersonState,
-    Principal,
-    Recipient,
-    Uid,
-)
+from mssmtp.errors import ConfigError, Damaged
+from mssmtp.mail import BlobId, Change, EnvelopeId, MailboxId
 from mssmtp.outside import Clock, Entropy
-from mssmtp.storage.letters import LetterWriter
-from mssmtp.storage.model import (
-    Accepted,
-    Account,
-    AppPassword,
-    CheckReport,
-    Event,
-    FlagsOperation,
-    Lease,
-    Letter,
-    LocalDelivery,
-    Mailbox,
-    MessageRow,
-    Outcome,
-    Owner,
-    QueueEntry,
-    Transfer,
-    TransferTrace,
-)
+from mssmtp.storage import database, identifiers
+from mssmtp.storage.changes import Follower
+from mssmtp.storage.committer import Committer, home_lock
+from mssmtp.storage.files import DIRECTORY_MODE, BlobFiles, make_directories, sync_directory
+from mssmtp.storage.keys import Keyring, create_master_key, read_master_key
+from mssmtp.storage.letters import LetterWriter, Reader, message_reader
+from mssmtp.storage.model import CheckReport, Letter
+from mssmtp.storage.schema import blobs, meta, sql
+from mssmtp.storage.view import Effects, Vault
+from mssmtp.storage.views import Reading, Writing
 
 if TYPE_CHECKING:
     from mssmtp.message.scanner import ScanLimits
 
 T = TypeVar("T")
 
-
-class Reading:
-    def bal(self, address: Address) -> Bal | None:
-        raise NotImplementedError
-
-    def bal_by_id(self, bal: BalId) -> Bal | None:
-        raise NotImplementedError
-
-    def bal_by_usual(self, address: Address) -> Bal | None:
-        raise NotImplementedError
-
-    def bals(self) -> tuple[Bal, ...]:
-        raise NotImplementedError
-
-    def account(self, login: str) -> Account | None:
-        raise NotImplementedError
-
-    def app_passwords(self, account: AccountId) -> tuple[AppPassword, ...]:
-        raise NotImplementedError
-
-    def principal(self, account: AccountId) -> Principal:
-        raise NotImplementedError
-
-    def has_written(self, bal: BalId, address: Address) -> bool:
-        raise NotImplementedError
-
-    def mailboxes(self, bal: BalId) -> tuple[Mailbox, ...]:
-        raise NotImplementedError
-
-    def mailbox(self, bal: BalId, name: str) -> Mailbox | None:
-        raise NotImplementedError
-
-    def mailbox_by_id(self, mailbox: MailboxId) -> Mailbox | None:
-        raise NotImplementedError
-
-    def keywords(self, mailbox: MailboxId) -> tuple[str, ...]:
-        """Keywords in use or ever used in the mailbox, first spelling."""
-        raise NotImplementedError
-
-    def messages(
-        self,
-        mailbox: MailboxId,
-        uids: Sequence[tuple[int, int]] | None = None,
-        changed_since: ModSeq | None = None,
-    ) -> list[MessageRow]:
-        raise NotImplementedError
-
-    def expunged_since(self, mailbox: MailboxId, modseq: ModSeq) -> list[Uid]:
-        raise NotImplementedError
-
-    def summaries(self, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, bytes]]:
-        """Summary octets in UID order; b"" for a damaged message; vanished UIDs are left out."""
-        raise NotImplementedError
-
-    def body(self, mailbox: MailboxId, uid: Uid, start: int = 0, stop: int | None = None) -> bytes:
-        raise NotImplementedError
-
-    def queue(self) -> tuple[QueueEntry, ...]:
-        raise NotImplementedError
-
-    def queue_entry(self, envelope: EnvelopeId) -> tuple[QueueEntry, ...]:
-        raise NotImplementedError
-
-    def transfers(self, envelope: EnvelopeId) -> tuple[TransferTrace, ...]:
-        raise NotImplementedError
-
-    def events(self, envelope: EnvelopeId) -> tuple[Event, ...]:
-        raise NotImplementedError
-
-    def facts(self, envelope: EnvelopeId) -> bytes | None:
-        """Sealed facts of the decision, opened; None once pruned."""
-        raise NotImplementedError
-
-    def letter_octets(self, envelope: EnvelopeId, start: int = 0, stop: int | None = None) -> bytes:
-        raise NotImplementedError
-
-
-class Writing(Reading):
-    def create_bal(
-        self,
-        address: Address,
-        type: BalType,
-        *,
-        person: PersonState = PersonState.CERTIFIED,
-        national_id: str | None = None,
-        usual_address: Address | None = None,
-        login: str | None = None,
-    ) -> Bal:
-        raise NotImplementedError
-
-    def set_bal_state(self, bal: BalId, state: BalState) -> None:
-        raise NotImplementedError
-
-    def set_account_active(self, account: AccountId, *, active: bool) -> None:
-        raise NotImplementedError
-
-    def add_member(self, org: BalId, account: AccountId) -> None:
-        raise NotImplementedError
-
-    def add_app_password(self, account: AccountId, name: str, argon2: str, scram: str) -> int:
-        raise NotImplementedError
-
-    def revoke_app_password(self, password: int) -> None:
-        raise NotImplementedError
-
-    def touch_app_password(self, password: int, at: datetime) -> None:
-        raise NotImplementedError
-
-    def accept(
-        self,
-        envelope: Envelope,
-        letter: Letter,
-        *,
-        local: Sequence[LocalDelivery],
-        queued: Sequence[Recipient],
-        skip: int,
-        owner: Owner,
-        transfer: Transfer,
-        facts: bytes,
-    ) -> Accepted:
-        raise NotImplementedError
-
-    def reject(self, envelope: Envelope, transfer: Transfer, facts: bytes, *, owner: Owner) -> None:
-        """`owner`: whose key seals the addresses; as for accept."""
-        raise NotImplementedError
-
-    def append(
-        self, mailbox: MailboxId, letter: Letter, flags: frozenset[str], internal_date: datetime
-    ) -> Uid:
-        raise NotImplementedError
-
-    def store_flags(
-        self,
-        mailbox: MailboxId,
-        uids: Sequence[Uid],
-        operation: FlagsOperation,
-        flags: frozenset[str],
-    ) -> list[MessageRow]:
-        raise NotImplementedError
-
-    def expunge(self, mailbox: MailboxId, uids: Sequence[Uid] | None = None) -> list[Uid]:
-        raise NotImplementedError
-
-    def copy(
-        self, source: MailboxId, uids: Sequence[Uid], target: MailboxId
-    ) -> list[tuple[Uid, Uid]]:
-        raise NotImplementedError
-
-    def move(
-        self, source: MailboxId, uids: Sequence[Uid], target: MailboxId
-    ) -> list[tuple[Uid, Uid]]:
-        raise NotImplementedError
-
-    def create_mailbox(self, bal: BalId, name: str) -> Mailbox:
-        raise NotImplementedError
-
-    def delete_mailbox(self, bal: BalId, name: str) -> None:
-        raise NotImplementedError
-
-    def rename_mailbox(self, bal: BalId, old: str, new: str) -> None:
-        raise NotImplementedError
-
-    def subscribe(self, bal: BalId, name: str, *, on: bool) -> None:
-        raise NotImplementedError
-
-    def claim_recent(self, mailbox: MailboxId) -> Uid:
-        raise NotImplementedError
-
-    def lease(
-        self,
-        now: datetime,
-        limit: int,
-        worker: str,
-        *,
-        duration: timedelta = timedelta(minutes=15),
-    ) -> tuple[Lease, ...]:
-        raise NotImplementedError
-
-    def record(self, outcomes: Sequence[Outcome], transfer: Transfer) -> None:
-        raise NotImplementedError
-
-    def release(self, worker: str) -> int:
-        """Give back every lease `worker` holds (orderly stop)."""
-        raise NotImplementedError
-
-    def hold(self, envelope: EnvelopeId, *, on: bool = True) -> int:
-        raise NotImplementedError
-
-    def drop(self, envelope: EnvelopeId, reason: str) -> int:
-        raise NotImplementedError
-
-    def retry_now(self, envelope: EnvelopeId | None, now: datetime) -> int:
-        """Make waiting recipients due; None: all of them. Returns how many."""
-        raise NotImplementedError
-
-    def prune(self, now: datetime) -> None:
-        raise NotImplementedError
+FOLDS_AT_ONCE = 8
+_KEY_CHECK = b"key-check"
+_CHECK_VALUE = sql(select(meta.c.value).where(meta.c.key == bindparam("key")))
+_HAS_BLOB = sql(select(blobs.c.number).where(blobs.c.id == bindparam("id")))
 
 
 class Store:
+    """The encrypted store of one home. Safe between threads; one object per process."""
+
     def __init__(
         self,
         settings: StoreSettings,
@@ -259,37 +49,210 @@ class Store:
         *,
         limits: ScanLimits | None = None,
         worker: str = "cli",
+        reader: Reader | None = None,
     ) -> None:
-        raise NotImplementedError
+        """Raises ConfigError: no store, key missing or wrong, modes too open, newer schema."""
+        self._home = settings.home
+        self._path = _existing(settings.home)
+        self._keys = Keyring(read_master_key(settings.master_key_file), entropy)
+        self._entropy = entropy
+        self._ids = identifiers.Identifiers(clock, entropy)
+        self._small_octets = settings.small_octets
+        self._reader = reader or message_reader(limits)
+        self._token = f"{worker}-{entropy.token_bytes(8).hex()}"
+        self._folds = threading.BoundedSemaphore(FOLDS_AT_ONCE)
+        with home_lock(self._home):
+            database.ensure_version(self._path)
+            db = database.connect(self._path, writing=True)
+            try:
+                self._check_key(db)
+                self._files = BlobFiles(self._home, self._token)
+                self._files.sweep(lambda blob: _has(db, blob))
+            except BaseException:
+                db.close()
+                raise
+        self._vault = Vault(
+            self._keys,
+            self._files,
+            clock,
+            entropy,
+            self._reader,
+            settings.facts_kept,
+            self._fold,
+        )
+        self._committer: Committer[Writing] = Committer(
+            db, self._home, lambda: Writing(db, self._vault), self._keys.forget, self._tidy
+        )
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._pool = ThreadPoolExecutor(settings.read_threads, "store-reader")
+        self._follower: Follower | None = None
+        self._follower_lock = threading.Lock()
 
     @staticmethod
     def create(settings: StoreSettings, clock: Clock, entropy: Entropy) -> None:
-        raise NotImplementedError
+        """Make home (0700), master key (0600) when missing, and an empty store.
+
+        Raises ConfigError when there is a store already or the place cannot be written.
+        """
+        home = settings.home
+        if (home / "store.db").exists():
+            raise ConfigError("store.home", "holds a store already", "Choose another directory.")
+        try:
+            home.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            home.chmod(DIRECTORY_MODE)
+            create_master_key(settings.master_key_file, entropy)
+            make_directories(home)
+            keys = Keyring(read_master_key(settings.master_key_file), entropy)
+            with home_lock(home):
+                _create_database(home, keys)
+        except OSError as error:
+            raise ConfigError(
+                "store.home", f"cannot be written ({error.strerror})", "Correct owner and modes."
+            ) from error
 
     def read(self, query: Callable[[Reading], T]) -> Future[T]:
-        raise NotImplementedError
+        """Run `query` on one snapshot, in a reading thread."""
+        return self._pool.submit(self._run_query, query)
 
     def write(self, job: Callable[[Writing], T]) -> Future[T]:
-        raise NotImplementedError
+        """Run `job` in the next group commit; the future resolves only once it is on disk.
+
+        It fails with what the job raised, StorageFull or StorageUnavailable; then nothing of the
+        job was written.
+        """
+        return self._committer.submit(job)
 
     def writer(self) -> LetterWriter:
-        raise NotImplementedError
+        """A writer for one message, fed while it arrives."""
+        return LetterWriter(
+            BlobId(self._ids.new_octets()),
+            self._reader,
+            self._files,
+            self._entropy,
+            self._small_octets,
+        )
 
     def seal(self, octets: bytes) -> Letter:
-        raise NotImplementedError
+        """A whole message at once: notifications, small APPENDs."""
+        writer = self.writer()
+        try:
+            writer.write(octets)
+            return writer.finish()
+        except BaseException:
+            writer.abort()
+            raise
 
-    def discard(self, letter: Letter) -> None:
+    @staticmethod
+    def discard(letter: Letter) -> None:
         """Remove a letter that no commit adopted, now rather than when it is forgotten."""
-        raise NotImplementedError
+        letter.blob.discard()
 
     def subscribe(self, listener: Callable[[tuple[Change, ...]], None]) -> Callable[[], None]:
-        raise NotImplementedError
+        """Call `listener`, from a thread of the store, for the commits of every process.
+
+        It must return quickly. Returns how to stop it.
+        """
+        with self._follower_lock:
+            if self._follower is None:
+                self._follower = Follower(self._path, self._home / "run", self._token)
+            return self._follower.subscribe(listener)
 
     def check(self, *, deep: bool = False) -> CheckReport:
-        raise NotImplementedError
+        """Every invariant of the store; `deep` opens every sealed value too."""
+        from mssmtp.storage.check import check
+
+        return self.read(lambda reading: check(reading, self._vault, deep=deep)).result()
 
     def new_envelope_id(self) -> EnvelopeId:
-        raise NotImplementedError
+        """A queue id: 26 characters, time-ordered, unique in the store."""
+        return EnvelopeId(self._ids.new())
 
     def close(self) -> None:
-        raise NotImplementedError
+        """Finish queued jobs and let go of everything."""
+        self._committer.close()
+        if self._follower is not None:
+            self._follower.close()
+        self._pool.shutdown(wait=True)
+        for db in self._connections:
+            db.close()
+        self._files.close()
+
+    def _run_query(self, query: Callable[[Reading], T]) -> T:
+        try:
+            db = self._reading_connection()
+            db.execute("BEGIN")
+            try:
+                return query(Reading(db, self._vault))
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+        except (sqlite3.Error, OSError) as error:
+            answer = database.refusal(error)
+            if answer is error:
+                raise
+            raise answer from error
+
+    def _reading_connection(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            db = self._local.db = database.connect(self._path, writing=False)
+            self._connections.append(db)
+        return db
+
+    def _fold(self, mailbox: MailboxId, window: int, count: int, sealed: bytes) -> None:
+        """Write a pack when there is time; never more than a few at once."""
+        if not self._folds.acquire(blocking=False):
+            return
+        future = self.write(lambda w: w.keep_pack(mailbox, window, count, sealed))
+        future.add_done_callback(lambda _: self._folds.release())
+
+    def _tidy(self, effects: Effects) -> None:
+        for blob in effects.adopted:
+            if blob.data is None:
+                self._files.adopt(blob.id)
+        for id in effects.doomed:
+            self._files.remove(id)
+
+    def _check_key(self, db: sqlite3.Connection) -> None:
+        row = db.execute(_CHECK_VALUE, {"key": "key-check"}).fetchone()
+        try:
+            self._keys.open(_KEY_CHECK, row[0] if row else b"")
+        except Damaged as error:
+            raise ConfigError(
+                "store.master_key_file",
+                "is not the key this store was made with",
+                "Restore the right file from its safe copy.",
+            ) from error
+
+
+def _existing(home: Path) -> Path:
+    path = home / "store.db"
+    try:
+        mode = home.stat().st_mode
+        os.stat(path)
+    except OSError as error:
+        raise ConfigError(
+            "store.home", f"there is no store in {home}", "Run `mssmtp init` to make one."
+        ) from error
+    if mode & 0o077:
+        raise ConfigError("store.home", "others may enter the directory", "Set its mode to 0700.")
+    return path
+
+
+def _create_database(home: Path, keys: Keyring) -> None:
+    from sqlalchemy import insert
+
+    path = home / "store.db"
+    database.create(path)
+    db = database.connect(path, writing=True)
+    try:
+        value = keys.seal(_KEY_CHECK, b"mssmtp")
+        db.execute(sql(insert(meta)), {"key": "key-check", "value": value})
+    finally:
+        db.close()
+    sync_directory(home)
+
+
+def _has(db: sqlite3.Connection, blob: BlobId) -> bool:
+    return db.execute(_HAS_BLOB, {"id": blob}).fetchone() is not None

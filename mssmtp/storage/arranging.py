@@ -1,0 +1,88 @@
+"""BALs with their first mailboxes; deleting and renaming mailboxes (RFC 3501 6.3.4, 6.3.5)."""
+
+from __future__ import annotations
+
+from mssmtp.mail import Address, Bal, BalId, BalType, MailboxId, PersonState
+from mssmtp.storage.mailboxes import INBOX, deletable, mailbox_name
+from mssmtp.storage.messages import MessageWriting
+from mssmtp.storage.model import BadMailboxName, MailboxExists, NoSuchBal, NoSuchMailbox
+from mssmtp.storage.people import PeopleWriting
+
+
+class ArrangementWriting(PeopleWriting, MessageWriting):
+    """Operations on whole mailboxes and BALs."""
+
+    def create_bal(
+        self,
+        address: Address,
+        type: BalType,
+        *,
+        person: PersonState = PersonState.CERTIFIED,
+        national_id: str | None = None,
+        usual_address: Address | None = None,
+        login: str | None = None,
+    ) -> Bal:
+        """A BAL with its key, INBOX and special mailboxes, and an account when `login` is given.
+
+        Raises BalExists, NationalIdRequired (OP-38).
+        """
+        wanted = Bal(
+            BalId(0),
+            address,
+            type,
+            person=person,
+            national_id=national_id,
+            usual_address=usual_address,
+        )
+        id = self._add_bal(wanted)
+        self._add_first_mailboxes(id)
+        if login is not None:
+            self.create_account(login, id)
+        made = self.bal_by_id(id)
+        if made is None:
+            raise NoSuchBal
+        return made
+
+    def delete_mailbox(self, bal: BalId, name: str) -> None:
+        """Delete a mailbox with all its messages; its children stay.
+
+        Raises NoSuchMailbox, ProtectedMailbox.
+        """
+        mailbox = deletable(self.mailbox(bal, name))
+        self._empty(mailbox.id)
+        self._drop_mailbox(mailbox)
+
+    def rename_mailbox(self, bal: BalId, old: str, new: str) -> None:
+        """Rename a mailbox and its children; missing parents of `new` are made.
+
+        Renaming INBOX moves its messages to a new mailbox and leaves it empty (RFC 3501 6.3.5).
+        Raises NoSuchMailbox, MailboxExists, ProtectedMailbox, BadMailboxName.
+        """
+        target = mailbox_name(new)
+        if self.mailbox(bal, target) is not None:
+            raise MailboxExists
+        source = self.mailbox(bal, old)
+        if source is not None and source.name == INBOX:
+            made = self.create_mailbox(bal, target)
+            self.move(source.id, [row.uid for row in self.messages(source.id)], made.id)
+            return
+        source = deletable(source)
+        if target.startswith(source.name + "/"):
+            raise BadMailboxName("a mailbox cannot become its own child")
+        renamed = self._renamed_names(bal, source.name, target)
+        for mailbox, name in renamed:
+            deletable(mailbox)
+            if self.mailbox(bal, mailbox_name(name)) is not None:
+                raise MailboxExists
+        parent = target.rpartition("/")[0]
+        if parent and self.mailbox(bal, parent) is None:
+            self.create_mailbox(bal, parent)
+        for mailbox, name in renamed:
+            self._rename(mailbox, name)
+
+    def _delivery_mailbox(self, bal: BalId, name: str) -> MailboxId:
+        """Where a delivery goes: `name`, or INBOX when it is gone. Raises NoSuchBal."""
+        found = self.mailbox(bal, name) or self.mailbox(bal, INBOX)
+        if found is None:
+            raise NoSuchMailbox
+        return found.id

@@ -1,0 +1,178 @@
+"""Telling every process of a home about committed changes.
+
+The changes themselves are rows of the commit; a datagram without content only says "look". A lost
+datagram is made good by a look every second, so that nothing depends on it but the delay.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select as polling
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from sqlalchemy import bindparam, delete, func, insert, select
+
+from mssmtp.mail import BalId, Change, ChangeKind, MailboxId, ModSeq
+from mssmtp.storage import database
+from mssmtp.storage.schema import changes, mailboxes, sql
+
+log = logging.getLogger("mssmtp.storage")
+
+POLL_S = 1.0
+KEPT_CHANGES = 50_000
+Listener = Callable[[tuple[Change, ...]], None]
+
+_NEW = sql(
+    insert(changes).values({name: bindparam(name) for name in ("kind", "bal", "mailbox", "modseq")})
+)
+_LAST = sql(select(func.coalesce(func.max(changes.c.number), 0)))
+_FIRST = sql(select(func.coalesce(func.min(changes.c.number), 0)))
+_AFTER = sql(
+    select(changes.c.number, changes.c.kind, changes.c.bal, changes.c.mailbox, changes.c.modseq)
+    .where(changes.c.number > bindparam("last"))
+    .order_by(changes.c.number)
+)
+_ALL_MAILBOXES = sql(select(mailboxes.c.bal, mailboxes.c.id, mailboxes.c.highest_modseq))
+_FORGET = sql(delete(changes).where(changes.c.number <= bindparam("last")))
+
+
+def write_changes(db: sqlite3.Connection, found: list[Change]) -> None:
+    """Insert the changes of a batch into its transaction."""
+    db.executemany(
+        _NEW,
+        [
+            {"kind": c.kind.value, "bal": c.bal, "mailbox": c.mailbox, "modseq": c.modseq}
+            for c in found
+        ],
+    )
+
+
+def forget_changes(db: sqlite3.Connection) -> None:
+    """Keep only the last KEPT_CHANGES."""
+    last = db.execute(_LAST).fetchone()[0]
+    db.execute(_FORGET, {"last": last - KEPT_CHANGES})
+
+
+class Bell:
+    """Wakes the other processes. Socket names stay short through the directory's descriptor."""
+
+    def __init__(self, run: Path) -> None:
+        self._directory = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+
+    def ring(self) -> None:
+        """One datagram to every listening process; the names of dead ones are removed."""
+        with suppress(OSError):
+            for name in os.listdir(self._directory):
+                if name.endswith(".wake"):
+                    self._ring_one(name)
+
+    def _ring_one(self, name: str) -> None:
+        try:
+            self._socket.sendto(b"!", f"/proc/self/fd/{self._directory}/{name}")
+        except ConnectionRefusedError:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self._directory)
+        except OSError:
+            # Full: it is awake already. Gone: nobody to wake. The poll covers the rest.
+            return
+
+    def close(self) -> None:
+        """Stop ringing."""
+        self._socket.close()
+        os.close(self._directory)
+
+
+class Follower:
+    """A thread that reads new changes and hands them to this process's listeners."""
+
+    def __init__(self, path: Path, run: Path, token: str) -> None:
+        self._db = database.connect(path, writing=False)
+        self._last = int(self._db.execute(_LAST).fetchone()[0])
+        self._listeners: dict[int, Listener] = {}
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._directory = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._name = f"{token}.wake"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.bind(f"/proc/self/fd/{self._directory}/{self._name}")
+        self._thread = threading.Thread(target=self._run, name="store-changes", daemon=True)
+        self._thread.start()
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` from the follower's thread; returns how to stop that."""
+        with self._lock:
+            key = max(self._listeners, default=0) + 1
+            self._listeners[key] = listener
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._listeners.pop(key, None)
+
+        return unsubscribe
+
+    def close(self) -> None:
+        """Stop the thread and remove the socket."""
+        self._stopping = True
+        with suppress(OSError):
+            self._socket.sendto(b"!", f"/proc/self/fd/{self._directory}/{self._name}")
+        self._thread.join(5)
+        with suppress(FileNotFoundError):
+            os.unlink(self._name, dir_fd=self._directory)
+        self._socket.close()
+        os.close(self._directory)
+        self._db.close()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            polling.select([self._socket], [], [], POLL_S)
+            with suppress(BlockingIOError):
+                while True:
+                    self._socket.recv(16)
+            if not self._stopping:
+                self._look()
+
+    def _look(self) -> None:
+        try:
+            found = self._new_changes()
+        except sqlite3.Error:
+            log.exception("changes cannot be read; trying again")
+            return
+        if not found:
+            return
+        with self._lock:
+            listeners = list(self._listeners.values())
+        for listener in listeners:
+            try:
+                listener(found)
+            except Exception:  # one session's trouble must not silence the others
+                log.exception("a listener failed")
+
+    def _new_changes(self) -> tuple[Change, ...]:
+        self._db.execute("BEGIN")
+        try:
+            rows = self._db.execute(_AFTER, {"last": self._last}).fetchall()
+            if not rows:
+                return ()
+            missed = self._last and rows[0][0] > self._last + 1
+            self._last = rows[-1][0]
+            if missed and self._db.execute(_FIRST).fetchone()[0] == rows[0][0]:
+                # Older changes are pruned already: everything may have changed.
+                rows = [
+                    (0, ChangeKind.MAIL.value, bal, mailbox, modseq)
+                    for bal, mailbox, modseq in self._db.execute(_ALL_MAILBOXES)
+                ]
+        finally:
+            self._db.execute("COMMIT")
+        return tuple(
+            Change(ChangeKind(kind), BalId(bal), MailboxId(mailbox), ModSeq(modseq))
+            for _, kind, bal, mailbox, modseq in rows
+        )

@@ -1,0 +1,224 @@
+"""Group commit: one thread writes everything that waits in one transaction and syncs once.
+
+A file lock is taken before BEGIN IMMEDIATE: the committers of several processes queue in the kernel
+instead of polling the database's own lock (measured p99 240 ms). Each job has its savepoint, so
+that one that fails harms no other; an answer is given only after COMMIT returned (D1).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from mssmtp import metrics
+from mssmtp.errors import StorageUnavailable
+from mssmtp.mail import Change
+from mssmtp.storage.changes import Bell, forget_changes, write_changes
+from mssmtp.storage.database import refusal
+from mssmtp.storage.model import TooManyWaiting
+from mssmtp.storage.view import Effects, WritingView
+
+log = logging.getLogger("mssmtp.storage")
+
+T = TypeVar("T")
+W = TypeVar("W", bound=WritingView)
+
+MAX_WAITING = 2_048
+MAX_BATCH = 256
+COMMITS_BETWEEN_PRUNING = 1_000
+
+
+@contextmanager
+def home_lock(home: Path) -> Iterator[None]:
+    """Hold the home's commit lock: one process writes, the others wait in the kernel."""
+    number = os.open(home / "commit.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[W]):
+    job: Callable[[W], Any]
+    future: Future[Any]
+
+
+@dataclass(slots=True)
+class _Done:
+    future: Future[Any]
+    result: object
+    effects: Effects
+
+
+class Committer(Generic[W]):
+    """The one writing thread of a process. `view` makes the view a job gets."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        home: Path,
+        view: Callable[[], W],
+        rolled_back: Callable[[], None],
+        unlink: Callable[[Effects], None],
+    ) -> None:
+        self._db = db
+        self._view = view
+        self._rolled_back = rolled_back
+        self._unlink = unlink
+        self._bell = Bell(home / "run")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        self._lock = os.open(home / "commit.lock", flags, 0o600)
+        self._queue: queue.Queue[_Waiting[W] | None] = queue.Queue(MAX_WAITING)
+        self._closing = False
+        self._commits = 0
+        self._thread = threading.Thread(target=self._loop, name="store-committer", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Callable[[W], T]) -> Future[T]:
+        """Queue a job. Its future fails with StorageUnavailable at once when too many wait."""
+        future: Future[T] = Future()
+        if self._closing:
+            future.set_exception(StorageUnavailable("the store is closed"))
+            return future
+        try:
+            self._queue.put_nowait(_Waiting(job, future))
+        except queue.Full:
+            future.set_exception(TooManyWaiting())
+        return future
+
+    def close(self) -> None:
+        """Finish what waits, then stop."""
+        self._closing = True
+        self._queue.put(None)
+        self._thread.join()
+        self._bell.close()
+        os.close(self._lock)
+        self._db.close()
+
+    def _loop(self) -> None:
+        is_open = True
+        while is_open:
+            first = self._queue.get()
+            batch = [first]
+            while len(batch) < MAX_BATCH:
+                try:
+                    batch.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            is_open = None not in batch
+            waiting = [w for w in batch if w and w.future.set_running_or_notify_cancel()]
+            if waiting:
+                self._commit(waiting)
+
+    def _commit(self, waiting: list[_Waiting[W]]) -> None:
+        started = time.perf_counter()
+        done: list[_Done] = []
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            try:
+                done = self._transaction(waiting)
+            finally:
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
+        except Exception as error:  # the batch failed as a whole
+            self._fail([w for w in waiting if not w.future.done()], error)
+            return
+        metrics.commit_seconds.observe(time.perf_counter() - started)
+        metrics.commit_jobs.observe(len(waiting))
+        self._after(done)
+
+    def _transaction(self, waiting: list[_Waiting[W]]) -> list[_Done]:
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        done: list[_Done] = []
+        try:
+            for one in waiting:
+                self._run(one, done)
+            changes = [change for one in done for change in one.effects.changes]
+            if changes:
+                write_changes(db, _latest(changes))
+            self._commits += 1
+            if self._commits % COMMITS_BETWEEN_PRUNING == 0:
+                forget_changes(db)
+        except BaseException:
+            self._roll_back()
+            raise
+        try:
+            db.execute("COMMIT")
+        except BaseException:
+            # Whether it reached the disk is not known: what happens to files is the sweep's to say.
+            for finished in done:
+                for blob in finished.effects.adopted:
+                    blob.keep()
+            self._roll_back()
+            raise
+        return done
+
+    def _run(self, one: _Waiting[W], done: list[_Done]) -> None:
+        """One job in its savepoint. Raises only when the whole transaction is lost."""
+        db = self._db
+        view = self._view()
+        db.execute("SAVEPOINT job")
+        try:
+            result = one.job(view)
+        except Exception as error:
+            if not db.in_transaction:  # the engine rolled everything back (full disk)
+                raise
+            db.execute("ROLLBACK TO job")
+            db.execute("RELEASE job")
+            self._rolled_back()
+            self._fail([one], error)
+        else:
+            db.execute("RELEASE job")
+            done.append(_Done(one.future, result, view.effects))
+
+    def _roll_back(self) -> None:
+        self._rolled_back()
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    def _fail(self, waiting: list[_Waiting[W]], error: Exception) -> None:
+        answer = refusal(error)
+        if isinstance(answer, StorageUnavailable) or answer is not error:
+            log.error("nothing was written: %s", type(error).__name__)
+        for one in waiting:
+            one.future.set_exception(answer)
+
+    def _after(self, done: list[_Done]) -> None:
+        """Answer, wake, tidy: in this order, because somebody waits for the answer."""
+        for one in done:
+            for blob in one.effects.adopted:
+                blob.keep()
+            one.future.set_result(one.result)
+        if any(one.effects.changes for one in done):
+            self._bell.ring()
+        for one in done:
+            try:
+                self._unlink(one.effects)
+                for call in one.effects.after:
+                    call()
+            except Exception:  # committed and answered: tidying can be done again later
+                log.exception("tidying after a commit failed")
+
+
+def _latest(changes: list[Change]) -> list[Change]:
+    """One change per mailbox and kind: the one with the highest modseq, in first order."""
+    latest: dict[tuple[str, int], Change] = {}
+    for change in changes:
+        key = (change.kind.value, change.mailbox)
+        known = latest.get(key)
+        if known is None or change.modseq > known.modseq:
+            latest[key] = change
+    return list(latest.values())

@@ -1,0 +1,170 @@
+"""Blobs and who refers to them: adopting, sharing, reading, shredding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from mssmtp.errors import Damaged
+from mssmtp.mail import BlobId, EnvelopeId
+from mssmtp.storage.keys import OwnerKey
+from mssmtp.storage.model import Letter, NoSuchMessage
+from mssmtp.storage.schema import blob_keys, blobs, doomed_files, sql
+from mssmtp.storage.sealing import ChunkReader
+from mssmtp.storage.view import View, WritingView
+
+SUMMARY = b"summary\0"
+
+_BLOB = sql(
+    select(
+        blobs.c.id,
+        blobs.c.size,
+        blobs.c.chunks,
+        blobs.c.data,
+        blob_keys.c.wrapped,
+    )
+    .join_from(blobs, blob_keys, blob_keys.c.blob == blobs.c.number)
+    .where(blobs.c.number == bindparam("blob"))
+    .where(blob_keys.c.owner == bindparam("owner"))
+)
+_KEY = sql(
+    select(blob_keys.c.wrapped, blob_keys.c.summary, blobs.c.id)
+    .join_from(blob_keys, blobs, blobs.c.number == blob_keys.c.blob)
+    .where(blob_keys.c.blob == bindparam("blob"))
+    .where(blob_keys.c.owner == bindparam("owner"))
+)
+_NUMBER = sql(select(blobs.c.number).where(blobs.c.id == bindparam("id")))
+_ENVELOPE = sql(select(blobs.c.envelope).where(blobs.c.number == bindparam("blob")))
+_NEW_BLOB = sql(
+    insert(blobs)
+    .values({name: bindparam(name) for name in ("id", "size", "envelope", "chunks", "data")})
+    .returning(blobs.c.number)
+)
+_REFER = sql(
+    update(blob_keys)
+    .where(blob_keys.c.blob == bindparam("blob_"))
+    .where(blob_keys.c.owner == bindparam("owner_"))
+    .values(references=blob_keys.c.references + bindparam("more"))
+    .returning(blob_keys.c.references)
+)
+_NEW_KEY = sql(insert(blob_keys))
+_GIVE_SUMMARY = sql(
+    update(blob_keys)
+    .where(blob_keys.c.blob == bindparam("blob_"))
+    .where(blob_keys.c.owner == bindparam("owner_"))
+    .where(blob_keys.c.summary.is_(None))
+    .values(summary=bindparam("new"))
+)
+_DROP_KEY = sql(
+    delete(blob_keys)
+    .where(blob_keys.c.blob == bindparam("blob"))
+    .where(blob_keys.c.owner == bindparam("owner"))
+)
+_ANY_KEY = sql(select(blob_keys.c.owner).where(blob_keys.c.blob == bindparam("blob")).limit(1))
+_DROP_BLOB = sql(
+    delete(blobs)
+    .where(blobs.c.number == bindparam("blob"))
+    .returning(blobs.c.id, blobs.c.data.is_(None))
+)
+_DOOM = sql(insert(doomed_files))
+
+
+class ContentReading(View):
+    """Opening what is sealed."""
+
+    def _content(self, blob: int, owner: int) -> ChunkReader:
+        """Reader of a blob as one of its owners. Raises NoSuchMessage, Damaged."""
+        row = self._one(_BLOB, blob=blob, owner=owner)
+        if row is None:
+            raise NoSuchMessage
+        id, size, index, data, wrapped = row
+        key = self._owner_key(owner).unwrap(id, wrapped)
+        return ChunkReader(id, key, index, size, self._source(BlobId(id), data))
+
+    def _source(self, blob: BlobId, data: bytes | None) -> Callable[[int, int], bytes]:
+        if data is None:
+            return self._vault.files.source(blob)
+        return lambda offset, octets: data[offset : offset + octets]
+
+
+class ContentWriting(ContentReading, WritingView):
+    """Counting references; the last one of an owner shreds, the last of all removes."""
+
+    def _adopt(self, letter: Letter, envelope: EnvelopeId | None) -> int:
+        """Number of the row of `letter`, made unless another job made it."""
+        blob = letter.blob
+        self.effects.adopted.append(blob)
+        row = self._one(_NUMBER, id=blob.id)
+        if row is None:
+            row = self._new(
+                _NEW_BLOB,
+                id=blob.id,
+                size=letter.size_octets,
+                envelope=envelope,
+                chunks=blob.index,
+                data=blob.data,
+            )
+        return int(row[0])
+
+    def _refer(self, blob: int, owner: OwnerKey, letter: Letter, *, shown: bool) -> None:
+        """One more reference of `owner`; `shown`: from a mailbox, so that it needs a summary."""
+        if self._one(_REFER, blob_=blob, owner_=owner.id, more=1) is None:
+            self._run(
+                _NEW_KEY,
+                blob=blob,
+                owner=owner.id,
+                references=1,
+                wrapped=owner.wrap(letter.blob.id, letter.blob.key),
+                summary=self._sealed_summary(owner, letter) if shown else None,
+            )
+        elif shown:
+            self._run(
+                _GIVE_SUMMARY,
+                blob_=blob,
+                owner_=owner.id,
+                new=self._sealed_summary(owner, letter),
+            )
+
+    @staticmethod
+    def _sealed_summary(owner: OwnerKey, letter: Letter) -> bytes:
+        return owner.seal(SUMMARY + letter.blob.id, letter.summary)
+
+    def _share(self, blob: int, source: OwnerKey, target: OwnerKey) -> None:
+        """One more reference, by `target`, to a blob that `source` can open.
+
+        Raises NoSuchMessage, Damaged.
+        """
+        if self._one(_REFER, blob_=blob, owner_=target.id, more=1) is not None:
+            return
+        row = self._one(_KEY, blob=blob, owner=source.id)
+        if row is None:
+            raise NoSuchMessage
+        wrapped, summary, id = row
+        if summary is None:
+            raise Damaged("a message without summary")
+        self._run(
+            _NEW_KEY,
+            blob=blob,
+            owner=target.id,
+            references=1,
+            wrapped=target.wrap(id, source.unwrap(id, wrapped)),
+            summary=target.seal(SUMMARY + id, source.open(SUMMARY + id, summary)),
+        )
+
+    def _release(self, blob: int, owner: int) -> bool:
+        """One reference less; True when the owner's key was dropped (nobody there can read it)."""
+        row = self._one(_REFER, blob_=blob, owner_=owner, more=-1)
+        if row is None or row[0] > 0:
+            return False
+        self._run(_DROP_KEY, blob=blob, owner=owner)
+        if self._one(_ANY_KEY, blob=blob) is None:
+            id, is_file = self._new(_DROP_BLOB, blob=blob)
+            if is_file:
+                self._run(_DOOM, id=id)
+                self.effects.doomed.append(BlobId(id))
+        return True
+
+    def _envelope_of(self, blob: int) -> EnvelopeId | None:
+        row = self._one(_ENVELOPE, blob=blob)
+        return EnvelopeId(row[0]) if row and row[0] is not None else None

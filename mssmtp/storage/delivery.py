@@ -1,0 +1,251 @@
+"""Accepting and refusing envelopes: everything one of them causes, in one commit (D1, D3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import bindparam, insert, select, update
+
+from mssmtp import metrics
+from mssmtp.mail import Address, BalId, Envelope, EnvelopeId, Recipient, ReversePath
+from mssmtp.storage.arranging import ArrangementWriting
+from mssmtp.storage.keys import OwnerKey
+from mssmtp.storage.ledger import Line
+from mssmtp.storage.model import (
+    Accepted,
+    Letter,
+    LocalDelivery,
+    Owner,
+    Stored,
+    Transfer,
+    from_us,
+    to_us,
+)
+from mssmtp.storage.schema import envelopes, queue, sql
+from mssmtp.storage.view import View
+
+_ENVELOPE = b"envelope\0"
+RECIPIENT = b"recipient\0"
+
+_NEW_ENVELOPE = sql(insert(envelopes))
+_ENVELOPE_ROW = sql(
+    select(
+        envelopes.c.at,
+        envelopes.c.owner,
+        envelopes.c.blob,
+        envelopes.c.skip,
+        envelopes.c.size,
+        envelopes.c.sealed,
+    ).where(envelopes.c.id == bindparam("envelope"))
+)
+_NEW_QUEUED = sql(insert(queue))
+_KEEP_BLOB = sql(
+    update(envelopes).where(envelopes.c.id == bindparam("envelope")).values(blob=bindparam("new"))
+)
+
+
+def packed_recipient(recipient: Recipient) -> dict[str, object]:
+    """A recipient as JSON values."""
+    notify = recipient.notify
+    return {
+        "address": str(recipient.address),
+        "typed": None if recipient.typed is None else str(recipient.typed),
+        "notify": None if notify is None else sorted(notify),
+        "orcpt": recipient.orcpt,
+    }
+
+
+def unpacked_recipient(value: dict[str, object]) -> Recipient:
+    """The inverse of `packed_recipient`."""
+    typed, notify, orcpt = value["typed"], value["notify"], value["orcpt"]
+    return Recipient(
+        Address.parse(str(value["address"])),
+        None if typed is None else Address.parse(str(typed)),
+        frozenset(map(str, notify)) if isinstance(notify, list) else None,
+        None if orcpt is None else str(orcpt),
+    )
+
+
+class StoredEnvelope:
+    """An envelope row, opened: the envelope and where its content is."""
+
+    __slots__ = ("blob", "envelope", "owner", "size", "skip", "traced")
+
+    def __init__(
+        self, id: EnvelopeId, row: tuple[int, int, int | None, int, int, bytes], key: OwnerKey
+    ) -> None:
+        at, self.owner, self.blob, self.skip, self.size, sealed = row
+        opened = json.loads(key.open(_ENVELOPE + id.encode(), sealed))
+        sender = opened["sender"]
+        self.traced = tuple((name, value) for name, value in opened["traced"])
+        self.envelope = Envelope(
+            id,
+            Address.parse(sender) if sender is not None else None,
+            tuple(unpacked_recipient(value) for value in opened["recipients"]),
+            from_us(at),
+            opened["envid"],
+            opened["ret"],
+        )
+
+
+class EnvelopeReading(View):
+    """Looking up envelopes."""
+
+    def _envelope(self, id: EnvelopeId) -> StoredEnvelope | None:
+        row = self._one(_ENVELOPE_ROW, envelope=id)
+        if row is None:
+            return None
+        at, owner, blob, skip, size, sealed = row
+        return StoredEnvelope(id, (at, owner, blob, skip, size, sealed), self._owner_key(owner))
+
+
+class DeliveryWriting(EnvelopeReading, ArrangementWriting):
+    """The entrance of the store."""
+
+    def accept(
+        self,
+        envelope: Envelope,
+        letter: Letter,
+        *,
+        local: Sequence[LocalDelivery],
+        queued: Sequence[Recipient],
+        skip: int,
+        owner: Owner,
+        transfer: Transfer,
+        facts: bytes,
+    ) -> Accepted:
+        """Take responsibility for a message: local copies, queue rows, trace, events, facts.
+
+        One copy per BAL however many of its addresses are named. Recipients of the envelope that
+        are neither local nor queued count as bounced: the caller writes their DSN in the same job.
+        `owner` is whose key seals what concerns the sender's side. Raises NoSuchBal.
+        """
+        key = self._ensure_owner(owner)
+        blob = self._adopt(letter, envelope.id)
+        self._add_envelope(envelope, letter, key, (len(local), len(queued), skip))
+        events = [self._sealing_event(envelope, letter, key)]
+        stored: dict[BalId, Stored] = {}
+        for delivery in local:
+            if delivery.bal not in stored:
+                copy, digest = self._deliver(envelope, letter, blob, delivery, key)
+                stored[delivery.bal] = copy
+                events.append(digest)
+        if queued:
+            self._refer(blob, key, letter, shown=False)
+            self._run(_KEEP_BLOB, envelope=envelope.id, new=blob)
+            self._enqueue(envelope, queued, key)
+        addresses = [recipient.address for recipient in envelope.recipients]
+        self._trace_transfer(envelope, addresses, transfer, key, letter)
+        self._keep_facts(envelope.id, facts, key)
+        self.effects.after.append(lambda: metrics.delivered.inc(len(stored)))
+        return Accepted(stored, tuple(events))
+
+    def reject(self, envelope: Envelope, transfer: Transfer, facts: bytes, *, owner: Owner) -> None:
+        """Record a refusal: event, trace and facts; nothing else of the message is kept."""
+        key = self._ensure_owner(owner)
+        addresses = [recipient.address for recipient in envelope.recipients]
+        lines: list[Line] = [*_sender_line(envelope.sender)]
+        lines += [("recipient", str(address)) for address in addresses]
+        lines.append(("reply", transfer.reply))
+        self._event("rejet", envelope.id, lines, (key,))
+        self._trace_transfer(envelope, addresses, transfer, key, (0, ()))
+        self._keep_facts(envelope.id, facts, key)
+
+    def _add_envelope(
+        self, envelope: Envelope, letter: Letter, key: OwnerKey, counts: tuple[int, int, int]
+    ) -> None:
+        local, queued, skip = counts
+        accepted = max(len(envelope.recipients), local + queued)
+        opened = {
+            "sender": None if envelope.sender is None else str(envelope.sender),
+            "recipients": [packed_recipient(recipient) for recipient in envelope.recipients],
+            "envid": envelope.envid,
+            "ret": envelope.ret,
+            "traced": letter.traced,
+        }
+        self._run(
+            _NEW_ENVELOPE,
+            id=envelope.id,
+            at=to_us(envelope.received_at),
+            owner=key.id,
+            blob=None,
+            skip=skip,
+            size=letter.size_octets,
+            accepted=accepted,
+            delivered=local,
+            bounced=accepted - local - queued,
+            dropped=0,
+            sealed=key.seal(_ENVELOPE + envelope.id.encode(), json.dumps(opened).encode()),
+        )
+
+    def _sealing_event(self, envelope: Envelope, letter: Letter, key: OwnerKey) -> str:
+        lines: list[Line] = [*_sender_line(envelope.sender)]
+        lines += [("recipient", str(to.typed or to.address)) for to in envelope.recipients]
+        lines += [("name", attachment.name) for attachment in letter.scan.attachments]
+        return self._event(
+            "scellement",
+            envelope.id,
+            lines,
+            (key,),
+            message_id=next((v for n, v in letter.traced if n == "message-id"), None),
+            sha256=letter.sha256.hex(),
+            size=letter.size_octets,
+            attachments=[{"size": found.size_octets} for found in letter.scan.attachments],
+        )
+
+    def _deliver(
+        self,
+        envelope: Envelope,
+        letter: Letter,
+        blob: int,
+        delivery: LocalDelivery,
+        sender_key: OwnerKey,
+    ) -> tuple[Stored, str]:
+        """One local copy with its event; the digest of the event too."""
+        key = self._bal_key(delivery.bal)
+        mailbox = self._delivery_mailbox(delivery.bal, delivery.mailbox)
+        self._refer(blob, key, letter, shown=True)
+        bits = self._flag_bits(mailbox, delivery.flags)
+        row = (bits, letter.size_octets, to_us(envelope.received_at), blob)
+        stored = self._add_message(mailbox, row)
+        if envelope.sender is not None:
+            self._remember_correspondent(delivery.bal, envelope.sender)
+        digest = self._event(
+            "remise",
+            envelope.id,
+            (("recipient", str(delivery.recipient.address)),),
+            (key, sender_key),
+            mailbox=stored.mailbox,
+            uid_validity=stored.uid_validity,
+            uid=stored.uid,
+        )
+        return stored, digest
+
+    def _enqueue(self, envelope: Envelope, queued: Sequence[Recipient], key: OwnerKey) -> None:
+        now = to_us(envelope.received_at)
+        for position, recipient in enumerate(queued):
+            self._run(
+                _NEW_QUEUED,
+                envelope=envelope.id,
+                position=position,
+                domain=recipient.address.domain,
+                sealed=key.seal(
+                    RECIPIENT + envelope.id.encode(),
+                    json.dumps(packed_recipient(recipient)).encode(),
+                ),
+                digest=key.digest(RECIPIENT, recipient.address.key),
+                held=False,
+                attempts=0,
+                warned=False,
+                queued_at=now,
+                next_attempt=now,
+                lease_until=0,
+                lease_worker=None,
+                last_reply=None,
+            )
+
+
+def _sender_line(sender: ReversePath) -> Iterator[Line]:
+    if sender is not None:
+        yield "sender", str(sender)

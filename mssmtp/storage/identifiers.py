@@ -1,0 +1,36 @@
+"""Time-ordered unique ids: 48 bits of milliseconds, 80 random ones, never going back."""
+
+from __future__ import annotations
+
+import threading
+
+from mssmtp.outside import Clock, Entropy
+from mssmtp.storage.model import to_us
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Identifiers:
+    """A source of 128-bit ids, ordered within the process even when the clock is not."""
+
+    def __init__(self, clock: Clock, entropy: Entropy) -> None:
+        self._clock = clock
+        self._entropy = entropy
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def new_octets(self) -> bytes:
+        """16 octets, greater than any before."""
+        moment = to_us(self._clock.now()) // 1_000
+        fresh = int.from_bytes(self._entropy.token_bytes(10), "big")
+        with self._lock:
+            # A clock that stands still or jumps back continues in small random steps.
+            last = self._last
+            new = moment << 80 | fresh
+            self._last = new if new > last else last + 1 + (fresh & 0xFFFF_FFFF)
+            return self._last.to_bytes(16, "big")
+
+    def new(self) -> str:
+        """The same as 26 characters of Crockford's base 32 (as ULIDs are written)."""
+        number = int.from_bytes(self.new_octets(), "big")
+        return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))

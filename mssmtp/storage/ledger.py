@@ -1,0 +1,287 @@
+"""The ledger: chained events, transfer traces, facts of decisions (messages.md §3.4, §11; OP-74).
+
+The chain covers ids, times and digests of salted lines; the lines themselves (who, which names)
+are sealed under the keys of the boxes concerned. It can be checked without naming anybody.
+Written in the commit of what it records and never purged (SEED-66).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Literal, cast
+
+from sqlalchemy import bindparam, delete, insert, select
+
+from mssmtp.mail import Address, Door, Envelope, EnvelopeId
+from mssmtp.storage.keys import OwnerKey
+from mssmtp.storage.model import (
+    Event,
+    EventKind,
+    Letter,
+    Transfer,
+    TransferTrace,
+    from_us,
+    to_us,
+)
+from mssmtp.storage.schema import event_lines, events, facts, sql, transfers
+from mssmtp.storage.view import View, WritingView
+
+FIRST_PREVIOUS = bytes(32)
+"""What the first event of a store is chained to."""
+
+SALT_OCTETS = 15
+_LINES = b"event\0"
+_TRACE = b"transfer\0"
+_FACTS = b"facts\0"
+
+LineKind = Literal["sender", "person", "recipient", "name", "reply"]
+Line = tuple[LineKind, str]
+
+_LAST = sql(select(events.c.number, events.c.digest).order_by(events.c.number.desc()).limit(1))
+_NEW_EVENT = sql(insert(events))
+_NEW_LINES = sql(insert(event_lines))
+_EVENTS = sql(
+    select(
+        events.c.number,
+        events.c.kind,
+        events.c.at,
+        events.c.clear,
+        events.c.previous,
+        events.c.digest,
+    )
+    .where(events.c.envelope == bindparam("envelope"))
+    .order_by(events.c.number)
+)
+_OPENABLE = sql(
+    select(event_lines.c.owner, event_lines.c.sealed)
+    .where(event_lines.c.event == bindparam("event"))
+    .limit(1)
+)
+_NEW_TRANSFER = sql(
+    insert(transfers).values(
+        {name: bindparam(name) for name in ("envelope", "at", "owner", "clear", "sealed")}
+    )
+)
+_TRANSFERS = sql(
+    select(transfers.c.at, transfers.c.owner, transfers.c.clear, transfers.c.sealed)
+    .where(transfers.c.envelope == bindparam("envelope"))
+    .order_by(transfers.c.number)
+)
+_DROP_FACTS = sql(delete(facts).where(facts.c.envelope == bindparam("envelope")))
+_NEW_FACTS = sql(insert(facts))
+_FACTS_OF = sql(
+    select(facts.c.owner, facts.c.sealed).where(facts.c.envelope == bindparam("envelope"))
+)
+_OLD_FACTS = sql(delete(facts).where(facts.c.expires_at <= bindparam("now")))
+
+
+def canonical(value: object) -> str:
+    """JSON without spaces, keys in order, UTF-8 text: what digests are taken of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def line_digest(line: Sequence[str]) -> str:
+    """SHA-256 of a salted line [salt, kind, value], in hexadecimal."""
+    return hashlib.sha256(canonical(list(line)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def chain_digest(clear: str) -> bytes:
+    """Digest of an event: of its clear text, which names the previous digest."""
+    return hashlib.sha256(clear.encode("utf-8", "surrogatepass")).digest()
+
+
+class LedgerReading(View):
+    """What happened to an envelope."""
+
+    def events(self, envelope: EnvelopeId) -> tuple[Event, ...]:
+        """Ledger events of an envelope, in order, their lines opened. Raises Damaged."""
+        return tuple(
+            Event(
+                number,
+                cast(EventKind, kind),
+                from_us(at),
+                envelope,
+                clear,
+                previous.hex(),
+                digest.hex(),
+                self._opened_lines(number),
+            )
+            for number, kind, at, clear, previous, digest in self._all(_EVENTS, envelope=envelope)
+        )
+
+    def transfers(self, envelope: EnvelopeId) -> tuple[TransferTrace, ...]:
+        """Transfer traces of an envelope, in order, addresses opened. Raises Damaged."""
+        return tuple(
+            _trace(
+                envelope,
+                from_us(at),
+                json.loads(clear),
+                json.loads(self._owner_key(owner).open(_TRACE + envelope.encode(), sealed)),
+            )
+            for at, owner, clear, sealed in self._all(_TRANSFERS, envelope=envelope)
+        )
+
+    def facts(self, envelope: EnvelopeId) -> bytes | None:
+        """The facts of the decision on an envelope; None once they expired."""
+        row = self._one(_FACTS_OF, envelope=envelope)
+        return self._owner_key(row[0]).open(_FACTS + envelope.encode(), row[1]) if row else None
+
+    def _opened_lines(self, event: int) -> tuple[tuple[str, str, str], ...]:
+        row = self._one(_OPENABLE, event=event)
+        if row is None:
+            return ()
+        opened = json.loads(self._owner_key(row[0]).open(_LINES + str(event).encode(), row[1]))
+        return tuple((salt, kind, value) for salt, kind, value in opened)
+
+
+class LedgerWriting(LedgerReading, WritingView):
+    """Adding to the ledger."""
+
+    def _event(
+        self,
+        kind: EventKind,
+        envelope: EnvelopeId,
+        lines: Iterable[Line],
+        owners: Iterable[OwnerKey],
+        **clear: object,
+    ) -> str:
+        """Append one event; `lines` are salted and sealed under each of `owners`.
+
+        `clear` are ids, digests and sizes only. Returns the digest in hexadecimal.
+        """
+        number, previous = self._one(_LAST) or (0, FIRST_PREVIOUS)
+        at = self._vault.clock.now()
+        salted = [[self._salt(), line_kind, value] for line_kind, value in lines]
+        text = canonical(
+            {
+                "event": kind,
+                "number": number + 1,
+                "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "envelope": envelope,
+                "sealed": [line_digest(line) for line in salted],
+                "previous": previous.hex(),
+                **clear,
+            }
+        )
+        digest = chain_digest(text)
+        self._run(
+            _NEW_EVENT,
+            number=number + 1,
+            kind=kind,
+            at=to_us(at),
+            envelope=envelope,
+            clear=text,
+            previous=previous,
+            digest=digest,
+        )
+        purpose = _LINES + str(number + 1).encode()
+        octets = canonical(salted).encode("utf-8", "surrogatepass")
+        for owner in {owner.id: owner for owner in owners}.values():
+            self._run(
+                _NEW_LINES, event=number + 1, owner=owner.id, sealed=owner.seal(purpose, octets)
+            )
+        return digest.hex()
+
+    def _salt(self) -> str:
+        return base64.b64encode(self._vault.entropy.token_bytes(SALT_OCTETS)).decode()
+
+    def _trace_transfer(
+        self,
+        envelope: Envelope,
+        recipients: Sequence[Address],
+        transfer: Transfer,
+        owner: OwnerKey,
+        letter: Letter | tuple[int, tuple[tuple[str, str], ...]],
+    ) -> None:
+        """One hop (OP-74): domains in clear, addresses and header values sealed."""
+        size, traced = (letter.size_octets, letter.traced) if isinstance(letter, Letter) else letter
+        domains = sorted({address.domain for address in recipients})
+        if envelope.sender is not None:
+            domains.insert(0, envelope.sender.domain)
+        clear = {
+            "direction": transfer.direction,
+            "door": transfer.door.value,
+            "peer_address": transfer.peer_address,
+            "tls_version": transfer.tls_version,
+            "tls_cipher": transfer.tls_cipher,
+            "peer_dn": transfer.peer_dn,
+            "peer_serial": transfer.peer_serial,
+            "peer_issuer": transfer.peer_issuer,
+            "list_date": transfer.list_date.isoformat() if transfer.list_date else None,
+            "crl_number": transfer.crl_number,
+            "verdict": transfer.verdict,
+            "size": size,
+            "domains": domains,
+        }
+        sealed = {
+            "sender": None if envelope.sender is None else str(envelope.sender),
+            "recipients": [str(address) for address in recipients],
+            "headers": traced,
+            "reply": transfer.reply,
+        }
+        self._run(
+            _NEW_TRANSFER,
+            envelope=envelope.id,
+            at=to_us(self._vault.clock.now()),
+            owner=owner.id,
+            clear=canonical(clear),
+            sealed=owner.seal(
+                _TRACE + envelope.id.encode(),
+                canonical(sealed).encode("utf-8", "surrogatepass"),
+            ),
+        )
+
+    def _keep_facts(self, envelope: EnvelopeId, octets: bytes, owner: OwnerKey) -> None:
+        expires_at = self._vault.clock.now() + self._vault.facts_kept
+        self._run(_DROP_FACTS, envelope=envelope)
+        self._run(
+            _NEW_FACTS,
+            envelope=envelope,
+            expires_at=to_us(expires_at),
+            owner=owner.id,
+            sealed=owner.seal(_FACTS + envelope.encode(), octets),
+        )
+
+    def _forget_facts(self, now: datetime) -> int:
+        return self._run(_OLD_FACTS, now=to_us(now))
+
+
+def _trace(
+    envelope: EnvelopeId, at: datetime, clear: dict[str, object], sealed: dict[str, object]
+) -> TransferTrace:
+    list_date, crl_number = clear["list_date"], clear["crl_number"]
+    transfer = Transfer(
+        direction=cast(Literal["in", "out"], clear["direction"]),
+        door=Door(str(clear["door"])),
+        peer_address=str(clear["peer_address"]),
+        verdict=str(clear["verdict"]),
+        reply=str(sealed["reply"]),
+        tls_version=_text(clear["tls_version"]),
+        tls_cipher=_text(clear["tls_cipher"]),
+        peer_dn=_text(clear["peer_dn"]),
+        peer_serial=_text(clear["peer_serial"]),
+        peer_issuer=_text(clear["peer_issuer"]),
+        list_date=datetime.fromisoformat(str(list_date)) if list_date else None,
+        crl_number=crl_number if isinstance(crl_number, int) else None,
+    )
+    headers = tuple((n, v) for n, v in cast(list[tuple[str, str]], sealed["headers"]))
+    sender = _text(sealed["sender"])
+    return TransferTrace(
+        transfer,
+        envelope,
+        at,
+        cast(int, clear["size"]),
+        Address.parse(sender) if sender else None,
+        tuple(cast(list[str], sealed["recipients"])),
+        next((value for name, value in headers if name == "message-id"), None),
+        tuple((name, value) for name, value in headers if name != "message-id"),
+        tuple(cast(list[str], clear["domains"])),
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

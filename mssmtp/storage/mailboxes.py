@@ -1,0 +1,298 @@
+"""Mailboxes of a BAL: names, hierarchy, counters, subscriptions (RFC 3501 5.1, 6.3).
+
+Names can name patients: they are sealed and looked up by a digest keyed with the BAL's key. They
+never become a path (ATT-23).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from mssmtp.mail import BalId, Change, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
+from mssmtp.storage.keys import OwnerKey
+from mssmtp.storage.model import (
+    SPECIAL_MAILBOXES,
+    BadMailboxName,
+    Mailbox,
+    MailboxExists,
+    NoSuchBal,
+    NoSuchMailbox,
+    ProtectedMailbox,
+    to_us,
+)
+from mssmtp.storage.schema import bals, mailboxes, sql, subscriptions
+from mssmtp.storage.view import Row, View, WritingView
+
+INBOX = "INBOX"
+MAX_NAME_CHARACTERS = 1_000
+MAX_LEVELS = 30
+MAX_MAILBOXES = 10_000
+_NAME = b"mailbox-name"
+
+_COLUMNS = (
+    mailboxes.c.id,
+    mailboxes.c.bal,
+    mailboxes.c.sealed,
+    mailboxes.c.uid_validity,
+    mailboxes.c.uid_next,
+    mailboxes.c.highest_modseq,
+    mailboxes.c.special_use,
+    mailboxes.c.subscribed,
+    mailboxes.c.messages,
+    mailboxes.c.unseen,
+    mailboxes.c.recent_from,
+    mailboxes.c.size,
+)
+_OF_BAL = sql(select(*_COLUMNS).where(mailboxes.c.bal == bindparam("bal")))
+_BY_NAME = sql(
+    select(*_COLUMNS)
+    .where(mailboxes.c.bal == bindparam("bal"))
+    .where(mailboxes.c.digest == bindparam("digest"))
+)
+_BY_ID = sql(select(*_COLUMNS).where(mailboxes.c.id == bindparam("id")))
+_NEW = sql(
+    insert(mailboxes)
+    .values({c.name: bindparam(c.name) for c in mailboxes.c if c.name != "id"})
+    .returning(mailboxes.c.id)
+)
+_NEXT_VALIDITY = sql(
+    update(bals)
+    .where(bals.c.id == bindparam("bal"))
+    .values(last_uid_validity=bindparam("new"))
+    .returning(bals.c.last_uid_validity)
+)
+_LAST_VALIDITY = sql(select(bals.c.last_uid_validity).where(bals.c.id == bindparam("bal")))
+_RENAME = sql(
+    update(mailboxes)
+    .where(mailboxes.c.id == bindparam("mailbox"))
+    .values(digest=bindparam("new_digest"), sealed=bindparam("new_sealed"))
+)
+_SUBSCRIBE = sql(
+    update(mailboxes)
+    .where(mailboxes.c.id == bindparam("mailbox"))
+    .values(subscribed=bindparam("new"))
+)
+_DELETE = sql(delete(mailboxes).where(mailboxes.c.id == bindparam("mailbox")))
+_CLAIM = sql(
+    update(mailboxes)
+    .where(mailboxes.c.id == bindparam("mailbox"))
+    .values(recent_from=mailboxes.c.uid_next)
+)
+_BUMP = sql(
+    update(mailboxes)
+    .where(mailboxes.c.id == bindparam("mailbox"))
+    .values(highest_modseq=mailboxes.c.highest_modseq + 1)
+    .returning(mailboxes.c.highest_modseq, mailboxes.c.bal)
+)
+_ORPHAN_SUBSCRIPTIONS = sql(
+    select(subscriptions.c.sealed).where(subscriptions.c.bal == bindparam("bal"))
+)
+_UNSUBSCRIBE_ORPHAN = sql(
+    delete(subscriptions)
+    .where(subscriptions.c.bal == bindparam("bal"))
+    .where(subscriptions.c.digest == bindparam("digest"))
+)
+_SUBSCRIBE_ORPHAN = sql(insert(subscriptions))
+
+
+def mailbox_name(name: str) -> str:
+    """`name` checked, INBOX folded (RFC 3501 5.1). Raises BadMailboxName."""
+    levels = name.split("/")
+    if (
+        not all(levels)
+        or len(levels) > MAX_LEVELS
+        or len(name) > MAX_NAME_CHARACTERS
+        or any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
+    ):
+        raise BadMailboxName
+    if levels[0].upper() == INBOX:
+        levels[0] = INBOX
+    return "/".join(levels)
+
+
+class MailboxReading(View):
+    """Looking at mailboxes."""
+
+    def mailboxes(self, bal: BalId) -> tuple[Mailbox, ...]:
+        """Every mailbox of the BAL, INBOX first, then by name. Raises NoSuchBal."""
+        key = self._bal_key(bal)
+        found = [self._opened_mailbox(row, key) for row in self._all(_OF_BAL, bal=bal)]
+        return tuple(sorted(found, key=lambda mailbox: (mailbox.name != INBOX, mailbox.name)))
+
+    def mailbox(self, bal: BalId, name: str) -> Mailbox | None:
+        """The mailbox called `name`; INBOX in any case. None also for an impossible name."""
+        try:
+            folded = mailbox_name(name)
+        except BadMailboxName:
+            return None
+        key = self._bal_key(bal)
+        row = self._one(_BY_NAME, bal=bal, digest=key.digest(_NAME, folded))
+        return self._opened_mailbox(row, key) if row else None
+
+    def mailbox_by_id(self, mailbox: MailboxId) -> Mailbox | None:
+        """The mailbox with this id, None once deleted."""
+        row = self._one(_BY_ID, id=mailbox)
+        return self._opened_mailbox(row, self._bal_key(BalId(row[1]))) if row else None
+
+    def subscriptions(self, bal: BalId) -> tuple[str, ...]:
+        """Subscribed names, also of mailboxes deleted meanwhile (RFC 3501 6.3.6, 6.3.9)."""
+        key = self._bal_key(bal)
+        gone = (
+            key.open(_NAME, row[0]).decode() for row in self._all(_ORPHAN_SUBSCRIPTIONS, bal=bal)
+        )
+        here = (mailbox.name for mailbox in self.mailboxes(bal) if mailbox.subscribed)
+        return tuple(sorted({*gone, *here}))
+
+    def _existing(self, mailbox: MailboxId) -> Mailbox:
+        """Raises NoSuchMailbox."""
+        if (found := self.mailbox_by_id(mailbox)) is None:
+            raise NoSuchMailbox
+        return found
+
+    @staticmethod
+    def _opened_mailbox(row: Row, key: OwnerKey) -> Mailbox:
+        return Mailbox(
+            id=MailboxId(row[0]),
+            bal=BalId(row[1]),
+            name=key.open(_NAME, row[2]).decode(),
+            uid_validity=UidValidity(row[3]),
+            uid_next=Uid(row[4]),
+            highest_modseq=ModSeq(row[5]),
+            special_use=row[6],
+            subscribed=bool(row[7]),
+            messages=row[8],
+            unseen=row[9],
+            recent_from=Uid(row[10]),
+            size_octets=row[11],
+        )
+
+
+class MailboxWriting(MailboxReading, WritingView):
+    """Changing mailboxes; messages in them are the business of `messages`."""
+
+    def create_mailbox(self, bal: BalId, name: str) -> Mailbox:
+        """A new, subscribed mailbox; missing parents are made too (GEN-13, GEN-14).
+
+        Raises MailboxExists, BadMailboxName, NoSuchBal.
+        """
+        folded = mailbox_name(name)
+        if self.mailbox(bal, folded) is not None:
+            raise MailboxExists
+        levels = folded.split("/")
+        if len(self._all(_OF_BAL, bal=bal)) + len(levels) > MAX_MAILBOXES:
+            raise BadMailboxName("too many mailboxes")
+        for depth in range(1, len(levels)):
+            parent = "/".join(levels[:depth])
+            if self.mailbox(bal, parent) is None:
+                self._add_mailbox(bal, parent, None)
+        return self._existing(self._add_mailbox(bal, folded, None))
+
+    def subscribe(self, bal: BalId, name: str, *, on: bool) -> None:
+        """Subscribe or not. Raises NoSuchMailbox when subscribing to what is not there."""
+        folded = mailbox_name(name)
+        found = self.mailbox(bal, folded)
+        self._run(_UNSUBSCRIBE_ORPHAN, bal=bal, digest=self._name_digest(bal, folded))
+        if found is not None:
+            self._run(_SUBSCRIBE, mailbox=found.id, new=on)
+        elif on:
+            raise NoSuchMailbox
+
+    def claim_recent(self, mailbox: MailboxId) -> Uid:
+        """The UID from which on messages are `\\Recent` for the caller alone (RFC 3501 2.3.2)."""
+        found = self._existing(mailbox)
+        if found.recent_from < found.uid_next:
+            self._run(_CLAIM, mailbox=mailbox)
+        return found.recent_from
+
+    def _add_first_mailboxes(self, bal: BalId) -> None:
+        """INBOX and the special mailboxes of a new BAL."""
+        self._add_mailbox(bal, INBOX, None)
+        for name, use in SPECIAL_MAILBOXES:
+            self._add_mailbox(bal, name, use)
+
+    def _add_mailbox(self, bal: BalId, name: str, special_use: str | None) -> MailboxId:
+        key = self._bal_key(bal)
+        digest = key.digest(_NAME, name)
+        self._run(_UNSUBSCRIBE_ORPHAN, bal=bal, digest=digest)
+        row = self._new(
+            _NEW,
+            bal=bal,
+            digest=digest,
+            sealed=key.seal(_NAME, name.encode()),
+            uid_validity=self._next_validity(bal),
+            uid_next=1,
+            highest_modseq=1,
+            special_use=special_use,
+            subscribed=True,
+            recent_from=1,
+            messages=0,
+            unseen=0,
+            size=0,
+        )
+        self._changed(ChangeKind.MAILBOX, bal, MailboxId(row[0]), ModSeq(1))
+        return MailboxId(row[0])
+
+    def _next_validity(self, bal: BalId) -> int:
+        """A UIDVALIDITY no mailbox of the BAL ever had (GEN-01), from the time."""
+        row = self._one(_LAST_VALIDITY, bal=bal)
+        if row is None:
+            raise NoSuchBal
+        now_s = to_us(self._vault.clock.now()) // 1_000_000
+        new = max(row[0] + 1, now_s, 1)
+        return int(self._new(_NEXT_VALIDITY, bal=bal, new=new)[0])
+
+    def _rename(self, mailbox: Mailbox, new: str) -> None:
+        key = self._bal_key(mailbox.bal)
+        self._run(
+            _RENAME,
+            mailbox=mailbox.id,
+            new_digest=key.digest(_NAME, new),
+            new_sealed=key.seal(_NAME, new.encode()),
+        )
+        self._changed(ChangeKind.MAILBOX, mailbox.bal, mailbox.id, mailbox.highest_modseq)
+
+    def _renamed_names(self, bal: BalId, old: str, new: str) -> list[tuple[Mailbox, str]]:
+        """Mailboxes that a rename concerns, the children too, with their new names."""
+        prefix = old + "/"
+        return [
+            (mailbox, new + mailbox.name[len(old) :])
+            for mailbox in self.mailboxes(bal)
+            if mailbox.name == old or mailbox.name.startswith(prefix)
+        ]
+
+    def _drop_mailbox(self, mailbox: Mailbox) -> None:
+        """Remove the row; the name stays subscribed if it was (RFC 3501 6.3.9)."""
+        self._run(_DELETE, mailbox=mailbox.id)
+        if mailbox.subscribed:
+            key = self._bal_key(mailbox.bal)
+            self._run(
+                _SUBSCRIBE_ORPHAN,
+                bal=mailbox.bal,
+                digest=key.digest(_NAME, mailbox.name),
+                sealed=key.seal(_NAME, mailbox.name.encode()),
+            )
+        self._changed(ChangeKind.MAILBOX, mailbox.bal, mailbox.id, mailbox.highest_modseq)
+
+    def _bump(self, mailbox: MailboxId) -> tuple[ModSeq, BalId]:
+        """A new modseq of the mailbox. Raises NoSuchMailbox."""
+        row = self._one(_BUMP, mailbox=mailbox)
+        if row is None:
+            raise NoSuchMailbox
+        return ModSeq(row[0]), BalId(row[1])
+
+    def _changed(self, kind: ChangeKind, bal: BalId, mailbox: MailboxId, modseq: ModSeq) -> None:
+        self.effects.changes.append(Change(kind, bal, mailbox, modseq))
+
+    def _name_digest(self, bal: BalId, name: str) -> bytes:
+        return self._bal_key(bal).digest(_NAME, name)
+
+
+def deletable(mailbox: Mailbox | None) -> Mailbox:
+    """`mailbox` if it may be deleted or renamed. Raises NoSuchMailbox, ProtectedMailbox."""
+    if mailbox is None:
+        raise NoSuchMailbox
+    if mailbox.name == INBOX or mailbox.special_use is not None:
+        raise ProtectedMailbox
+    return mailbox

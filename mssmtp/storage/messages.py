@@ -1,0 +1,347 @@
+"""Message rows: UIDs, modseqs, flags (RFC 3501 2.3.1, 2.3.2; RFC 7162), expunge, copy, move.
+
+Rows are the truth. UIDs and modseqs are counters of the mailbox row, changed in the transaction
+that uses them: they never go back (D5, GEN-01).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import bindparam, delete, func, insert, select, update
+
+from mssmtp.mail import BalId, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
+from mssmtp.storage.contents import ContentReading, ContentWriting
+from mssmtp.storage.flags import ALL_BITS, DELETED, SEEN, FlagReading, FlagWriting
+from mssmtp.storage.ledger import LedgerWriting
+from mssmtp.storage.mailboxes import MailboxReading, MailboxWriting
+from mssmtp.storage.model import (
+    FlagsOperation,
+    Letter,
+    MessageRow,
+    NoSuchMailbox,
+    NoSuchMessage,
+    Stored,
+    to_us,
+)
+from mssmtp.storage.schema import expunged, mailboxes, messages, packs, sql
+from mssmtp.storage.view import Row, ranges
+
+PACK_UIDS = 512
+"""UIDs of one pack window."""
+
+_ROW = select(
+    messages.c.uid,
+    messages.c.modseq,
+    messages.c.flags,
+    messages.c.size,
+    messages.c.internal_date,
+).where(messages.c.mailbox == bindparam("mailbox"))
+_IN_RANGE = messages.c.uid.between(bindparam("low"), bindparam("high"))
+_CHANGED = messages.c.modseq > bindparam("modseq")
+_ALL_ROWS = sql(_ROW.order_by(messages.c.uid))
+_ROWS = sql(_ROW.where(_IN_RANGE).order_by(messages.c.uid))
+_CHANGED_ROWS = sql(_ROW.where(_CHANGED).order_by(messages.c.uid))
+_CHANGED_ROWS_IN = sql(_ROW.where(_CHANGED).where(_IN_RANGE).order_by(messages.c.uid))
+_EXPUNGED_SINCE = sql(
+    select(expunged.c.uid)
+    .where(expunged.c.mailbox == bindparam("mailbox"))
+    .where(expunged.c.modseq > bindparam("modseq"))
+    .order_by(expunged.c.uid)
+)
+_BLOB_OF = sql(
+    select(messages.c.blob)
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(messages.c.uid == bindparam("uid"))
+)
+_BAL_OF = sql(select(mailboxes.c.bal).where(mailboxes.c.id == bindparam("mailbox")))
+_ADD = sql(
+    update(mailboxes)
+    .where(mailboxes.c.id == bindparam("mailbox"))
+    .values(
+        uid_next=mailboxes.c.uid_next + 1,
+        highest_modseq=mailboxes.c.highest_modseq + 1,
+        messages=mailboxes.c.messages + 1,
+        unseen=mailboxes.c.unseen + bindparam("more_unseen"),
+        size=mailboxes.c.size + bindparam("more_size"),
+    )
+    .returning(
+        mailboxes.c.uid_next, mailboxes.c.highest_modseq, mailboxes.c.uid_validity, mailboxes.c.bal
+    )
+)
+_NEW_MESSAGE = sql(insert(messages))
+_SEEN_IN = sql(
+    select(func.count())
+    .select_from(messages)
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(_IN_RANGE)
+    .where(messages.c.flags.bitwise_and(SEEN) == bindparam("seen"))
+)
+_NEW_FLAGS = messages.c.flags.bitwise_and(bindparam("keep")).bitwise_or(bindparam("more"))
+_SET_FLAGS = sql(
+    update(messages)
+    .where(messages.c.mailbox == bindparam("mailbox_"))
+    .where(_IN_RANGE)
+    .where(messages.c.flags != _NEW_FLAGS)
+    .values(flags=_NEW_FLAGS, modseq=bindparam("new_modseq"))
+)
+_COUNT_UNSEEN = sql(
+    update(mailboxes)
+    .where(mailboxes.c.id == bindparam("mailbox_"))
+    .values(unseen=mailboxes.c.unseen + bindparam("more"))
+)
+_FULL_ROWS = select(
+    messages.c.uid, messages.c.flags, messages.c.size, messages.c.internal_date, messages.c.blob
+).where(messages.c.mailbox == bindparam("mailbox"))
+_FULL_ROWS_IN = sql(_FULL_ROWS.where(_IN_RANGE).order_by(messages.c.uid))
+_ALL_FULL_ROWS = sql(_FULL_ROWS.order_by(messages.c.uid))
+_DROP = sql(
+    delete(messages)
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(messages.c.uid == bindparam("uid"))
+)
+_BURY = sql(insert(expunged))
+_UNCOUNT = sql(
+    update(mailboxes)
+    .where(mailboxes.c.id == bindparam("mailbox_"))
+    .values(
+        messages=mailboxes.c.messages - bindparam("fewer"),
+        unseen=mailboxes.c.unseen - bindparam("fewer_unseen"),
+        size=mailboxes.c.size - bindparam("fewer_size"),
+    )
+)
+_DROP_PACK = sql(
+    delete(packs)
+    .where(packs.c.mailbox == bindparam("mailbox"))
+    .where(packs.c.window == bindparam("window"))
+)
+_DROP_PACKS = sql(delete(packs).where(packs.c.mailbox == bindparam("mailbox")))
+_DROP_TOMBSTONES = sql(delete(expunged).where(expunged.c.mailbox == bindparam("mailbox")))
+
+
+class MessageReading(FlagReading, MailboxReading, ContentReading):
+    """Looking at messages."""
+
+    def messages(
+        self,
+        mailbox: MailboxId,
+        uids: Sequence[tuple[int, int]] | None = None,
+        changed_since: ModSeq | None = None,
+    ) -> list[MessageRow]:
+        """Rows ordered by UID: in the closed ranges `uids` (all when None), with a modseq above
+        `changed_since` when given."""
+        names = self._flag_sets(mailbox)
+        if uids is None and changed_since is None:
+            return names.rows(self._all(_ALL_ROWS, mailbox=mailbox))
+        if uids is None:
+            return names.rows(self._all(_CHANGED_ROWS, mailbox=mailbox, modseq=changed_since))
+        found: list[Row] = []
+        for low, high in merged(uids):
+            if changed_since is None:
+                found += self._all(_ROWS, mailbox=mailbox, low=low, high=high)
+            else:
+                found += self._all(
+                    _CHANGED_ROWS_IN, mailbox=mailbox, low=low, high=high, modseq=changed_since
+                )
+        return names.rows(found)
+
+    def expunged_since(self, mailbox: MailboxId, modseq: ModSeq) -> list[Uid]:
+        """UIDs expunged with a modseq above `modseq`, ascending (RFC 7162 3.2.6)."""
+        found = self._all(_EXPUNGED_SINCE, mailbox=mailbox, modseq=modseq)
+        return [Uid(row[0]) for row in found]
+
+    def body(self, mailbox: MailboxId, uid: Uid, start: int = 0, stop: int | None = None) -> bytes:
+        """Octets `start` to `stop` of a message, clipped to its size.
+
+        Opens only the chunks needed. Raises NoSuchMessage; Damaged for this message only (D10).
+        """
+        row = self._one(_BLOB_OF, mailbox=mailbox, uid=uid)
+        owner = self._owner_id(self._bal_of(mailbox))
+        if row is None or owner is None:
+            raise NoSuchMessage
+        return self._content(row[0], owner).read(start, stop)
+
+    def _bal_of(self, mailbox: MailboxId) -> BalId:
+        """Raises NoSuchMailbox."""
+        row = self._one(_BAL_OF, mailbox=mailbox)
+        if row is None:
+            raise NoSuchMailbox
+        return BalId(row[0])
+
+
+class MessageWriting(MessageReading, FlagWriting, MailboxWriting, ContentWriting, LedgerWriting):
+    """Changing messages."""
+
+    def append(
+        self, mailbox: MailboxId, letter: Letter, flags: frozenset[str], internal_date: datetime
+    ) -> Uid:
+        """Store a letter without envelope (RFC 3501 6.3.11).
+
+        Raises NoSuchMailbox, TooManyKeywords.
+        """
+        key = self._bal_key(self._bal_of(mailbox))
+        blob = self._adopt(letter, None)
+        self._refer(blob, key, letter, shown=True)
+        bits = self._flag_bits(mailbox, flags)
+        return self._add_message(
+            mailbox, (bits, letter.size_octets, to_us(internal_date), blob)
+        ).uid
+
+    def store_flags(
+        self,
+        mailbox: MailboxId,
+        uids: Sequence[Uid],
+        operation: FlagsOperation,
+        flags: frozenset[str],
+    ) -> list[MessageRow]:
+        """Add, remove or replace flags (RFC 3501 6.4.6); rows of all named messages that exist.
+
+        Only messages that change get a new modseq, one for all of them. Raises NoSuchMailbox,
+        TooManyKeywords.
+        """
+        self._bal_of(mailbox)
+        bits = self._flag_bits(mailbox, flags)
+        keep = {"+": ALL_BITS, "-": ALL_BITS & ~bits, "=": 0}[operation]
+        more = 0 if operation == "-" else bits
+        spans = list(ranges(uids))
+        unseen = sum(self._unseen_after(mailbox, span, keep, more) for span in spans)
+        modseq, bal = self._bump(mailbox)
+        values = {"mailbox_": mailbox, "keep": keep, "more": more, "new_modseq": modseq}
+        changed = sum(self._run(_SET_FLAGS, low=low, high=high, **values) for low, high in spans)
+        if changed:
+            self._run(_COUNT_UNSEEN, mailbox_=mailbox, more=unseen)
+            self._changed(ChangeKind.FLAGS, bal, mailbox, modseq)
+        return self.messages(mailbox, spans)
+
+    def expunge(self, mailbox: MailboxId, uids: Sequence[Uid] | None = None) -> list[Uid]:
+        """Remove the messages with `\\Deleted`, of `uids` only when given (RFC 4315 2.1)."""
+        bal = self._bal_of(mailbox)
+        rows = [row for row in self._full_rows(mailbox, uids) if row[1] & DELETED]
+        if rows:
+            self._remove(mailbox, rows)
+            self._shred(bal, rows)
+        return [Uid(row[0]) for row in rows]
+
+    def copy(
+        self, source: MailboxId, uids: Sequence[Uid], target: MailboxId
+    ) -> list[tuple[Uid, Uid]]:
+        """Copy; pairs (old UID, new UID) in order. Vanished UIDs are left out (GEN-10)."""
+        return self._copy_rows(source, self._full_rows(source, uids), target)
+
+    def move(
+        self, source: MailboxId, uids: Sequence[Uid], target: MailboxId
+    ) -> list[tuple[Uid, Uid]]:
+        """Copy and expunge as one (RFC 6851); pairs (old UID, new UID)."""
+        rows = self._full_rows(source, uids)
+        pairs = self._copy_rows(source, rows, target)
+        if rows:
+            self._remove(source, rows)
+            owner = self._bal_key(self._bal_of(source)).id
+            for row in rows:
+                self._release(row[4], owner)
+        return pairs
+
+    def _add_message(self, mailbox: MailboxId, row: tuple[int, int, int, int]) -> Stored:
+        """A row (flags, size, internal date, blob) with the next UID and modseq."""
+        flags, size, internal_date, blob = row
+        added = self._one(
+            _ADD, mailbox=mailbox, more_unseen=0 if flags & SEEN else 1, more_size=size
+        )
+        if added is None:
+            raise NoSuchMailbox
+        uid, modseq, validity, bal = added[0] - 1, ModSeq(added[1]), added[2], BalId(added[3])
+        self._run(
+            _NEW_MESSAGE,
+            mailbox=mailbox,
+            uid=uid,
+            modseq=modseq,
+            flags=flags,
+            size=size,
+            internal_date=internal_date,
+            blob=blob,
+        )
+        self._changed(ChangeKind.MAIL, bal, mailbox, modseq)
+        return Stored(mailbox, UidValidity(validity), Uid(uid))
+
+    def _full_rows(self, mailbox: MailboxId, uids: Sequence[Uid] | None) -> list[Row]:
+        """(uid, flags, size, internal date, blob) of the messages that exist."""
+        if uids is None:
+            return self._all(_ALL_FULL_ROWS, mailbox=mailbox)
+        found: list[Row] = []
+        for low, high in ranges(uids):
+            found += self._all(_FULL_ROWS_IN, mailbox=mailbox, low=low, high=high)
+        return found
+
+    def _unseen_after(self, mailbox: MailboxId, span: tuple[int, int], keep: int, more: int) -> int:
+        """By how much the unseen count of a range will change."""
+        if more & SEEN:
+            seen, sign = 0, -1
+        elif not keep & SEEN:
+            seen, sign = SEEN, 1
+        else:
+            return 0
+        row = self._new(_SEEN_IN, mailbox=mailbox, low=span[0], high=span[1], seen=seen)
+        return sign * int(row[0])
+
+    def _remove(self, mailbox: MailboxId, rows: Sequence[Row]) -> None:
+        """Delete rows, leave tombstones, drop the packs that held their summaries."""
+        modseq, bal = self._bump(mailbox)
+        uids = [row[0] for row in rows]
+        self._db.executemany(_DROP, [{"mailbox": mailbox, "uid": uid} for uid in uids])
+        self._db.executemany(
+            _BURY, [{"mailbox": mailbox, "uid": uid, "modseq": modseq} for uid in uids]
+        )
+        self._run(
+            _UNCOUNT,
+            mailbox_=mailbox,
+            fewer=len(rows),
+            fewer_unseen=sum(1 for row in rows if not row[1] & SEEN),
+            fewer_size=sum(row[2] for row in rows),
+        )
+        for window in {uid // PACK_UIDS for uid in uids}:
+            self._run(_DROP_PACK, mailbox=mailbox, window=window)
+        self._changed(ChangeKind.EXPUNGE, bal, mailbox, modseq)
+
+    def _shred(self, bal: BalId, rows: Sequence[Row]) -> None:
+        """Drop references; the end of a letter that came by an envelope is an event."""
+        key = self._bal_key(bal)
+        for row in rows:
+            envelope = self._envelope_of(row[4])
+            if self._release(row[4], key.id) and envelope is not None:
+                self._event("suppression", envelope, (), (key,), size=row[2])
+
+    def _copy_rows(
+        self, source: MailboxId, rows: Sequence[Row], target: MailboxId
+    ) -> list[tuple[Uid, Uid]]:
+        source_key = self._bal_key(self._bal_of(source))
+        target_key = self._bal_key(self._bal_of(target))
+        translate = self._flag_translation(source, target)
+        pairs = []
+        for uid, flags, size, internal_date, blob in rows:
+            self._share(blob, source_key, target_key)
+            stored = self._add_message(target, (translate(flags), size, internal_date, blob))
+            pairs.append((Uid(uid), stored.uid))
+        return pairs
+
+    def _empty(self, mailbox: MailboxId) -> None:
+        """Shred everything of a mailbox that is going away."""
+        rows = self._full_rows(mailbox, None)
+        if rows:
+            bal = self._bal_of(mailbox)
+            self._remove(mailbox, rows)
+            self._shred(bal, rows)
+        self._run(_DROP_PACKS, mailbox=mailbox)
+        self._run(_DROP_TOMBSTONES, mailbox=mailbox)
+        self._forget_keywords(mailbox)
+
+
+def merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Closed ranges in order, without overlap, so that no row comes twice."""
+    result: list[tuple[int, int]] = []
+    for low, high in sorted(spans):
+        if result and low <= result[-1][1]:
+            result[-1] = (result[-1][0], max(high, result[-1][1]))
+        else:
+            result.append((low, high))
+    return result

@@ -1,0 +1,191 @@
+"""Summaries of messages, and the packs that make reading many of them fast.
+
+A pack holds the summaries of one window of 512 UIDs, sealed together. It is made once no new UID
+can fall into its window, thrown away when one of its messages is expunged, and never needed: the
+rows give the same octets (D6).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from sqlalchemy import bindparam, delete, func, insert, select
+
+from mssmtp.errors import Damaged
+from mssmtp.mail import BalId, MailboxId, Uid
+from mssmtp.storage.contents import SUMMARY
+from mssmtp.storage.keys import OwnerKey
+from mssmtp.storage.messages import PACK_UIDS, MessageReading, MessageWriting
+from mssmtp.storage.model import NoSuchMessage
+from mssmtp.storage.schema import blob_keys, blobs, mailboxes, messages, packs, sql
+from mssmtp.storage.sealing import compressed, decompressed
+from mssmtp.storage.view import Row, ranges
+
+PACK_FROM = 32
+"""Below this many messages of a window, rows are read even when there is a pack."""
+
+MAX_PACK_OCTETS = 256 * 1_048_576
+SCAN_OCTETS = 262_144
+_PACK = b"pack\0"
+_ENTRY = struct.Struct(">II")
+
+_ROWS = sql(
+    select(messages.c.uid, blobs.c.id, blob_keys.c.summary, messages.c.blob)
+    .join_from(messages, blobs, blobs.c.number == messages.c.blob)
+    .join(
+        blob_keys,
+        (blob_keys.c.blob == messages.c.blob) & (blob_keys.c.owner == bindparam("owner")),
+    )
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
+    .order_by(messages.c.uid)
+)
+_PACK_ROW = sql(
+    select(packs.c.sealed)
+    .where(packs.c.mailbox == bindparam("mailbox"))
+    .where(packs.c.window == bindparam("window"))
+)
+_MAILBOX = sql(
+    select(mailboxes.c.bal, mailboxes.c.uid_next).where(mailboxes.c.id == bindparam("mailbox"))
+)
+_COUNT = sql(
+    select(func.count())
+    .select_from(messages)
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
+)
+_DROP = sql(
+    delete(packs)
+    .where(packs.c.mailbox == bindparam("mailbox"))
+    .where(packs.c.window == bindparam("window"))
+)
+_DROP_ALL = sql(delete(packs))
+_NEW = sql(insert(packs))
+
+
+class SummaryReading(MessageReading):
+    """Reading summaries."""
+
+    def summaries(self, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, bytes]]:
+        """(UID, octets of `message.Summary`) in UID order; vanished UIDs are left out.
+
+        A damaged summary is computed again from the content; when that is damaged too, its octets
+        are empty: one message never stops the others (D10).
+        """
+        row = self._one(_MAILBOX, mailbox=mailbox)
+        if row is None:
+            return
+        key = self._bal_key(BalId(row[0]))
+        for window, wanted in groupby(sorted(set(uids)), lambda uid: uid // PACK_UIDS):
+            chosen = list(wanted)
+            if len(chosen) < PACK_FROM:
+                yield from self._from_rows(mailbox, chosen, key)
+                continue
+            packed = self._from_pack(mailbox, window, key)
+            if packed is None:
+                packed = self._folded(mailbox, window, key, is_full=row[1] >= _end(window))
+            yield from ((uid, packed[uid]) for uid in chosen if uid in packed)
+
+    def _from_rows(
+        self, mailbox: MailboxId, uids: Sequence[Uid], key: OwnerKey
+    ) -> Iterator[tuple[Uid, bytes]]:
+        for low, high in ranges(uids):
+            for row in self._all(_ROWS, mailbox=mailbox, owner=key.id, low=low, high=high):
+                yield Uid(row[0]), self._summary(row, key)
+
+    def _summary(self, row: Row, key: OwnerKey) -> bytes:
+        try:
+            return key.open(SUMMARY + row[1], row[2] or b"")
+        except Damaged:
+            return self._computed(row[3], key)
+
+    def _computed(self, blob: int, key: OwnerKey) -> bytes:
+        """The summary from the content itself; empty when that cannot be read either."""
+        reader = self._vault.reader
+        scanner = reader.scanner()
+        try:
+            content = self._content(blob, key.id)
+            start = 0
+            while block := content.read(start, start + SCAN_OCTETS):
+                scanner.feed(block)
+                start += len(block)
+            return reader.summary(scanner.close())
+        except (Damaged, NoSuchMessage):
+            return b""
+
+    def _from_pack(self, mailbox: MailboxId, window: int, key: OwnerKey) -> dict[Uid, bytes] | None:
+        row = self._one(_PACK_ROW, mailbox=mailbox, window=window)
+        if row is None:
+            return None
+        try:
+            sealed = key.open(_context(mailbox, window), row[0])
+            return unpacked(decompressed(sealed, MAX_PACK_OCTETS))
+        except Damaged:
+            return None
+
+    def _folded(
+        self, mailbox: MailboxId, window: int, key: OwnerKey, *, is_full: bool
+    ) -> dict[Uid, bytes]:
+        """Summaries of a window from its rows; kept as a pack when no UID can join any more."""
+        rows = self._all(
+            _ROWS,
+            mailbox=mailbox,
+            owner=key.id,
+            low=window * PACK_UIDS,
+            high=_end(window) - 1,
+        )
+        found = {Uid(row[0]): self._summary(row, key) for row in rows}
+        if is_full and all(found.values()):
+            sealed = key.seal(_context(mailbox, window), compressed(packed(found)))
+            self._vault.fold(mailbox, window, len(found), sealed)
+        return found
+
+
+class SummaryWriting(SummaryReading, MessageWriting):
+    """Keeping packs."""
+
+    def keep_pack(self, mailbox: MailboxId, window: int, count: int, sealed: bytes) -> None:
+        """Keep a pack that a reader made, unless a message was expunged meanwhile."""
+        span = {"low": window * PACK_UIDS, "high": _end(window) - 1}
+        if self._new(_COUNT, mailbox=mailbox, **span)[0] != count:
+            return
+        self._run(_DROP, mailbox=mailbox, window=window)
+        self._run(_NEW, mailbox=mailbox, window=window, count=count, sealed=sealed)
+
+    def drop_packs(self) -> int:
+        """Throw every pack away; they come back by themselves."""
+        return self._run(_DROP_ALL)
+
+
+def packed(found: dict[Uid, bytes]) -> bytes:
+    """The content of a pack: the same for the same messages, whenever it is made."""
+    pieces = [struct.pack(">I", len(found))]
+    pieces += [_ENTRY.pack(uid, len(octets)) for uid, octets in found.items()]
+    pieces += found.values()
+    return b"".join(pieces)
+
+
+def unpacked(octets: bytes) -> dict[Uid, bytes]:
+    """The inverse. Raises Damaged."""
+    try:
+        (count,) = struct.unpack_from(">I", octets)
+        position = 4 + count * _ENTRY.size
+        found = {}
+        for uid, length in _ENTRY.iter_unpack(octets[4:position]):
+            found[Uid(uid)] = octets[position : position + length]
+            position += length
+    except struct.error as error:
+        raise Damaged("a pack cannot be read") from error
+    if position != len(octets):
+        raise Damaged("a pack has another size")
+    return found
+
+
+def _end(window: int) -> int:
+    return (window + 1) * PACK_UIDS
+
+
+def _context(mailbox: MailboxId, window: int) -> bytes:
+    return _PACK + struct.pack(">QQ", mailbox, window)

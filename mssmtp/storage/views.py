@@ -1,0 +1,22 @@
+"""The two views a job or query gets: everything readable, everything writable."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mssmtp.storage.ledger import LedgerReading
+from mssmtp.storage.people import PeopleReading
+from mssmtp.storage.queue import QueueReading, QueueWriting
+from mssmtp.storage.summaries import SummaryReading, SummaryWriting
+
+
+class Reading(QueueReading, PeopleReading, SummaryReading, LedgerReading):
+    """One snapshot of the store."""
+
+
+class Writing(QueueWriting, SummaryWriting, Reading):
+    """The store inside a group commit; what a job raises undoes the job alone."""
+
+    def prune(self, now: datetime) -> None:
+        """Forget facts whose time is over. Events are never purged (SEED-66)."""
+        self._forget_facts(now)
