@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mssmtp.message.headers import fields
+from mssmtp.message.headers import Field
 from mssmtp.message.parameters import RawParameters, decode_parameters, parse_parametrised
 
 MAX_BOUNDARY_OCTETS = 1_000
@@ -62,15 +63,15 @@ _PLAIN = Content()
 _NESTED = Content(media_type="message", subtype="rfc822")
 
 
-def read_content(header: bytes, *, in_digest: bool = False) -> Content:
-    """The content header of a section; `in_digest` changes the default type (RFC 2046 5.1.5).
+def read_content(section: Iterable[Field], *, in_digest: bool = False) -> Content:
+    """The content header among the fields of a section; the default type differs `in_digest`.
 
     Of a repeated field the first one counts, as for the clients that were looked at; the
     repetition is a defect.
     """
     defects: list[str] = []
     found: dict[str, bytes] = {}
-    for field in fields(header):
+    for field in section:
         if field.name in _WANTED:
             if field.name in found:
                 defects.append("repeated content field")

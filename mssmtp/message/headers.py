@@ -15,6 +15,17 @@ from mssmtp.message.addresses import Group, Mailbox, parse_addresses
 
 _FTEXT = bytes(c for c in range(33, 127) if c != ord(":"))
 _EMPTY = (b"", b"\r")
+# The names of nearly every field, as nearly everybody spells them: checked and folded already.
+_SPELLED = {
+    name.encode("ascii"): name.lower()
+    for name in (
+        *("Return-Path", "Received", "From", "To", "Cc", "Subject", "Date", "Message-ID"),
+        *("Message-Id", "MIME-Version", "Mime-Version", "Reply-To", "Sender", "In-Reply-To"),
+        *("References", "User-Agent", "X-Mailer", "Content-Type", "Content-Disposition"),
+        *("Content-Transfer-Encoding", "Content-ID", "Content-Description", "Content-Language"),
+        *("X-MSS-NIL", "X-MSS-INS", "X-MSS-CODECDA", "Disposition-Notification-To"),
+    )
+}
 MAX_MESSAGE_ID_OCTETS = 998
 MAX_FROM_ADDRESSES = 100
 
@@ -66,15 +77,14 @@ def fields(header: bytes) -> tuple[Field, ...]:
         if line in _EMPTY:
             break
         if line[0] in b" \t":
-            if name is not None:
-                pieces.append(_continuation(line))
+            pieces.append(_continuation(line))
         else:
             if name is not None:
                 found.append(_field(name, pieces, start, position))
-            name = field_name(line)
             start = position
-            if name is not None:
-                pieces = [line[line.index(b":") + 1 :].removesuffix(b"\r")]
+            raw, _, rest = line.partition(b":")
+            name = raw if raw in _SPELLED else field_name(line)
+            pieces = [rest.removesuffix(b"\r")]
         position += len(line) + 1
     if name is not None:
         found.append(_field(name, pieces, start, min(position, len(header))))
@@ -87,8 +97,8 @@ def _continuation(line: bytes) -> bytes:
 
 
 def _field(name: bytes, pieces: list[bytes], start: int, end: int) -> Field:
-    value = b"".join(pieces).strip(b" \t")
-    return Field(name.decode("ascii").lower(), name, value, start, end)
+    value = (pieces[0] if len(pieces) == 1 else b"".join(pieces)).strip(b" \t")
+    return Field(_SPELLED.get(name) or name.decode("ascii").lower(), name, value, start, end)
 
 
 def values(header: bytes, name: str) -> tuple[bytes, ...]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from mssmtp.mail import Attachment
 from mssmtp.message.content import MAX_BOUNDARY_OCTETS, read_content
 from mssmtp.message.entity import Entity
-from mssmtp.message.headers import field_name
+from mssmtp.message.headers import field_name, fields
 from mssmtp.message.structure import envelope_of
 from mssmtp.message.tree import Part, Scan, ScanLimits, TooComplex
 
@@ -61,7 +61,7 @@ class Scanner:
         self._counting = 0  # entities on the stack that need lines
         self._ends_line = True
         self._parts = -1  # the root is none
-        self._header = b""
+        self._header = self._envelope = b""
         self._root: Part | None = None
         self._attachments: list[Attachment] = []
         self._defects: dict[str, None] = {}
@@ -94,7 +94,12 @@ class Scanner:
         if self._root is None:  # pragma: no cover - the stack held the root
             raise AssertionError("no root")
         return Scan(
-            self._size, self._header, self._root, tuple(self._attachments), tuple(self._defects)
+            self._size,
+            self._header,
+            self._envelope,
+            self._root,
+            tuple(self._attachments),
+            tuple(self._defects),
         )
 
     def _advance(self, data: bytes | bytearray) -> int:
@@ -108,6 +113,8 @@ class Scanner:
 
     def _read_header(self, data: bytes | bytearray, position: int) -> tuple[int, bool]:
         """Consume whole lines of the section; (new position, False when octets are wanting)."""
+        if not self._levels:
+            position = self._skip_fields(data, position)
         while True:
             newline = data.find(b"\n", max(position, self._searched - self._base))
             if newline < 0:
@@ -136,6 +143,23 @@ class Scanner:
             self._lines += 1
             self._check_section(0)
             position = newline + 1
+
+    def _skip_fields(self, data: bytes | bytearray, position: int) -> int:
+        """Take every line before the empty one at once, when no delimiter can stand among them."""
+        if self._stack and not self._section:
+            return position  # the first line of a nested header is looked at by itself
+        start = max(position, self._searched - self._base - 2)
+        end = data.find(b"\n\r\n", start)
+        bare = data.find(b"\n\n", start) if end < 0 else data.find(b"\n\n", start, end + 1)
+        end = bare if bare >= 0 else end
+        if end < 0 or data.startswith(_EMPTY_LINES, position):
+            return position
+        chunk = data[position : end + 1]
+        self._section += chunk
+        if self._counting:
+            self._lines += chunk.count(b"\n")
+        self._check_section(0)
+        return end + 1
 
     def _begins_body(self, line: bytes) -> bool:
         """The first line of a part's header is text: the sender forgot the empty line.
@@ -180,14 +204,15 @@ class Scanner:
         self._section.clear()
         self._header_total += len(section)
         parent = self._stack[-1] if self._stack else None
+        found = fields(section)
         if parent is None:
-            self._header = section
+            self._header, self._envelope = section, envelope_of(found)
         elif parent.is_message:
-            parent.envelope = envelope_of(section)
+            parent.envelope = envelope_of(found)
         self._parts += 1
         if len(self._stack) > self._limits.mime_depth or self._parts > self._limits.mime_parts:
             raise TooComplex("MIME depth or parts over the limit")
-        content = read_content(section, in_digest=parent is not None and parent.is_digest)
+        content = read_content(found, in_digest=parent is not None and parent.is_digest)
         entity = Entity.under(parent, content, self._section_start, end)
         for defect in entity.content.defects:
             self._defect(defect)

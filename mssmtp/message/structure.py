@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from mssmtp.message.addresses import Group, Mailbox, parse_addresses
 from mssmtp.message.content import Content
 from mssmtp.message.encode import encode_8bit, percent_encoded
-from mssmtp.message.headers import fields
+from mssmtp.message.headers import Field
 from mssmtp.message.parameters import RawParameters
 from mssmtp.message.tree import Part
 from mssmtp.message.words import decode_unlabelled
 
 MAX_QUOTED_OCTETS = 1_000
 NIL = b"NIL"
+_SAFE = bytes(c for c in range(1, 128) if c not in b'\r\n"\\')
 _ENVELOPE_NAMES = frozenset(
     (
         "date",
@@ -39,6 +40,8 @@ _ABSENT_DOMAIN = b'"MISSING_DOMAIN"'
 
 def string(value: bytes) -> bytes:
     """An IMAP string; NUL, which no string may hold, is left out."""
+    if len(value) <= MAX_QUOTED_OCTETS and not value.translate(None, _SAFE):
+        return b'"' + value + b'"'
     if not value.isascii():
         value = encode_8bit(value)
     if b"\0" in value:
@@ -58,10 +61,10 @@ def nstring(value: bytes | None) -> bytes:
 # ---------------------------------------------------------------- ENVELOPE
 
 
-def envelope_of(header: bytes) -> bytes:
-    """The ENVELOPE of a header section. `Sender` and `Reply-To` default to `From`."""
+def envelope_of(section: Iterable[Field]) -> bytes:
+    """The ENVELOPE of the fields of a header section. `Sender` and `Reply-To` default to `From`."""
     found: dict[str, list[bytes]] = {}
-    for field in fields(header):
+    for field in section:
         if field.name in _ENVELOPE_NAMES:
             found.setdefault(field.name, []).append(field.value)
 

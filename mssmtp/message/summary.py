@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
-from mssmtp.message.structure import body_of, envelope_of
+from mssmtp.message.structure import body_of
 from mssmtp.message.tree import Part, Scan
 
 VERSION = 1
@@ -62,7 +62,7 @@ class Summary:
         _pack(scan.root, pieces)
         return cls(
             size_octets=scan.size_octets,
-            envelope=envelope_of(scan.header),
+            envelope=scan.envelope,
             bodystructure=body_of(scan.root, extended=True),
             body=body_of(scan.root, extended=False),
             header=scan.header,

@@ -109,10 +109,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """`header` is the raw top header section with its empty line, as fed."""
+    """`header`: the raw top header section with its empty line, as fed; `envelope`: of it."""
 
     size_octets: int
     header: bytes
+    envelope: bytes
     root: Part
     attachments: tuple[Attachment, ...]
     defects: tuple[str, ...]
