@@ -92,3 +92,9 @@ internal_errors = Counter("mssmtp_internal_errors_total", "Our own bugs, answere
 whitelist_age_seconds = Gauge(
     "mssmtp_whitelist_age_seconds", "Age of the list in force", multiprocess_mode="livemax"
 )
+trust_failures = Counter(
+    "mssmtp_trust_failures_total", "Lists and CRLs not obtained or refused", ["reason"]
+)
+crl_seconds_left = Gauge(
+    "mssmtp_crl_seconds_left", "Time until the first CRL in force ends", multiprocess_mode="min"
+)

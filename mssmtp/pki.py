@@ -197,7 +197,7 @@ class BadRevocationList(Exception):
 
 # ---------------------------------------------------------------- anchors
 
-DER = Encoding.DER
+DER, PEM = Encoding.DER, Encoding.PEM
 MIN_RSA_BITS = 2048
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)

@@ -48,16 +48,16 @@ class PeerRefused(MailError):
         self.serial = serial
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
     """Everything a decision depends on beside the peer and the time. Replaced as a whole.
 
     None: never obtained; the doors then answer 451 4.7.5.
     """
 
+    whitelist: Whitelist | None
+    revocation: Revocation | None
     anchors: Anchors
-    whitelist: Whitelist | None = None
-    revocation: Revocation | None = None
 
     def lists(self, domain: Domain) -> bool:
         """Is the domain in the list in force? False without a list."""

@@ -160,6 +160,9 @@ RefusalReason = Literal[
     "signer",
     "signer certificate",
     "shape",
+    "older than the list in force",
+    "same date, other content",
+    "no verification",
 ]
 
 
