@@ -8,7 +8,16 @@ from typing import Literal
 
 from mssmtp.config import Endpoint
 from mssmtp.demo.authority import CertificateFiles
-from mssmtp.demo.space import DNS_OFFSET, LIST_NAME, LIST_OFFSET, Laid, Space
+from mssmtp.demo.space import (
+    DNS_OFFSET,
+    GUEST,
+    GUEST_OFFSET,
+    GUEST_SUBJECT,
+    LIST_NAME,
+    LIST_OFFSET,
+    Laid,
+    Space,
+)
 
 State = Literal["ready", "stopped"]
 Json = dict[str, object]
@@ -40,6 +49,12 @@ def describe(space: Space, state: State) -> Json:
         "dns": {"host": "127.0.0.1", "port": space.base_port + DNS_OFFSET},
         "test_certificates": {name: _files(files) for name, files in space.misfits.items()},
         "operators": [_operator(laid) for laid in space.operators],
+        "guest": {
+            "domains": [GUEST],
+            **_files(space.guest),
+            "dn": GUEST_SUBJECT.text,
+            "smtp": {"host": "127.0.0.1", "port": space.base_port + GUEST_OFFSET},
+        },
     }
 
 

@@ -33,6 +33,8 @@ from mssmtp.whitelist import Row
 INTEROP = Domain("interop-mssante.apicrypt.test")
 PATIENTS = Domain("patient.test")
 INCIDENTS = Domain("incidents.test")
+GUEST = Domain("guest.test")
+"""Listed, with a certificate and an MX port, and nobody behind: for another vendor's server."""
 
 USER_HOSTS = ("localhost", "127.0.0.1")
 
@@ -90,6 +92,7 @@ PLANS = (
 INCIDENTS_SUBJECT = Subject(
     "mx.incidents.test", "355555555500055", "INCIDENTS DE TEST", "Paris (75)"
 )
+GUEST_SUBJECT = Subject("mx.guest.test", "344444444400044", "OPERATEUR INVITE", "Aude (11)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ class Space:
     authority: Authority
     operators: tuple[Laid, ...]
     incidents: CertificateFiles
+    guest: CertificateFiles
     misfits: Mapping[str, CertificateFiles]
     web: CertificateFiles
     zone: Zone
@@ -154,7 +158,7 @@ LIST_NAME = "listeblanche.xml"
 CRL_NAMES = ("racine.crl", "organisations.crl")
 
 # Offsets to the base port; operator i adds 1000·i to its own (design.md §2).
-DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, INCIDENTS_OFFSET = 53, 443, 80, 26
+DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, INCIDENTS_OFFSET, GUEST_OFFSET = 53, 443, 80, 26, 27
 DOORS = {"operators": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993}
 
 
@@ -166,6 +170,7 @@ def lay(directory: Path, base_port: int, accounts: int, outside: tuple[Clock, En
     identities = {plan.name: authority.issue(plan.subject, _user_make(plan)) for plan in PLANS}
     misfits = _misfits(authority, now, directory / "test-certificates")
     incidents = authority.issue(INCIDENTS_SUBJECT)
+    guest = authority.issue(GUEST_SUBJECT, Make(hosts=USER_HOSTS))
     web = authority.issue(Subject("liste.espace.test"), Make(hosts=USER_HOSTS))
     space_zone = _zone()
     (directory / "ca.pem").write_bytes(authority.anchors_pem)
@@ -185,6 +190,7 @@ def lay(directory: Path, base_port: int, accounts: int, outside: tuple[Clock, En
         authority,
         with_accounts,
         incidents.write(directory / "incidents", "operator"),
+        guest.write(directory / "guest", "operator"),
         misfits,
         web.write(directory / "web", "web"),
         space_zone,
@@ -225,15 +231,21 @@ def _rows(now: datetime) -> list[Row]:
     second = Subject("mx2.patient.test", "398765432100025", "ESPACE SANTE DE TEST", "Paris (75)")
     rows.append(row(PATIENTS, second.text, updated=now))
     rows.append(row(INCIDENTS, INCIDENTS_SUBJECT.text, updated=now))
+    rows.append(row(GUEST, GUEST_SUBJECT.text, updated=now))
     return rows
 
 
 def _zone() -> Zone:
-    hosts = [plan.mx for plan in PLANS] + ["mx.incidents.test", "liste.espace.test"]
+    hosts = [plan.mx for plan in PLANS] + [
+        "mx.incidents.test",
+        "mx.guest.test",
+        "liste.espace.test",
+    ]
     mx: dict[str, tuple[str, ...]] = {
         domain: (f"10 {plan.mx}.",) for plan in PLANS for domain in plan.domains
     }
     mx[INCIDENTS] = ("10 mx.incidents.test.",)
+    mx[GUEST] = ("10 mx.guest.test.",)
     return Zone(mx=mx, a=dict.fromkeys(hosts, ("127.0.0.1",)))
 
 
@@ -298,6 +310,7 @@ def _values(plan: Plan, directory: Path, port: int, base_port: int) -> dict[str,
 def _mx_ports(base_port: int) -> dict[str, int]:
     ports = {plan.mx: base_port + 1000 * i + DOORS["operators"] for i, plan in enumerate(PLANS)}
     ports["mx.incidents.test"] = base_port + INCIDENTS_OFFSET
+    ports["mx.guest.test"] = base_port + GUEST_OFFSET
     return ports
 
 

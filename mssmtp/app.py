@@ -1,0 +1,217 @@
+"""Composition root: settings in, running doors out. The only place that builds the rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import uvloop
+
+from mssmtp import log, tls, workers
+from mssmtp.config import Endpoint, Settings, load
+from mssmtp.errors import MailError
+from mssmtp.identity.authenticator import Authenticator
+from mssmtp.imap_server import ImapDoor
+from mssmtp.message.scanner import ScanLimits
+from mssmtp.outside import DnsResolver, SystemClock, SystemEntropy
+from mssmtp.pki import Anchors
+from mssmtp.policy import Engine
+from mssmtp.smtp_in import OperatorDoor, Services, SubmissionDoor
+from mssmtp.smtp_out import Relay
+from mssmtp.storage import Store, Writing
+from mssmtp.trust import Snapshot, Trust
+from mssmtp.trust_feed import TrustFeed
+
+CLOCK = SystemClock()
+ENTROPY = SystemEntropy()
+
+GRACE_S = 20.0
+"""How long an orderly stop lets sessions finish what is in flight."""
+SUPERVISOR_GRACE_S = GRACE_S + 10.0
+
+_PRUNE_EVERY_S = 86_400.0
+
+logger = logging.getLogger(__name__)
+
+
+class Door(Protocol):
+    """What every door can do."""
+
+    async def start(self, sock: socket.socket) -> None:
+        """Listen on a bound socket."""
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more, finish what is in flight."""
+        ...
+
+
+def endpoints(settings: Settings) -> dict[str, Endpoint]:
+    """Door name -> where it listens, for the doors the settings open."""
+    named = {name: getattr(settings.listen, name) for name in type(settings.listen).model_fields}
+    return {name: endpoint for name, endpoint in named.items() if endpoint is not None}
+
+
+def scan_limits(settings: Settings) -> ScanLimits:
+    """Limits of the MIME scanner (messages.md §2)."""
+    limits = settings.limits
+    return ScanLimits(limits.header_octets, limits.mime_depth, limits.mime_parts)
+
+
+def open_store(settings: Settings, worker: str) -> Store:
+    """The store of these settings. Raises ConfigError."""
+    return Store(settings.store, CLOCK, ENTROPY, limits=scan_limits(settings), worker=worker)
+
+
+@contextmanager
+def store_of(settings: Settings) -> Iterator[Store]:
+    """The store for one command, beside a running server or without one."""
+    store = open_store(settings, f"cli-{os.getpid()}")
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def check_files(settings: Settings) -> None:
+    """Load every file the settings name, as `serve` will. Raises ConfigError at the first."""
+    tls.server_context(settings.tls, settings.tls.operators, ask_certificate=True)
+    tls.server_context(settings.tls, settings.tls.users, ask_certificate=False)
+    Anchors.load(settings.pki.anchors_file)
+    Engine(settings.policy, settings.limits)
+    with store_of(settings):
+        pass
+
+
+def serve(config: Path, count: int) -> int:
+    """Run the server of `config` with `count` workers until it is told to stop; its exit code."""
+    settings = load(config)
+    log.configure(settings.log.level)
+    check_files(settings)
+    workers.use_metrics_directory(settings.store.home)
+    plan = workers.Plan(settings.store.home, count, endpoints(settings), SUPERVISOR_GRACE_S)
+
+    def run(context: workers.WorkerContext) -> None:
+        # Read again: after SIGHUP the worker that replaces this one serves the new settings.
+        uvloop.run(_Worker(load(config), context).run())
+
+    return workers.supervise(plan, run)
+
+
+@dataclass(slots=True)
+class Rooms:
+    """What one worker runs."""
+
+    feed: TrustFeed
+    relay: Relay
+    doors: dict[str, Door] = field(default_factory=dict)
+    metrics: workers.MetricsServer | None = None
+
+
+def services_of(settings: Settings, store: Store, snapshot: Snapshot) -> Services:
+    """What the SMTP doors, and `explain` in their place, lean on. Raises ConfigError."""
+    return Services(
+        settings,
+        store,
+        Trust(snapshot, require_eku=settings.pki.require_eku),
+        Engine(settings.policy, settings.limits),
+        Authenticator(store, CLOCK, ENTROPY),
+        CLOCK,
+        ENTROPY,
+    )
+
+
+def build(settings: Settings, store: Store) -> Rooms:
+    """The rooms of one worker, nothing started. Raises ConfigError."""
+    services = services_of(
+        settings,
+        store,
+        Snapshot(whitelist=None, revocation=None, anchors=Anchors.load(settings.pki.anchors_file)),
+    )
+    trust, engine, authenticator = services.trust, services.engine, services.authenticator
+    out = settings.smtp_out
+    resolver = DnsResolver(ENTROPY, out.nameservers, out.nameserver_port)
+    makers: dict[str, Callable[[], Door]] = {
+        "operators": lambda: OperatorDoor(services),
+        "submission": lambda: SubmissionDoor(services),
+        "submissions": lambda: SubmissionDoor(services, implicit_tls=True),
+        "imap": lambda: ImapDoor(settings, store, authenticator, CLOCK),
+        "imaps": lambda: ImapDoor(settings, store, authenticator, CLOCK, implicit_tls=True),
+    }
+    return Rooms(
+        TrustFeed(settings, trust, CLOCK, ENTROPY),
+        Relay(settings, store, trust, engine, resolver, CLOCK, ENTROPY),
+        {name: makers[name]() for name in endpoints(settings) if name in makers},
+    )
+
+
+class _Worker:
+    """One process's doors on one event loop."""
+
+    def __init__(self, settings: Settings, context: workers.WorkerContext) -> None:
+        self._settings = settings
+        self._context = context
+
+    async def run(self) -> None:
+        """Open everything, serve until SIGTERM or SIGHUP, close in the opposite order."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # SIGHUP: leave in order too; the supervisor's replacement reads the settings anew.
+            loop.add_signal_handler(number, stop.set)
+        store = open_store(self._settings, f"worker-{self._context.number}")
+        try:
+            await self._serve(store, stop)
+        finally:
+            await asyncio.to_thread(store.close)
+
+    async def _serve(self, store: Store, stop: asyncio.Event) -> None:
+        rooms = build(self._settings, store)
+        await rooms.feed.load()
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(rooms.feed.run(), name="trust-feed"),
+                tasks.create_task(_prune_daily(store), name="prune"),
+            ]
+            relay = tasks.create_task(rooms.relay.run(), name="relay")
+            await self._open_doors(rooms)
+            self._context.ready()
+            logger.info("serving", extra={"doors": sorted(rooms.doors)})
+            await stop.wait()
+            logger.info("stopping")
+            await asyncio.gather(*(door.stop(GRACE_S) for door in rooms.doors.values()))
+            await rooms.relay.stop(GRACE_S)
+            await relay
+            for task in background:
+                task.cancel()
+        if rooms.metrics is not None:
+            await asyncio.to_thread(rooms.metrics.close)
+
+    async def _open_doors(self, rooms: Rooms) -> None:
+        for name, endpoint in endpoints(self._settings).items():
+            sock = workers.bind(name, endpoint)
+            if name == "metrics":
+                rooms.metrics = workers.MetricsServer(sock)
+            else:
+                await rooms.doors[name].start(sock)
+
+
+async def _prune_daily(store: Store) -> None:
+    def prune(writing: Writing) -> None:
+        writing.prune(CLOCK.now())
+
+    while True:
+        try:
+            await asyncio.wrap_future(store.write(prune))
+        except MailError:
+            # A full or lost disk is the doors' to refuse; what is old can wait for tomorrow.
+            logger.exception("prune failed")
+        await asyncio.sleep(_PRUNE_EVERY_S)

@@ -1,0 +1,63 @@
+"""`mssmtp trust`: the signed list and the revocation lists in force."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mssmtp import app as server
+from mssmtp.cli import options
+from mssmtp.cli.output import fail, print_json, print_table
+from mssmtp.errors import BadAddress
+from mssmtp.mail import domain
+
+app = typer.Typer(help="Trust space: the list in force.", no_args_is_help=True)
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str | None, typer.Argument(metavar="DOMAIN", help="Show the rows of one domain.")
+    ] = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> None:
+    """The whitelist and the CRLs the server uses, or who may speak for a domain."""
+    settings = options.settings(config)
+    snapshot = server.stored_snapshot(settings)
+    whitelist = snapshot.whitelist
+    if whitelist is None:
+        fail("whitelist", "none was accepted yet", "`mssmtp serve` fetches it; see its log.")
+    if name is None:
+        crls = snapshot.revocation.crls if snapshot.revocation else ()
+        facts: dict[str, object] = {
+            "list_date": whitelist.date.isoformat(),
+            "sha256": whitelist.sha256,
+            "signer": whitelist.signer,
+            "rows": len(whitelist.rows),
+            "unusable_rows": len(whitelist.unusable),
+            "crls": [
+                {
+                    "issuer": crl.issuer.rfc4514_string(),
+                    "next_update": crl.next_update_utc.isoformat() if crl.next_update_utc else "",
+                }
+                for crl in crls
+            ],
+        }
+        if as_json:
+            print_json(facts)
+        else:
+            print_table("Trust space", ("what", "value"), list(facts.items()))
+        return
+    try:
+        wanted = domain(name)
+    except BadAddress as error:
+        fail(name, error.reply.text, "Give a domain name.")
+    rows = [row for row in whitelist.rows if row.domain.strip().lower() == wanted]
+    if not rows:
+        fail(name, "is not in the list", "Only listed domains can be written to.")
+    if as_json:
+        print_json([{"domain": row.domain, "dn": row.dn, "support": row.support} for row in rows])
+    else:
+        print_table(name, ("certificate name", "support"), [(row.dn, row.support) for row in rows])

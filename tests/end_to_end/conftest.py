@@ -1,0 +1,18 @@
+"""One trust space for all tests that talk to real servers with foreign programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.space import RunningSpace, run_space
+
+
+@pytest.fixture(scope="session")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSpace]:
+    """`mssmtp demo --no-exchange` with two workers per operator, stopped at the end."""
+    directory: Path = tmp_path_factory.mktemp("space")
+    with run_space(directory, workers=2) as running:
+        yield running
