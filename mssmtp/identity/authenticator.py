@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from mssmtp.errors import MailError, Reply
+from mssmtp.errors import BadAddress, MailError, Reply
 from mssmtp.identity import app_password
 from mssmtp.identity.guesses import Guesses
-from mssmtp.mail import AccountId, PersonState, Principal
+from mssmtp.mail import AccountId, Address, Bal, BalState, PersonState, Principal
 from mssmtp.outside import Clock, Entropy
 
 UNUSED_EXPIRES = timedelta(days=90)
@@ -92,6 +92,8 @@ class AccountReading(Protocol):
     def account(self, login: str) -> AccountRow | None: ...
     def app_passwords(self, account: AccountId) -> tuple[AppPasswordRow, ...]: ...
     def principal(self, account: AccountId) -> Principal: ...
+    def bal(self, address: Address) -> Bal | None: ...
+    def bal_by_usual(self, address: Address) -> Bal | None: ...
 
 
 class AccountWriting(Protocol):
@@ -109,17 +111,25 @@ class Accounts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """One snapshot: the account with its live passwords and what it may act in."""
+    """One snapshot: the account with its live passwords, its own box, what it may act in."""
 
     account: AccountId
     active: bool
     passwords: tuple[AppPasswordRow, ...]
+    own: Bal | None
     principal: Principal
 
     def may_log_in(self) -> bool:
-        """Area E: an active account with a box, not of a person still pre-registered."""
-        boxes = self.principal.bals
-        return self.active and bool(boxes) and boxes[0].person is not PersonState.PRE_REGISTERED
+        """Area E, OP-50: an active account that has a box, whose own box is not suspended or
+        closed, of a person who is not merely pre-registered.
+        """
+        boxes = self.principal.bals if self.own is None else (self.own, *self.principal.bals)
+        return (
+            self.active
+            and bool(self.principal.bals)
+            and boxes[0].state is BalState.ACTIVE
+            and boxes[0].person is not PersonState.PRE_REGISTERED
+        )
 
     def password(self, number: int | None) -> AppPasswordRow | None:
         return next((row for row in self.passwords if row.id == number), None)
@@ -187,7 +197,8 @@ class Authenticator:
         if account is None:
             return None
         live = self._live(reading, account.id)
-        return _State(account.id, account.active, live, reading.principal(account.id))
+        own = _own(reading, login)
+        return _State(account.id, account.active, live, own, reading.principal(account.id))
 
     def _live(self, reading: AccountReading, account: AccountId) -> tuple[AppPasswordRow, ...]:
         now = self._clock.now()
@@ -245,3 +256,12 @@ class Authenticator:
         except MailError as error:
             # A full or read-only disk must not keep people from reading their mail.
             _log.warning("last use not written", extra={"reason": type(error).__name__})
+
+
+def _own(reading: AccountReading, login: str) -> Bal | None:
+    """The box a login is named after, by its address or its usual address (client-access.md 1)."""
+    try:
+        address = Address.parse(login)
+    except BadAddress:
+        return None
+    return reading.bal(address) or reading.bal_by_usual(address)
