@@ -71,15 +71,17 @@ class Content:
 
 @dataclass(slots=True)
 class Answers:
-    """What the peer said of each recipient. `in_doubt`: the dot was sent, no answer came (D4)."""
+    """What the peer said of each recipient, and of the message as a whole when it was sent."""
 
     by_recipient: dict[Recipient, PeerReply] = field(default_factory=dict)
-    in_doubt: bool = False
     final: PeerReply | None = None
 
 
 class PeerConnection:
-    """An encrypted connection to one server; `judged` holds the domains it was accepted for."""
+    """An encrypted connection to one server; `judged` holds the domains it was accepted for.
+
+    `in_doubt`: the last dot went out and no answer came back, so far or for ever (D4).
+    """
 
     def __init__(self, target: Target, settings: ClientSettings, wire: Wire) -> None:
         self.target = target
@@ -91,6 +93,7 @@ class PeerConnection:
         self.tls_cipher: str | None = None
         self.judged: dict[Domain, Operator] = {}
         self.messages = 0
+        self.in_doubt = False
 
     @classmethod
     async def open(cls, target: Target, settings: ClientSettings) -> PeerConnection:
@@ -217,7 +220,6 @@ class PeerConnection:
         try:
             final = await self._stream(content)
         except _InDoubt:
-            answers.in_doubt = True
             final = from_reply(IN_DOUBT)
         if 300 <= final.code < 400:
             self.abort()
@@ -248,12 +250,15 @@ class PeerConnection:
             wire.abort()
             raise
         try:
+            self.in_doubt = True
             wire.expect_early_reply()
             await wire.put(end, timeout_s)
             # RFC 5321 4.5.3.2.6: the final reply may take twice as long as any other.
-            return await wire.answered(wire.read_response(timeout=2 * timeout_s))
+            final = await wire.answered(wire.read_response(timeout=2 * timeout_s))
         except PeerFailed as error:
             raise _InDoubt from error
+        self.in_doubt = False
+        return final
 
     async def _early(self, wire: Wire) -> PeerReply:
         """A reply before the dot: a refusal counts, anything else is nonsense."""
@@ -266,7 +271,7 @@ class PeerConnection:
     def _ended(self, answers: Answers) -> Answers:
         """Close what cannot serve another transaction: 421, a lost or a senseless reply."""
         codes = {reply.code for reply in answers.by_recipient.values()}
-        if answers.in_doubt or 421 in codes or any(300 <= code < 400 for code in codes):
+        if self.in_doubt or 421 in codes or any(300 <= code < 400 for code in codes):
             self.abort()
         return answers
 

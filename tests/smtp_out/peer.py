@@ -109,7 +109,10 @@ class Line(asyncio.Protocol):
 
 
 class Peer:
-    """Listens on 127.0.0.1; `sessions` and `messages` are the record."""
+    """Listens on 127.0.0.1; `sessions` and `messages` are the record.
+
+    `holding`: a whole message came and its answer is held back; `left`: a client is gone.
+    """
 
     def __init__(
         self,
@@ -134,6 +137,8 @@ class Peer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._lines: set[Line] = set()
         self._ending = asyncio.Event()
+        self.holding = asyncio.Event()
+        self.left = asyncio.Event()
 
     async def __aenter__(self) -> Peer:
         loop = asyncio.get_running_loop()
@@ -170,6 +175,7 @@ class Peer:
             session.commands.append("(broken)")
         finally:
             self.open_now -= 1
+            self.left.set()
             self._lines.discard(line)
             assert line.transport is not None
             line.transport.close()
@@ -251,6 +257,7 @@ class Peer:
                 await self._ending.wait()
                 return False
         if self.script.hold is not None:
+            self.holding.set()
             await self.script.hold.wait()
         self._taken += 1
         if self._reply(".").startswith(b"250"):

@@ -1,0 +1,301 @@
+"""The way out: leases what is due, delivers it to other operators, records every outcome.
+
+Each accepted recipient is delivered, bounced or queued with a next attempt (D3); a letter is sent
+twice only when the final reply of the peer was lost, and that is marked (D4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from mssmtp import metrics
+from mssmtp.config import QueueSettings, Settings
+from mssmtp.errors import INTERNAL, MailError, Reply
+from mssmtp.log import connection_id
+from mssmtp.mail import Action, Change, Domain, Door, Facts, Recipient, RecipientFacts, Stage
+from mssmtp.outside import Clock, Entropy, Resolver
+from mssmtp.policy import Engine
+from mssmtp.smtp_client import IN_DOUBT, ClientSettings, Content, PeerConnection
+from mssmtp.smtp_pool import Pool, Reach
+from mssmtp.smtp_record import Attempt, Recorder, next_attempt
+from mssmtp.smtp_wire import NotTransmissible, PeerFailed, from_reply
+from mssmtp.storage import Lease, Store, Writing
+from mssmtp.tls_settings import client_context
+from mssmtp.trust import Trust
+
+__all__ = ["Relay", "next_attempt"]
+
+_LOG = logging.getLogger(__name__)
+
+_LEASES_AT_ONCE = 100
+_LEASES_HELD = 2_000
+_CONNECTIONS = 200
+_POLL_S = 5.0
+_LEASE_MARGIN_S = 20.0
+
+NO_LIST = Reply(451, "4.7.5", "Liste blanche momentanément indisponible ; nouvel essai prévu.")
+TOO_BIG = Reply(
+    552,
+    "5.3.4",
+    "Message trop volumineux pour l'opérateur du destinataire ; réduisez les pièces jointes.",
+)
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What waits for one operator, and how many deliveries to it are under way."""
+
+    key: Hashable
+    waiting: deque[Lease] = field(default_factory=deque)
+    running: int = 0
+
+
+class Relay:
+    """The outbound door of one worker. `run` once; `wake` and `stop` from the same event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        trust: Trust,
+        engine: Engine,
+        resolver: Resolver,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        """Raises ConfigError when the operators' certificate cannot be used."""
+        self._store = store
+        self._trust = trust
+        self._engine = engine
+        self._clock = clock
+        self._queue: QueueSettings = settings.queue
+        self._domains = frozenset(settings.operator.domains)
+        self._worker = f"relay-{entropy.token_bytes(6).hex()}"
+        client = ClientSettings(
+            host_name=settings.operator.host_name,
+            context=client_context(settings.tls, settings.tls.operators),
+            connect_timeout_s=settings.smtp_out.connect_timeout_s,
+            command_timeout_s=settings.smtp_out.command_timeout_s,
+            handshake_timeout_s=settings.tls.handshake_timeout_s,
+        )
+        reach = Reach(settings.smtp_out.ports, settings.queue.idle_connection_s)
+        self._pool = Pool(client, reach, resolver, trust, clock)
+        self._recorder = Recorder(settings.operator, settings.queue, store, clock)
+        self._lanes: dict[Hashable, _Lane] = {}
+        self._held = 0
+        self._connections = asyncio.Semaphore(_CONNECTIONS)
+        self._running: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._stopped = asyncio.Event()
+
+    # ------------------------------------------------------------ life
+
+    async def run(self) -> None:
+        """Deliver until `stop`. What is queued anywhere in the home wakes it; so does `wake`."""
+        loop = asyncio.get_running_loop()
+
+        def changed(changes: tuple[Change, ...]) -> None:
+            loop.call_soon_threadsafe(self._wake.set)
+
+        unsubscribe = self._store.subscribe(changed)
+        try:
+            async with asyncio.TaskGroup() as group:
+                sweeper = group.create_task(self._pool.sweep())
+                while not self._stopping:
+                    await self._lease(group)
+                    await self._wait()
+                sweeper.cancel()
+        finally:
+            unsubscribe()
+            await self._pool.close()
+            await self._give_back()
+            self._stopped.set()
+
+    def wake(self) -> None:
+        """Look at the queue now."""
+        self._wake.set()
+
+    async def stop(self, grace_s: float) -> None:
+        """Finish the deliveries under way within `grace_s`; give every lease back."""
+        self._stopping = True
+        self._wake.set()
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._stopped.wait()
+        except TimeoutError:
+            for task in self._running:
+                task.cancel()
+            await self._stopped.wait()
+
+    async def _give_back(self) -> None:
+        try:
+            await asyncio.wrap_future(self._store.write(lambda w: w.release(self._worker)))
+        except MailError as error:
+            _LOG.warning("leases not given back", extra={"kind": type(error).__name__})
+
+    async def _wait(self) -> None:
+        """Until something is queued, a place is free, or the next look at what has become due."""
+        try:
+            async with asyncio.timeout(_POLL_S):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _lease(self, group: asyncio.TaskGroup) -> None:
+        """Take everything that is due, up to what this worker may hold."""
+        self._wake.clear()
+        while self._held < _LEASES_HELD and not self._stopping:
+            try:
+                leases = await asyncio.wrap_future(self._store.write(self._due))
+            except MailError as error:
+                _LOG.warning("queue not readable", extra={"kind": type(error).__name__})
+                return
+            for lease in leases:
+                self._submit(lease, group)
+            if not leases:
+                return
+
+    def _due(self, writing: Writing) -> tuple[Lease, ...]:
+        now = self._clock.now()
+        return writing.lease(now, _LEASES_AT_ONCE, self._worker, duration=self._queue.lease)
+
+    # ------------------------------------------------------------ lanes
+
+    def _submit(self, lease: Lease, group: asyncio.TaskGroup) -> None:
+        """Queue `lease` for its operator; a slow one fills only its own lane."""
+        key = self._operator_of(lease.domain)
+        lane = self._lanes.setdefault(key, _Lane(key))
+        lane.waiting.append(lease)
+        self._held += 1
+        if lane.running < self._queue.connections_per_operator:
+            lane.running += 1
+            task = group.create_task(self._serve(lane))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    def _operator_of(self, domain: Domain) -> Hashable:
+        """Domains with the same certificate names belong to one operator."""
+        listed = self._trust.snapshot.whitelist
+        return (listed.names(domain) if listed is not None else None) or domain
+
+    async def _serve(self, lane: _Lane) -> None:
+        try:
+            while lane.waiting and not self._stopping:
+                lease = lane.waiting.popleft()
+                self._held -= 1
+                if self._held == _LEASES_HELD // 2:
+                    self._wake.set()
+                await self._deliver(lease)
+        finally:
+            lane.running -= 1
+            if not lane.running and not lane.waiting:
+                self._lanes.pop(lane.key, None)
+
+    # ------------------------------------------------------------ one delivery
+
+    async def _deliver(self, lease: Lease) -> None:
+        connection_id.set(lease.envelope.id)
+        left_s = (lease.until - self._clock.now()).total_seconds() - _LEASE_MARGIN_S
+        if left_s <= 0:
+            # It waited too long in its lane: another worker may hold it by now.
+            _LOG.info("lease lost", extra={"domain": lease.domain})
+            return
+        attempt = Attempt(lease)
+        try:
+            async with self._connections, asyncio.timeout(left_s):
+                await self._attempt(attempt)
+        except TimeoutError:
+            attempt.all_get(from_reply(IN_DOUBT if attempt.in_doubt else PeerFailed.smtp))
+        except Exception as error:
+            # Our own bug must neither bounce the letter nor stop the queue (D10).
+            metrics.internal_errors.labels("smtp_out").inc()
+            _LOG.exception("delivery failed", extra={"kind": type(error).__name__})
+            attempt.all_get(from_reply(IN_DOUBT if attempt.in_doubt else INTERNAL))
+        await self._recorder.record(attempt)
+
+    async def _attempt(self, attempt: Attempt) -> None:
+        """Ask the policy again, find a judged connection, hand the letter over."""
+        refused = self._refused_by_policy(attempt)
+        if refused is not None:
+            attempt.all_get(from_reply(refused))
+            return
+        try:
+            connection = await self._pool.borrow(attempt.lease.domain)
+        except MailError as error:
+            attempt.failure = error
+            attempt.all_get(from_reply(error.reply))
+            return
+        attempt.connection = connection
+        try:
+            await self._hand_over(attempt, connection)
+        except BaseException:
+            connection.abort()
+            raise
+        self._pool.give_back(connection)
+
+    async def _hand_over(self, attempt: Attempt, connection: PeerConnection) -> None:
+        lease = attempt.lease
+        content = self._content(lease)
+        largest = connection.largest_octets
+        if largest is not None and content.size_octets > largest:
+            attempt.all_get(from_reply(TOO_BIG))  # CL-38: DATA is not even tried
+            return
+        try:
+            answers = await connection.send(lease.envelope.sender, lease.recipients, content)
+        except PeerFailed as error:
+            attempt.failure = error
+            attempt.all_get(from_reply(error.reply))
+        except NotTransmissible as error:
+            attempt.all_get(from_reply(error.reply))
+        else:
+            attempt.replies |= answers.by_recipient
+            attempt.final = answers.final
+
+    def _content(self, lease: Lease) -> Content:
+        """The letter as the wire sees it, read from the store block by block."""
+        envelope, skip = lease.envelope, lease.skip
+
+        async def read(start: int, stop: int) -> bytes:
+            return await asyncio.wrap_future(
+                self._store.read(lambda r: r.letter_octets(envelope.id, skip + start, skip + stop))
+            )
+
+        return Content(lease.size_octets - skip, read, envid=envelope.envid, ret=envelope.ret)
+
+    def _refused_by_policy(self, attempt: Attempt) -> Reply | None:
+        """The list in force decides at each attempt (OP-34): a domain may have left it."""
+        snapshot = self._trust.snapshot
+        if snapshot.whitelist is None:
+            return NO_LIST
+        lease = attempt.lease
+        for recipient in lease.recipients:
+            verdict = self._engine.decide(self._facts(lease, recipient)).final
+            if verdict.action in (Action.REJECT, Action.DEFER):
+                return verdict.reply  # of the domain, hence of all recipients of this lease
+        return None
+
+    def _facts(self, lease: Lease, recipient: Recipient) -> Facts:
+        snapshot = self._trust.snapshot
+        sender = lease.envelope.sender
+        return Facts(
+            stage=Stage.RELAY,
+            door=Door.INTERNAL,
+            now=self._clock.now(),
+            sender=sender,
+            sender_is_local=sender is not None and sender.domain in self._domains,
+            recipients=(
+                RecipientFacts(
+                    address=recipient.address,
+                    is_local_domain=lease.domain in self._domains,
+                    is_listed=snapshot.lists(lease.domain),
+                    typed=recipient.typed,
+                ),
+            ),
+            size_octets=lease.size_octets - lease.skip,
+            list_date=snapshot.list_date,
+        )

@@ -1,0 +1,200 @@
+"""Connections to other operators: found by MX, judged before use, kept for the next letter.
+
+A connection leaves here only after its certificate was judged for the recipient domain, with the
+list in force at that moment (OP-11, whitelist.md §6 outbound steps 2 to 5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from mssmtp import metrics
+from mssmtp.mail import Domain
+from mssmtp.outside import Clock, LookupFailed, Resolver
+from mssmtp.pki import CertificateRefused
+from mssmtp.smtp_client import ClientSettings, PeerConnection, Target
+from mssmtp.smtp_wire import PeerFailed, PeerNotTrusted
+from mssmtp.trust import PeerRefused, Trust
+
+_LOG = logging.getLogger(__name__)
+
+MAX_HOSTS = 6
+MAX_ADDRESSES = 2
+"""Of one host. RFC 5321 5.1 asks for at least two addresses in all; a hostile zone gets no more."""
+
+SMTP_PORT = 25
+
+
+class OpenConnection(Protocol):
+    """How a connection is made; tests give another."""
+
+    async def __call__(self, target: Target, settings: ClientSettings) -> PeerConnection: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How peers are found: MX host -> port for test spaces, and how long an idle one is kept."""
+
+    ports: Mapping[str, int]
+    idle_s: float
+
+
+class Pool:
+    """Idle connections and the way to new ones. One event loop; no limit here, see `smtp_out`."""
+
+    def __init__(
+        self,
+        client: ClientSettings,
+        reach: Reach,
+        resolver: Resolver,
+        trust: Trust,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._reach = reach
+        self._resolver = resolver
+        self._trust = trust
+        self._clock = clock
+        self._idle: list[tuple[float, PeerConnection]] = []
+
+    async def borrow(self, domain: Domain) -> PeerConnection:
+        """A connection accepted for `domain`, alone until it is given back.
+
+        Raises PeerFailed with the worst reason when no host will do, LookupFailed,
+        NoMailAccepted, and PeerRefused (550) when the domain has left the list.
+        """
+        hosts = await self._resolver.exchangers(domain)
+        kept = await self._reuse(domain, hosts)
+        if kept is not None:
+            return kept
+        worst: PeerFailed | LookupFailed | None = None
+        for host in hosts[:MAX_HOSTS]:
+            try:
+                addresses = await self._resolver.addresses(host)
+            except LookupFailed as error:
+                worst = worst or error
+                continue
+            for address in addresses[:MAX_ADDRESSES]:
+                target = Target(host, address, self._reach.ports.get(host, SMTP_PORT))
+                try:
+                    return await self._open(target, domain)
+                except PeerFailed as error:
+                    worst = _worse(worst, error)
+                    _note(target, domain, error)
+        raise worst or LookupFailed
+
+    def give_back(self, connection: PeerConnection) -> None:
+        """Keep `connection` for the next letter, if it can still be used."""
+        if connection.is_open:
+            self._idle.append((self._clock.monotonic(), connection))
+
+    async def sweep(self) -> None:
+        """Close what was idle for too long, until cancelled."""
+        while True:
+            await asyncio.sleep(self._reach.idle_s / 2)
+            limit = self._clock.monotonic() - self._reach.idle_s
+            old = [each for since, each in self._idle if since <= limit or not each.is_open]
+            self._idle = [pair for pair in self._idle if pair[1] not in old]
+            await asyncio.gather(*(each.quit() for each in old))
+
+    async def close(self) -> None:
+        """Say QUIT on every idle connection."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(each.quit() for _, each in idle))
+
+    async def _reuse(self, domain: Domain, hosts: tuple[str, ...]) -> PeerConnection | None:
+        """An idle connection to one of `hosts` that is judged for `domain` too and still lives."""
+        for connection in self._take(hosts):
+            try:
+                self._judge(connection, domain)
+            except PeerNotTrusted:
+                # Another domain of the same host: good for others, not for this one.
+                self.give_back(connection)
+                return None
+            except PeerRefused:
+                self.give_back(connection)
+                raise
+            if await connection.is_alive():
+                return connection
+            await connection.quit()
+        return None
+
+    def _take(self, hosts: tuple[str, ...]) -> Iterator[PeerConnection]:
+        while fit := [pair for pair in self._idle if pair[1].target.host in hosts]:
+            best = min(fit, key=lambda pair: hosts.index(pair[1].target.host))
+            self._idle.remove(best)
+            yield best[1]
+
+    async def _open(self, target: Target, domain: Domain) -> PeerConnection:
+        metrics.connections.labels("relay").inc()
+        connection = await PeerConnection.open(target, self._client)
+        try:
+            self._judge(connection, domain)
+        except (PeerNotTrusted, PeerRefused):
+            connection.abort()  # nothing about the message was said
+            raise
+        _note_name(connection)
+        return connection
+
+    def _judge(self, connection: PeerConnection, domain: Domain) -> None:
+        """Raises PeerNotTrusted (another host may do) or PeerRefused (domain not in the list)."""
+        try:
+            operator = self._trust.judge_server(connection.chain, domain, self._clock.now())
+        except (CertificateRefused, PeerRefused) as error:
+            metrics.peers_refused.labels(error.reason).inc()
+            if error.reply.is_permanent:
+                raise
+            _LOG.error(
+                "alarm: server certificate refused",
+                extra={
+                    "host": connection.target.host,
+                    "domain": domain,
+                    "reason": error.reason,
+                    "serial": error.serial,
+                },
+            )
+            raise PeerNotTrusted(error.reason, reply=error.reply) from error
+        connection.judged[domain] = operator
+
+
+def _worse(known: PeerFailed | LookupFailed | None, new: PeerFailed) -> PeerFailed:
+    """Of the failures of several hosts the one the administrator must see."""
+    return known if isinstance(known, PeerFailed) and known.rank >= new.rank else new
+
+
+def _note(target: Target, domain: Domain, error: PeerFailed) -> None:
+    _LOG.warning(
+        "host failed",
+        extra={
+            "host": target.host,
+            "address": target.address,
+            "port": target.port,
+            "domain": domain,
+            "kind": type(error).__name__,
+            "reason": str(error),
+            "status": error.reply.enhanced,
+        },
+    )
+
+
+def _note_name(connection: PeerConnection) -> None:
+    """OP-12: a host name the certificate does not carry is logged and accepted."""
+    if connection.target.host not in certificate_hosts(connection.chain[0]):
+        _LOG.info("host name is not in the certificate", extra={"host": connection.target.host})
+
+
+def certificate_hosts(leaf: x509.Certificate) -> frozenset[str]:
+    """Host names of a certificate: DNS names and CN, in lower case."""
+    names = {str(each.value).lower() for each in leaf.subject if each.oid == NameOID.COMMON_NAME}
+    try:
+        san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return frozenset(names)
+    return frozenset(names | {name.lower() for name in san.get_values_for_type(x509.DNSName)})

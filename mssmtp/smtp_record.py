@@ -1,0 +1,375 @@
+"""What an outbound attempt leaves behind: outcomes, the trace of the hop, and reports (DSN).
+
+All of one attempt is one commit, so that a recipient is never both bounced and still queued (D3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from mssmtp import dsn, metrics
+from mssmtp.config import OperatorSettings, QueueSettings
+from mssmtp.errors import MailError, StorageFull, StorageUnavailable
+from mssmtp.mail import (
+    Address,
+    BalState,
+    Door,
+    Envelope,
+    Facts,
+    Recipient,
+    RecipientFacts,
+    Stage,
+)
+from mssmtp.outside import Clock
+from mssmtp.policy import facts_to_bytes
+from mssmtp.smtp_client import PeerConnection
+from mssmtp.smtp_wire import PeerReply, TlsUnavailable
+from mssmtp.storage import Lease, Letter, LocalDelivery, Outcome, Owner, Store, Transfer, Writing
+
+_LOG = logging.getLogger(__name__)
+
+EXPIRED_STATUS = "5.4.7"
+_HEADER_OCTETS = 262_144
+_RETURN_PATH = b"Return-Path: <>\r\n"
+_TLS_ALARM_AFTER = timedelta(hours=1)
+_COMMIT_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One lease, tried once: who got which reply, over which connection."""
+
+    lease: Lease
+    replies: dict[Recipient, PeerReply] = field(default_factory=dict)
+    connection: PeerConnection | None = None
+    failure: MailError | None = None
+    final: PeerReply | None = None
+
+    def all_get(self, reply: PeerReply) -> None:
+        """The same reply for every recipient that has none yet."""
+        for recipient in self.lease.recipients:
+            self.replies.setdefault(recipient, reply)
+
+    @property
+    def in_doubt(self) -> bool:
+        """The final dot went out and no answer came back (D4)."""
+        return self.connection is not None and self.connection.in_doubt
+
+    @property
+    def decisive(self) -> PeerReply:
+        """The reply that stands for the attempt in the trace."""
+        if self.final is not None:
+            return self.final
+        return next(iter(self.replies.values()))
+
+
+def next_attempt(
+    failures: int, failed_at: datetime, queued_at: datetime, settings: QueueSettings
+) -> datetime | None:
+    """When to try a recipient again; None: give up and send a DSN.
+
+    OP-18: first after `first_retry`, doubling to `longest_retry`, until `give_up_after` from
+    `queued_at`; the last attempt falls on that moment (RFC 5321 4.5.4.1). `failures` >= 1.
+    """
+    limit = queued_at + settings.give_up_after
+    if failed_at >= limit:
+        return None
+    delay = settings.first_retry * (1 << min(failures - 1, 16))
+    return min(failed_at + min(delay, settings.longest_retry), limit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Notice:
+    """A report to be delivered with the outcomes."""
+
+    envelope: Envelope
+    letter: Letter
+    local: tuple[LocalDelivery, ...]
+    queued: tuple[Recipient, ...]
+    owner: Owner
+    facts: bytes
+
+
+_Render = Callable[[dsn.Report], bytes]
+
+
+class Recorder:
+    """Turns attempts into one commit each. `sleep` is asyncio's, a parameter for tests."""
+
+    def __init__(
+        self,
+        operator: OperatorSettings,
+        queue: QueueSettings,
+        store: Store,
+        clock: Clock,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._operator = operator
+        self._queue = queue
+        self._store = store
+        self._clock = clock
+        self._sleep = sleep
+
+    async def record(self, attempt: Attempt) -> None:
+        """Write what became of every recipient, with the reports it causes.
+
+        Without a store nothing can be written: the lease then ends by itself and the recipients
+        are tried again, which may deliver twice but loses nobody.
+        """
+        now = self._clock.now()
+        outcomes = [self._outcome(attempt, each, now) for each in attempt.lease.recipients]
+        delay_due = self._delay_is_due(attempt, now)
+        outcomes = [self._warned(each) if delay_due(each) else each for each in outcomes]
+        self._tell(attempt, outcomes, now)
+        notices = await self._notices(attempt, outcomes, now)
+        transfer = _transfer(attempt)
+
+        def job(writing: Writing) -> None:
+            writing.record(outcomes, transfer)
+            for notice in notices:
+                _accept(writing, notice)
+
+        if not await self._commit(job, attempt):
+            for notice in notices:
+                self._store.discard(notice.letter)
+
+    def _outcome(self, attempt: Attempt, recipient: Recipient, now: datetime) -> Outcome:
+        lease, reply = attempt.lease, attempt.replies[recipient]
+        name = lease.envelope.id
+        if reply.is_positive:
+            return Outcome(name, recipient, "delivered", str(reply))
+        if reply.is_permanent:
+            return Outcome(name, recipient, "failed", str(reply))
+        again = next_attempt(lease.attempts + 1, now, lease.queued_at, self._queue)
+        if again is None:
+            return Outcome(name, recipient, "expired", str(reply))
+        return Outcome(name, recipient, "retry", str(reply), again)
+
+    def _delay_is_due(self, attempt: Attempt, now: datetime) -> Callable[[Outcome], bool]:
+        """Whether a delay report goes out for an outcome: once, after `warn_after` (OP-18)."""
+        lease = attempt.lease
+        late = not lease.warned and now - lease.queued_at >= self._queue.warn_after
+
+        def is_due(outcome: Outcome) -> bool:
+            wanted = dsn.is_due(lease.envelope.sender, outcome.recipient, "DELAY")
+            return late and outcome.result == "retry" and wanted
+
+        return is_due
+
+    @staticmethod
+    def _warned(outcome: Outcome) -> Outcome:
+        return Outcome(
+            outcome.envelope,
+            outcome.recipient,
+            outcome.result,
+            outcome.reply,
+            outcome.next_attempt,
+            warned=True,
+        )
+
+    def _tell(self, attempt: Attempt, outcomes: list[Outcome], now: datetime) -> None:
+        """Metrics and one log line: domains, hosts and codes, never an address."""
+        lease = attempt.lease
+        counts = Counter(each.result for each in outcomes)
+        for result, count in counts.items():
+            metrics.attempts.labels(result).inc(count)
+        connection = attempt.connection
+        _LOG.info(
+            "attempt",
+            extra={
+                "envelope": lease.envelope.id,
+                "domain": lease.domain,
+                "attempt": lease.attempts + 1,
+                "host": connection.target.host if connection else None,
+                "tls": connection.tls_version if connection else None,
+                "octets": lease.size_octets - lease.skip,
+                "code": attempt.decisive.code,
+                "status": attempt.decisive.enhanced,
+                "in_doubt": attempt.in_doubt,
+                **{str(result): count for result, count in counts.items()},
+            },
+        )
+        unencrypted = isinstance(attempt.failure, TlsUnavailable)
+        if unencrypted and now - lease.queued_at >= _TLS_ALARM_AFTER:
+            _LOG.error("alarm: no TLS for an hour", extra={"domain": lease.domain})
+
+    # ------------------------------------------------------------ reports
+
+    async def _notices(
+        self, attempt: Attempt, outcomes: list[Outcome], now: datetime
+    ) -> list[_Notice]:
+        sender = attempt.lease.envelope.sender
+        if sender is None:  # ATT-44, RFC 5321 4.5.5: a report is never reported on
+            return []
+        until = attempt.lease.queued_at + self._queue.give_up_after
+        relayed = attempt.connection is None or not attempt.connection.makes_reports
+        causes: tuple[tuple[list[Outcome], _Render], ...] = (
+            (_asking(outcomes, sender, ("failed", "expired"), "FAILURE"), dsn.failure),
+            (
+                [each for each in outcomes if each.warned],
+                lambda report: dsn.delayed(report, retry_until=until),
+            ),
+            (_asking(outcomes, sender, ("delivered",), "SUCCESS") if relayed else [], dsn.relayed),
+        )
+        notices = []
+        for concerned, render in causes:
+            if not concerned:
+                continue
+            notice = await self._notice(attempt, sender, concerned, (render, now))
+            if notice is not None:
+                notices.append(notice)
+        return notices
+
+    async def _notice(
+        self,
+        attempt: Attempt,
+        sender: Address,
+        concerned: list[Outcome],
+        how: tuple[_Render, datetime],
+    ) -> _Notice | None:
+        """A report, sealed and ready to be accepted; None when there is nobody to read it."""
+        render, now = how
+        lease = attempt.lease
+        envelope = Envelope(self._store.new_envelope_id(), None, (Recipient(sender),), now)
+        bal = await asyncio.wrap_future(self._store.read(lambda r: r.bal(sender)))
+        is_ours = sender.domain in self._operator.domains
+        if is_ours and (bal is None or bal.state is BalState.CLOSED):
+            _LOG.warning("nobody to report to", extra={"envelope": lease.envelope.id})
+            return None
+        octets = render(await self._report(attempt, envelope, sender, concerned))
+        letter = await asyncio.to_thread(self._store.seal, _RETURN_PATH + octets)
+        facts = Facts(
+            stage=Stage.CONTENT,
+            door=Door.INTERNAL,
+            now=now,
+            sender=None,
+            recipients=(RecipientFacts(sender, is_ours, is_listed=True, bal=bal),),
+            size_octets=len(octets),
+        )
+        recipient = Recipient(sender)
+        return _Notice(
+            envelope=envelope,
+            letter=letter,
+            local=(LocalDelivery(bal.id, recipient),) if bal is not None else (),
+            queued=() if bal is not None else (recipient,),
+            owner=bal.id if bal is not None else lease.owner,
+            facts=facts_to_bytes(facts),
+        )
+
+    async def _report(
+        self, attempt: Attempt, envelope: Envelope, sender: Address, concerned: list[Outcome]
+    ) -> dsn.Report:
+        lease = attempt.lease
+        is_ours = sender.domain in self._operator.domains
+        return dsn.Report(
+            id=envelope.id,
+            host_name=self._operator.host_name,
+            domain=sender.domain if is_ours else self._operator.domains[0],
+            to=sender,
+            envid=lease.envelope.envid or lease.envelope.id,
+            arrived_at=lease.envelope.received_at,
+            now=envelope.received_at,
+            statuses=tuple(_status(attempt, each) for each in concerned),
+            original=await self._original(lease),
+            ret=lease.envelope.ret,
+        )
+
+    async def _original(self, lease: Lease) -> bytes:
+        """What is returned of the letter: all of it when wished and small, else its beginning."""
+        start, name = lease.skip, lease.envelope.id
+        full = lease.envelope.ret == "FULL" and lease.size_octets - start <= dsn.FULL_OCTETS
+        stop = lease.size_octets if full else min(lease.size_octets, start + _HEADER_OCTETS)
+        return await asyncio.wrap_future(
+            self._store.read(lambda r: r.letter_octets(name, start, stop))
+        )
+
+    # ------------------------------------------------------------ commit
+
+    async def _commit(self, job: Callable[[Writing], None], attempt: Attempt) -> bool:
+        """Write, again and again while the store is full or busy and the lease is still ours."""
+        for pause_s in _COMMIT_PAUSES_S:
+            try:
+                await asyncio.wrap_future(self._store.write(job))
+            except (StorageFull, StorageUnavailable) as error:
+                name = type(error).__name__
+                _LOG.warning("outcome not written", extra={"kind": name, "pause_s": pause_s})
+                await self._sleep(pause_s)
+                if self._clock.now() >= attempt.lease.until:
+                    break
+            else:
+                return True
+        _LOG.error("outcome lost, will be tried again", extra={"domain": attempt.lease.domain})
+        return False
+
+
+def _accept(writing: Writing, notice: _Notice) -> None:
+    writing.accept(
+        notice.envelope,
+        notice.letter,
+        local=notice.local,
+        queued=notice.queued,
+        skip=len(_RETURN_PATH),
+        owner=notice.owner,
+        transfer=Transfer(
+            direction="in",
+            door=Door.INTERNAL,
+            peer_address="",
+            verdict="accept",
+            reply="250 2.0.0 report",
+        ),
+        facts=notice.facts,
+    )
+
+
+def _asking(
+    outcomes: list[Outcome], sender: Address, results: tuple[str, ...], event: str
+) -> list[Outcome]:
+    return [
+        each
+        for each in outcomes
+        if each.result in results and dsn.is_due(sender, each.recipient, event)
+    ]
+
+
+def _status(attempt: Attempt, outcome: Outcome) -> dsn.RecipientStatus:
+    reply = attempt.replies[outcome.recipient]
+    expired = outcome.result == "expired"
+    return dsn.RecipientStatus(
+        recipient=outcome.recipient,
+        status=EXPIRED_STATUS if expired else reply.enhanced,
+        diagnostic=str(reply),
+        remote_mta=attempt.connection.target.host if attempt.connection else None,
+    )
+
+
+def _transfer(attempt: Attempt) -> Transfer:
+    """The trace of the hop (OP-74); without a connection only the verdict."""
+    lease, connection = attempt.lease, attempt.connection
+    operator = connection.judged.get(lease.domain) if connection else None
+    return Transfer(
+        direction="out",
+        door=Door.OPERATOR,
+        peer_address=connection.target.address if connection else "",
+        verdict=_verdict(attempt),
+        reply=str(attempt.decisive),
+        tls_version=connection.tls_version if connection else None,
+        tls_cipher=connection.tls_cipher if connection else None,
+        peer_dn=operator.dn_text if operator else None,
+        peer_serial=operator.serial if operator else None,
+        peer_issuer=operator.issuer_text if operator else None,
+        list_date=operator.list_date if operator else None,
+        crl_number=operator.crl_number if operator else None,
+    )
+
+
+def _verdict(attempt: Attempt) -> str:
+    if attempt.in_doubt:
+        return "in doubt"
+    reply = attempt.decisive
+    return "accept" if reply.is_positive else "reject" if reply.is_permanent else "defer"

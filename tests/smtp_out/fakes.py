@@ -1,0 +1,246 @@
+"""Clock, resolver and store of the relay's tests: plain memory, no threads, no sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from mssmtp.errors import MailError
+from mssmtp.mail import (
+    Address,
+    Bal,
+    Change,
+    Domain,
+    Envelope,
+    EnvelopeId,
+    Recipient,
+)
+from mssmtp.outside import LookupFailed
+from mssmtp.storage import Lease, LocalDelivery, Outcome, Transfer
+
+T = TypeVar("T")
+
+
+class FakeClock:
+    """Stands still until it is told to go on."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at.timestamp()
+
+    def advance(self, by: timedelta) -> None:
+        self.at += by
+
+
+class FakeResolver:
+    """MX hosts by domain; every host has the address 127.0.0.1. An exception is raised as is."""
+
+    def __init__(self, **hosts: tuple[str, ...]) -> None:
+        self.hosts: dict[str, tuple[str, ...] | MailError] = dict(hosts)
+        self.missing: set[str] = set()
+
+    async def exchangers(self, name: Domain) -> tuple[str, ...]:
+        found = self.hosts.get(name, (str(name),))
+        if isinstance(found, MailError):
+            raise found
+        return found
+
+    async def addresses(self, host: str) -> tuple[str, ...]:
+        if host in self.missing:
+            raise LookupFailed
+        return ("127.0.0.1",)
+
+
+@dataclass(slots=True)
+class Row:
+    """One waiting recipient."""
+
+    envelope: Envelope
+    recipient: Recipient
+    octets: bytes
+    skip: int
+    queued_at: datetime
+    next_attempt: datetime
+    attempts: int = 0
+    warned: bool = False
+    leased_by: str | None = None
+    lease_until: datetime | None = None
+    reply: str = ""
+    result: str = "queued"
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """In the place of a Letter."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A message the relay accepted by itself."""
+
+    envelope: Envelope
+    octets: bytes
+    local: tuple[LocalDelivery, ...]
+    queued: tuple[Recipient, ...]
+
+
+@dataclass(slots=True)
+class FakeStore:
+    """The part of the store that the relay uses."""
+
+    clock: FakeClock
+    bals: dict[Address, Bal] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    transfers: list[Transfer] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+    discarded: int = 0
+    recorded: asyncio.Event = field(default_factory=asyncio.Event)
+    _numbers: int = 0
+    _listeners: list[Callable[[tuple[Change, ...]], None]] = field(default_factory=list)
+
+    def queue(self, envelope: Envelope, octets: bytes, *, tell: bool = True) -> None:
+        """As a submission does: the stored letter has a Return-Path line that does not travel."""
+        line = f"Return-Path: <{envelope.sender or ''}>\r\n".encode()
+        now = self.clock.now()
+        for each in envelope.recipients:
+            self.rows.append(Row(envelope, each, line + octets, len(line), now, now))
+        if tell:
+            for listener in self._listeners:
+                listener(())
+
+    # the doors
+
+    def read(self, query: Callable[[FakeStore], T]) -> Future[T]:
+        return _settled(lambda: query(self))
+
+    def write(self, job: Callable[[FakeStore], T]) -> Future[T]:
+        return _settled(lambda: job(self))
+
+    def subscribe(self, listener: Callable[[tuple[Change, ...]], None]) -> Callable[[], None]:
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def new_envelope_id(self) -> EnvelopeId:
+        self._numbers += 1
+        return EnvelopeId(f"01TEST{self._numbers:020d}")
+
+    def seal(self, octets: bytes) -> Sealed:
+        return Sealed(octets)
+
+    def discard(self, letter: Sealed) -> None:
+        self.discarded += 1
+
+    # reading
+
+    def bal(self, address: Address) -> Bal | None:
+        return self.bals.get(address)
+
+    def letter_octets(self, envelope: EnvelopeId, start: int = 0, stop: int | None = None) -> bytes:
+        row = next(row for row in self.rows if row.envelope.id == envelope)
+        return row.octets[start:stop]
+
+    # writing
+
+    def lease(
+        self, now: datetime, limit: int, worker: str, *, duration: timedelta
+    ) -> tuple[Lease, ...]:
+        groups: dict[tuple[str, str, int], list[Row]] = {}
+        due = [row for row in self.rows if row.result == "queued" and row.next_attempt <= now]
+        free = [row for row in due if row.lease_until is None or row.lease_until <= now]
+        for row in free[:limit]:
+            row.leased_by, row.lease_until = worker, now + duration
+            key = (row.envelope.id, row.recipient.address.domain, row.attempts)
+            groups.setdefault(key, []).append(row)
+        return tuple(_lease(rows, now + duration) for rows in groups.values())
+
+    def record(self, outcomes: Sequence[Outcome], transfer: Transfer) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.outcomes += outcomes
+        self.transfers.append(transfer)
+        for outcome in outcomes:
+            row = self.row(outcome.envelope, outcome.recipient)
+            assert row.result == "queued", "recorded twice"
+            row.attempts += 1
+            row.reply = outcome.reply
+            row.leased_by = row.lease_until = None
+            row.warned = row.warned or outcome.warned
+            if outcome.next_attempt is not None:
+                row.next_attempt = outcome.next_attempt
+            else:
+                row.result = outcome.result
+        self.recorded.set()
+
+    def accept(  # noqa: PLR0913 - the store's own signature
+        self,
+        envelope: Envelope,
+        letter: Sealed,
+        *,
+        local: Sequence[LocalDelivery],
+        queued: Sequence[Recipient],
+        skip: int,
+        owner: object,
+        transfer: Transfer,
+        facts: bytes,
+    ) -> None:
+        octets = letter.octets[skip:]
+        self.reports.append(Report(envelope, octets, tuple(local), tuple(queued)))
+
+    def release(self, worker: str) -> int:
+        held = [row for row in self.rows if row.leased_by == worker]
+        for row in held:
+            row.leased_by = row.lease_until = None
+        return len(held)
+
+    # for assertions
+
+    def row(self, envelope: EnvelopeId, recipient: Recipient) -> Row:
+        return next(r for r in self.rows if (r.envelope.id, r.recipient) == (envelope, recipient))
+
+    @property
+    def results(self) -> list[str]:
+        return [row.result for row in self.rows]
+
+    async def until(self, condition: Callable[[FakeStore], bool]) -> None:
+        """Wait for recorded outcomes until `condition` holds."""
+        while not condition(self):
+            self.recorded.clear()
+            await self.recorded.wait()
+
+
+def _settled(call: Callable[[], T]) -> Future[T]:
+    future: Future[T] = Future()
+    try:
+        future.set_result(call())
+    except Exception as error:  # noqa: BLE001 - handed on, as the store does
+        future.set_exception(error)
+    return future
+
+
+def _lease(rows: list[Row], until: datetime) -> Lease:
+    first = rows[0]
+    return Lease(
+        envelope=replace(first.envelope),
+        domain=first.recipient.address.domain,
+        recipients=tuple(row.recipient for row in rows),
+        attempts=first.attempts,
+        warned=first.warned,
+        queued_at=first.queued_at,
+        until=until,
+        skip=first.skip,
+        size_octets=len(first.octets),
+        owner=Domain("hopital-a.test"),
+    )
