@@ -157,7 +157,7 @@ Reason = Literal[
     "revocation unknown",
 ]
 
-_REPLIES: dict[Reason, Reply] = {
+REPLIES: dict[Reason, Reply] = {
     "no certificate": Reply(
         554, "5.7.0", "Certificat absent ; présentez le certificat de votre opérateur MSSanté."
     ),
@@ -182,11 +182,11 @@ _REPLIES: dict[Reason, Reply] = {
 class CertificateRefused(MailError):
     """A peer's certificate is not acceptable. `reason` and `serial` are for the log (OP-08)."""
 
-    smtp = _REPLIES["chain"]
+    smtp = REPLIES["chain"]
     imap = "AUTHENTICATIONFAILED"
 
     def __init__(self, reason: Reason, serial: str = "", *, reply: Reply | None = None) -> None:
-        super().__init__(f"certificate refused: {reason}", reply=reply or _REPLIES[reason])
+        super().__init__(f"certificate refused: {reason}", reply=reply or REPLIES[reason])
         self.reason: Reason = reason
         self.serial = serial
 

@@ -21,7 +21,7 @@ from mssmtp.whitelist import Whitelist
 
 PeerReason = Literal["no list", "name not listed", "domain not listed", "name not of domain"]
 
-_REPLIES: dict[PeerReason, Reply] = {
+REPLIES: dict[PeerReason, Reply] = {
     "no list": Reply(451, "4.7.5", "Liste blanche momentanément indisponible ; réessayez."),
     "name not listed": Reply(
         554, "5.7.1", "Opérateur absent de la liste blanche MSSanté ; déclarez son certificat."
@@ -39,11 +39,11 @@ _DEFER = Reply(451, "4.7.5", "Serveur destinataire non reconnu ; nouvel essai pl
 class PeerRefused(MailError):
     """A good certificate whose holder may not do this (whitelist.md §6, steps 4 to 8)."""
 
-    smtp = _REPLIES["name not listed"]
+    smtp = REPLIES["name not listed"]
     imap = "AUTHENTICATIONFAILED"
 
     def __init__(self, reason: PeerReason, serial: str = "", *, reply: Reply | None = None) -> None:
-        super().__init__(f"peer refused: {reason}", reply=reply or _REPLIES[reason])
+        super().__init__(f"peer refused: {reason}", reply=reply or REPLIES[reason])
         self.reason: PeerReason = reason
         self.serial = serial
 

@@ -1,0 +1,372 @@
+"""The feed keeps what was accepted and takes only what is newer and verified (OP-22 to OP-29)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mssmtp.demo.authority import Authority
+from mssmtp.mail import domain
+from mssmtp.pki import CertificateRefused
+from mssmtp.trust import Trust
+from mssmtp.trust_feed import TrustFeed
+from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, shared_keys
+from tests.trust.feeding import CRL, LIST_URL, ROOT_CRL, FakeClock, World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    now = datetime.fromisoformat("2026-03-02T09:00:00+00:00")
+    made = World(tmp_path, Authority(now, make_key=shared_keys(10)), FakeClock(now))
+    made.publish()
+    made.publish_crls()
+    return made
+
+
+async def started(world: World) -> tuple[Trust, TrustFeed]:
+    trust, feed = world.worker()
+    await feed.load()
+    await feed.tick()
+    return trust, feed
+
+
+async def after(world: World, feed: TrustFeed, **by: float) -> None:
+    world.clock.advance(**by)
+    await feed.tick()
+
+
+@pytest.mark.requirement("OP-22", "OP-09")
+async def test_first_tick_fetches_crls_then_list_and_the_doors_open(world: World) -> None:
+    trust, feed = world.worker()
+    await feed.load()
+    assert trust.snapshot.whitelist is None
+    await feed.tick()
+    assert trust.snapshot.lists(domain(A_DOMAIN))
+    identity = world.authority.issue(A_SUBJECT)
+    assert trust.identify(identity.chain, world.clock.now()).crl_number == 1
+    assert [url for url, _ in world.site.asked] == [ROOT_CRL, CRL, LIST_URL]
+    assert len(world.verified) == 1
+
+
+async def test_nothing_on_disk_and_no_network_keeps_answering_451_and_tries_soon_again(
+    world: World,
+) -> None:
+    pages = dict(world.site.pages)
+    world.site.pages.clear()
+    trust, feed = await started(world)
+    identity = world.authority.issue(A_SUBJECT)
+    with pytest.raises(CertificateRefused) as caught:
+        trust.identify(identity.chain, world.clock.now())
+    assert str(caught.value.reply).startswith("451 4.7.5")
+    world.site.pages.update(pages)
+    await after(world, feed, seconds=20)
+    trust.identify(identity.chain, world.clock.now())
+
+
+async def test_start_without_network_serves_what_is_on_disk(world: World) -> None:
+    _, first = await started(world)
+    first._files.release()
+    world.site.pages.clear()
+    trust, feed = world.worker()
+    await feed.load()
+    assert trust.snapshot.lists(domain(A_DOMAIN))
+    trust.identify(world.authority.issue(A_SUBJECT).chain, world.clock.now())
+    assert len(world.verified) == 2  # verified anew, never trusted because it is ours
+
+
+@pytest.mark.attack
+async def test_list_changed_on_disk_is_not_used(world: World, tmp_path: Path) -> None:
+    await started(world)
+    (kept,) = (tmp_path / "home" / "trust" / "lists").glob("*.xml")
+    kept.write_bytes(kept.read_bytes().replace(b"hopital-a", b"hopital-x"))
+    trust, feed = world.worker()
+    await feed.load()
+    assert trust.snapshot.whitelist is None
+
+
+@pytest.mark.requirement("OP-29")
+async def test_list_is_asked_for_every_hour_and_only_if_changed(world: World) -> None:
+    trust, feed = await started(world)
+    await after(world, feed, minutes=50)
+    assert world.site.count(LIST_URL) == 1
+    await after(world, feed, minutes=11)
+    assert world.site.count(LIST_URL) == 2
+    assert world.site.asked[-1][1].etag is not None  # conditional
+    assert len(world.verified) == 1
+    world.publish(A_DOMAIN, B_DOMAIN)
+    await after(world, feed, minutes=61)
+    assert trust.snapshot.lists(domain(B_DOMAIN))
+    assert len(world.verified) == 2  # not once more on reload
+
+
+@pytest.mark.requirement("OP-29")
+def test_period_varies_by_ten_percent(world: World) -> None:
+    class Drawn:
+        octets = b""
+
+        def token_bytes(self, octets: int) -> bytes:
+            return self.octets
+
+    _, feed = world.worker()
+    drawn = Drawn()
+    feed._entropy = drawn
+    spans = []
+    for drawn.octets in (b"\x00\x00", b"\xff\xff"):
+        spans.append(feed._jittered(timedelta(minutes=60)))
+    assert spans == [timedelta(minutes=54), timedelta(minutes=66)]
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-26")
+async def test_wt_24_older_list_is_refused(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    trust, feed = await started(world)
+    world.publish(B_DOMAIN, date=world.clock.now() - timedelta(seconds=1))
+    await after(world, feed, minutes=70)
+    assert trust.snapshot.lists(domain(A_DOMAIN))
+    assert not trust.snapshot.lists(domain(B_DOMAIN))
+    assert why(caplog) == ["older than the list in force: 2026-03-02T08:59:59+00:00"]
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-26")
+async def test_wt_25_same_date_other_content_is_refused_with_alarm(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    trust, feed = await started(world)
+    world.publish(B_DOMAIN)
+    await after(world, feed, minutes=70)
+    assert not trust.snapshot.lists(domain(B_DOMAIN))
+    assert why(caplog)[0].startswith("same date, other content")
+    assert [r.levelno for r in caplog.records if r.getMessage() == "list not taken"] == [
+        logging.ERROR
+    ]
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-26")
+async def test_wt_24_older_list_is_refused_after_a_restart_too(world: World) -> None:
+    _, first = await started(world)
+    first._files.release()
+    world.publish(B_DOMAIN, date=world.clock.now() - timedelta(days=1))
+    trust, feed = world.worker()
+    await feed.load()
+    await after(world, feed, minutes=70)
+    assert trust.snapshot.lists(domain(A_DOMAIN))
+    assert not trust.snapshot.lists(domain(B_DOMAIN))
+
+
+@pytest.mark.attack
+async def test_wt_24_without_the_remembered_date_the_older_list_would_pass(
+    world: World, tmp_path: Path
+) -> None:
+    """The detector of the tests above: what they see is the remembered date at work."""
+    trust, feed = await started(world)
+    file = tmp_path / "home" / "trust" / "state.json"
+    state = json.loads(file.read_bytes())
+    state["list"]["date"] = "2020-01-01T00:00:00+00:00"
+    file.write_text(json.dumps(state))
+    world.publish(B_DOMAIN, date=world.clock.now() - timedelta(seconds=1))
+    await after(world, feed, minutes=70)
+    assert trust.snapshot.lists(domain(B_DOMAIN))
+
+
+@pytest.mark.requirement("OP-28")
+async def test_wt_20_refused_list_leaves_the_previous_one_in_force(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    trust, feed = await started(world)
+    world.clock.advance(minutes=70)
+    world.site.pages[LIST_URL] = world.publish(B_DOMAIN).replace(b"cabinet-b", b"cabinet-x")
+    await feed.tick()
+    assert trust.snapshot.lists(domain(A_DOMAIN))
+    assert why(caplog) == ["signature: InvalidDigest"]
+    world.publish(B_DOMAIN)
+    await after(world, feed, minutes=6)  # asked again sooner than in an hour
+    assert trust.snapshot.lists(domain(B_DOMAIN))
+
+
+@pytest.mark.requirement("OP-27")
+async def test_wt_28_without_fetch_mail_flows_with_warning_then_alarm(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    trust, feed = await started(world)
+    del world.site.pages[LIST_URL]
+    world.publish_crls(days=30)
+    said = []
+    for hours in (23, 2, 48):
+        caplog.clear()
+        await after(world, feed, hours=hours)
+        said.append([(r.levelno, r.message) for r in caplog.records if "refreshed" in r.message])
+        trust.identify(world.authority.issue(A_SUBJECT).chain, world.clock.now())
+    assert said == [
+        [],
+        [(logging.WARNING, "list not refreshed")],
+        [(logging.ERROR, "list not refreshed: alarm")],
+    ]
+
+
+async def test_reminder_comes_once_an_hour(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    _, feed = await started(world)
+    del world.site.pages[LIST_URL]
+    for _ in range(3):
+        await after(world, feed, hours=25 / 3 + 1 / 60)
+    caplog.clear()
+    for _ in range(4):
+        await after(world, feed, minutes=20)
+    assert sum("not refreshed" in r.message for r in caplog.records) == 1
+
+
+# ---------------------------------------------------------------- CRLs
+
+
+@pytest.mark.requirement("OP-09")
+async def test_crls_are_fetched_daily_and_a_revocation_takes_effect(world: World) -> None:
+    trust, feed = await started(world)
+    identity = world.authority.issue(A_SUBJECT)
+    trust.identify(identity.chain, world.clock.now())
+    world.authority.revoke(identity)
+    await after(world, feed, hours=20)
+    assert world.site.count(CRL) == 1
+    world.publish_crls()
+    await after(world, feed, hours=5)
+    assert world.site.count(CRL) == 2
+    with pytest.raises(CertificateRefused) as caught:
+        trust.identify(identity.chain, world.clock.now())
+    assert caught.value.reason == "revoked"
+
+
+@pytest.mark.requirement("OP-09")
+async def test_wt_31_wt_30_server_down_the_last_crl_serves_until_its_end_with_alarm_before(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    trust, feed = await started(world)
+    for url in (ROOT_CRL, CRL):
+        del world.site.pages[url]
+    identity = world.authority.issue(A_SUBJECT)
+    await after(world, feed, days=6)
+    trust.identify(identity.chain, world.clock.now())
+    assert "CRL ends soon" not in [r.message for r in caplog.records]
+    await after(world, feed, hours=13)
+    trust.identify(identity.chain, world.clock.now())
+    assert "CRL ends soon" in [r.message for r in caplog.records]
+    await after(world, feed, hours=12)
+    with pytest.raises(CertificateRefused) as caught:
+        trust.identify(identity.chain, world.clock.now())
+    assert str(caught.value.reply).startswith("451 4.7.5")
+    world.publish_crls()
+    await after(world, feed, minutes=6)
+    trust.identify(identity.chain, world.clock.now())
+
+
+@pytest.mark.attack
+async def test_older_or_foreign_crl_is_refused(world: World) -> None:
+    trust, feed = await started(world)
+    old = dict(world.site.pages)
+    gone = world.authority.issue(A_SUBJECT)
+    world.authority.revoke(gone)
+    await after(world, feed, hours=12)
+    world.publish_crls()
+    await after(world, feed, hours=13)
+    world.site.pages.update({url: old[url] for url in (ROOT_CRL, CRL)})
+    await after(world, feed, hours=27)
+    stranger = Authority(world.clock.now(), make_key=shared_keys(20))
+    world.site.pages[ROOT_CRL], world.site.pages[CRL] = stranger.crls()
+    await after(world, feed, hours=27)
+    with pytest.raises(CertificateRefused) as caught:
+        trust.identify(gone.chain, world.clock.now())
+    assert caught.value.reason == "revoked"
+
+
+async def test_crl_that_lives_shorter_than_the_period_is_fetched_in_time(world: World) -> None:
+    world.publish_crls(days=0.25)
+    _, feed = await started(world)
+    await after(world, feed, hours=4)
+    assert world.site.count(CRL) == 2
+
+
+async def test_list_that_waited_for_its_crl_comes_into_force_with_it(world: World) -> None:
+    """On disk a list and CRLs past their end: verified again once fresh CRLs are there."""
+    _, first = await started(world)
+    first._files.release()
+    world.clock.advance(days=8)
+    del world.site.pages[LIST_URL]
+    trust, feed = world.worker()
+    await feed.load()
+    assert trust.snapshot.whitelist is None
+    world.publish_crls()
+    await feed.tick()
+    assert trust.snapshot.lists(domain(A_DOMAIN))
+
+
+# ---------------------------------------------------------------- several workers, one home
+
+
+async def test_one_worker_fetches_and_all_reload(world: World) -> None:
+    one, feed_one = await started(world)
+    two, feed_two = await started(world)
+    assert world.site.count(LIST_URL) == 1
+    assert two.snapshot.lists(domain(A_DOMAIN))
+    world.clock.advance(minutes=70)
+    world.publish(B_DOMAIN)
+    await feed_one.tick()
+    await feed_two.tick()
+    assert one.snapshot.lists(domain(B_DOMAIN))
+    assert two.snapshot.lists(domain(B_DOMAIN))
+    assert world.site.count(LIST_URL) == 2
+    feed_one._files.release()  # as when its process ends
+    world.clock.advance(minutes=70)
+    world.publish(A_DOMAIN)
+    await feed_two.tick()
+    assert two.snapshot.lists(domain(A_DOMAIN))
+
+
+async def test_check_without_change_makes_no_worker_verify_again(world: World) -> None:
+    _, feed_one = await started(world)
+    _, feed_two = await started(world)
+    verified = len(world.verified)
+    for _ in range(3):
+        world.clock.advance(minutes=70)
+        await feed_one.tick()
+        await feed_two.tick()
+    assert len(world.verified) == verified
+
+
+# ---------------------------------------------------------------- files
+
+
+async def test_last_thirty_lists_stay_on_disk_as_received(world: World, tmp_path: Path) -> None:
+    _, feed = await started(world)
+    for _ in range(31):
+        world.clock.advance(minutes=70)
+        octets = world.publish(A_DOMAIN)
+        await feed.tick()
+    kept = sorted((tmp_path / "home" / "trust" / "lists").glob("*.xml"))
+    assert len(kept) == 30
+    assert kept[-1].read_bytes() == octets
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"list": {"date": 1}, "crls": {}}'])
+async def test_damaged_state_is_fetched_anew(world: World, tmp_path: Path, damage: bytes) -> None:
+    _, first = await started(world)
+    first._files.release()
+    (tmp_path / "home" / "trust" / "state.json").write_bytes(damage)
+    trust, feed = world.worker()
+    await feed.load()
+    await feed.tick()
+    assert trust.snapshot.lists(domain(A_DOMAIN))
+
+
+async def test_files_are_the_owners_alone(world: World, tmp_path: Path) -> None:
+    await started(world)
+    trust_directory = tmp_path / "home" / "trust"
+    modes = {p.stat().st_mode & 0o077 for p in (trust_directory, *trust_directory.rglob("*"))}
+    assert modes == {0}
+    assert json.loads((trust_directory / "state.json").read_bytes())["list"]["sha256"]
+
+
+def why(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [str(vars(r)["why"]) for r in caplog.records if r.getMessage() == "list not taken"]
