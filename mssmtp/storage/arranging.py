@@ -82,7 +82,7 @@ class ArrangementWriting(PeopleWriting, MessageWriting):
 
     def _delivery_mailbox(self, bal: BalId, name: str) -> MailboxId:
         """Where a delivery goes: `name`, or INBOX when it is gone. Raises NoSuchBal."""
-        found = self.mailbox(bal, name) or self.mailbox(bal, INBOX)
+        found = self._mailbox_id(bal, mailbox_name(name)) or self._mailbox_id(bal, INBOX)
         if found is None:
             raise NoSuchMailbox
-        return found.id
+        return found

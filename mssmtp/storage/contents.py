@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 
 from sqlalchemy import bindparam, delete, insert, select, update
@@ -12,7 +13,7 @@ from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.model import Letter, NoSuchMessage
 from mssmtp.storage.schema import blob_keys, blobs, doomed_files, sql
 from mssmtp.storage.sealing import ChunkReader
-from mssmtp.storage.view import View, WritingView
+from mssmtp.storage.view import Vault, View, WritingView
 
 SUMMARY = b"summary\0"
 
@@ -91,11 +92,17 @@ class ContentReading(View):
 class ContentWriting(ContentReading, WritingView):
     """Counting references; the last one of an owner shreds, the last of all removes."""
 
+    def __init__(self, db: sqlite3.Connection, vault: Vault) -> None:
+        super().__init__(db, vault)
+        self._made: set[int] = set()
+        self._referred: set[tuple[int, int]] = set()
+
     def _adopt(self, letter: Letter, envelope: EnvelopeId | None) -> int:
         """Number of the row of `letter`, made unless another job made it."""
         blob = letter.blob
+        row = self._one(_NUMBER, id=blob.id) if blob.was_offered else None
+        blob.was_offered = True
         self.effects.adopted.append(blob)
-        row = self._one(_NUMBER, id=blob.id)
         if row is None:
             row = self._new(
                 _NEW_BLOB,
@@ -105,11 +112,14 @@ class ContentWriting(ContentReading, WritingView):
                 chunks=blob.index,
                 data=blob.data,
             )
+            self._made.add(row[0])
         return int(row[0])
 
     def _refer(self, blob: int, owner: OwnerKey, letter: Letter, *, shown: bool) -> None:
         """One more reference of `owner`; `shown`: from a mailbox, so that it needs a summary."""
-        if self._one(_REFER, blob_=blob, owner_=owner.id, more=1) is None:
+        known = (blob, owner.id) in self._referred or blob not in self._made
+        self._referred.add((blob, owner.id))
+        if not known or self._one(_REFER, blob_=blob, owner_=owner.id, more=1) is None:
             self._run(
                 _NEW_KEY,
                 blob=blob,

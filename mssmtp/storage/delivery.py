@@ -150,6 +150,7 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
         lines.append(("reply", transfer.reply))
         self._event("rejet", envelope.id, lines, (key,))
         self._trace_transfer(envelope, addresses, transfer, key, (0, ()))
+        self._drop_facts(envelope.id)  # one envelope may be refused recipient by recipient
         self._keep_facts(envelope.id, facts, key)
 
     def _add_envelope(

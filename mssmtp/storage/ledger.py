@@ -79,9 +79,13 @@ _FACTS_OF = sql(
 _OLD_FACTS = sql(delete(facts).where(facts.c.expires_at <= bindparam("now")))
 
 
+# Built once: json.dumps builds an encoder for every call with options.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def canonical(value: object) -> str:
     """JSON without spaces, keys in order, UTF-8 text: what digests are taken of."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL.encode(value)
 
 
 def line_digest(line: Sequence[str]) -> str:
@@ -141,6 +145,9 @@ class LedgerReading(View):
 class LedgerWriting(LedgerReading, WritingView):
     """Adding to the ledger."""
 
+    _head: tuple[int, bytes] | None = None
+    """Last event as this job sees it; a view lives for one job, under the home's lock."""
+
     def _event(
         self,
         kind: EventKind,
@@ -153,7 +160,7 @@ class LedgerWriting(LedgerReading, WritingView):
 
         `clear` are ids, digests and sizes only. Returns the digest in hexadecimal.
         """
-        number, previous = self._one(_LAST) or (0, FIRST_PREVIOUS)
+        number, previous = self._head or self._one(_LAST) or (0, FIRST_PREVIOUS)
         at = self._vault.clock.now()
         salted = [[self._salt(), line_kind, value] for line_kind, value in lines]
         text = canonical(
@@ -178,6 +185,7 @@ class LedgerWriting(LedgerReading, WritingView):
             previous=previous,
             digest=digest,
         )
+        self._head = (number + 1, digest)
         purpose = _LINES + str(number + 1).encode()
         octets = canonical(salted).encode("utf-8", "surrogatepass")
         for owner in {owner.id: owner for owner in owners}.values():
@@ -237,7 +245,6 @@ class LedgerWriting(LedgerReading, WritingView):
 
     def _keep_facts(self, envelope: EnvelopeId, octets: bytes, owner: OwnerKey) -> None:
         expires_at = self._vault.clock.now() + self._vault.facts_kept
-        self._run(_DROP_FACTS, envelope=envelope)
         self._run(
             _NEW_FACTS,
             envelope=envelope,
@@ -245,6 +252,9 @@ class LedgerWriting(LedgerReading, WritingView):
             owner=owner.id,
             sealed=owner.seal(_FACTS + envelope.encode(), octets),
         )
+
+    def _drop_facts(self, envelope: EnvelopeId) -> None:
+        self._run(_DROP_FACTS, envelope=envelope)
 
     def _forget_facts(self, now: datetime) -> int:
         return self._run(_OLD_FACTS, now=to_us(now))

@@ -75,13 +75,14 @@ class SealedBlob:
     by a commit removes its file.
     """
 
-    __slots__ = ("__weakref__", "_finalizer", "data", "id", "index", "key")
+    __slots__ = ("__weakref__", "_finalizer", "data", "id", "index", "key", "was_offered")
 
     def __init__(self, id: BlobId, key: bytes, index: bytes, data: bytes | None) -> None:
         self.id = id
         self.key = key
         self.index = index
         self.data = data
+        self.was_offered = False
         self._finalizer: weakref.finalize[[BlobId], SealedBlob] | None = None
 
     def remove_unless_kept(self, files: BlobFiles) -> None:

@@ -51,6 +51,11 @@ _BY_NAME = sql(
     .where(mailboxes.c.bal == bindparam("bal"))
     .where(mailboxes.c.digest == bindparam("digest"))
 )
+_ID_BY_NAME = sql(
+    select(mailboxes.c.id)
+    .where(mailboxes.c.bal == bindparam("bal"))
+    .where(mailboxes.c.digest == bindparam("digest"))
+)
 _BY_ID = sql(select(*_COLUMNS).where(mailboxes.c.id == bindparam("id")))
 _NEW = sql(
     insert(mailboxes)
@@ -114,6 +119,11 @@ def mailbox_name(name: str) -> str:
 
 class MailboxReading(View):
     """Looking at mailboxes."""
+
+    def _mailbox_id(self, bal: BalId, name: str) -> MailboxId | None:
+        """Id of the mailbox called `name` (checked, folded); nothing is opened. NoSuchBal."""
+        row = self._one(_ID_BY_NAME, bal=bal, digest=self._bal_key(bal).digest(_NAME, name))
+        return MailboxId(row[0]) if row else None
 
     def mailboxes(self, bal: BalId) -> tuple[Mailbox, ...]:
         """Every mailbox of the BAL, INBOX first, then by name. Raises NoSuchBal."""
