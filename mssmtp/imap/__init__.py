@@ -1,0 +1,1 @@
+"""IMAP without sockets (RFC 3501): octets in, effects and octets out."""

@@ -1,0 +1,60 @@
+"""AUTHENTICATE (RFC 3501 6.2.2) with an initial response (RFC 4959)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mssmtp.identity.authenticator import BadCredentials
+from mssmtp.identity.sasl import Challenge, Credentials, Exchange
+from mssmtp.imap import incoming, responses
+from mssmtp.imap.command import Command, Done
+from mssmtp.imap.commands.login import log_in, wrong_password
+from mssmtp.imap.effects import Steps, send
+from mssmtp.imap.framer import Unframed
+from mssmtp.imap.responses import Refused
+from mssmtp.imap.session import Session
+from mssmtp.imap.syntax import Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate(Command):
+    """A SASL exchange over TLS (OP-81); `initial` is base64, `=` for an empty one."""
+
+    mechanism: str
+    initial: bytes | None
+
+    def run(self, session: Session, tag: bytes) -> Steps[Done | None]:
+        if not session.secure:
+            raise Refused("PRIVACYREQUIRED")
+        exchange = Exchange(self.mechanism)
+        try:
+            step = exchange.begin(self.initial)
+            while isinstance(step, Challenge):
+                yield from send(responses.continuation(step.octets))
+                step = exchange.receive((yield from _line(session, tag)))
+        except BadCredentials as error:
+            return (yield from wrong_password(session, tag, error))
+        return (yield from _log_in(session, tag, step))
+
+
+def _log_in(session: Session, tag: bytes, said: Credentials) -> Steps[Done | None]:
+    return (yield from log_in(session, tag, said.login, said.password))
+
+
+def _line(session: Session, tag: bytes) -> Steps[bytes]:
+    """One line of the client, in which a brace means nothing."""
+    while (line := session.framer.next_raw_line()) is None:
+        yield from incoming.receive(session)
+    if isinstance(line, Unframed):
+        raise incoming.unframed(line, tag)
+    return line
+
+
+def parse(cursor: Cursor) -> Authenticate:
+    """`auth-type [SP (base64 / "=")]`."""
+    mechanism = cursor.atom().decode("ascii")
+    initial = None
+    if cursor.takes(b" "):
+        initial = cursor.initial_response()
+    cursor.end()
+    return Authenticate(mechanism, initial)

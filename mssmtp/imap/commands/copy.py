@@ -1,0 +1,90 @@
+"""COPY (RFC 3501 6.4.7) and MOVE (RFC 6851), both with COPYUID (RFC 4315 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mssmtp.imap import mailboxes, responses
+from mssmtp.imap.command import Command, Done
+from mssmtp.imap.effects import Steps, send, write
+from mssmtp.imap.numbers import NumberSet, compress
+from mssmtp.imap.responses import Refused
+from mssmtp.imap.session import Session
+from mssmtp.imap.syntax import Cursor
+from mssmtp.mail import Uid
+from mssmtp.storage.model import Mailbox
+
+if TYPE_CHECKING:
+    from mssmtp.storage import Writing
+
+Copied = tuple[Mailbox, list[tuple[Uid, Uid]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy(Command):
+    """All or nothing (6.4.7). UIDs that are gone are OK with nothing done (GEN-10)."""
+
+    numbers: NumberSet
+    mailbox: str
+    by_uid: bool
+    moves: bool
+
+    def run(self, session: Session, tag: bytes) -> Steps[Done]:
+        selected = session.selected
+        if self.moves and selected.read_only:
+            raise Refused("NOPERM", b"Mailbox is read-only")
+        spans = selected.view.spans(self.numbers, by_uid=self.by_uid)
+        uids = [Uid(uid) for uid in selected.view.uids_of(spans)]
+        target, pairs = yield from write(lambda writing: self._copy(writing, session, uids))
+        verb = b"MOVE" if self.moves else b"COPY"
+        if self.moves or target.id == selected.mailbox.id:
+            session.is_changed = True
+        if not pairs:
+            return Done(b"Nothing to do")
+        code = b"COPYUID %d %b %b" % (
+            target.uid_validity,
+            compress([source for source, _ in pairs]),
+            compress([made for _, made in pairs]),
+        )
+        if self.moves:  # RFC 6851 4.3: before the EXPUNGEs
+            yield from send(responses.untagged(b"OK", b"Moved", code))
+            return Done(b"MOVE completed")
+        return Done(b"%b completed" % verb, code)
+
+    def _copy(self, writing: Writing, session: Session, uids: list[Uid]) -> Copied:
+        target = mailboxes.find_target(writing, session.principal, self.mailbox)
+        source = session.selected.mailbox.id
+        if not uids:
+            return target, []
+        if self.moves:
+            return target, writing.move(source, uids, target.id)
+        return target, writing.copy(source, uids, target.id)
+
+
+def _parse(cursor: Cursor, *, by_uid: bool, moves: bool) -> Copy:
+    numbers = cursor.number_set()
+    cursor.space()
+    mailbox = cursor.mailbox()
+    cursor.end()
+    return Copy(numbers, mailbox, by_uid, moves)
+
+
+def parse(cursor: Cursor) -> Copy:
+    """`sequence-set SP mailbox`."""
+    return _parse(cursor, by_uid=False, moves=False)
+
+
+def parse_uid(cursor: Cursor) -> Copy:
+    """The same with UIDs."""
+    return _parse(cursor, by_uid=True, moves=False)
+
+
+def parse_move(cursor: Cursor) -> Copy:
+    """`sequence-set SP mailbox`."""
+    return _parse(cursor, by_uid=False, moves=True)
+
+
+def parse_uid_move(cursor: Cursor) -> Copy:
+    """The same with UIDs."""
+    return _parse(cursor, by_uid=True, moves=True)

@@ -1,0 +1,53 @@
+"""IDLE (RFC 2177)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mssmtp.imap import incoming, responses, sync
+from mssmtp.imap.command import Command, Done
+from mssmtp.imap.effects import Steps, Woken, send, wait
+from mssmtp.imap.framer import Unframed
+from mssmtp.imap.session import Session, State
+from mssmtp.imap.syntax import Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Idle(Command):
+    """Tells changes as they come until DONE, and something every 2 minutes (GEN-08)."""
+
+    def run(self, session: Session, tag: bytes) -> Steps[Done | None]:
+        yield from send(responses.continuation(b"idling"))
+        session.is_changed = session.state is State.SELECTED
+        while (line := session.framer.next_raw_line()) is None:
+            yield from _wait(session)
+            if session.state is State.LOGOUT:
+                return None
+        if isinstance(line, Unframed):
+            raise incoming.unframed(line, tag)
+        if line.upper() != b"DONE":
+            return Done(b"DONE expected", b"CLIENTBUG", b"BAD")
+        return Done(b"IDLE completed")
+
+
+def _wait(session: Session) -> Steps[None]:
+    if session.is_changed:
+        yield from sync.catch_up(session, expunge=True)
+        return
+    heard = yield from wait(session.timing.keep_alive_s, changes=True)
+    if isinstance(heard, bytes):
+        session.framer.feed(heard)
+    elif heard is Woken.CHANGED:
+        session.is_changed = True
+    elif heard is Woken.TIMEOUT:
+        yield from send(responses.untagged(b"OK", b"Still here"))
+        # Rights may have ended without a change in this mailbox (ATT-25).
+        session.is_changed = session.state is State.SELECTED
+    else:
+        raise incoming.ended(heard)
+
+
+def parse(cursor: Cursor) -> Idle:
+    """No arguments."""
+    cursor.end()
+    return Idle()

@@ -1,0 +1,62 @@
+"""SEARCH (RFC 3501 6.4.4) and UID SEARCH (6.4.8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mssmtp.imap import keys, search
+from mssmtp.imap.command import Command, Done
+from mssmtp.imap.effects import Steps, read, send
+from mssmtp.imap.keys import And
+from mssmtp.imap.numbers import Span, cut
+from mssmtp.imap.selected import Selected
+from mssmtp.imap.session import Session
+from mssmtp.imap.syntax import Cursor
+
+if TYPE_CHECKING:
+    from mssmtp.storage import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Search(Command):
+    """Looks through the mailbox a stretch at a time, so that others are served between."""
+
+    key: And
+    by_uid: bool
+
+    @property
+    def withholds_expunge(self) -> bool:
+        return not self.by_uid
+
+    def run(self, session: Session, tag: bytes) -> Steps[Done]:
+        selected = session.selected
+        compiled = search.compiled(self.key, selected.view)
+        found: list[tuple[int, int]] = []
+        for spans in cut(compiled.spans, compiled.batch):
+            found += yield from read(_Finding(selected, compiled, tuple(spans)))
+        numbers = b"".join(b" %d" % pair[self.by_uid] for pair in found)
+        yield from send(b"* SEARCH%b\r\n" % numbers)
+        return Done(b"SEARCH completed")
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """`search.find` with its arguments, for a reading thread."""
+
+    selected: Selected
+    search: search.Search
+    spans: tuple[Span, ...]
+
+    def __call__(self, reading: Reading) -> list[tuple[int, int]]:
+        return search.find(reading, self.selected, self.search, self.spans)
+
+
+def parse(cursor: Cursor) -> Search:
+    """`[charset] keys`."""
+    return Search(keys.parse(cursor), by_uid=False)
+
+
+def parse_uid(cursor: Cursor) -> Search:
+    """The same; UIDs are answered."""
+    return Search(keys.parse(cursor), by_uid=True)

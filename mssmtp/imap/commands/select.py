@@ -1,0 +1,106 @@
+"""SELECT and EXAMINE (RFC 3501 6.3.1, 6.3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mssmtp.imap import mailboxes, sync
+from mssmtp.imap.command import Command, Done
+from mssmtp.imap.effects import Steps, Watch, read, send
+from mssmtp.imap.numbers import View
+from mssmtp.imap.selected import Selected
+from mssmtp.imap.session import Session
+from mssmtp.imap.syntax import Cursor
+from mssmtp.mail import MailboxId
+from mssmtp.storage.model import Mailbox, NoSuchMailbox
+
+if TYPE_CHECKING:
+    from mssmtp.storage import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    mailbox: Mailbox
+    view: View
+    keywords: frozenset[str]
+    first_unseen: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Select(Command):
+    """Opens a mailbox; a failed one leaves none selected (6.3.1)."""
+
+    mailbox: str
+    read_only: bool
+
+    def run(self, session: Session, tag: bytes) -> Steps[Done]:
+        yield Watch(None)
+        session.select(None)
+        found = yield from read(
+            lambda reading: mailboxes.find(reading, session.principal, self.mailbox)
+        )
+        # Watched before the snapshot is taken: no change can fall between the two.
+        yield Watch((found.bal, found.id))
+        opened = yield from read(lambda reading: _open(reading, found.id))
+        selected = Selected(
+            opened.mailbox,
+            self.read_only,
+            opened.view,
+            opened.mailbox.highest_modseq,
+            opened.mailbox.highest_modseq,
+            keywords=opened.keywords,
+        )
+        yield from sync.claim(selected)
+        session.select(selected)
+        yield from send(b"".join(_responses(selected, opened.first_unseen)))
+        if self.read_only:
+            return Done(b"EXAMINE completed", b"READ-ONLY")
+        return Done(b"SELECT completed", b"READ-WRITE")
+
+
+def _open(reading: Reading, wanted: MailboxId) -> _Opened:
+    mailbox = reading.mailbox_by_id(wanted)
+    if mailbox is None:
+        raise NoSuchMailbox
+    rows = reading.messages(mailbox.id)
+    unseen = None
+    if mailbox.unseen:
+        unseen = next((n for n, row in enumerate(rows, 1) if "\\Seen" not in row.flags), None)
+    return _Opened(
+        mailbox, View(row.uid for row in rows), frozenset(reading.keywords(mailbox.id)), unseen
+    )
+
+
+def _responses(selected: Selected, first_unseen: int | None) -> list[bytes]:
+    mailbox = selected.mailbox
+    settable = [] if selected.read_only else [*sorted(selected.keywords), "\\*"]
+    permanent = "" if selected.read_only else "\\Answered \\Flagged \\Deleted \\Seen \\Draft "
+    out = [
+        sync.flags_response(selected),
+        b"* %d EXISTS\r\n" % len(selected.view),
+        b"* %d RECENT\r\n" % selected.recents.count(selected.view),
+    ]
+    if first_unseen is not None:
+        out.append(b"* OK [UNSEEN %d] First unseen message\r\n" % first_unseen)
+    out.append(
+        b"* OK [PERMANENTFLAGS (%b)] Flags that are kept\r\n"
+        % (permanent + " ".join(settable)).encode("ascii")
+    )
+    out.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uid_validity)
+    out.append(b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uid_next)
+    return out
+
+
+def parse(cursor: Cursor) -> Select:
+    """`mailbox`."""
+    mailbox = cursor.mailbox()
+    cursor.end()
+    return Select(mailbox, read_only=False)
+
+
+def parse_examine(cursor: Cursor) -> Select:
+    """`mailbox`."""
+    mailbox = cursor.mailbox()
+    cursor.end()
+    return Select(mailbox, read_only=True)

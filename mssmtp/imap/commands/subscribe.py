@@ -1,0 +1,47 @@
+"""SUBSCRIBE and UNSUBSCRIBE (RFC 3501 6.3.6, 6.3.7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mssmtp.imap import mailboxes
+from mssmtp.imap.command import Command, Done
+from mssmtp.imap.effects import Steps, write
+from mssmtp.imap.session import Session
+from mssmtp.imap.syntax import Cursor
+
+if TYPE_CHECKING:
+    from mssmtp.storage import Writing
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe(Command):
+    """What LSUB lists; Thunderbird shows nothing else (THB-01)."""
+
+    mailbox: str
+    on: bool
+
+    def run(self, session: Session, tag: bytes) -> Steps[Done]:
+        def job(writing: Writing) -> None:
+            place = mailboxes.locate(writing, session.principal, self.mailbox)
+            writing.subscribe(place.bal.id, place.name, on=self.on)
+
+        yield from write(job)
+        return Done(b"SUBSCRIBE completed" if self.on else b"UNSUBSCRIBE completed")
+
+
+def _mailbox(cursor: Cursor) -> str:
+    mailbox = cursor.mailbox().removesuffix("/")
+    cursor.end()
+    return mailbox
+
+
+def parse(cursor: Cursor) -> Subscribe:
+    """`mailbox`."""
+    return Subscribe(_mailbox(cursor), on=True)
+
+
+def parse_unsubscribe(cursor: Cursor) -> Subscribe:
+    """`mailbox`."""
+    return Subscribe(_mailbox(cursor), on=False)

@@ -1,0 +1,184 @@
+"""The whole conversation as one generator: greeting, commands in turn, farewell (RFC 3501 7).
+
+Doors and tests only perform its effects. Nothing here waits, and nothing a client sends can end
+more than its own session.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from mssmtp import metrics
+from mssmtp.errors import BadSyntax, MailError
+from mssmtp.identity.authenticator import LoginRefused
+from mssmtp.imap import incoming, responses, sync
+from mssmtp.imap.command import Command
+from mssmtp.imap.commands import VERBS, append
+from mssmtp.imap.effects import Steps, refresh, send
+from mssmtp.imap.framer import Announced, Event, Line, Unframed
+from mssmtp.imap.incoming import Ended
+from mssmtp.imap.session import Session, State
+from mssmtp.imap.syntax import Cursor
+
+logger = logging.getLogger(__name__)
+
+MOST_MISTAKES = 20
+"""Commands in a row that could not be read before we hang up."""
+MOST_MISTAKES_BEFORE_LOGIN = 3
+
+_REVOKED = responses.untagged(b"BYE", b"Cet acces est ferme", b"EXPIRED")
+
+
+def converse(session: Session) -> Steps[None]:
+    """All of one connection. Ends when the door should close."""
+    try:
+        greeting = b"CAPABILITY " + session.capabilities
+        yield from send(responses.untagged(b"OK", b"IMAP ready", greeting))
+        yield from _commands(session)
+    except Ended as end:
+        yield from send(end.farewell)
+
+
+def _commands(session: Session) -> Steps[None]:
+    first = True
+    mistakes = 0
+    while session.state is not State.LOGOUT:
+        event = yield from incoming.next_event(session)
+        understood = yield from _handle(session, event)
+        mistakes = 0 if understood else mistakes + 1
+        stranger = session.state is State.NOT_AUTHENTICATED
+        if mistakes >= (MOST_MISTAKES_BEFORE_LOGIN if stranger else MOST_MISTAKES) or (
+            mistakes and first
+        ):
+            # Whatever speaks here, it is not IMAP (an HTTP request, a port scan).
+            raise Ended(responses.untagged(b"BYE", b"Too many mistakes"))
+        first = False
+
+
+def _handle(session: Session, event: Event) -> Steps[bool]:
+    """Do what `event` asks; False when it could not be understood."""
+    match event:
+        case Line():
+            return (yield from _line(session, event))
+        case Announced():
+            return (yield from _announced(session, event))
+        case Unframed():
+            raise incoming.unframed(event, _tag_of(event.head))
+    raise RuntimeError("no literal was being streamed")
+
+
+def _tag_of(head: bytes) -> bytes:
+    try:
+        return Cursor((head,)).tag()
+    except BadSyntax:
+        return b"*"
+
+
+def _announced(session: Session, event: Announced) -> Steps[bool]:
+    """Judge a literal before one octet of it is taken (ATT-03)."""
+    if session.state in (State.AUTHENTICATED, State.SELECTED):
+        found = append.of_announcement(event)
+        if found is not None:
+            tag, command = found
+            return (yield from _run(session, tag, "APPEND", command))
+    held = sum(len(part.octets) for part in event.parts if not isinstance(part, bytes))
+    if held + event.size_octets <= session.literal_octets:
+        session.framer.take()
+        if event.synchronizing:
+            yield from send(responses.continuation(b"Ready"))
+        return True
+    first = event.parts[0]
+    tag = _tag_of(first if isinstance(first, bytes) else b"")
+    refusal = responses.refusal(tag, responses.Refused("TOOBIG", b"Literal too big"))
+    yield from incoming.refuse_literal(session, tag, event, refusal)
+    return True
+
+
+def _line(session: Session, line: Line) -> Steps[bool]:
+    cursor = Cursor(line.parts)
+    try:
+        tag = cursor.tag()
+        cursor.space()
+        verb = cursor.word()
+    except BadSyntax:
+        refusal = responses.tagged(
+            _tag_of(_head(line)), b"BAD", b"Command not understood", b"CLIENTBUG"
+        )
+        yield from send(refusal)
+        return False
+    try:
+        command = _parse(session, verb, cursor)
+    except BadSyntax as error:
+        yield from _refuse(tag, verb, error)
+        return error.imap != "CLIENTBUG"
+    return (yield from _run(session, tag, verb, command))
+
+
+def _head(line: Line) -> bytes:
+    first = line.parts[0]
+    return first if isinstance(first, bytes) else b""
+
+
+def _parse(session: Session, verb: str, cursor: Cursor) -> Command:
+    if verb == "UID":
+        cursor.space()
+        verb = "UID " + cursor.word()
+    known = VERBS.get(verb)
+    if known is None:
+        raise BadSyntax("unknown command")
+    if session.state not in known.states:
+        raise BadSyntax(f"not in the {session.state.value} state")
+    if cursor.sees(b" ") and not cursor.is_trailing_space():
+        cursor.space()
+    return known.parse(cursor)
+
+
+def _run(session: Session, tag: bytes, verb: str, command: Command) -> Steps[bool]:
+    """Run one command and answer it, whatever happens inside (attacks.md, rule 2)."""
+    yield from _still_welcome(session)
+    try:
+        done = yield from command.run(session, tag)
+        if session.state is State.SELECTED and session.is_changed:
+            yield from sync.catch_up(session, expunge=not command.withholds_expunge)
+    except Ended:
+        raise
+    except MailError as error:
+        yield from _refuse(tag, verb, error)
+        return True
+    except Exception:
+        logger.exception("imap command failed", extra={"verb": verb})
+        metrics.internal_errors.labels("imap").inc()
+        yield from send(responses.refusal(tag, MailError()))
+        return True
+    if done is None:
+        return True
+    metrics.imap_commands.labels(verb, done.condition.decode("ascii")).inc()
+    yield from send(responses.tagged(tag, done.condition, done.text, done.code))
+    return done.condition != b"BAD"
+
+
+def _still_welcome(session: Session) -> Steps[None]:
+    """A login that ended since ends the session too, within a second (SEC-06, ATT-18)."""
+    if session.principal_or_none is None:
+        return
+    now = session.clock.monotonic()
+    if now - session.refreshed_at < session.timing.refresh_s:
+        return
+    session.refreshed_at = now
+    try:
+        session.principal_or_none = yield from refresh(session.principal)
+    except LoginRefused as error:
+        raise Ended(_REVOKED) from error
+
+
+def _refuse(tag: bytes, verb: str, error: MailError) -> Steps[None]:
+    """BAD for what is not in the grammar, NO with its code for everything else."""
+    is_bad = isinstance(error, BadSyntax) and error.imap == "CLIENTBUG"
+    metrics.imap_commands.labels(
+        verb if verb in VERBS else "unknown", "BAD" if is_bad else "NO"
+    ).inc()
+    if is_bad:
+        text = str(error) if str(error).isascii() else "Command not understood"
+        yield from send(responses.tagged(tag, b"BAD", text.encode("ascii"), b"CLIENTBUG"))
+    else:
+        yield from send(responses.refusal(tag, error))

@@ -1,0 +1,65 @@
+"""`date` and `date-time` of RFC 3501 9."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta, timezone
+
+from mssmtp.errors import BadSyntax
+
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_NUMBERS = {name.lower(): number for number, name in enumerate(_MONTHS, 1)}
+_DATE = re.compile(r"(\d{1,2})-([A-Za-z]{3})-(\d{4})\Z")
+_DATE_TIME = re.compile(
+    r"( \d|\d\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)\Z"
+)
+_EARLIEST = datetime(1982, 1, 1, tzinfo=UTC)
+
+
+def parse_date(text: str) -> date:
+    """`date-text` of SEARCH, e.g. 1-Feb-1994. Raises BadSyntax."""
+    found = _DATE.match(text)
+    if not found:
+        raise BadSyntax("not a date")
+    return _day(found.group(1), found.group(2), found.group(3))
+
+
+def _day(day: str, month: str, year: str) -> date:
+    try:
+        return date(int(year), _NUMBERS[month.lower()], int(day))
+    except (KeyError, ValueError) as error:
+        raise BadSyntax("not a date") from error
+
+
+def parse_date_time(text: str) -> datetime:
+    """`date-time` of APPEND, without quotes, as aware UTC. Raises BadSyntax."""
+    found = _DATE_TIME.match(text)
+    if not found:
+        raise BadSyntax("not a date-time")
+    day, month, year, hour, minute, second, sign, zone_h, zone_m = found.groups()
+    on = _day(day, month, year)
+    offset = timedelta(hours=int(zone_h), minutes=int(zone_m))
+    try:
+        zone = timezone(offset if sign == "+" else -offset)
+        at = datetime(on.year, on.month, on.day, int(hour), int(minute), min(int(second), 59))
+        return at.replace(tzinfo=zone).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadSyntax("not a date-time") from error
+
+
+def render_date(on: date) -> bytes:
+    """`on` as SEARCH takes it."""
+    return b"%d-%s-%04d" % (on.day, _MONTHS[on.month - 1].encode(), on.year)
+
+
+def render_date_time(at: datetime) -> bytes:
+    """INTERNALDATE with its quotes; nothing before 1982 leaves us (APL-06: clients crash)."""
+    at = max(at.astimezone(UTC), _EARLIEST)
+    return b'"%02d-%s-%04d %02d:%02d:%02d +0000"' % (
+        at.day,
+        _MONTHS[at.month - 1].encode(),
+        at.year,
+        at.hour,
+        at.minute,
+        at.second,
+    )

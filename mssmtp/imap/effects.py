@@ -1,0 +1,202 @@
+"""What a conversation asks of the world: yielded by generators, done by the door.
+
+A step is `result = yield from read(...)`: the generator is suspended while the door works, so no
+transaction is ever open while a slow client reads. The door writes the result into the effect, or
+throws the failure into the generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from enum import Enum
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from mssmtp.mail import BalId, MailboxId, Principal
+
+if TYPE_CHECKING:
+    from mssmtp.storage import Reading, Store, Writing
+
+T = TypeVar("T")
+
+
+class Effect:
+    """Base of all effects."""
+
+    __slots__ = ()
+
+
+Steps = Generator[Effect, None, T]
+"""A generator of effects that ends with a T."""
+
+
+class Asking(Effect, Generic[T]):
+    """An effect with an answer."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(self) -> None:
+        self._answer: list[T] = []
+
+    def answer(self, value: T) -> None:
+        """The door's result."""
+        self._answer[:] = [value]
+
+    @property
+    def answered(self) -> T:
+        """What the door answered."""
+        return self._answer[0]
+
+
+class Send(Effect):
+    """Write octets and wait until the client's side has room again."""
+
+    __slots__ = ("octets",)
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
+
+
+class Woken(Enum):
+    """Why a Wait ended without octets."""
+
+    CHANGED = 1
+    TIMEOUT = 2
+    CLOSED = 3
+    STOPPING = 4
+
+
+class Wait(Asking[bytes | Woken]):
+    """Octets from the client, or why there are none. `changes`: a watched change ends it too."""
+
+    __slots__ = ("changes", "timeout_s")
+
+    def __init__(self, timeout_s: float, *, changes: bool = False) -> None:
+        super().__init__()
+        self.timeout_s = timeout_s
+        self.changes = changes
+
+
+class Read(Asking[T]):
+    """Run a query on one snapshot of the store."""
+
+    __slots__ = ("query",)
+
+    def __init__(self, query: Callable[[Reading], T]) -> None:
+        super().__init__()
+        self.query = query
+
+
+class Write(Asking[T]):
+    """Run a job in a commit; answered after the sync."""
+
+    __slots__ = ("job",)
+
+    def __init__(self, job: Callable[[Writing], T]) -> None:
+        super().__init__()
+        self.job = job
+
+
+class OffLoop(Asking[T]):
+    """Run something slow with the store (writing a letter) in a thread."""
+
+    __slots__ = ("work",)
+
+    def __init__(self, work: Callable[[Store], T]) -> None:
+        super().__init__()
+        self.work = work
+
+
+class Authenticate(Asking[Principal]):
+    """Check a password, slowly, off the loop."""
+
+    __slots__ = ("login", "password")
+
+    def __init__(self, login: str, password: str) -> None:
+        super().__init__()
+        self.login = login
+        self.password = password
+
+
+class Refresh(Asking[Principal]):
+    """The principal of an open session as of now; raises when the login has ended (SEC-06)."""
+
+    __slots__ = ("principal",)
+
+    def __init__(self, principal: Principal) -> None:
+        super().__init__()
+        self.principal = principal
+
+
+class Watch(Effect):
+    """Hear of changes in this mailbox from now on; None: of none."""
+
+    __slots__ = ("mailbox",)
+
+    def __init__(self, mailbox: tuple[BalId, MailboxId] | None) -> None:
+        self.mailbox = mailbox
+
+
+class Pause(Effect):
+    """Do nothing for some seconds (a penalty; nobody else waits)."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+class StartTls(Effect):
+    """Send `reply` in clear, then speak TLS. Octets already received: the door closes (ATT-02)."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: bytes) -> None:
+        self.reply = reply
+
+
+def send(octets: bytes) -> Steps[None]:
+    """See Send."""
+    if octets:
+        yield Send(octets)
+
+
+def wait(timeout_s: float, *, changes: bool = False) -> Steps[bytes | Woken]:
+    """See Wait."""
+    effect = Wait(timeout_s, changes=changes)
+    yield effect
+    return effect.answered
+
+
+def read(query: Callable[[Reading], T]) -> Steps[T]:
+    """See Read."""
+    effect = Read(query)
+    yield effect
+    return effect.answered
+
+
+def write(job: Callable[[Writing], T]) -> Steps[T]:
+    """See Write."""
+    effect = Write(job)
+    yield effect
+    return effect.answered
+
+
+def off_loop(work: Callable[[Store], T]) -> Steps[T]:
+    """See OffLoop."""
+    effect = OffLoop(work)
+    yield effect
+    return effect.answered
+
+
+def authenticate(login: str, password: str) -> Steps[Principal]:
+    """See Authenticate."""
+    effect = Authenticate(login, password)
+    yield effect
+    return effect.answered
+
+
+def refresh(principal: Principal) -> Steps[Principal]:
+    """See Refresh."""
+    effect = Refresh(principal)
+    yield effect
+    return effect.answered

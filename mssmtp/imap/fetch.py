@@ -1,0 +1,267 @@
+"""Rendering messages for FETCH: runs in a reading thread, in bounded batches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mssmtp.errors import Damaged
+from mssmtp.imap import dates, responses
+from mssmtp.imap.items import Body, Item, Section, Simple
+from mssmtp.imap.numbers import Span
+from mssmtp.imap.selected import Selected
+from mssmtp.mail import MailboxId, Uid
+from mssmtp.message.headers import header_fields
+from mssmtp.message.summary import Summary, UnknownSummary
+from mssmtp.storage.model import MessageRow, NoSuchMessage
+
+if TYPE_CHECKING:
+    from mssmtp.storage import Reading
+
+logger = logging.getLogger(__name__)
+
+BATCH_OCTETS = 262_144
+"""A batch ends when it holds as much, so that memory stays bounded whatever is fetched."""
+INLINE_OCTETS = 65_536
+"""A part of the message up to this size is read with its batch; a larger one is streamed."""
+ROWS = 1_024
+BODIES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Octets of a message that are streamed after the batch: a literal, or NIL if damaged."""
+
+    mailbox: MailboxId
+    uid: Uid
+    start: int
+    stop: int
+
+
+Piece = bytes | Stretch
+
+_STUB = Summary(
+    size_octets=0,
+    envelope=b'(NIL "Message illisible" NIL NIL NIL NIL NIL NIL NIL NIL)',
+    bodystructure=b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 0 0 NIL NIL NIL NIL)',
+    body=b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 0 0)',
+    header=b"\r\n",
+    tree=b"",
+)
+"""D10: one damaged message shows as a stub and never keeps the others from being read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message while it is rendered."""
+
+    reading: Reading
+    mailbox: MailboxId
+    number: int
+    row: MessageRow
+    recent: bool
+    summary: Summary
+
+    @property
+    def is_damaged(self) -> bool:
+        """Its summary could not be opened."""
+        return self.summary is _STUB
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The items of one command."""
+
+    items: tuple[Item, ...]
+
+    @property
+    def bodies(self) -> tuple[Body, ...]:
+        """The sections among them."""
+        return tuple(item for item in self.items if isinstance(item, Body))
+
+    @property
+    def sets_seen(self) -> bool:
+        """6.4.5: BODY[section] sets `\\Seen`, BODY.PEEK does not."""
+        return any(not body.peek for body in self.bodies)
+
+    @property
+    def needs_summary(self) -> bool:
+        """False when rows are enough."""
+        return any(item in _FROM_SUMMARY for item in self.items) or any(
+            body.section != Section() for body in self.bodies
+        )
+
+    @property
+    def batch_rows(self) -> int:
+        """Messages looked at together."""
+        return BODIES if self.bodies else ROWS
+
+
+_FROM_SUMMARY: dict[Item, Callable[[Summary], bytes]] = {
+    Simple.ENVELOPE: lambda summary: summary.envelope,
+    Simple.BODY: lambda summary: summary.body,
+    Simple.BODYSTRUCTURE: lambda summary: summary.bodystructure,
+}
+_FROM_ROW: dict[Item, Callable[[MessageRow], bytes]] = {
+    Simple.UID: lambda row: b"%d" % row.uid,
+    Simple.INTERNALDATE: lambda row: dates.render_date_time(row.internal_date),
+    Simple.SIZE: lambda row: b"%d" % row.size_octets,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rendered messages: octets and stretches in turn; `position` is where to go on."""
+
+    pieces: list[Piece]
+    position: int
+    missing: int
+
+
+def render(
+    reading: Reading, selected: Selected, plan: Plan, spans: Sequence[Span], seen: frozenset[Uid]
+) -> Batch:
+    """FETCH responses of `spans` until the batch is full.
+
+    `seen`: messages whose `\\Seen` this command has just set; they show their FLAGS (6.4.5).
+    """
+    mailbox = selected.mailbox.id
+    rows = reading.messages(mailbox, selected.view.uid_ranges(spans))
+    numbered = number(selected, spans, rows)
+    if not plan.needs_summary and not plan.bodies and not seen:
+        octets = _render_rows(plan, numbered, selected)
+        return Batch([octets], spans[-1][1], _wanted(spans) - len(rows))
+    summaries = _summaries(reading, mailbox, rows) if plan.needs_summary else {}
+    pieces: list[Piece] = []
+    size = 0
+    for count, (at, row) in enumerate(numbered, 1):
+        message = Message(
+            reading, mailbox, at, row, row.uid in selected.recents, summaries.get(row.uid, _STUB)
+        )
+        size += _render_message(plan, message, pieces, show_flags=row.uid in seen)
+        if size >= BATCH_OCTETS and count < len(numbered):
+            return Batch(pieces, numbered[count][0] - 1, 0)
+    return Batch(pieces, spans[-1][1], _wanted(spans) - len(rows))
+
+
+def _wanted(spans: Sequence[Span]) -> int:
+    return sum(stop - start for start, stop in spans)
+
+
+def number(
+    selected: Selected, spans: Sequence[Span], rows: Sequence[MessageRow]
+) -> list[tuple[int, MessageRow]]:
+    """Rows with their sequence numbers; what the session was not told of is left out."""
+    if len(rows) == _wanted(spans):
+        positions = (at for start, stop in spans for at in range(start + 1, stop + 1))
+        return list(zip(positions, rows, strict=True))
+    found = ((selected.view.position(row.uid), row) for row in rows)
+    return [(at + 1, row) for at, row in found if at is not None]
+
+
+def _render_rows(
+    plan: Plan, numbered: Sequence[tuple[int, MessageRow]], selected: Selected
+) -> bytes:
+    """The fast path: flags, UIDs, sizes and dates of many messages."""
+    template = b"* %d FETCH (" + b" ".join(_label(item) + b" %b" for item in plan.items) + b")\r\n"
+    recents = selected.recents
+    flags = responses.flags
+    getters = [_FROM_ROW.get(item) for item in plan.items]
+    out = []
+    for at, row in numbered:
+        shown = b"(%b)" % flags(row.flags, recent=bool(recents) and row.uid in recents)
+        out.append(template % (at, *[shown if get is None else get(row) for get in getters]))
+    return b"".join(out)
+
+
+def _label(item: Item) -> bytes:
+    return item.name if isinstance(item, Body) else item.value.encode("ascii")
+
+
+def _summaries(
+    reading: Reading, mailbox: MailboxId, rows: Sequence[MessageRow]
+) -> Mapping[Uid, Summary]:
+    found: dict[Uid, Summary] = {}
+    for uid, octets in reading.summaries(mailbox, [row.uid for row in rows]):
+        try:
+            found[uid] = Summary.from_bytes(octets)
+        except UnknownSummary:
+            logger.error("message damaged", extra={"mailbox": mailbox, "uid": uid})
+    return found
+
+
+def _render_message(plan: Plan, message: Message, pieces: list[Piece], *, show_flags: bool) -> int:
+    """Append the response to `pieces`; the octets it takes on the wire."""
+    items: Sequence[Item] = plan.items
+    if show_flags and Simple.FLAGS not in items:
+        items = (*items, Simple.FLAGS)
+    size = 0
+    glue = b"* %d FETCH (" % message.number
+    for item in items:
+        value = _value(item, message)
+        pieces.append(b"%b%b " % (glue, _label(item)))
+        pieces.append(value)
+        size += value.stop - value.start if isinstance(value, Stretch) else len(value)
+        glue = b" "
+    pieces.append(b")\r\n")
+    return size
+
+
+def _value(item: Item, message: Message) -> Piece:
+    if isinstance(item, Body):
+        return _body(item, message)
+    if item in _FROM_SUMMARY:
+        return _FROM_SUMMARY[item](message.summary)
+    if item is Simple.FLAGS:
+        return b"(%b)" % responses.flags(message.row.flags, recent=message.recent)
+    return _FROM_ROW[item](message.row)
+
+
+def _body(body: Body, message: Message) -> Piece:
+    section = body.section
+    if section == Section():
+        return _stretch(body, message, 0, message.row.size_octets)
+    if message.is_damaged:
+        return b"NIL"
+    if section.text == "HEADER" and not section.path:
+        return _octets(body, message.summary.header)
+    place = message.summary.section(section.path, section.text)
+    if place is None:
+        return b"NIL"
+    if section.names is None:
+        return _stretch(body, message, *place)
+    octets = _read(message, *place)
+    return b"NIL" if octets is None else _octets(body, octets)
+
+
+def _octets(body: Body, header: bytes) -> bytes:
+    """A header section, or the fields of it that were asked for."""
+    section = body.section
+    if section.names is not None:
+        header = header_fields(header, section.names, section.negate)
+    if body.partial:
+        start, length = body.partial
+        header = header[start : start + length]
+    return responses.literal(header)
+
+
+def _stretch(body: Body, message: Message, start: int, stop: int) -> Piece:
+    """Octets of the message: at once when they are few."""
+    if body.partial:
+        start, stop = min(start + body.partial[0], stop), min(start + sum(body.partial), stop)
+    if stop - start > INLINE_OCTETS:
+        return Stretch(message.mailbox, message.row.uid, start, stop)
+    octets = _read(message, start, stop)
+    return b"NIL" if octets is None else responses.literal(octets)
+
+
+def _read(message: Message, start: int, stop: int) -> bytes | None:
+    if start >= stop:
+        return b""
+    try:
+        return message.reading.body(message.mailbox, message.row.uid, start, stop)
+    except (Damaged, NoSuchMessage):
+        logger.exception("message damaged", extra={"uid": message.row.uid})
+        return None

@@ -1,0 +1,171 @@
+"""Sequence sets and UID sets (RFC 3501 9), and the sequence numbers of one session."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from mssmtp.errors import BadSyntax
+
+STAR = 0
+"""`*` in a range: the largest number in use."""
+MAX_ITEMS = 16_384
+MAX_NUMBER = (1 << 32) - 1
+
+_SET = re.compile(rb"(?:\*|[1-9][0-9]{0,9})(?:[:,](?:\*|[1-9][0-9]{0,9}))*\Z")
+
+Span = tuple[int, int]
+"""Positions `start <= i < stop` in a view, counted from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSet:
+    """`sequence-set`: ranges as written, `STAR` for `*`."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def parse(cls, octets: bytes) -> NumberSet:
+        """Raises BadSyntax; at most MAX_ITEMS ranges, numbers of 32 bits."""
+        if not _SET.match(octets) or octets.count(b",") >= MAX_ITEMS:
+            raise BadSyntax("not a set of numbers")
+        ranges = []
+        for item in octets.split(b","):
+            first, colon, last = item.partition(b":")
+            if b":" in last:
+                raise BadSyntax("not a range")
+            start = _number(first)
+            ranges.append((start, _number(last) if colon else start))
+        return cls(tuple(ranges))
+
+    def render(self) -> bytes:
+        """The set as octets; `parse` gives it back."""
+        return b",".join(
+            _text(first) if first == last else _text(first) + b":" + _text(last)
+            for first, last in self.ranges
+        )
+
+
+def _number(octets: bytes) -> int:
+    number = STAR if octets == b"*" else int(octets)
+    if number > MAX_NUMBER:
+        raise BadSyntax("number too large")
+    return number
+
+
+def _text(number: int) -> bytes:
+    return b"*" if number == STAR else b"%d" % number
+
+
+def compress(numbers: Sequence[int]) -> bytes:
+    """`numbers` in the given order as the shortest set, e.g. `1:3,7` (GEN-07)."""
+    out: list[bytes] = []
+    start = previous = -1
+    for number in numbers:
+        if number == previous + 1 and start >= 0:
+            previous = number
+            continue
+        if start >= 0:
+            out.append(NumberSet(((start, previous),)).render())
+        start = previous = number
+    if start >= 0:
+        out.append(NumberSet(((start, previous),)).render())
+    return b",".join(out)
+
+
+class View:
+    """The messages a session knows, as it counts them: position i has sequence number i + 1.
+
+    4 octets a message, so that 100,000 messages cost a session 400 KB.
+    """
+
+    __slots__ = ("uids",)
+
+    def __init__(self, uids: Iterable[int] = ()) -> None:
+        self.uids = array("I", uids)
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def position(self, uid: int) -> int | None:
+        """Where `uid` is, or None."""
+        at = bisect_left(self.uids, uid)
+        return at if at < len(self.uids) and self.uids[at] == uid else None
+
+    def spans(self, wanted: NumberSet, *, by_uid: bool) -> list[Span]:
+        """The positions `wanted` names, ascending, without overlap.
+
+        Unknown UIDs are passed over (RFC 3501 6.4.8); a sequence number beyond the last message
+        raises BadSyntax (section 9, seq-number), but `n:*` of an empty mailbox is nothing.
+        """
+        pick = self._by_uid if by_uid else self._by_number
+        return _merged(sorted(filter(None, map(pick, wanted.ranges))))
+
+    def _by_number(self, numbers: tuple[int, int]) -> Span | None:
+        last = len(self.uids)
+        if not last and STAR in numbers:
+            return None
+        first, second = (last if n == STAR else n for n in numbers)
+        low, high = min(first, second), max(first, second)
+        if high > last:
+            raise BadSyntax("no such sequence number")
+        return low - 1, high
+
+    def _by_uid(self, numbers: tuple[int, int]) -> Span | None:
+        if not self.uids:
+            return None
+        first, second = (self.uids[-1] if n == STAR else n for n in numbers)
+        low, high = min(first, second), max(first, second)
+        span = bisect_left(self.uids, low), bisect_right(self.uids, high)
+        return span if span[0] < span[1] else None
+
+    def uid_ranges(self, spans: Sequence[Span]) -> list[tuple[int, int]]:
+        """`spans` as inclusive UID ranges; a gap inside one holds no live message."""
+        return [(self.uids[start], self.uids[stop - 1]) for start, stop in spans]
+
+    def uids_of(self, spans: Sequence[Span]) -> list[int]:
+        """Every UID of `spans`."""
+        return [uid for start, stop in spans for uid in self.uids[start:stop]]
+
+    def append(self, uids: Iterable[int]) -> None:
+        """New messages; their UIDs are above all others."""
+        self.uids.extend(uids)
+
+    def remove(self, uids: Iterable[int]) -> list[int]:
+        """Forget `uids`; the numbers for EXPUNGE responses, each right at its turn (7.4.1)."""
+        positions = sorted({p for p in map(self.position, uids) if p is not None})
+        if not positions:
+            return []
+        gone = set(positions)
+        self.uids = array("I", (uid for i, uid in enumerate(self.uids) if i not in gone))
+        return [position + 1 - earlier for earlier, position in enumerate(positions)]
+
+
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    out: list[Span] = []
+    for start, stop in spans:
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(stop, out[-1][1]))
+        else:
+            out.append((start, stop))
+    return out
+
+
+def cut(spans: Sequence[Span], size: int) -> Iterator[list[Span]]:
+    """`spans` in groups of at most `size` positions, in order."""
+    group: list[Span] = []
+    room = size
+    for start, stop in spans:
+        while start < stop:
+            end = min(stop, start + room)
+            group.append((start, end))
+            room -= end - start
+            start = end
+            if not room:
+                yield group
+                group, room = [], size
+    if group:
+        yield group

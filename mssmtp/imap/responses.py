@@ -1,0 +1,93 @@
+"""Responses as octets (RFC 3501 7). Every refusal carries a code and a text (GEN-05)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from mssmtp.errors import MailError
+from mssmtp.imap import names
+
+CRLF = b"\r\n"
+
+# resp-text is US-ASCII until UTF8=ACCEPT: the sentences a person may read do without accents.
+_TEXTS = {
+    "ALREADYEXISTS": b"Ce nom existe deja",
+    "AUTHENTICATIONFAILED": b"Identifiant ou mot de passe incorrect",
+    "CANNOT": b"Nom impossible ou protege",
+    "CLIENTBUG": b"Command not understood",
+    "CORRUPTION": b"Message illisible ; prevenez votre administrateur",
+    "EXPUNGEISSUED": b"Some of these messages no longer exist",
+    "INUSE": b"Occupe ; recommencez",
+    "LIMIT": b"Limite du serveur atteinte",
+    "NONEXISTENT": b"No such mailbox",
+    "NOPERM": b"Non permis",
+    "OVERQUOTA": b"Votre messagerie est pleine",
+    "PRIVACYREQUIRED": b"Use TLS first",
+    "SERVERBUG": b"Erreur interne du serveur ; recommencez plus tard",
+    "TOOBIG": b"Message trop volumineux",
+    "TRYCREATE": b"Create the mailbox first",
+    "UNAVAILABLE": b"Service momentanement indisponible ; recommencez plus tard",
+}
+
+
+class Refused(MailError):
+    """A refusal of this room with its response code and, when it helps, another text."""
+
+    def __init__(self, code: str, text: bytes = b"") -> None:
+        super().__init__(code)
+        self.code = code
+        self.text = text or _TEXTS[code]
+
+
+def tagged(tag: bytes, condition: bytes, text: bytes, code: bytes = b"") -> bytes:
+    """`tag OK|NO|BAD [code] text`."""
+    return b"%b %b %b%b\r\n" % (tag, condition, b"[%b] " % code if code else b"", text)
+
+
+def untagged(condition: bytes, text: bytes, code: bytes = b"") -> bytes:
+    """`* OK|NO|BAD|BYE|PREAUTH [code] text`."""
+    return tagged(b"*", condition, text, code)
+
+
+def refusal(tag: bytes, error: MailError) -> bytes:
+    """The tagged NO for `error`. Its own message never leaves: it may name the inside."""
+    if isinstance(error, Refused):
+        return tagged(tag, b"NO", error.text, error.code.encode("ascii"))
+    return tagged(tag, b"NO", _TEXTS.get(error.imap, b"Refused"), error.imap.encode("ascii"))
+
+
+def continuation(text: bytes = b"OK") -> bytes:
+    """`+ text`; never without the space (GEN-06)."""
+    return b"+ %b\r\n" % text
+
+
+def quoted(octets: bytes) -> bytes:
+    """`octets` as quoted string, or as literal where a quoted one cannot be (9, QUOTED-CHAR)."""
+    if any(octet in octets for octet in (b"\r", b"\n", b"\0")) or not octets.isascii():
+        return literal(octets)
+    return b'"%b"' % octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+
+
+def literal(octets: bytes) -> bytes:
+    """`{n}` CRLF octets."""
+    return b"{%d}\r\n%b" % (len(octets), octets)
+
+
+def mailbox(name: str) -> bytes:
+    """A mailbox name, quoted."""
+    return quoted(names.encode(name))
+
+
+@lru_cache(maxsize=4096)
+def flags(given: frozenset[str], *, recent: bool = False) -> bytes:
+    """`flag-list` without parentheses, in a stable order."""
+    return b" ".join(
+        flag.encode("ascii", "replace")
+        for flag in (*(["\\Recent"] if recent else []), *sorted(given))
+    )
+
+
+def listed(items: Iterable[bytes]) -> bytes:
+    """`(a b c)`."""
+    return b"(%b)" % b" ".join(items)

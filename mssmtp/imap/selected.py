@@ -1,0 +1,66 @@
+"""The mailbox a session has selected: what it was told, and what it counts as `\\Recent`."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+from mssmtp.imap.numbers import View
+from mssmtp.mail import ModSeq, Uid
+from mssmtp.storage.model import Mailbox, MessageRow
+
+MAX_UID = 1 << 32
+
+
+class Recents:
+    """UIDs that are `\\Recent` for this session alone (RFC 3501 2.3.2), as a few ranges."""
+
+    __slots__ = ("_ranges",)
+
+    def __init__(self) -> None:
+        self._ranges: list[tuple[int, int]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._ranges)
+
+    def __contains__(self, uid: int) -> bool:
+        return any(start <= uid < stop for start, stop in self._ranges)
+
+    def add(self, start: int, stop: int) -> None:
+        """UIDs `start <= uid < stop` are recent from now on."""
+        if start >= stop:
+            return
+        if self._ranges and self._ranges[-1][1] == start:
+            start = self._ranges.pop()[0]
+        self._ranges.append((start, stop))
+
+    def count(self, view: View) -> int:
+        """How many of the messages the session knows are recent."""
+        return sum(
+            bisect_left(view.uids, stop) - bisect_left(view.uids, start)
+            for start, stop in self._ranges
+        )
+
+
+@dataclass(slots=True)
+class Selected:
+    """One selected mailbox.
+
+    `modseq`: news up to there were told. `gone_modseq` may lag behind: an EXPUNGE is withheld
+    where RFC 3501 7.4.1 forbids it, and sequence numbers stay as the client knows them.
+    """
+
+    mailbox: Mailbox
+    read_only: bool
+    view: View
+    modseq: ModSeq
+    gone_modseq: ModSeq
+    recents: Recents = field(default_factory=Recents)
+    keywords: frozenset[str] = frozenset()
+    told: dict[Uid, ModSeq] = field(default_factory=dict)
+
+    def tell(self, rows: list[MessageRow]) -> None:
+        """The client knows these flags already: it has set them itself, or has just read them."""
+        for row in rows:
+            if row.modseq > self.modseq:
+                self.told[row.uid] = row.modseq

@@ -1,0 +1,113 @@
+"""One connection's state (RFC 3501 3) and what it announces (extensions.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from mssmtp.config import LimitSettings
+from mssmtp.imap.framer import Framer
+from mssmtp.imap.selected import Selected
+from mssmtp.mail import Principal
+from mssmtp.outside import Clock
+
+
+class State(Enum):
+    """RFC 3501 3."""
+
+    NOT_AUTHENTICATED = "not authenticated"
+    AUTHENTICATED = "authenticated"
+    SELECTED = "selected"
+    LOGOUT = "logout"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. The door's own; tests choose others."""
+
+    keep_alive_s: float = 120.0
+    """GEN-08: IDLE says something every 2 minutes."""
+    wrong_password_s: float = 2.0
+    """Answer to a wrong password is late by this; only that connection waits."""
+    refresh_s: float = 1.0
+    """SEC-06: a login that ended ends an open session at its next command after this."""
+
+
+@dataclass(slots=True)
+class Session:
+    """What commands work on. `secure`: TLS is on. `is_changed`: the door saw a watched change."""
+
+    limits: LimitSettings
+    clock: Clock
+    secure: bool
+    timing: Timing = field(default_factory=Timing)
+    state: State = State.NOT_AUTHENTICATED
+    principal_or_none: Principal | None = None
+    selected_or_none: Selected | None = None
+    is_changed: bool = False
+    wrong_passwords: int = 0
+    refreshed_at: float = 0.0
+    framer: Framer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.framer = Framer(self.limits.imap_line_octets)
+
+    @property
+    def principal(self) -> Principal:
+        """Who is logged in; only asked in states where somebody is."""
+        if self.principal_or_none is None:
+            raise RuntimeError("nobody is logged in")
+        return self.principal_or_none
+
+    @property
+    def selected(self) -> Selected:
+        """The selected mailbox; only asked in the selected state."""
+        if self.selected_or_none is None:
+            raise RuntimeError("no mailbox is selected")
+        return self.selected_or_none
+
+    def log_in(self, principal: Principal) -> None:
+        """The authenticated state (3.2)."""
+        self.principal_or_none = principal
+        self.state = State.AUTHENTICATED
+        self.refreshed_at = self.clock.monotonic()
+
+    def select(self, selected: Selected | None) -> None:
+        """The selected state, or back to the authenticated one (3.3)."""
+        self.selected_or_none = selected
+        self.state = State.AUTHENTICATED if selected is None else State.SELECTED
+        self.is_changed = False
+
+    @property
+    def literal_octets(self) -> int:
+        """Largest literal that is held in memory; APPEND streams its own (ATT-03)."""
+        if self.state is State.NOT_AUTHENTICATED:
+            return self.limits.imap_prelogin_literal_octets
+        return self.limits.imap_line_octets
+
+    @property
+    def capabilities(self) -> bytes:
+        """The capability list of this moment; it changes at TLS and at login.
+
+        LITERAL- bounds what a stranger sends unasked; LITERAL+ is for who has logged in (RFC 7888
+        forbids to announce both at once).
+        """
+        return b" ".join(name.encode("ascii") for name in self._capabilities())
+
+    def _capabilities(self) -> list[str]:
+        common = ["IMAP4rev1", "SASL-IR", "ID", "ENABLE", "IDLE"]
+        if self.state is State.NOT_AUTHENTICATED:
+            if not self.secure:  # OP-81
+                return [*common, "LITERAL-", "STARTTLS", "LOGINDISABLED"]
+            return [*common, "LITERAL-", "AUTH=PLAIN", "AUTH=LOGIN"]
+        return [
+            *common,
+            "LITERAL+",
+            "UIDPLUS",
+            "MOVE",
+            "NAMESPACE",
+            "SPECIAL-USE",
+            "CHILDREN",
+            "UNSELECT",
+            f"APPENDLIMIT={self.limits.message_octets}",
+        ]

@@ -1,0 +1,125 @@
+"""Telling a session what happened in its mailbox (RFC 3501 5.2, 7.3, 7.4)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mssmtp.errors import MailError
+from mssmtp.imap import responses
+from mssmtp.imap.effects import Steps, Watch, read, send, write
+from mssmtp.imap.selected import Selected
+from mssmtp.imap.session import Session, State
+from mssmtp.mail import Uid
+from mssmtp.storage.model import Mailbox, MessageRow
+
+if TYPE_CHECKING:
+    from mssmtp.storage import Reading, Writing
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """`mailbox` is None when it was deleted, or is no longer ours to read."""
+
+    mailbox: Mailbox | None
+    rows: list[MessageRow]
+    gone: list[Uid]
+
+
+def _news(reading: Reading, session: Session, *, expunge: bool) -> _News:
+    selected = session.selected
+    mailbox = reading.mailbox_by_id(selected.mailbox.id)
+    bals = reading.principal(session.principal.account).bals
+    if mailbox is None or all(bal.id != mailbox.bal for bal in bals):
+        return _News(None, [], [])
+    rows: list[MessageRow] = []
+    gone: list[Uid] = []
+    if mailbox.highest_modseq > selected.modseq:
+        rows = reading.messages(mailbox.id, changed_since=selected.modseq)
+    if expunge and mailbox.highest_modseq > selected.gone_modseq:
+        gone = reading.expunged_since(mailbox.id, selected.gone_modseq)
+    return _News(mailbox, rows, gone)
+
+
+def catch_up(session: Session, *, expunge: bool) -> Steps[None]:
+    """Send what changed since the session was last told, its own changes left out.
+
+    `expunge=False` withholds EXPUNGE responses: during FETCH, STORE and SEARCH by sequence
+    number the client's numbers must not move (7.4.1).
+    """
+    session.is_changed = False
+    news = yield from read(lambda reading: _news(reading, session, expunge=expunge))
+    selected = session.selected
+    if news.mailbox is None:
+        # Nothing of RFC 3501 says "your mailbox is gone" but BYE (RFC 2180 3.3).
+        yield from send(responses.untagged(b"BYE", b"The selected mailbox is gone", b"UNAVAILABLE"))
+        yield Watch(None)
+        session.state = State.LOGOUT
+        return
+    out = [b"* %d EXPUNGE\r\n" % number for number in selected.view.remove(news.gone)]
+    arrived = [row for row in news.rows if _is_new(selected, row.uid)]
+    out += _changed_flags(selected, news.rows)
+    if expunge:
+        selected.gone_modseq = news.mailbox.highest_modseq
+    selected.mailbox = news.mailbox
+    selected.modseq = news.mailbox.highest_modseq
+    selected.told.clear()
+    if arrived:
+        selected.view.append(row.uid for row in arrived)
+        yield from claim(selected)
+        out.append(b"* %d EXISTS\r\n" % len(selected.view))
+        out.append(b"* %d RECENT\r\n" % selected.recents.count(selected.view))
+    yield from send(b"".join(out))
+
+
+def _is_new(selected: Selected, uid: Uid) -> bool:
+    uids = selected.view.uids
+    return not uids or uid > uids[-1]
+
+
+def _changed_flags(selected: Selected, rows: list[MessageRow]) -> list[bytes]:
+    out = []
+    for row in rows:
+        position = selected.view.position(row.uid)
+        if position is None or selected.told.get(row.uid) == row.modseq:
+            continue
+        flags = responses.flags(row.flags, recent=row.uid in selected.recents)
+        out.append(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (position + 1, row.uid, flags))
+        out[0:0] = new_keywords(selected, row.flags)
+    return out
+
+
+def new_keywords(selected: Selected, flags: frozenset[str]) -> list[bytes]:
+    """A FLAGS response when `flags` holds a keyword the session was not told of (7.2.6)."""
+    unknown = {flag for flag in flags if not flag.startswith("\\")} - selected.keywords
+    if not unknown:
+        return []
+    selected.keywords |= unknown
+    return [flags_response(selected)]
+
+
+def flags_response(selected: Selected) -> bytes:
+    """`* FLAGS`: system flags and the keywords of the mailbox."""
+    known = ["\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft"]
+    return b"* FLAGS (%b)\r\n" % " ".join([*known, *sorted(selected.keywords)]).encode("ascii")
+
+
+def claim(selected: Selected) -> Steps[None]:
+    """Make the unclaimed messages the session sees `\\Recent` here, and nowhere else (2.3.2)."""
+    start, stop = selected.mailbox.recent_from, selected.mailbox.uid_next
+    if start < stop and not selected.read_only:
+        try:
+            start, stop = yield from write(lambda writing: _claim(writing, selected.mailbox))
+        except MailError as error:  # a full disk must not keep mail from being read
+            logger.warning("recent not claimed", extra={"code": error.imap})
+    selected.recents.add(start, stop)
+
+
+def _claim(writing: Writing, mailbox: Mailbox) -> tuple[Uid, Uid]:
+    """What is ours, up to the mail that came while we asked."""
+    start = writing.claim_recent(mailbox.id)
+    now = writing.mailbox_by_id(mailbox.id) or mailbox
+    return start, now.uid_next

@@ -1,0 +1,441 @@
+"""Door: IMAP on 143 (STARTTLS) and 993 (implicit TLS): sockets and threads around `imap`.
+
+One task per connection performs the effects of `imap.conversation`. Nothing slow runs on the
+loop: the store has its own threads, passwords and letters have theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import cast
+
+from mssmtp import metrics, tls
+from mssmtp.config import Settings
+from mssmtp.errors import MailError
+from mssmtp.identity.authenticator import Authenticator
+from mssmtp.imap import effects, responses
+from mssmtp.imap.conversation import converse
+from mssmtp.imap.effects import Effect, Woken
+from mssmtp.imap.incoming import Ended
+from mssmtp.imap.session import Session, State, Timing
+from mssmtp.log import connection_id
+from mssmtp.mail import BalId, Change, MailboxId, Principal
+from mssmtp.outside import Clock
+from mssmtp.storage import Store
+
+logger = logging.getLogger(__name__)
+
+HIGH_WATER = 262_144
+"""Octets waiting to be sent, or to be read, before that side has to wait (D11)."""
+STALLED_S = 300.0
+"""A client that takes nothing for so long is gone."""
+LOGINS_PER_ADDRESS = 4
+"""Passwords of one address checked at once: a guesser queues behind himself (ATT-14)."""
+_LOGIN_THREADS = 16
+_LETTER_THREADS = 4
+
+Key = tuple[BalId, MailboxId]
+
+
+class _Hub:
+    """Who watches which mailbox: one subscription to the store for all connections of a door."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._watchers: dict[Key, set[_Connection]] = {}
+
+    def heard(self, changes: tuple[Change, ...]) -> None:
+        """Called by a thread of the store, for the commits of every worker."""
+        self._loop.call_soon_threadsafe(self._dispatch, changes)
+
+    def _dispatch(self, changes: tuple[Change, ...]) -> None:
+        for key in {(change.bal, change.mailbox) for change in changes}:
+            for connection in self._watchers.get(key, ()):
+                connection.mailbox_changed()
+
+    def move(self, connection: _Connection, old: Key | None, new: Key | None) -> None:
+        """`connection` watches `new` in place of `old`."""
+        if old is not None and (watchers := self._watchers.get(old)):
+            watchers.discard(connection)
+            if not watchers:
+                del self._watchers[old]
+        if new is not None:
+            self._watchers.setdefault(new, set()).add(connection)
+
+
+class ImapDoor:
+    """One listening port. `start` once, `stop` once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        authenticator: Authenticator,
+        clock: Clock,
+        *,
+        implicit_tls: bool = False,
+        timing: Timing | None = None,
+    ) -> None:
+        """Raises ConfigError when the users' certificate cannot be loaded."""
+        self.settings = settings
+        self.store = store
+        self.authenticator = authenticator
+        self.clock = clock
+        self.timing = timing or Timing()
+        self.implicit_tls = implicit_tls
+        self.context = tls.server_context(settings.tls, settings.tls.users, ask_certificate=False)
+        self.connections: set[_Connection] = set()
+        self.per_address: Counter[str] = Counter()
+        self._checking: Counter[str] = Counter()
+        self._checked = asyncio.Condition()
+        self._server: asyncio.AbstractServer | None = None
+        self._unsubscribe: Callable[[], None] | None = None
+        self._logins = ThreadPoolExecutor(_LOGIN_THREADS, "imap-login")
+        self._letters = ThreadPoolExecutor(_LETTER_THREADS, "imap-letter")
+
+    async def start(self, sock: socket.socket) -> None:
+        """Listen on `sock`, bound already."""
+        self.hub = _Hub(asyncio.get_running_loop())
+        self._unsubscribe = self.store.subscribe(self.hub.heard)
+        self._server = await tls.listen(
+            sock,
+            lambda: _Connection(self),
+            self.context if self.implicit_tls else None,
+            on_failure=_handshake_failed,
+        )
+
+    async def stop(self, grace_s: float) -> None:
+        """No more connections; running commands end, then everybody hears BYE."""
+        if self._server is not None:
+            self._server.close()
+        for connection in self.connections:
+            connection.stop()
+        tasks = [connection.task for connection in self.connections]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        self._logins.shutdown(wait=False, cancel_futures=True)
+        self._letters.shutdown(wait=False, cancel_futures=True)
+
+    # ------------------------------------------------------------ for connections
+
+    def admits(self, address: str) -> bool:
+        """False when this connection is one too many (ATT-41); generous: a hospital is one NAT."""
+        limits = self.settings.limits
+        return (
+            len(self.connections) < limits.connections
+            and self.per_address[address] < limits.connections_per_address
+        )
+
+    async def check(self, login: str, password: str, address: str) -> Principal:
+        """Ask the authenticator in a thread. Raises what it raises."""
+        async with self._checked:
+            await self._checked.wait_for(lambda: self._checking[address] < LOGINS_PER_ADDRESS)
+            self._checking[address] += 1
+        try:
+            principal = await asyncio.get_running_loop().run_in_executor(
+                self._logins, self.authenticator.authenticate, login, password, address
+            )
+        except MailError:
+            metrics.logins.labels("imap", "refused").inc()
+            raise
+        finally:
+            async with self._checked:
+                self._checking[address] -= 1
+                if not self._checking[address]:
+                    del self._checking[address]
+                self._checked.notify_all()
+        metrics.logins.labels("imap", "accepted").inc()
+        return principal
+
+    async def refresh(self, principal: Principal) -> Principal:
+        """The principal as of now. Raises BadCredentials."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._letters, self.authenticator.refresh, principal
+        )
+
+    async def off_loop(self, work: Callable[[Store], object]) -> object:
+        """Run `work` in a thread for letters."""
+        return await asyncio.get_running_loop().run_in_executor(self._letters, work, self.store)
+
+
+def _handshake_failed(reason: str) -> None:
+    metrics.handshakes_failed.labels("imap").inc()
+    logger.info("tls handshake failed", extra={"reason": reason})
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What the last log line of a connection tells."""
+
+    octets_in: int = 0
+    octets_out: int = 0
+
+
+class _Connection(asyncio.Protocol):
+    """One client: octets in, effects performed, octets out."""
+
+    def __init__(self, door: ImapDoor) -> None:
+        self._door = door
+        self._loop = asyncio.get_running_loop()
+        self._session = Session(
+            door.settings.limits, door.clock, secure=door.implicit_tls, timing=door.timing
+        )
+        self._pending = bytearray()
+        self._reading_paused = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._upgraded: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._wakes_on_change = False
+        self._lost = False
+        self._ended = False
+        self._stopping = False
+        self._watched: Key | None = None
+        self._address = ""
+        self._counts = _Counts()
+        self._transport: asyncio.Transport
+        self.task: asyncio.Task[None]
+        self._deadline = self._loop.time() + door.settings.limits.idle_prelogin_s
+
+    # ------------------------------------------------------------ called by the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        first = not hasattr(self, "_transport")
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        if first:
+            self._begin()
+        elif self._upgraded is not None and not self._upgraded.done():
+            self._upgraded.set_result(None)
+
+    def _begin(self) -> None:
+        peer = self._transport.get_extra_info("peername")
+        self._address = peer[0] if isinstance(peer, tuple) else ""
+        raw = self._transport.get_extra_info("socket")
+        if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # OLC-08: routers forget silent flows; the kernel notices for us who is gone.
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        metrics.connections.labels("imap").inc()
+        self.task = self._loop.create_task(self._serve(self._door.admits(self._address)))
+        self._door.connections.add(self)
+        self._door.per_address[self._address] += 1
+        metrics.open_connections.labels("imap").inc()
+
+    def data_received(self, data: bytes) -> None:
+        self._counts.octets_in += len(data)
+        self._pending += data
+        if len(self._pending) > HIGH_WATER and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._wake()
+        return True  # what was asked before is still answered
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._writable.set()
+        if self._upgraded is not None and not self._upgraded.done():
+            self._upgraded.set_exception(Ended())
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # ------------------------------------------------------------ called by the door
+
+    def mailbox_changed(self) -> None:
+        """A commit touched the selected mailbox."""
+        self._session.is_changed = True
+        if self._wakes_on_change:
+            self._wake()
+
+    def stop(self) -> None:
+        """Say BYE as soon as no command is running."""
+        self._stopping = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # ------------------------------------------------------------ the task
+
+    async def _serve(self, admitted: bool) -> None:
+        connection_id.set(self._door.store.new_envelope_id())
+        try:
+            if admitted:
+                await self._converse()
+            else:
+                logger.warning("too many connections")
+                farewell = b"Too many connections, try again later"
+                self._transport.write(responses.untagged(b"BYE", farewell, b"LIMIT"))
+        except Ended:
+            logger.debug("connection lost")
+        except Exception:
+            logger.exception("imap connection failed")
+            metrics.internal_errors.labels("imap").inc()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self._watch(None)
+        self._transport.close()
+        door = self._door
+        door.connections.discard(self)
+        door.per_address[self._address] -= 1
+        if not door.per_address[self._address]:
+            del door.per_address[self._address]
+        metrics.open_connections.labels("imap").dec()
+        who = self._session.principal_or_none
+        logger.info(
+            "imap connection closed",
+            extra={
+                "account": who.account if who else None,
+                "octets_in": self._counts.octets_in,
+                "octets_out": self._counts.octets_out,
+            },
+        )
+
+    async def _converse(self) -> None:
+        """Perform effect after effect; a failure goes back to the generator that asked."""
+        steps = converse(self._session)
+        try:
+            effect = next(steps)
+            while True:
+                try:
+                    await self._perform(effect)
+                except Exception as error:
+                    effect = steps.throw(error)
+                else:
+                    effect = next(steps)
+        except StopIteration:
+            return
+        finally:
+            steps.close()
+
+    async def _perform(self, effect: Effect) -> None:
+        match effect:
+            case effects.Send():
+                await self._send(effect.octets)
+            case effects.Wait():
+                effect.answer(await self._wait(effect))
+            case effects.Read():
+                effect.answer(await asyncio.wrap_future(self._door.store.read(effect.query)))
+            case effects.Write():
+                effect.answer(await asyncio.wrap_future(self._door.store.write(effect.job)))
+            case effects.OffLoop():
+                effect.answer(await self._door.off_loop(effect.work))
+            case _:
+                await self._perform_rare(effect)
+
+    async def _perform_rare(self, effect: Effect) -> None:
+        match effect:
+            case effects.Watch():
+                self._watch(effect.mailbox)
+            case effects.Authenticate():
+                effect.answer(await self._door.check(effect.login, effect.password, self._address))
+            case effects.Refresh():
+                effect.answer(await self._door.refresh(effect.principal))
+            case effects.Pause():
+                await self._pause(effect.seconds)
+            case effects.StartTls():
+                await self._start_tls(effect.reply)
+            case _:
+                raise TypeError(type(effect).__name__)
+
+    async def _send(self, octets: bytes) -> None:
+        if self._lost:
+            raise Ended
+        self._counts.octets_out += len(octets)
+        self._transport.write(octets)
+        if not self._writable.is_set():
+            await _in_time(self._writable.wait(), self._transport)
+            if self._lost:
+                raise Ended
+
+    async def _wait(self, wanted: effects.Wait) -> bytes | Woken:
+        until = self._loop.time() + wanted.timeout_s
+        if self._session.state is State.NOT_AUTHENTICATED:
+            until = min(until, self._deadline)  # the whole time before login, not per octet
+        self._wakes_on_change = wanted.changes
+        while True:
+            if self._pending:
+                return self._take()
+            if self._lost or self._ended:
+                return Woken.CLOSED
+            if self._stopping:
+                return Woken.STOPPING
+            if wanted.changes and self._session.is_changed:
+                return Woken.CHANGED
+            if self._loop.time() >= until:
+                return Woken.TIMEOUT
+            await self._until_woken(until)
+
+    async def _until_woken(self, until: float) -> None:
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_at(until, self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _take(self) -> bytes:
+        octets = bytes(self._pending)
+        self._pending.clear()
+        if self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        return octets
+
+    def _watch(self, mailbox: Key | None) -> None:
+        self._door.hub.move(self, self._watched, mailbox)
+        self._watched = mailbox
+
+    async def _pause(self, seconds: float) -> None:
+        until = self._loop.time() + seconds
+        while not (self._lost or self._stopping) and self._loop.time() < until:
+            await self._until_woken(until)
+
+    async def _start_tls(self, reply: bytes) -> None:
+        self._transport.pause_reading()
+        if self._pending or self._lost:
+            # ATT-02: what came in clear behind STARTTLS is never executed, not even later.
+            raise Ended(responses.untagged(b"BYE", b"Nothing may follow STARTTLS"))
+        self._transport.write(reply)
+        self._upgraded = self._loop.create_future()
+        tls.start_tls(
+            self._transport,
+            self,
+            self._door.context,
+            handshake_timeout_s=self._door.settings.tls.handshake_timeout_s,
+            on_failure=_handshake_failed,
+        )
+        await self._upgraded
+
+
+async def _in_time(progress: Awaitable[object], transport: asyncio.Transport) -> None:
+    try:
+        async with asyncio.timeout(STALLED_S):
+            await progress
+    except TimeoutError as error:
+        transport.abort()
+        raise Ended from error

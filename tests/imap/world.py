@@ -1,0 +1,268 @@
+"""A store with people in it, and IMAP clients without sockets: effects are done at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from mssmtp.config import LimitSettings, StoreSettings
+from mssmtp.identity.authenticator import BadCredentials
+from mssmtp.imap import effects
+from mssmtp.imap.conversation import converse
+from mssmtp.imap.effects import Effect, Woken
+from mssmtp.imap.incoming import Ended
+from mssmtp.imap.session import Session, Timing
+from mssmtp.mail import Address, Bal, BalType, Principal
+from mssmtp.outside import SystemEntropy
+from mssmtp.storage import Store
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+PASSWORD = "sesame"
+ZOE = "zoe.tartempion@hopital-a.test"
+LUC = "luc.bidule@hopital-a.test"
+SERVICE = "radiologie@hopital-a.test"
+
+MESSAGE = (
+    b"Date: Mon, 2 Mar 2026 10:11:12 +0100\r\n"
+    b"From: Luc Bidule <luc.bidule@cabinet-b.test>\r\n"
+    b"To: zoe.tartempion@hopital-a.test\r\n"
+    b"Subject: Compte rendu %d\r\n"
+    b"Message-ID: <%d@cabinet-b.test>\r\n"
+    b"MIME-Version: 1.0\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\n"
+    b"\r\n"
+    b"Bonjour %d\r\n"
+)
+
+
+def message(number: int) -> bytes:
+    """Message `number` of a mailbox."""
+    return MESSAGE % (number, number, number)
+
+
+class ManualClock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = START
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return (self.at - START).total_seconds()
+
+    def advance(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+class World:
+    """One home: Zoé with a PER box, member of the ORG box of radiology; Luc with his own."""
+
+    def __init__(self, home: Path, limits: LimitSettings | None = None) -> None:
+        self.clock = ManualClock()
+        self.limits = limits or LimitSettings()
+        settings = StoreSettings(home=home / "home", master_key_file=home / "master.key")
+        Store.create(settings, self.clock, SystemEntropy())
+        self.store = Store(settings, self.clock, SystemEntropy())
+        self.clients: list[Client] = []
+        self.closed: set[str] = set()
+        self.zoe = self._bal(ZOE, BalType.PER, "810000000012")
+        self.luc = self._bal(LUC, BalType.PER, "810000000020")
+        self.service = self._bal(SERVICE, BalType.ORG, None)
+
+    def _bal(self, address: str, kind: BalType, national_id: str | None) -> Bal:
+        return self.store.write(
+            lambda w: w.create_bal(
+                Address.parse(address), kind, national_id=national_id, login=address
+            )
+        ).result()
+
+    def share(self) -> None:
+        """Make Zoé a member of radiology."""
+
+        def job(writing: Any) -> None:
+            account = writing.account(ZOE)
+            writing.add_member(self.service.id, account.id)
+
+        self.store.write(job).result()
+
+    def fill(self, count: int, mailbox: str = "INBOX", bal: Bal | None = None) -> None:
+        """Deliver `count` messages."""
+        for number in range(1, count + 1):
+            self.deliver(message(number), mailbox, bal)
+
+    def deliver(self, octets: bytes, mailbox: str = "INBOX", bal: Bal | None = None) -> None:
+        """One message arrives; idling clients hear of it."""
+        letter = self.store.seal(octets)
+        owner = (bal or self.zoe).id
+
+        def job(writing: Any) -> None:
+            target = writing.mailbox(owner, mailbox)
+            writing.append(target.id, letter, frozenset(), self.clock.now())
+
+        self.store.write(job).result()
+        self.changed()
+
+    def changed(self) -> None:
+        """Wake everybody, as the store's notifications do."""
+        for client in self.clients:
+            client.session.is_changed = True
+        for client in self.clients:
+            client.pump()
+
+    def login(self, login: str, password: str) -> Principal:
+        """What the authenticator answers here."""
+        account = self.store.read(lambda r: r.account(login)).result()
+        if account is None or password != PASSWORD or login in self.closed:
+            raise BadCredentials
+        return self.store.read(lambda r: r.principal(account.id)).result()
+
+    def client(self, login: str | None = ZOE, select: str | None = "INBOX") -> Client:
+        """A client, logged in and with a mailbox selected unless told otherwise."""
+        made = Client(self, secure=True)
+        if login is not None:
+            made.ok(f"LOGIN {login} {PASSWORD}")
+            if select is not None:
+                made.ok(f"SELECT {select}")
+        return made
+
+    def close(self) -> None:
+        """The store's invariants hold at the end of every test (style.md)."""
+        report = self.store.check()
+        self.store.close()
+        assert report.problems == ()
+
+
+class Client:
+    """One connection: octets in, octets out, everything between done at once."""
+
+    def __init__(self, world: World, *, secure: bool, timing: Timing | None = None) -> None:
+        self.world = world
+        self.session = Session(world.limits, world.clock, secure, timing or Timing())
+        self.received = bytearray()
+        self.paused_s: list[float] = []
+        self.largest_send = 0
+        self.is_open = True
+        self.tls_replies = 0
+        self._incoming = bytearray()
+        self._end: Woken | None = None
+        self._tags = iter(range(1, 100_000))
+        self._steps = converse(self.session)
+        self._effect: Effect | None = None
+        world.clients.append(self)
+        self._advance(None)
+        self.pump()
+
+    # ------------------------------------------------------------ what a test does
+
+    def send(self, octets: bytes) -> bytes:
+        """Send `octets`; what came back at once."""
+        before = len(self.received)
+        self._incoming += octets
+        self.pump()
+        return bytes(self.received[before:])
+
+    def command(self, text: str | bytes) -> tuple[str, list[str]]:
+        """Send one command with a fresh tag: its tagged response and the untagged lines."""
+        octets = text.encode("utf-8") if isinstance(text, str) else text
+        tag = f"T{next(self._tags)}"
+        answer = self.send(tag.encode() + b" " + octets + b"\r\n").decode("utf-8", "replace")
+        lines = answer.split("\r\n")[:-1]
+        tagged = [line for line in lines if line.startswith(tag + " ")]
+        assert len(tagged) == 1, f"{text!r}: {lines}"
+        return tagged[0].removeprefix(tag + " "), [line for line in lines if line not in tagged]
+
+    def ok(self, text: str | bytes) -> list[str]:
+        """A command that succeeds: its untagged lines."""
+        tagged, lines = self.command(text)
+        assert tagged.startswith("OK"), f"{text!r}: {tagged}"
+        return lines
+
+    def no(self, text: str | bytes, code: str) -> list[str]:
+        """A command that is refused with `code`."""
+        tagged, lines = self.command(text)
+        assert tagged.startswith(f"NO [{code}"), f"{text!r}: {tagged}"
+        return lines
+
+    def bad(self, text: str | bytes) -> list[str]:
+        """A command that is not understood."""
+        tagged, lines = self.command(text)
+        assert tagged.startswith("BAD"), f"{text!r}: {tagged}"
+        return lines
+
+    def wake(self, reason: Woken) -> bytes:
+        """End the present wait for `reason`."""
+        before = len(self.received)
+        self._end = reason
+        self.pump()
+        return bytes(self.received[before:])
+
+    # ------------------------------------------------------------ the door's work
+
+    def pump(self) -> None:
+        """Perform effects until the client has to say something."""
+        while self._effect is not None and self.is_open:
+            if isinstance(self._effect, effects.Wait) and not self._answer_wait(self._effect):
+                return
+            try:
+                writes = self._perform(self._effect)
+            except Exception as error:  # the generator that asked decides
+                self._advance(error)
+                continue
+            self._advance(None)
+            if writes:
+                self.world.changed()
+
+    def _answer_wait(self, effect: effects.Wait) -> bool:
+        if self._incoming:
+            effect.answer(bytes(self._incoming))
+            self._incoming.clear()
+        elif effect.changes and self.session.is_changed:
+            effect.answer(Woken.CHANGED)
+        elif self._end is not None:
+            effect.answer(self._end)
+            self._end = None
+        else:
+            return False
+        return True
+
+    def _advance(self, error: Exception | None) -> None:
+        try:
+            self._effect = next(self._steps) if error is None else self._steps.throw(error)
+        except (StopIteration, Ended):
+            self._effect = None
+            self.is_open = False
+
+    def _perform(self, effect: Effect) -> bool:
+        """True when the store was changed."""
+        match effect:
+            case effects.Send():
+                self.received += effect.octets
+                self.largest_send = max(self.largest_send, len(effect.octets))
+            case effects.Read():
+                effect.answer(self.world.store.read(effect.query).result())
+            case effects.Write():
+                effect.answer(self.world.store.write(effect.job).result())
+                return True
+            case effects.OffLoop():
+                effect.answer(effect.work(self.world.store))
+            case effects.Authenticate():
+                effect.answer(self.world.login(effect.login, effect.password))
+            case effects.Refresh():
+                effect.answer(self.world.login(effect.principal.login, PASSWORD))
+            case effects.Pause():
+                self.paused_s.append(effect.seconds)
+            case effects.StartTls():
+                self.received += effect.reply
+                self.tls_replies += 1
+        return False
+
+
+def worlds(home: Path, limits: LimitSettings | None = None) -> Iterator[World]:
+    """For fixtures."""
+    made = World(home, limits)
+    yield made
+    made.close()
