@@ -154,12 +154,9 @@ def test_any_lines_end_in_credentials_or_a_refusal(
 ) -> None:
     exchange = Exchange(mechanism)
     ended = False
-    for step in [
-        lambda: exchange.begin(initial),
-        *(lambda x=x: exchange.receive(x) for x in lines),
-    ]:
+    for number, line in enumerate([initial, *lines]):
         try:
-            answer = step()
+            answer = exchange.begin(line) if number == 0 else exchange.receive(line or b"")
         except MailError:
             ended = True
         else:

@@ -1,0 +1,104 @@
+"""The real store in the place of the fake: the same promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mssmtp.config import StoreSettings
+from mssmtp.identity import Authenticator, BadCredentials, app_password
+from mssmtp.mail import Address, Bal, BalState, BalType, PersonState
+from mssmtp.storage import Store, Writing
+from tests.identity.fakes import Clock, Entropy
+
+ZOE, PASSWORD = "zoe@hopital-a.test", "abcde-fghjk-mnpqr-stuvw"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setattr(app_password, "COST", app_password.Cost(1, 8))
+    home = tmp_path / "home"
+    settings = StoreSettings(home=home, master_key_file=home / "master.key")
+    Store.create(settings, clock, Entropy())
+    store = Store(settings, clock, Entropy(b"store"))
+    yield store
+    store.close()
+
+
+def add(store: Store, login: str, kind: BalType, password: str) -> Bal:
+    made = app_password.verifiers(password, Entropy(login.encode()))
+
+    def job(writing: Writing) -> Bal:
+        bal = writing.create_bal(
+            Address.parse(login),
+            kind,
+            person=PersonState.CERTIFIED,
+            national_id="899900000110" if kind is BalType.PER else None,
+            usual_address=None,
+            login=login,
+        )
+        account = writing.account(login)
+        assert account is not None
+        writing.add_app_password(account.id, "poste 1", made.argon2, made.scram)
+        return bal
+
+    return store.write(job).result()
+
+
+@pytest.mark.requirement("CL-31", "CL-24")
+def test_a_login_of_a_stored_account(store: Store, clock: Clock) -> None:
+    bal = add(store, ZOE, BalType.PER, PASSWORD)
+    door = Authenticator(store, clock, Entropy(b"process"))
+    for _ in range(3):
+        assert door.authenticate(ZOE.upper(), PASSWORD).bals[0].address == bal.address
+    for login in (ZOE, "nobody@hopital-a.test"):
+        with pytest.raises(BadCredentials):
+            door.authenticate(login, "wrong")
+    principal = door.authenticate(ZOE, PASSWORD)
+    (row,) = store.read(lambda r: r.app_passwords(principal.account)).result()
+    assert row.last_used_at == clock.at
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("what", ["password", "box", "account"])
+def test_att_18_what_is_taken_away_in_the_store_is_refused_at_once(
+    store: Store, clock: Clock, what: str
+) -> None:
+    bal = add(store, ZOE, BalType.PER, PASSWORD)
+    org = add(store, "secretariat@hopital-a.test", BalType.ORG, "corbeau-1234567-x")
+    door = Authenticator(store, clock, Entropy(b"process"))
+    session = door.authenticate(ZOE, PASSWORD)
+    assert session.app_password is not None
+    number = session.app_password
+
+    def take(writing: Writing) -> None:
+        writing.add_member(org.id, session.account)
+        if what == "password":
+            writing.revoke_app_password(number)
+        elif what == "box":
+            writing.set_bal_state(bal.id, BalState.SUSPENDED)
+        else:
+            writing.set_account_active(session.account, active=False)
+
+    store.write(take).result()
+    with pytest.raises(BadCredentials):
+        door.refresh(session)
+    with pytest.raises(BadCredentials):
+        door.authenticate(ZOE, PASSWORD)
+
+
+def test_a_member_acts_in_its_own_box_first(store: Store, clock: Clock) -> None:
+    bal = add(store, ZOE, BalType.PER, PASSWORD)
+    org = add(store, "secretariat@hopital-a.test", BalType.ORG, "corbeau-1234567-x")
+    door = Authenticator(store, clock, Entropy(b"process"))
+    session = door.authenticate(ZOE, PASSWORD)
+    store.write(lambda writing: writing.add_member(org.id, session.account)).result()
+    boxes = door.refresh(session).bals
+    assert [box.id for box in boxes] == [bal.id, org.id]
