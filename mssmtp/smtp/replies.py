@@ -62,7 +62,8 @@ def _lines(reply: Reply) -> Iterator[bytes]:
     parts = textwrap.wrap(text, _LINE_OCTETS, break_on_hyphens=False) or [""]
     for number, part in enumerate(parts, 1):
         mark = " " if number == len(parts) else "-"
-        line = f"{reply.code}{mark}{reply.enhanced} {part}".rstrip()
+        codes = f"{reply.enhanced} " if reply.enhanced else ""
+        line = f"{reply.code}{mark}{codes}{part}".rstrip()
         yield line.encode("ascii") + b"\r\n"
 
 
