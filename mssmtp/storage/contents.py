@@ -69,6 +69,8 @@ _DROP_BLOB = sql(
     .returning(blobs.c.id, blobs.c.data.is_(None))
 )
 _DOOM = sql(insert(doomed_files))
+_DOOMED = sql(select(doomed_files.c.id))
+_FORGET_DOOMED = sql(delete(doomed_files).where(doomed_files.c.id == bindparam("id")))
 
 
 class ContentReading(View):
@@ -174,6 +176,17 @@ class ContentWriting(ContentReading, WritingView):
                 self._run(_DOOM, id=id)
                 self.effects.doomed.append(BlobId(id))
         return True
+
+    def _bury_files(self) -> None:
+        """Remove doomed files that are still there after this commit, forget those that are not.
+
+        In this order: a file may only go once the commit that dooms it is on disk.
+        """
+        for (id,) in self._all(_DOOMED):
+            if self._vault.files.path(BlobId(id)).exists():
+                self.effects.doomed.append(BlobId(id))
+            else:
+                self._run(_FORGET_DOOMED, id=id)
 
     def _envelope_of(self, blob: int) -> EnvelopeId | None:
         row = self._one(_ENVELOPE, blob=blob)

@@ -116,12 +116,17 @@ def upgrade(path: Path) -> None:
     from alembic.config import Config
     from sqlalchemy import create_engine
 
-    engine = create_engine(f"sqlite:///{path}")
+    # The driver opens no transaction before DDL by itself: autocommit, and BEGIN by name.
+    engine = create_engine(f"sqlite:///{path}", connect_args={"isolation_level": None})
     try:
-        with engine.begin() as connection:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA synchronous=FULL")
+            connection.commit()
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
             config = Config()
             config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
             config.attributes["connection"] = connection
             command.upgrade(config, schema.VERSION)
+            connection.commit()
     finally:
         engine.dispose()

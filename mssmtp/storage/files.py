@@ -145,6 +145,14 @@ class BlobFiles:
             for entry in sorted(shard.iterdir()):
                 yield BlobId(bytes.fromhex(entry.name))
 
+    def unfinished(self) -> Iterator[BlobId]:
+        """Blobs that some writer has in hand, or a crashed one left."""
+        for directory in list(self._all_incoming.iterdir()):
+            with suppress(FileNotFoundError):
+                for entry in list(directory.iterdir()):
+                    if entry.name != "lock":
+                        yield BlobId(bytes.fromhex(entry.name))
+
     def sweep(self, is_committed: Callable[[BlobId], bool]) -> int:
         """Remove what crashed writers left (D2), not what live ones hold; how many files."""
         removed = 0

@@ -10,6 +10,11 @@ from mssmtp.storage.model import to_us
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
+def made_at_ms(id: bytes) -> int:
+    """When an id of 16 octets was made, milliseconds since 1970."""
+    return int.from_bytes(id[:6], "big")
+
+
 class Identifiers:
     """A source of 128-bit ids, ordered within the process even when the clock is not."""
 

@@ -34,7 +34,7 @@ FIRST_PREVIOUS = bytes(32)
 """What the first event of a store is chained to."""
 
 SALT_OCTETS = 15
-_LINES = b"event\0"
+LINES = b"event\0"
 _TRACE = b"transfer\0"
 _FACTS = b"facts\0"
 
@@ -138,7 +138,7 @@ class LedgerReading(View):
         row = self._one(_OPENABLE, event=event)
         if row is None:
             return ()
-        opened = json.loads(self._owner_key(row[0]).open(_LINES + str(event).encode(), row[1]))
+        opened = json.loads(self._owner_key(row[0]).open(LINES + str(event).encode(), row[1]))
         return tuple((salt, kind, value) for salt, kind, value in opened)
 
 
@@ -186,7 +186,7 @@ class LedgerWriting(LedgerReading, WritingView):
             digest=digest,
         )
         self._head = (number + 1, digest)
-        purpose = _LINES + str(number + 1).encode()
+        purpose = LINES + str(number + 1).encode()
         octets = canonical(salted).encode("utf-8", "surrogatepass")
         for owner in {owner.id: owner for owner in owners}.values():
             self._run(

@@ -18,5 +18,9 @@ class Writing(QueueWriting, SummaryWriting, Reading):
     """The store inside a group commit; what a job raises undoes the job alone."""
 
     def prune(self, now: datetime) -> None:
-        """Forget facts whose time is over. Events are never purged (SEED-66)."""
+        """Forget facts whose time is over and files whose removal a crash prevented.
+
+        Events are never purged (SEED-66).
+        """
         self._forget_facts(now)
+        self._bury_files()
