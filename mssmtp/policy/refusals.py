@@ -87,7 +87,7 @@ SENDER_NOT_OURS = Refusal(
     "sender.internal",
     550,
     "5.7.1",
-    "Un message du service ne peut partir que d'un domaine servi ici.",
+    "Un message du service ne peut partir que d'un domaine servi ici ; signalez l'incident.",
     "A message made by the server itself has a sender outside the domains served here.",
     "A fault of the server: report it.",
 )
@@ -240,7 +240,8 @@ FROM_FOREIGN = Refusal(
     "from.peer",
     550,
     "5.7.1",
-    "L'en-tête From n'est pas d'un domaine de l'opérateur qui présente le message.",
+    "L'en-tête From n'est pas d'un domaine de l'opérateur qui présente le message ; "
+    "envoyez par votre propre opérateur.",
     "Operator door: the domain of From (or Sender) is not listed for the peer (OP-15).",
     "The peer sends only what its own domains have written.",
 )
