@@ -33,10 +33,11 @@ class _Delimiter(NamedTuple):
     level: int
     is_close: bool
     end: int
-    ends_line: bool
+    line_end: int
+    """Octets of its own line end."""
 
 
-_INCOMPLETE = _Delimiter(-1, False, -1, False)
+_INCOMPLETE = _Delimiter(-1, False, -1, 0)
 
 
 class Scanner:
@@ -57,6 +58,7 @@ class Scanner:
         self._searched = 0
         self._header_total = 0
         self._is_fresh = False  # the next octet begins a line of a body
+        self._shared = 0  # octets of the line end before it, when that may be a delimiter's
         self._lines = 0
         self._counting = 0  # entities on the stack that need lines
         self._ends_line = True
@@ -132,6 +134,7 @@ class Scanner:
             line = bytes(data[position : newline + 1])
             if line in _EMPTY_LINES:
                 self._section += line
+                self._check_section(0)
                 self._lines += 1
                 self._end_section(self._base + newline + 1)
                 return newline + 1, True
@@ -224,7 +227,7 @@ class Scanner:
             self._set_delimiters()
         self._section_start = end
         self._in_header = entity.is_message
-        self._is_fresh = not entity.is_message
+        self._is_fresh, self._shared = not entity.is_message, 0
 
     # ------------------------------------------------------------ bodies
 
@@ -239,7 +242,7 @@ class Scanner:
                 return position, False
             self._is_fresh = False
             if found is not None:
-                self._cross(found, self._base + position, 1)
+                self._cross(found, self._base + position - self._shared, 1)
                 return found.end, True
         search = position
         while (at := self._candidate(data, search)) >= 0:
@@ -290,11 +293,12 @@ class Scanner:
         if len(line) > MAX_DELIMITER_LINE:
             return None
         text = line[2:].rstrip(b" \t\r\n")
+        line_end = 2 if line.endswith(b"\r\n") else int(line.endswith(b"\n"))
         level = self._levels.get(text)
         if level is not None:
-            return _Delimiter(level, False, end, line.endswith(b"\n"))
+            return _Delimiter(level, False, end, line_end)
         level = self._levels.get(text[:-2]) if text.endswith(b"--") else None
-        return None if level is None else _Delimiter(level, True, end, line.endswith(b"\n"))
+        return None if level is None else _Delimiter(level, True, end, line_end)
 
     def _take(self, data: bytes | bytearray, start: int, stop: int) -> None:
         """Body octets of the innermost entity."""
@@ -314,13 +318,13 @@ class Scanner:
         if any(entity.is_open_multipart for entity in self._stack[found.level + 1 :]):
             self._defect("multipart without an end")
         self._finish_above(found.level + 1, end)
-        self._lines += newlines if found.ends_line else newlines - 1
-        self._ends_line = found.ends_line
+        self._lines += newlines if found.line_end else newlines - 1
+        self._ends_line = found.line_end > 0
         owner = self._stack[found.level]
         if found.is_close:
             owner.is_closed = True
             self._set_delimiters()
-            self._is_fresh = True
+            self._is_fresh, self._shared = True, found.line_end
             return
         if owner.counts_lines:  # it has parts: its own lines will not be asked for
             owner.counts_lines = False
