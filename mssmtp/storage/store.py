@@ -30,6 +30,8 @@ from mssmtp.storage.views import Reading, Writing
 if TYPE_CHECKING:
     from mssmtp.message.scanner import ScanLimits
 
+__all__ = ["Reading", "Store", "Writing"]
+
 T = TypeVar("T")
 
 FOLDS_AT_ONCE = 8
