@@ -1,28 +1,18 @@
-"""The signed national list: verify, read, look up. No network, no file (whitelist.md §1-§5).
+"""The national list as it is looked up. No network, no file, no XML (whitelist.md §1, §5).
 
-Verification costs about 100 MB for some hundred milliseconds: a server runs it in a child process
-and gets the compact `Whitelist.to_table` back.
+`whitelist_signature` makes one from a signed file, in a child process of the server.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
-from datetime import UTC, datetime
-from hashlib import sha256
+from datetime import datetime
 from typing import Literal
 
 import idna
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
-from lxml import etree
-from signxml.algorithms import DigestAlgorithm, SignatureMethod
-from signxml.exceptions import SignXMLException
-from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from mssmtp import pki
 from mssmtp.errors import BadAddress, NonAsciiAddress
@@ -147,7 +137,7 @@ def _domain_key(text: str) -> Domain | None:
         return None
 
 
-# ---------------------------------------------------------------- verification
+# ---------------------------------------------------------------- what verification may say
 
 RefusalReason = Literal[
     "too big",
@@ -183,219 +173,3 @@ class ListRules:
     anchors: pki.Anchors
     revocation: pki.Revocation | None
     max_octets: int
-
-
-def verify(octets: bytes, rules: ListRules, now: datetime) -> Whitelist:
-    """The list of `octets`, in the order of whitelist.md §2. Raises ListRefused.
-
-    Only the canonicalised, verified root is read: what was not signed does not exist (ATT-33).
-    Anti-rollback is the caller's, who knows the list in force.
-    """
-    if len(octets) > rules.max_octets:
-        raise ListRefused("too big", f"{len(octets)} octets")
-    root = _parse(octets)
-    signature = _only_signature(root)
-    _check_profile(signature)
-    signer = _signer_certificate(signature)
-    signed = _verified_root(octets, signer)
-    _check_pin(signer, rules.pin)
-    date = _utc(_child_text(signed, 0, "DateDeGeneration"))
-    _check_signer(signer, rules, date, now)
-    rows = tuple(_rows(signed))
-    subject = f"{pki.printed_name(signer.subject)} {pki.serial_text(signer)}"
-    return Whitelist(date, sha256(octets).hexdigest(), subject, rows)
-
-
-def _parser() -> etree.XMLParser:
-    """No DTD, no entity, no network, libxml2's own limits on depth and text (WT-26)."""
-    return etree.XMLParser(
-        encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
-    )
-
-
-def _parse(octets: bytes) -> etree._Element:
-    # Before the parser sees it: an internal subset may already cost what it wants to cost.
-    if b"<!DOCTYPE" in octets or b"<!ENTITY" in octets:
-        raise ListRefused("DTD or entity")
-    try:
-        root = etree.fromstring(octets, _parser())
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise ListRefused("not XML") from error
-    if root.tag != f"{{{NAMESPACE}}}ListeBlancheMSSante" or root.attrib:
-        raise ListRefused("root")
-    if root.getprevious() is not None or root.getnext() is not None:
-        raise ListRefused("root", "something beside it")
-    if next(root.iter(etree.Comment, etree.ProcessingInstruction, etree.Entity), None) is not None:
-        raise ListRefused("DTD or entity", "comment, instruction or entity")
-    return root
-
-
-def _only_signature(root: etree._Element) -> etree._Element:
-    """The one Signature: last child of the root, and nothing else of its namespace elsewhere."""
-    signature = root[-1] if len(root) else None
-    if signature is None or signature.tag != f"{{{DS}}}Signature":
-        raise ListRefused("signature count", "none at the end of the root")
-    inside = sum(1 for _ in signature.iter(f"{{{DS}}}*"))
-    everywhere = sum(1 for _ in root.iter(f"{{{DS}}}*"))
-    if inside != everywhere:
-        raise ListRefused("signature count", "more than one, or its parts elsewhere")
-    return signature
-
-
-Skeleton = tuple[str, tuple[tuple[str, str], ...], tuple["Skeleton", ...]]
-
-
-def _ds(tag: str, *children: Skeleton, **attributes: str) -> Skeleton:
-    return f"{{{DS}}}{tag}", tuple(attributes.items()), children
-
-
-_ENVELOPED = "http://www.w3.org/2000/09/xmldsig#enveloped-signature"
-_EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#"
-_PROFILE = _ds(
-    "Signature",
-    _ds(
-        "SignedInfo",
-        _ds("CanonicalizationMethod", Algorithm=_EXCLUSIVE),
-        _ds("SignatureMethod", Algorithm=SignatureMethod.RSA_SHA256.value),
-        _ds(
-            "Reference",
-            _ds(
-                "Transforms",
-                _ds("Transform", Algorithm=_ENVELOPED),
-                _ds("Transform", Algorithm=_EXCLUSIVE),
-            ),
-            _ds("DigestMethod", Algorithm=DigestAlgorithm.SHA256.value),
-            _ds("DigestValue"),
-            URI="",
-        ),
-    ),
-    _ds("SignatureValue"),
-    _ds("KeyInfo", _ds("X509Data", _ds("X509Certificate"))),
-)
-"""Every element and attribute the signature has, and no other (whitelist.md §2)."""
-
-
-def _skeleton(element: etree._Element) -> Skeleton:
-    # libxml2 stops at a depth of 256, so this recursion is bounded.
-    attributes = tuple((str(k), str(v)) for k, v in element.attrib.items())
-    return str(element.tag), attributes, tuple(_skeleton(child) for child in element)
-
-
-def _check_profile(signature: etree._Element) -> None:
-    """Compare the whole tree: signxml restricts neither canonicalisation nor transforms, and
-    accepts an added Object (facts.md)."""
-    if _skeleton(signature) != _PROFILE:
-        raise ListRefused("signature profile")
-
-
-def _signer_certificate(signature: etree._Element) -> x509.Certificate:
-    text = signature.findtext(f".//{{{DS}}}X509Certificate") or ""
-    try:
-        certificate = x509.load_der_x509_certificate(b64decode("".join(text.split())))
-        if not isinstance(certificate.public_key(), rsa.RSAPublicKey):
-            raise ListRefused("signature profile", "the signer's key is not RSA")
-    except ValueError as error:
-        raise ListRefused("signature profile", "unreadable certificate") from error
-    return certificate
-
-
-def _verified_root(octets: bytes, signer: x509.Certificate) -> etree._Element:
-    """The root as it was signed, parsed again from its canonical octets."""
-    config = SignatureConfiguration(
-        location="./",
-        expect_references=1,
-        signature_methods=frozenset({SignatureMethod.RSA_SHA256}),
-        digest_algorithms=frozenset({DigestAlgorithm.SHA256}),
-        # Dates are judged afterwards, at DateDeGeneration, which is not known to be true yet.
-        verification_time=signer.not_valid_before_utc,
-    )
-    try:
-        result = XMLVerifier().verify(
-            octets, x509_cert=signer, expect_config=config, parser=_parser()
-        )
-    except (SignXMLException, etree.LxmlError, ValueError, TypeError) as error:
-        # TypeError: signxml reads an element without text as if there were one.
-        raise ListRefused("signature", type(error).__name__) from error
-    if isinstance(result, list) or result.signed_xml is None:
-        raise ListRefused("signature", "not one signed tree")
-    return result.signed_xml
-
-
-def _check_pin(signer: x509.Certificate, pin: str) -> None:
-    """OP-25: for each type the pin names, the subject has exactly the values of the pin."""
-    wanted, subject = pki.listed_name(pin), pki.certificate_name(signer.subject)
-    if wanted is None or subject is None:
-        raise ListRefused("signer", "unusable name")
-    for kind in {rdn.type for rdn in wanted}:
-        if [r for r in wanted if r.type == kind] != [r for r in subject if r.type == kind]:
-            raise ListRefused("signer", "not the pinned subject")
-
-
-def _check_signer(
-    signer: x509.Certificate, rules: ListRules, date: datetime, now: datetime
-) -> None:
-    """In date when the list was made, not revoked now (OP-24)."""
-    try:
-        pki.judge_certificate(signer, rules.anchors, pki.Role.LIST_SIGNER, date)
-        pki.judge_revocation(signer, rules.anchors, rules.revocation, now)
-    except pki.CertificateRefused as error:
-        raise ListRefused("signer certificate", error.reason) from error
-    except ValueError as error:
-        raise ListRefused("signer certificate", "unreadable") from error
-
-
-# ---------------------------------------------------------------- shape (whitelist.md §4)
-
-_COLUMNS = (
-    "Nom",
-    "Description",
-    "DNCertificatOperateur",
-    "ResponsableContact",
-    "SupportContact",
-    "DateMAJ",
-)
-_UTC = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
-MAX_CELL = 255
-
-
-def _rows(root: etree._Element) -> Iterator[Row]:
-    """The rows of the verified root. Raises ListRefused when the shape is another."""
-    _expect(root, ("DateDeGeneration", "ListeDomaines"))
-    table = root[1]
-    if table.attrib or not len(table):
-        raise ListRefused("shape", "ListeDomaines")
-    expected = [f"{{{NAMESPACE}}}{column}" for column in _COLUMNS]
-    seen: dict[str, str] = {}
-    for number, entry in enumerate(table, start=1):
-        cells = [cell.text or "" for cell in entry]
-        if (
-            entry.tag != f"{{{NAMESPACE}}}Domaine"
-            or [cell.tag for cell in entry] != expected
-            or not all(0 < len(cell) <= MAX_CELL for cell in cells)
-            or any(len(cell) or cell.attrib for cell in entry)
-            or entry.attrib
-        ):
-            raise ListRefused("shape", f"row {number}")
-        _utc(cells[5])
-        yield Row(*(seen.setdefault(cell, cell) for cell in cells))
-
-
-def _expect(parent: etree._Element, tags: Sequence[str]) -> None:
-    if [child.tag for child in parent] != [f"{{{NAMESPACE}}}{tag}" for tag in tags]:
-        raise ListRefused("shape", str(parent.tag).rpartition("}")[2])
-
-
-def _child_text(parent: etree._Element, index: int, tag: str) -> str:
-    child = parent[index] if len(parent) > index else None
-    if child is None or child.tag != f"{{{NAMESPACE}}}{tag}" or len(child) or child.attrib:
-        raise ListRefused("shape", tag)
-    return child.text or ""
-
-
-def _utc(text: str) -> datetime:
-    try:
-        if _UTC.fullmatch(text):
-            return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise ListRefused("shape", "date") from error
-    raise ListRefused("shape", "date")

@@ -25,6 +25,7 @@ from mssmtp.whitelist_child import verify_in_child
 _log = logging.getLogger(__name__)
 
 POLL_S = 2.0
+FIRST_POLL_S = 0.25
 RETRY = timedelta(minutes=5)
 FIRST_RETRY = timedelta(seconds=15)
 """While nothing usable was ever obtained: the doors are answering 451."""
@@ -62,10 +63,14 @@ class TrustFeed:
         self._verified: Whitelist | None = None
         self._due: dict[str, datetime] = {}
         self._reminded: dict[str, datetime] = {}
+        self._in_force = asyncio.Event()
 
     async def load(self) -> None:
         """Put in force what is on disk; without anything there the doors answer 451 4.7.5."""
         await asyncio.to_thread(self._reload)
+        snapshot = self._trust.snapshot
+        if snapshot.whitelist is not None and snapshot.revocation is not None:
+            self._in_force.set()
 
     async def run(self) -> None:
         """Poll, reload and fetch until cancelled. No failure here stops the mail."""
@@ -76,9 +81,21 @@ class TrustFeed:
                 except Exception:
                     metrics.internal_errors.labels(room="trust_feed").inc()
                     _log.exception("trust feed failed; it goes on")
-                await asyncio.sleep(POLL_S)
+                await asyncio.sleep(POLL_S if self._in_force.is_set() else FIRST_POLL_S)
         finally:
             self._files.release()
+
+    async def wait_in_force(self, timeout_s: float) -> bool:
+        """Wait, while `run` works, for a list and CRLs to be in force; False: not in that time.
+
+        A first start opens its doors a second later in place of deferring its first letters.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._in_force.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def tick(self) -> None:
         """One round: take up what changed on disk; fetch what is due, if it is ours to fetch."""

@@ -7,8 +7,6 @@ import ssl
 from dataclasses import dataclass
 from typing import Protocol
 
-import httpx
-
 DEADLINE_S = 60.0
 """For the whole answer: a server that drips does not hold the next fetch back for ever."""
 
@@ -50,6 +48,8 @@ class HttpFetch:
         self._context = context
 
     async def __call__(self, url: str, validators: Validators, max_octets: int) -> Fetched | None:
+        import httpx  # 5 MB that only the one worker that fetches has to carry
+
         try:
             async with asyncio.timeout(DEADLINE_S):
                 return await self._get(url, validators, max_octets)
@@ -59,6 +59,8 @@ class HttpFetch:
             raise FetchFailed(type(error).__name__) from error
 
     async def _get(self, url: str, validators: Validators, max_octets: int) -> Fetched | None:
+        import httpx
+
         client = httpx.AsyncClient(
             verify=self._context,
             trust_env=False,

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
-from mssmtp import whitelist
 from mssmtp.config import (
     CertificateSettings,
     OperatorSettings,
@@ -24,6 +23,7 @@ from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed import TrustFeed
 from mssmtp.trust_feed.fetch import Fetched, FetchFailed, Validators
 from mssmtp.whitelist import ListRules, Whitelist
+from mssmtp.whitelist_signature import verify
 from tests.authority import A_DOMAIN, A_SUBJECT
 
 LIST_URL = "https://liste.test/liste.xml"
@@ -112,7 +112,7 @@ class World:
     def verify(self, octets: bytes, rules: ListRules, now: datetime) -> Whitelist:
         """In this process, counted."""
         self.verified.append(len(octets))
-        return whitelist.verify(octets, rules, now)
+        return verify(octets, rules, now)
 
 
 def settings_for(directory: Path, authority: Authority, url: str = LIST_URL) -> Settings:

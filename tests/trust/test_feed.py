@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from datetime import datetime, timedelta
@@ -65,6 +66,42 @@ async def test_nothing_on_disk_and_no_network_keeps_answering_451_and_tries_soon
     world.site.pages.update(pages)
     await after(world, feed, seconds=20)
     trust.identify(identity.chain, world.clock.now())
+
+
+async def test_run_brings_the_first_list_into_force_and_ends_when_cancelled(world: World) -> None:
+    trust, feed = world.worker()
+    assert not await feed.wait_in_force(0)
+    running = asyncio.create_task(feed.run())
+    assert await feed.wait_in_force(10)
+    assert trust.snapshot.lists(domain(A_DOMAIN))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    _, second = await started(world)
+    assert second._files._lock is not None  # let go by the first
+
+
+async def test_our_own_error_in_one_round_does_not_end_the_feed(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mssmtp.trust_feed.feed.FIRST_POLL_S", 0.0)
+    _, feed = world.worker()
+    rounds = 0
+    real = feed.tick
+
+    async def tick() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 1:
+            raise OSError("disk full")
+        await real()
+
+    monkeypatch.setattr(feed, "tick", tick)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(feed.run())
+        assert await feed.wait_in_force(10)
+        running.cancel()
+    assert "trust feed failed; it goes on" in [r.message for r in caplog.records]
 
 
 async def test_start_without_network_serves_what_is_on_disk(world: World) -> None:

@@ -21,8 +21,9 @@ from mssmtp.mail import domain
 from mssmtp.pki import Anchors, Revocation
 from mssmtp.trust_feed import fetch
 from mssmtp.trust_feed.fetch import Fetched, FetchFailed, HttpFetch, Validators
-from mssmtp.whitelist import ListRefused, ListRules, verify
+from mssmtp.whitelist import ListRefused, ListRules
 from mssmtp.whitelist_child import verify_in_child
+from mssmtp.whitelist_signature import verify
 from tests.authority import A_DOMAIN, A_SUBJECT, rows_for, shared_keys
 from tests.trust.feeding import settings_for
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from lxml import etree
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-from mssmtp import whitelist
+from mssmtp import whitelist_signature
 from mssmtp.demo.authority import (
     EMAIL_ONLY,
     Authority,
@@ -27,7 +27,8 @@ from mssmtp.demo.authority import (
 )
 from mssmtp.mail import domain
 from mssmtp.pki import Anchors, Revocation, listed_name
-from mssmtp.whitelist import DS, ListRefused, ListRules, Row, Whitelist, verify
+from mssmtp.whitelist import DS, ListRefused, ListRules, Row, Whitelist
+from mssmtp.whitelist_signature import verify
 from tests.authority import A_SUBJECT, B_SUBJECT, shared_keys
 
 OTHER = Subject("autre.mssante.example", "398765432100033", "AUTRE PORTEUR", "Paris (75)")
@@ -334,7 +335,7 @@ def test_att_33_without_the_profile_check_an_added_object_is_accepted(
     space: Authority, rules: ListRules, good: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil = next(s[1] for s in SPOILT if s[0] == "Object added")
-    monkeypatch.setattr(whitelist, "_check_profile", lambda signature: None)
+    monkeypatch.setattr(whitelist_signature, "_check_profile", lambda signature: None)
     assert refused(spoil(good), rules, space.now) == "accepted"
 
 
@@ -362,7 +363,7 @@ def test_wt_26_list_over_the_size_limit_is_refused_before_it_is_parsed(
     space: Authority, rules: ListRules, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[int] = []
-    monkeypatch.setattr(whitelist, "_parse", lambda octets: parsed.append(len(octets)))
+    monkeypatch.setattr(whitelist_signature, "_parse", lambda octets: parsed.append(len(octets)))
     assert refused(b"<" * (25 * 1_048_576), rules, space.now) == "too big"
     assert parsed == []
 
