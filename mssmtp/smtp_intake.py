@@ -231,7 +231,8 @@ class Intake:
         ]
         report = await self._report(returned) if returned else None
         reply = replies.accepted(self.envelope_id)
-        envelope = self._envelope(tuple(one.recipient for one in kept))
+        # Those who are neither local nor queued count as returned (D3).
+        envelope = self._envelope(tuple(one.recipient for one in self._transaction.destinations))
         transfer = self._transfer(decision, reply)
         facts = facts_to_bytes(decision.facts)
         local = _deliveries(kept)
@@ -258,7 +259,7 @@ class Intake:
             # Not when the wait was cut short (CancelledError): then it may have been committed.
             self._services.store.discard(letter)
             raise
-        self._count(len(local))
+        self._count()
         log.info(
             "accepted",
             extra={
@@ -272,11 +273,10 @@ class Intake:
         )
         return reply
 
-    def _count(self, copies: int) -> None:
+    def _count(self) -> None:
         door = self._transaction.door.value
         metrics.accepted.labels(door).inc()
         metrics.accepted_octets.labels(door).inc(self.size_octets)
-        metrics.delivered.inc(copies)
 
     # ------------------------------------------------------------ values of the commit
 

@@ -105,7 +105,7 @@ async def destination(
     services: Services, transaction: Transaction, command: RcptCommand
 ) -> Destination:
     """RCPT: the recipient after every rewrite, if the policy takes it. Raises Refused."""
-    found = await done(services.store.read(_about(services, transaction, command.address)))
+    found = await done(services.store.read(about(services, transaction, command.address)))
     facts = transaction.facts(Stage.RECIPIENT, services.clock.now(), [found])
     settled = judged(services.engine, facts).facts.recipients[0]
     recipient = Recipient(
@@ -118,9 +118,10 @@ async def destination(
     return Destination(recipient, settled)
 
 
-def _about(
+def about(
     services: Services, transaction: Transaction, address: Address
 ) -> Callable[[Reading], RecipientFacts]:
+    """A query for everything the policy may ask about one recipient of `transaction`."""
     snapshot = services.trust.snapshot
     boxes = (
         (transaction.acting,)

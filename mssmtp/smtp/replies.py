@@ -10,6 +10,7 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 from mssmtp.errors import (
     INTERNAL,
@@ -49,6 +50,7 @@ def ascii_text(text: str) -> str:
     return unicodedata.normalize("NFKD", quoted).encode("ascii", "ignore").decode("ascii")
 
 
+@lru_cache(maxsize=256)
 def render(reply: Reply) -> bytes:
     """The octets of `reply`: one line, or several when the text is long (RFC 5321 4.2.1).
 

@@ -1,0 +1,201 @@
+"""The doors over the real store and the real logins: durable, sealed, streamed (D1, D2, D11)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import resource
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from mssmtp.config import StoreSettings
+from mssmtp.identity import Authenticator, app_password
+from mssmtp.mail import Address, BalType, EnvelopeId
+from mssmtp.message.tree import ScanLimits
+from mssmtp.outside import SystemClock, SystemEntropy
+from mssmtp.policy.facts import facts_from_bytes
+from mssmtp.smtp_in import Services
+from mssmtp.storage import Reading, Store, Writing
+from tests.smtp_in.fakes import PASSWORD, PAUL, PEER, URGENCES, USUAL, ZOE, FakeLogins, FakeStore
+from tests.smtp_in.rig import Rig, Wire, greeted
+
+HEADER = b"From: <anne.tournesol@cabinet-b.test>\r\nSubject: canari-sujet\r\n\r\n"
+OWN = b"From: <zoe.tartempion@hopital-a.test>\r\nMessage-ID: <1@x.test>\r\nSubject: x\r\n\r\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setattr(app_password, "COST", app_password.Cost(1, 8))
+    home = tmp_path / "home"
+    settings = StoreSettings(home=home, master_key_file=home / "master.key")
+    Store.create(settings, SystemClock(), SystemEntropy())
+    store = Store(settings, SystemClock(), SystemEntropy(), limits=ScanLimits(300_000))
+    made = app_password.verifiers(PASSWORD, SystemEntropy())
+
+    def job(writing: Writing) -> None:
+        writing.create_bal(ZOE, BalType.PER, national_id="810000000012", login=str(ZOE))
+        writing.create_bal(PAUL, BalType.PER, national_id="810000000020", usual_address=USUAL)
+        writing.create_bal(URGENCES, BalType.ORG)
+        account = writing.account(str(ZOE))
+        assert account is not None
+        writing.add_app_password(account.id, "poste 1", made.argon2, made.scram)
+
+    store.write(job).result()
+    yield store
+    report = store.check(deep=True)
+    assert report.problems == ()
+    store.close()
+
+
+@dataclass
+class Whole(Rig):
+    """The rig with nothing faked."""
+
+    real: Store | None = None
+
+    @property
+    def services(self) -> Services:
+        assert self.real is not None
+        faked = super().services
+        logins = Authenticator(self.real, faked.clock, SystemEntropy())
+        return Services(
+            self.settings,
+            self.real,
+            self.trust,
+            faked.engine,
+            logins,
+            faked.clock,
+            faked.entropy,
+        )
+
+
+@pytest.fixture
+def whole(rig: Rig, store: Store) -> Whole:
+    return Whole(
+        rig.settings,
+        rig.authority,
+        rig.healthy,
+        rig.trust,
+        rig.directory,
+        FakeStore(),
+        cast(FakeLogins, None),
+        store,
+    )
+
+
+def inbox(store: Store, address: Address) -> list[bytes]:
+    """Every message in the INBOX of one box."""
+
+    def query(reading: Reading) -> list[bytes]:
+        bal = reading.bal(address)
+        assert bal is not None
+        mailbox = reading.mailbox(bal.id, "INBOX")
+        assert mailbox is not None
+        return [reading.body(mailbox.id, row.uid) for row in reading.messages(mailbox.id)]
+
+    return store.read(query).result()
+
+
+async def send(
+    wire: Wire, recipients: list[Address], message: bytes, sender: Address = PEER
+) -> str:
+    assert (await wire.say(f"MAIL FROM:<{sender}>")).startswith("250 ")
+    for recipient in recipients:
+        reply = await wire.say(f"RCPT TO:<{recipient}>")
+        assert reply.startswith("250 "), reply
+    assert (await wire.say("DATA")).startswith("354 ")
+    at = 0
+    while at < len(message):
+        wire.send(message[at : at + 262_144])
+        await wire.writer.drain()
+        at += 262_144
+    wire.send(b".\r\n")
+    return await wire.reply()
+
+
+async def log_in(whole: Whole, port: int) -> Wire:
+    wire = await greeted(whole, port)
+    token = base64.b64encode(f"\0{ZOE}\0{PASSWORD}".encode()).decode()
+    assert (await wire.say(f"AUTH PLAIN {token}")).startswith("235 ")
+    return wire
+
+
+@pytest.mark.requirement("OP-63", "OP-74", "SEED-66")
+async def test_an_inbound_letter_is_in_the_box_with_its_trace(whole: Whole, store: Store) -> None:
+    message = HEADER + b"\xe9 undeclared, and a long line " + b"x" * 3_000 + b"\r\n"
+    async with whole.operators() as (_, port), await greeted(whole, port, whole.b) as wire:
+        reply = await send(wire, [ZOE, PAUL], message)
+    assert reply.startswith("250 2.0.0")
+    for box in (ZOE, PAUL):
+        (octets,) = inbox(store, box)
+        assert octets.endswith(message)
+        assert octets.startswith(b"Return-Path: <anne.tournesol@cabinet-b.test>\r\n")
+    envelope = EnvelopeId(reply.split()[-1])
+    (trace,) = store.read(lambda r: r.transfers(envelope)).result()
+    assert trace.transfer.peer_dn is not None
+    assert trace.transfer.tls_version == "TLSv1.3"
+    assert trace.transfer.reply.startswith("250 2.0.0")
+    facts = store.read(lambda r: r.facts(envelope)).result()
+    assert facts is not None
+    assert facts_from_bytes(facts).sender == PEER
+
+
+@pytest.mark.requirement("OP-13", "SEED-01")
+async def test_a_submitted_letter_is_delivered_here_and_queued_elsewhere(
+    whole: Whole, store: Store
+) -> None:
+    message = OWN + b"Bonjour\r\n"
+    async with whole.submission() as (_, port), await log_in(whole, port) as wire:
+        assert (await send(wire, [USUAL, PEER], message, ZOE)).startswith("250 2.0.0")
+    (octets,) = inbox(store, PAUL)
+    assert octets.endswith(message)
+    (entry,) = store.read(lambda r: r.queue()).result()
+    assert entry.recipient.address == PEER
+    wire_octets = store.read(lambda r: r.letter_octets(entry.envelope, entry.skip, None)).result()
+    assert wire_octets.startswith(b"Received: ")
+    assert wire_octets.endswith(message)
+
+
+@pytest.mark.attack
+async def test_wrong_passwords_are_refused_by_the_real_logins(whole: Whole, store: Store) -> None:
+    wrong = base64.b64encode(f"\0{ZOE}\0wrong".encode()).decode()
+    async with whole.submission() as (_, port), await greeted(whole, port) as wire:
+        for _ in range(3):
+            assert (await wire.say(f"AUTH PLAIN {wrong}")).startswith("535 5.7.8")
+        async with await log_in(whole, port) as other:
+            assert (await other.say("NOOP")).startswith("250 ")
+
+
+async def test_a_refused_letter_leaves_an_event_and_no_copy(whole: Whole, store: Store) -> None:
+    forged = HEADER.replace(b"cabinet-b.test", b"hopital-a.test") + b"x\r\n" * 100_000
+    async with whole.operators() as (_, port), await greeted(whole, port, whole.b) as wire:
+        assert (await send(wire, [ZOE], forged)).startswith("550 5.7.1")
+    assert inbox(store, ZOE) == []
+    files = [path for path in (whole.directory / "home").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 2_000_000
+
+
+@pytest.mark.requirement("SEED-58", "OP-66")
+async def test_forty_mebibytes_pass_in_bounded_memory(whole: Whole, store: Store) -> None:
+    line = b"x" * 76 + b"\r\n"
+    message = HEADER + line * (40 * 1_048_576 // len(line))
+    async with whole.operators() as (_, port):
+        async with await greeted(whole, port, whole.b) as wire:
+            await send(wire, [ZOE], HEADER + line * 40_000)  # warm
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            assert (await send(wire, [ZOE], message)).startswith("250 2.0.0")
+            single = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        wires = [await greeted(whole, port, whole.b) for _ in range(8)]
+        half = message[:20_000_000] + b"\r\n"
+        replies = await asyncio.gather(*(send(wire, [PAUL], half) for wire in wires))
+        assert all(reply.startswith("250 2.0.0") for reply in replies)
+        several = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for wire in wires:
+            await wire.close()
+    # Kilobytes; the client of this test holds one slice per connection in the same process.
+    assert single - before < 40_000
+    assert several - single < 20_000 + 8 * 5_000
