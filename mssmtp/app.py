@@ -38,6 +38,7 @@ GRACE_S = 20.0
 SUPERVISOR_GRACE_S = GRACE_S + 10.0
 
 _PRUNE_EVERY_S = 86_400.0
+_LIST_WITHIN_S = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,21 @@ def scan_limits(settings: Settings) -> ScanLimits:
 def open_store(settings: Settings, worker: str) -> Store:
     """The store of these settings. Raises ConfigError."""
     return Store(settings.store, CLOCK, ENTROPY, limits=scan_limits(settings), worker=worker)
+
+
+def stored_trust(settings: Settings) -> Trust:
+    """The list and the CRLs on disk, verified as a server would at its start; no network."""
+    trust = _untrusting(settings)
+    feed = TrustFeed(settings, trust, CLOCK, ENTROPY)
+    asyncio.run(feed.load())
+    return trust
+
+
+def _untrusting(settings: Settings) -> Trust:
+    """Anchors, and neither list nor CRL yet: every peer is deferred until both are in force."""
+    anchors = Anchors.load(settings.pki.anchors_file)
+    snapshot = Snapshot(whitelist=None, revocation=None, anchors=anchors)
+    return Trust(snapshot, require_eku=settings.pki.require_eku)
 
 
 @contextmanager
@@ -116,12 +132,12 @@ class Rooms:
     metrics: workers.MetricsServer | None = None
 
 
-def services_of(settings: Settings, store: Store, snapshot: Snapshot) -> Services:
+def services_of(settings: Settings, store: Store, trust: Trust) -> Services:
     """What the SMTP doors, and `explain` in their place, lean on. Raises ConfigError."""
     return Services(
         settings,
         store,
-        Trust(snapshot, require_eku=settings.pki.require_eku),
+        trust,
         Engine(settings.policy, settings.limits),
         Authenticator(store, CLOCK, ENTROPY),
         CLOCK,
@@ -131,11 +147,7 @@ def services_of(settings: Settings, store: Store, snapshot: Snapshot) -> Service
 
 def build(settings: Settings, store: Store) -> Rooms:
     """The rooms of one worker, nothing started. Raises ConfigError."""
-    services = services_of(
-        settings,
-        store,
-        Snapshot(whitelist=None, revocation=None, anchors=Anchors.load(settings.pki.anchors_file)),
-    )
+    services = services_of(settings, store, _untrusting(settings))
     trust, engine, authenticator = services.trust, services.engine, services.authenticator
     out = settings.smtp_out
     resolver = DnsResolver(ENTROPY, out.nameservers, out.nameserver_port)
@@ -182,6 +194,8 @@ class _Worker:
                 tasks.create_task(_prune_daily(store), name="prune"),
             ]
             relay = tasks.create_task(rooms.relay.run(), name="relay")
+            # A peer that comes before the list is in force is deferred for minutes: wait a little.
+            await rooms.feed.wait_in_force(_LIST_WITHIN_S)
             await self._open_doors(rooms)
             self._context.ready()
             logger.info("serving", extra={"doors": sorted(rooms.doors)})

@@ -33,7 +33,7 @@ def doctor(
             print_table("Missing", ("what", "how to get it"), rows)
         raise typer.Exit(EXIT_TROUBLE)
     with server.store_of(settings) as store:
-        snapshot = server.stored_snapshot(settings)
+        snapshot = server.stored_trust(settings).snapshot
         findings = room.examine(settings, store, snapshot, server.CLOCK.now(), deep=deep)
     if as_json:
         print_json(

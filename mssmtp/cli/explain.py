@@ -32,7 +32,7 @@ def explain(
     """Print every rule asked, what it said and the facts that decided; exit 1 on a refusal."""
     settings = options.settings(config)
     with server.store_of(settings) as store:
-        services = server.services_of(settings, store, server.stored_snapshot(settings))
+        services = server.services_of(settings, store, server.stored_trust(settings))
         try:
             decision = _decision(services, target, sender, message)
         except MailError as error:

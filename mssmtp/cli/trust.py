@@ -25,7 +25,7 @@ def show(
 ) -> None:
     """The whitelist and the CRLs the server uses, or who may speak for a domain."""
     settings = options.settings(config)
-    snapshot = server.stored_snapshot(settings)
+    snapshot = server.stored_trust(settings).snapshot
     whitelist = snapshot.whitelist
     if whitelist is None:
         fail("whitelist", "none was accepted yet", "`mssmtp serve` fetches it; see its log.")

@@ -97,7 +97,7 @@ def _mailbox(space: Space, laid: Laid, login: Login) -> IMAPClient:
     endpoint = laid.settings.listen.imaps
     if endpoint is None:
         raise NotProven(f"{laid.plan.name} has no IMAP door over TLS")
-    client = IMAPClient(  # type: ignore[no-untyped-call]  # the library has no annotations
+    client = IMAPClient(
         "localhost",
         endpoint.port,
         ssl=True,

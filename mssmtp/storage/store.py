@@ -103,6 +103,7 @@ class Store:
         try:
             home.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             home.chmod(DIRECTORY_MODE)
+            settings.master_key_file.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             create_master_key(settings.master_key_file, entropy)
             make_directories(home)
             keys = Keyring(read_master_key(settings.master_key_file), entropy)
