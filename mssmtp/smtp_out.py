@@ -34,7 +34,8 @@ _LOG = logging.getLogger(__name__)
 _LEASES_AT_ONCE = 100
 _LEASES_HELD = 2_000
 _CONNECTIONS = 200
-_POLL_S = 5.0
+_POLL_S = 0.25
+"""Between two looks at the queue: a letter of this or another process leaves within this time."""
 _LEASE_MARGIN_S = 20.0
 
 NO_LIST = Reply(451, "4.7.5", "Liste blanche momentanément indisponible ; nouvel essai prévu.")
@@ -66,15 +67,21 @@ class Relay:
         resolver: Resolver,
         clock: Clock,
         entropy: Entropy,
+        *,
+        worker: str | None = None,
     ) -> None:
-        """Raises ConfigError when the operators' certificate cannot be used."""
+        """Raises ConfigError when the operators' certificate cannot be used.
+
+        `worker`: a name that stays the same when this worker is replaced after its death; what
+        the dead one held is then tried at once instead of when its leases end.
+        """
         self._store = store
         self._trust = trust
         self._engine = engine
         self._clock = clock
         self._queue: QueueSettings = settings.queue
         self._domains = frozenset(settings.operator.domains)
-        self._worker = f"relay-{entropy.token_bytes(6).hex()}"
+        self._worker = f"relay-{worker or entropy.token_bytes(6).hex()}"
         client = ClientSettings(
             host_name=settings.operator.host_name,
             context=client_context(settings.tls, settings.tls.operators),
@@ -103,6 +110,7 @@ class Relay:
             loop.call_soon_threadsafe(self._wake.set)
 
         unsubscribe = self._store.subscribe(changed)
+        await self._give_back()
         try:
             async with asyncio.TaskGroup() as group:
                 sweeper = group.create_task(self._pool.sweep())
@@ -133,6 +141,7 @@ class Relay:
             await self._stopped.wait()
 
     async def _give_back(self) -> None:
+        """Every lease in this worker's name."""
         try:
             await asyncio.wrap_future(self._store.write(lambda w: w.release(self._worker)))
         except MailError as error:
@@ -151,6 +160,10 @@ class Relay:
         self._wake.clear()
         while self._held < _LEASES_HELD and not self._stopping:
             try:
+                depth = await asyncio.wrap_future(self._store.read(lambda r: r.queue_depth()))
+                metrics.queue_recipients.set(depth)
+                if not depth:
+                    return
                 leases = await asyncio.wrap_future(self._store.write(self._due))
             except MailError as error:
                 _LOG.warning("queue not readable", extra={"kind": type(error).__name__})
@@ -216,7 +229,12 @@ class Relay:
             metrics.internal_errors.labels("smtp_out").inc()
             _LOG.exception("delivery failed", extra={"kind": type(error).__name__})
             attempt.all_get(from_reply(IN_DOUBT if attempt.in_doubt else INTERNAL))
-        await self._recorder.record(attempt)
+        try:
+            await self._recorder.record(attempt)
+        except Exception as error:
+            # The lease ends by itself and the recipients are tried again: late, never lost (D3).
+            metrics.internal_errors.labels("smtp_out").inc()
+            _LOG.exception("outcome not recorded", extra={"kind": type(error).__name__})
 
     async def _attempt(self, attempt: Attempt) -> None:
         """Ask the policy again, find a judged connection, hand the letter over."""

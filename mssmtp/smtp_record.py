@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from mssmtp import dsn, metrics
 from mssmtp.config import OperatorSettings, QueueSettings
-from mssmtp.errors import MailError, StorageFull, StorageUnavailable
+from mssmtp.errors import Damaged, MailError, StorageFull, StorageUnavailable
 from mssmtp.mail import (
     Address,
     BalState,
@@ -127,7 +127,7 @@ class Recorder:
         delay_due = self._delay_is_due(attempt, now)
         outcomes = [self._warned(each) if delay_due(each) else each for each in outcomes]
         self._tell(attempt, outcomes, now)
-        notices = await self._notices(attempt, outcomes, now)
+        notices = await self._notices(attempt, outcomes, now)  # never fails
         transfer = _transfer(attempt)
 
         def job(writing: Writing) -> None:
@@ -221,9 +221,14 @@ class Recorder:
         for concerned, render in causes:
             if not concerned:
                 continue
-            notice = await self._notice(attempt, sender, concerned, (render, now))
-            if notice is not None:
-                notices.append(notice)
+            try:
+                notice = await self._notice(attempt, sender, concerned, (render, now))
+            except Exception as error:
+                # A report that cannot be made must not keep the outcome from being written.
+                metrics.internal_errors.labels("dsn").inc()
+                _LOG.exception("no report", extra={"kind": type(error).__name__})
+            else:
+                notices += [notice] if notice is not None else []
         return notices
 
     async def _notice(
@@ -285,9 +290,12 @@ class Recorder:
         start, name = lease.skip, lease.envelope.id
         full = lease.envelope.ret == "FULL" and lease.size_octets - start <= dsn.FULL_OCTETS
         stop = lease.size_octets if full else min(lease.size_octets, start + _HEADER_OCTETS)
-        return await asyncio.wrap_future(
-            self._store.read(lambda r: r.letter_octets(name, start, stop))
-        )
+        try:
+            return await asyncio.wrap_future(
+                self._store.read(lambda r: r.letter_octets(name, start, stop))
+            )
+        except Damaged:
+            return b""  # D10: the sender must hear of it all the same
 
     # ------------------------------------------------------------ commit
 

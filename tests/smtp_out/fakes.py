@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from mssmtp.errors import MailError
+from mssmtp.errors import Damaged, MailError
 from mssmtp.mail import (
     Address,
     Bal,
@@ -106,6 +106,7 @@ class FakeStore:
     transfers: list[Transfer] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+    damaged: set[EnvelopeId] = field(default_factory=set)
     discarded: int = 0
     recorded: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: int = 0
@@ -149,8 +150,13 @@ class FakeStore:
         return self.bals.get(address)
 
     def letter_octets(self, envelope: EnvelopeId, start: int = 0, stop: int | None = None) -> bytes:
+        if envelope in self.damaged:
+            raise Damaged
         row = next(row for row in self.rows if row.envelope.id == envelope)
         return row.octets[start:stop]
+
+    def queue_depth(self) -> int:
+        return self.results.count("queued")
 
     # writing
 

@@ -75,6 +75,7 @@ class World:
     ports: dict[str, int] = field(default_factory=dict)
     queue: QueueSettings = field(default_factory=QueueSettings)
     command_timeout_s: float = 5.0
+    worker: str | None = None
     store: FakeStore = field(init=False)
     trust: Trust = field(init=False)
 
@@ -131,6 +132,7 @@ class World:
                 self.resolver,
                 self.clock,
                 SystemEntropy(),
+                worker=self.worker,
             )
             running = asyncio.create_task(relay.run())
             try:
@@ -511,8 +513,9 @@ async def test_a_lease_that_ended_in_the_lane_is_not_used(
         world.clock.advance(timedelta(minutes=20))
         gate.set()
         await world.settled()
+        await _woken(world, 2)
     assert "lease lost" in caplog.messages
-    assert len(peer.messages) == 1
+    assert len(peer.messages) == 2
 
 
 # ---------------------------------------------------------------- reports
@@ -558,6 +561,21 @@ async def test_ret_full_returns_the_letter(world: World) -> None:
     part = list(world.report().iter_parts())[1]
     fields = cast("list[EmailMessage]", part.get_payload())[0]
     assert fields["Original-Envelope-Id"] == "QQ+1"
+
+
+async def test_a_damaged_letter_blocks_nothing_and_is_reported_in_the_end(world: World) -> None:
+    """D10: what cannot be opened is retried, then comes back without its own header."""
+    peer = world.peer()
+    async with world.relaying(**{PEER: peer}):
+        world.store.damaged.add(world.letter().id)
+        world.letter()
+        await world.settled(2)
+        assert sorted(world.store.results) == ["delivered", "queued"]
+        world.clock.advance(timedelta(hours=48))
+        await _woken(world, 3)
+    assert sorted(world.store.results) == ["delivered", "expired"]
+    assert world.status()["Status"] == "5.4.7"
+    assert len(peer.messages) == 1
 
 
 async def test_outcomes_are_written_once_the_store_is_back(world: World) -> None:

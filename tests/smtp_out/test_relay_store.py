@@ -1,0 +1,156 @@
+"""The relay on the real store: what is left behind after a delivery and after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar, cast
+
+import pytest
+
+from mssmtp.config import StoreSettings
+from mssmtp.mail import Bal, BalType, Door, Envelope, EnvelopeId, Recipient
+from mssmtp.outside import SystemEntropy
+from mssmtp.storage import Store, Transfer, Writing
+from tests.smtp_out.fakes import FakeClock, FakeStore
+from tests.smtp_out.peer import Script
+from tests.smtp_out.test_relay import EVE, LETTER, LUC, PEER, ZOE, World, identities, world
+
+__all__ = ["identities", "world"]
+
+T = TypeVar("T")
+RETURN_PATH = b"Return-Path: <zoe.tartempion@hopital-a.test>\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A store with Zoé's box in it."""
+
+    store: Store
+    clock: FakeClock
+    zoe: Bal
+
+    def queue(self, *recipients: Recipient, octets: bytes = LETTER) -> EnvelopeId:
+        envelope = Envelope(self.store.new_envelope_id(), ZOE, recipients, self.clock.now())
+        letter = self.store.seal(RETURN_PATH + octets)
+
+        def job(writing: Writing) -> None:
+            writing.accept(
+                envelope,
+                letter,
+                local=(),
+                queued=recipients,
+                skip=len(RETURN_PATH),
+                owner=self.zoe.id,
+                transfer=Transfer("in", Door.SUBMISSION, "127.0.0.1", "accept", "250 ok"),
+                facts=b"{}",
+            )
+
+        self.store.write(job).result(10)
+        return envelope.id
+
+    async def empty(self) -> None:
+        """Until nobody waits in the queue any more."""
+        async with asyncio.timeout(10):
+            while await asyncio.wrap_future(self.store.read(lambda r: r.queue_depth())):  # noqa: ASYNC110 - the store has no event for it
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def home(world: World, tmp_path: Path) -> Iterator[Home]:
+    settings = StoreSettings(home=tmp_path / "home", master_key_file=tmp_path / "master.key")
+    Store.create(settings, world.clock, SystemEntropy())
+    store = Store(settings, world.clock, SystemEntropy())
+
+    def people(writing: Writing) -> Bal:
+        return writing.create_bal(ZOE, BalType.PER, national_id="810000000000", login=str(ZOE))
+
+    zoe = store.write(people).result(10)
+    world.store = cast(FakeStore, store)
+    yield Home(store, world.clock, zoe)
+    report = store.check()
+    store.close()
+    assert report.is_sound, report.problems
+
+
+@pytest.mark.requirement("OP-01", "OP-11")
+async def test_a_delivery_leaves_an_event_a_trace_and_an_empty_queue(
+    world: World, home: Home
+) -> None:
+    peer = world.peer()
+    async with world.relaying(**{PEER: peer}):
+        name = home.queue(LUC, EVE)
+        await home.empty()
+    assert peer.messages[0].body == LETTER
+    assert len(peer.messages[0].recipients) == 2
+    events = home.store.read(lambda r: r.events(name)).result(10)
+    assert [event.kind for event in events] == ["scellement", "relais", "relais"]
+    trace = home.store.read(lambda r: r.transfers(name)).result(10)[-1]
+    assert trace.transfer.direction == "out"
+    assert trace.transfer.peer_serial
+    assert trace.transfer.reply == "250 2.0.0 stored"
+
+
+@pytest.mark.requirement("OP-19", "SEED-68")
+async def test_a_failure_comes_back_into_the_senders_inbox(world: World, home: Home) -> None:
+    peer = world.peer(script=Script(replies={"RCPT eve.durand": b"550 5.1.1 inconnue"}))
+    async with world.relaying(**{PEER: peer}):
+        name = home.queue(LUC, EVE)
+        await home.empty()
+
+    def inbox(reading: Writing) -> bytes:
+        mailbox = reading.mailbox(home.zoe.id, "INBOX")
+        assert mailbox is not None
+        assert mailbox.messages == 1
+        return reading.body(mailbox.id, reading.messages(mailbox.id)[0].uid)
+
+    octets = home.store.write(inbox).result(10)
+    assert octets.startswith(b"Return-Path: <>\r\nFrom: MAILER-DAEMON@hopital-a.test (Mail ")
+    assert b"Subject: Undelivered Mail Returned to Sender\r\n" in octets
+    assert b"Final-Recipient: rfc822; eve.durand@cabinet-b.test\r\n" in octets
+    assert b"Original-Envelope-Id: " + name.encode() in octets
+    assert b"Subject: essai" in octets
+    events = home.store.read(lambda r: r.events(name)).result(10)
+    assert [event.kind for event in events] == ["scellement", "relais", "rejet"]
+
+
+@pytest.mark.requirement("OP-18")
+async def test_a_deferral_waits_for_its_time(world: World, home: Home) -> None:
+    peer = world.peer(script=Script(starttls=False))
+    async with world.relaying(**{PEER: peer}):
+        name = home.queue(LUC)
+        async with asyncio.timeout(10):
+            while not peer.sessions:  # noqa: ASYNC110 - the peer only notes
+                await asyncio.sleep(0.02)
+    entry = home.store.read(lambda r: r.queue_entry(name)).result(10)[0]
+    assert entry.attempts == 1
+    assert entry.next_attempt - home.clock.now() == timedelta(minutes=5)
+    assert entry.leased_by is None
+    assert entry.last_reply is not None
+    assert "4.7.4" in entry.last_reply
+
+
+async def test_a_large_letter_is_read_from_its_file_in_blocks(world: World, home: Home) -> None:
+    octets = LETTER + (b"." + b"x" * 74 + b"\r\n") * 136_000
+    peer = world.peer()
+    async with world.relaying(**{PEER: peer}):
+        home.queue(LUC, octets=octets)
+        await home.empty()
+    assert peer.messages[0].sha256 == hashlib.sha256(octets).hexdigest()
+
+
+async def test_leases_of_a_dead_worker_are_taken_back_by_its_successor(
+    world: World, home: Home
+) -> None:
+    name = home.queue(LUC)
+    home.store.write(lambda w: w.lease(world.clock.now(), 10, "relay-worker-1")).result(10)
+    peer = world.peer()
+    world.worker = "worker-1"
+    async with world.relaying(**{PEER: peer}):
+        await home.empty()
+    assert len(peer.messages) == 1
+    assert home.store.read(lambda r: r.queue_entry(name)).result(10) == ()
