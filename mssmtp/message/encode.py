@@ -13,7 +13,7 @@ from mssmtp.mail import Address
 from mssmtp.message.words import decode_unlabelled
 
 MAX_LINE = 76
-_WORD_PAYLOAD = 45  # octets in one B word: 60 letters and `=?utf-8?B?` `?=` stay within 75
+_WORD_PAYLOAD = 39  # octets in one B word: 64 characters, so that `Subject: ` fits before it
 _CONTROLS = dict.fromkeys((*range(32), 127, *range(128, 160), 0x2028, 0x2029), " ")
 _ATTR = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&+-.^_`{}~")
 _NAME = re.compile(r"[!-9;-~]+\Z")
@@ -29,7 +29,7 @@ def encode_words(text: str) -> bytes:
 
 
 def _words(text: str) -> list[bytes]:
-    """B words of at most 75 octets; a character is never cut in two (RFC 2047 5)."""
+    """B words, well below 75 octets; a character is never cut in two (RFC 2047 5)."""
     words: list[bytes] = []
     pending = b""
     for character in text:
