@@ -132,7 +132,7 @@ class Committer(Generic[W]):
                 done = self._transaction(waiting)
             finally:
                 fcntl.flock(self._lock, fcntl.LOCK_UN)
-        except Exception as error:  # the batch failed as a whole
+        except BaseException as error:  # the batch failed as a whole; the thread goes on
             self._fail([w for w in waiting if not w.future.done()], error)
             return
         metrics.commit_seconds.observe(time.perf_counter() - started)
@@ -173,7 +173,7 @@ class Committer(Generic[W]):
         db.execute("SAVEPOINT job")
         try:
             result = one.job(view)
-        except Exception as error:
+        except BaseException as error:
             if not db.in_transaction:  # the engine rolled everything back (full disk)
                 raise
             db.execute("ROLLBACK TO job")
@@ -189,7 +189,7 @@ class Committer(Generic[W]):
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
-    def _fail(self, waiting: list[_Waiting[W]], error: Exception) -> None:
+    def _fail(self, waiting: list[_Waiting[W]], error: BaseException) -> None:
         answer = refusal(error)
         if isinstance(answer, StorageUnavailable) or answer is not error:
             log.error("nothing was written: %s", type(error).__name__)

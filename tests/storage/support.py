@@ -1,0 +1,139 @@
+"""Shared by the tests of the store: a home, people, letters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from mssmtp.config import StoreSettings
+from mssmtp.mail import (
+    Address,
+    Bal,
+    BalType,
+    Domain,
+    Door,
+    Envelope,
+    EnvelopeId,
+    MailboxId,
+    Recipient,
+)
+from mssmtp.outside import SystemEntropy
+from mssmtp.storage import Accepted, Letter, LocalDelivery, Owner, Store, Transfer
+
+SENDER = Address.parse("marius@cabinet-b.test")
+CABINET = Domain("cabinet-b.test")
+RPPS = "899900000110"
+TRANSFER = Transfer(
+    direction="in",
+    door=Door.OPERATOR,
+    peer_address="192.0.2.7",
+    verdict="accept",
+    reply="250 2.0.0 pris en charge pour zoe@hopital-a.test",
+    tls_version="TLSv1.3",
+    tls_cipher="TLS_AES_256_GCM_SHA384",
+    peer_dn="CN=smtp.cabinet-b.test",
+    peer_serial="1f",
+    peer_issuer="CN=TEST AC",
+    list_date=datetime(2026, 1, 5, tzinfo=UTC),
+    crl_number=7,
+)
+
+
+class SteppingClock:
+    """A clock that moves only when told."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+    def advance(self, step: timedelta) -> None:
+        """Let time pass."""
+        self.time += step
+
+
+def settings(home: Path, **changed: object) -> StoreSettings:
+    """Settings of a store in `home`."""
+    return StoreSettings.model_validate(
+        {"home": home, "master_key_file": home / "master.key", **changed}
+    )
+
+
+def open_new(home: Path, clock: SteppingClock | None = None, **changed: object) -> Store:
+    """A new store in `home`."""
+    clock = clock or SteppingClock()
+    Store.create(settings(home, **changed), clock, SystemEntropy())
+    return Store(settings(home, **changed), clock, SystemEntropy(), worker="test")
+
+
+def reopen(home: Path, **changed: object) -> Store:
+    """The store of `home` opened again."""
+    return Store(settings(home, **changed), SteppingClock(), SystemEntropy(), worker="again")
+
+
+def message(subject: str = "Bonjour", body: bytes = b"ligne\r\n" * 20) -> bytes:
+    """A small letter as the doors store it."""
+    return (
+        b"Return-Path: <marius@cabinet-b.test>\r\n"
+        b"Received: from cabinet-b.test\r\n"
+        b"Message-ID: <1@cabinet-b.test>\r\nX-MSS-NIL: ESSAI-0001\r\n"
+        b"From: marius@cabinet-b.test\r\nTo: zoe@hopital-a.test\r\n"
+        b"Subject: " + subject.encode() + b"\r\n\r\n" + body
+    )
+
+
+SKIP = message().index(b"\r\n") + 2
+
+
+def add_bal(store: Store, address: str = "zoe@hopital-a.test") -> Bal:
+    """A PER BAL whose login is its address."""
+    return store.write(
+        lambda w: w.create_bal(Address.parse(address), BalType.PER, national_id=RPPS, login=address)
+    ).result()
+
+
+def inbox(store: Store, bal: Bal) -> MailboxId:
+    """Id of the INBOX of a BAL."""
+    found = store.read(lambda r: r.mailbox(bal.id, "INBOX")).result()
+    assert found is not None
+    return found.id
+
+
+def recipients(*addresses: str) -> tuple[Recipient, ...]:
+    """Plain forward-paths."""
+    return tuple(Recipient(Address.parse(address)) for address in addresses)
+
+
+def accept(
+    store: Store,
+    letter: Letter,
+    bals: Sequence[Bal] = (),
+    queued: Sequence[Recipient] = (),
+    owner: Owner = CABINET,
+) -> tuple[EnvelopeId, Accepted]:
+    """Accept `letter` for local BALs and for the queue."""
+    local = [LocalDelivery(bal.id, Recipient(bal.address)) for bal in bals]
+    envelope = Envelope(
+        store.new_envelope_id(),
+        SENDER,
+        (*(delivery.recipient for delivery in local), *queued),
+        datetime(2026, 3, 1, 8, 0, tzinfo=UTC),
+    )
+    done = store.write(
+        lambda w: w.accept(
+            envelope,
+            letter,
+            local=local,
+            queued=queued,
+            skip=SKIP,
+            owner=owner,
+            transfer=TRANSFER,
+            facts=b'{"rule":"listed"}',
+        )
+    )
+    return envelope.id, done.result()

@@ -1,0 +1,79 @@
+"""Summaries and packs: rows are the truth, packs a cache."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from mssmtp.mail import Bal, MailboxId, Uid
+from mssmtp.message import Summary
+from mssmtp.storage import Store
+from mssmtp.storage.messages import PACK_UIDS
+from tests.storage.support import SteppingClock, inbox, message
+
+
+def fill(store: Store, mailbox: MailboxId, count: int) -> None:
+    when = SteppingClock().now()
+    letters = [store.seal(message(f"sujet {number}")) for number in range(count)]
+    store.write(
+        lambda w: [w.append(mailbox, letter, frozenset(), when) for letter in letters]
+    ).result()
+
+
+def summaries(store: Store, mailbox: MailboxId, high: int) -> list[tuple[Uid, bytes]]:
+    uids = [Uid(uid) for uid in range(1, high + 1)]
+    return store.read(lambda r: list(r.summaries(mailbox, uids))).result()
+
+
+def packs(home: Path) -> int:
+    db = sqlite3.connect(home / "store.db")
+    try:
+        return int(db.execute("SELECT count(*) FROM packs").fetchone()[0])
+    finally:
+        db.close()
+
+
+def test_a_pack_gives_what_the_rows_give(store: Store, zoe: Bal, home: Path) -> None:
+    box = inbox(store, zoe)
+    fill(store, box, PACK_UIDS + 3)
+    rows = summaries(store, box, PACK_UIDS + 9)
+    store.write(lambda w: None).result()  # the pack's own job is done before this one
+    assert packs(home) == 1
+    assert summaries(store, box, PACK_UIDS + 9) == rows
+    assert [uid for uid, _ in rows] == list(range(1, PACK_UIDS + 4))
+    assert b"sujet 7" in Summary.from_bytes(rows[7][1]).envelope
+    store.write(lambda w: w.drop_packs()).result()
+    assert summaries(store, box, PACK_UIDS + 9) == rows
+
+
+def test_expunge_drops_the_pack_that_held_the_message(store: Store, zoe: Bal, home: Path) -> None:
+    box = inbox(store, zoe)
+    fill(store, box, PACK_UIDS)
+    rows = summaries(store, box, PACK_UIDS)
+    store.write(lambda w: None).result()
+    assert packs(home) == 1
+    store.write(lambda w: w.store_flags(box, [Uid(5)], "+", frozenset({"\\Deleted"}))).result()
+    store.write(lambda w: w.expunge(box)).result()
+    assert packs(home) == 0
+    assert summaries(store, box, PACK_UIDS) == [row for row in rows if row[0] != 5]
+
+
+def test_a_damaged_pack_or_summary_is_computed_again(store: Store, zoe: Bal, home: Path) -> None:
+    box = inbox(store, zoe)
+    fill(store, box, PACK_UIDS)
+    rows = summaries(store, box, PACK_UIDS)
+    store.write(lambda w: None).result()
+    db = sqlite3.connect(home / "store.db", isolation_level=None)
+    db.execute("UPDATE packs SET sealed = zeroblob(100)")
+    saved = db.execute("SELECT blob, summary FROM blob_keys WHERE blob = 3").fetchone()
+    db.execute("UPDATE blob_keys SET summary = zeroblob(100) WHERE blob = 3")
+    assert summaries(store, box, PACK_UIDS) == rows
+    data = db.execute("SELECT data FROM blobs WHERE number = 3").fetchone()[0]
+    db.execute("UPDATE blobs SET data = zeroblob(10) WHERE number = 3")
+    db.execute("UPDATE packs SET sealed = zeroblob(100)")
+    stubbed = summaries(store, box, PACK_UIDS)
+    assert stubbed[2] == (3, b"")
+    assert stubbed[:2] + stubbed[3:] == rows[:2] + rows[3:]
+    db.execute("UPDATE blobs SET data = ? WHERE number = 3", (data,))
+    db.execute("UPDATE blob_keys SET summary = ? WHERE blob = 3", (saved[1],))
+    db.close()
