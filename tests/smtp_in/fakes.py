@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -239,9 +240,13 @@ class FakeLogins:
     principal: Principal
     revoked: bool = False
     asked: list[str] = field(default_factory=list)
+    slow_login: str = ""
+    slow_is_over: threading.Event = field(default_factory=threading.Event)
 
     def authenticate(self, login: str, password: str, address: str = "") -> Principal:
         self.asked.append(login)
+        if login == self.slow_login:
+            self.slow_is_over.wait(10)
         if password != PASSWORD or login != self.principal.login:
             raise BadCredentials
         return self.principal

@@ -23,6 +23,9 @@ from mssmtp.storage import Store
 from mssmtp.trust import Snapshot, Trust
 from tests.smtp_in.fakes import PASSWORD, ZOE, FakeLogins, FakeStore, people, zoe
 
+WAIT_S = 10.0
+"""How long a client of these tests waits for anything."""
+
 
 class NowClock:
     """The machine's wall clock: certificates of the tests are valid now."""
@@ -172,7 +175,7 @@ class Wire:
         """One reply, lines joined by newlines; empty at the end of the connection."""
         lines: list[str] = []
         while True:
-            line = (await asyncio.wait_for(self.reader.readline(), 10)).decode("ascii")
+            line = (await asyncio.wait_for(self.reader.readline(), WAIT_S)).decode("ascii")
             lines.append(line.rstrip("\r\n"))
             if line[3:4] != "-":
                 return "\n".join(lines)
@@ -193,7 +196,7 @@ class Wire:
     async def is_closed(self) -> bool:
         """The server has closed, and said nothing more."""
         try:
-            return await asyncio.wait_for(self.reader.read(), 10) == b""
+            return await asyncio.wait_for(self.reader.read(1), WAIT_S) == b""
         except ConnectionError:
             return True
 

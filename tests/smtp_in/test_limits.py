@@ -51,8 +51,11 @@ async def test_commands_that_move_nothing_are_bounded(
 @pytest.mark.attack
 async def test_att_41_connections_are_limited_per_address_and_freed(rig: Rig) -> None:
     rig.limit(connections_per_address=2)
-    async with rig.operators() as (door, port):
-        first, second = await Wire.connect(port), await Wire.connect(port)
+    async with (
+        rig.operators() as (door, port),
+        await Wire.connect(port) as first,
+        await Wire.connect(port) as second,
+    ):
         assert (await first.reply()).startswith("220 ")
         assert (await second.reply()).startswith("220 ")
         async with await Wire.connect(port) as third:
@@ -63,7 +66,6 @@ async def test_att_41_connections_are_limited_per_address_and_freed(rig: Rig) ->
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         async with await Wire.connect(port) as fourth:
             assert (await fourth.reply()).startswith("220 ")
-        await second.close()
 
 
 @pytest.mark.attack

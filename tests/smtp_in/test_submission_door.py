@@ -106,14 +106,21 @@ async def test_a_wrong_password_is_535_and_the_connection_stays_open(rig: Rig) -
 
 
 @pytest.mark.attack
-async def test_att_14_bad_logins_do_not_disturb_others(rig: Rig) -> None:
-    async with rig.submission() as (_, port):
-        for line in ("AUTH PLAIN %%%", "AUTH LOGIN =", "AUTH CRAM-MD5", "AUTH PLAIN AAAA BBBB"):
-            async with await greeted(rig, port) as bad, await greeted(rig, port) as good:
-                assert (await bad.say(line))[0] == "5"
-                assert (await good.say(f"AUTH PLAIN {b64(chr(0) + str(ZOE) + chr(0) + PASSWORD)}"))[
-                    :3
-                ] == "235"
+async def test_att_14_a_slow_bad_login_and_broken_ones_disturb_no_other(rig: Rig) -> None:
+    rig.logins.slow_login = "attacker"
+    good = f"AUTH PLAIN {b64(chr(0) + str(ZOE) + chr(0) + PASSWORD)}"
+    async with rig.submission() as (_, port), await greeted(rig, port) as attacker:
+        try:
+            attacker.send(f"AUTH PLAIN {b64(chr(0) + 'attacker' + chr(0) + 'x')}")
+            for line in ("AUTH PLAIN %%%", "AUTH LOGIN =", "AUTH CRAM-MD5", "AUTH PLAIN AA BB"):
+                async with await greeted(rig, port) as bad:
+                    assert (await bad.say(line)).startswith("50")
+            for _ in range(30):
+                async with await greeted(rig, port) as honest:
+                    assert (await honest.say(good)).startswith("235 ")
+        finally:
+            rig.logins.slow_is_over.set()
+        assert (await attacker.reply()).startswith("535 5.7.8")
 
 
 @pytest.mark.attack
