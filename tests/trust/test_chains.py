@@ -254,6 +254,24 @@ def test_wt_03_revoked_certificate_is_refused_and_its_sister_is_not(
     assert refusal(gone, anchors, crls, space.now, Role.SERVER) == "revoked"
 
 
+@pytest.mark.attack
+def test_att_16_revoked_intermediate_takes_everything_below_with_it(
+    space: Authority, anchors: Anchors
+) -> None:
+    dates = (space.now - DAY, space.now + DAY)
+    root_crl = space._crl(
+        space._root_name, space._root_key, [space.intermediate.serial_number], dates
+    )
+    crls = Revocation.of([root_crl, space.crls()[1]], anchors)
+    identity = space.issue(A_SUBJECT)
+    assert refusal(identity, anchors, crls, space.now) == "revoked"
+    with pytest.raises(CertificateRefused):  # the signer of the list is judged by this one alone
+        pki.judge_revocation(identity.certificate, anchors, crls, space.now)
+    only = Revocation.of([space.crls()[1]], anchors)
+    with pytest.raises(CertificateRefused):
+        pki.judge_revocation(identity.certificate, anchors, only, space.now)
+
+
 @pytest.mark.requirement("OP-09")
 def test_wt_30_past_next_update_mail_is_deferred_never_accepted(
     space: Authority, anchors: Anchors

@@ -125,6 +125,18 @@ async def test_list_changed_on_disk_is_not_used(world: World, tmp_path: Path) ->
     assert trust.snapshot.whitelist is None
 
 
+async def test_list_damaged_on_disk_comes_back_from_the_network(
+    world: World, tmp_path: Path
+) -> None:
+    _, first = await started(world)
+    first._files.release()
+    (kept,) = (tmp_path / "home" / "trust" / "lists").glob("*.xml")
+    kept.write_bytes(b"")
+    trust, _ = await started(world)
+    assert trust.snapshot.lists(domain(A_DOMAIN))
+    assert kept.read_bytes() == world.site.pages[LIST_URL]
+
+
 @pytest.mark.requirement("OP-29")
 async def test_list_is_asked_for_every_hour_and_only_if_changed(world: World) -> None:
     trust, feed = await started(world)

@@ -127,6 +127,16 @@ async def test_bad_answer_fails_the_fetch_and_nothing_else(
 
 
 @pytest.mark.attack
+async def test_announced_size_is_compared_before_anything_is_read(
+    healthy: dict[str, Identity], http: HttpFetch, tmp_path: Path
+) -> None:
+    server = Server(ok(b"x" * (LIMIT + 1)).partition(b"\r\n\r\n")[0] + b"\r\n\r\n", hold=True)
+    async with listening(server, healthy[A_DOMAIN], tmp_path) as url:
+        with pytest.raises(FetchFailed, match="as announced"):
+            await http(url, Validators(), LIMIT)
+
+
+@pytest.mark.attack
 async def test_endless_answer_is_read_up_to_the_limit_only(
     healthy: dict[str, Identity], http: HttpFetch, tmp_path: Path
 ) -> None:
