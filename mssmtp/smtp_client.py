@@ -19,6 +19,7 @@ from mssmtp.errors import Damaged, Reply
 from mssmtp.mail import Domain, Operator, Recipient, ReversePath
 from mssmtp.smtp_wire import (
     DotStuffer,
+    FinalReplyLost,
     PeerFailed,
     PeerGone,
     PeerNotTrusted,
@@ -219,8 +220,8 @@ class PeerConnection:
             return
         try:
             final = await self._stream(content)
-        except _InDoubt:
-            final = from_reply(IN_DOUBT)
+        except FinalReplyLost as error:
+            final = from_reply(error.reply)
         if 300 <= final.code < 400:
             self.abort()
             raise PeerViolates("unexpected answer to the message")
@@ -256,7 +257,7 @@ class PeerConnection:
             # RFC 5321 4.5.3.2.6: the final reply may take twice as long as any other.
             final = await wire.answered(wire.read_response(timeout=2 * timeout_s))
         except PeerFailed as error:
-            raise _InDoubt from error
+            raise FinalReplyLost from error
         self.in_doubt = False
         return final
 
@@ -313,15 +314,6 @@ class PeerConnection:
     def abort(self) -> None:
         """Drop the connection now."""
         self._wire.abort()
-
-
-IN_DOUBT = Reply(
-    451, "4.4.2", "Réponse finale perdue : le destinataire a peut-être reçu ; nouvel essai prévu."
-)
-
-
-class _InDoubt(Exception):  # noqa: N818 - a state, not an error of ours
-    """The dot was sent and the reply to it was lost."""
 
 
 def _refused(reply: PeerReply) -> PeerFailed:

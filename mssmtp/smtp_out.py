@@ -19,13 +19,13 @@ from mssmtp.log import connection_id
 from mssmtp.mail import Action, Change, Domain, Door, Facts, Recipient, RecipientFacts, Stage
 from mssmtp.outside import Clock, Entropy, Resolver
 from mssmtp.policy import Engine
-from mssmtp.smtp_client import IN_DOUBT, ClientSettings, Content, PeerConnection
+from mssmtp.smtp_client import ClientSettings, Content, PeerConnection
 from mssmtp.smtp_pool import Pool, Reach
 from mssmtp.smtp_record import Attempt, Recorder, next_attempt
-from mssmtp.smtp_wire import NotTransmissible, PeerFailed, from_reply
+from mssmtp.smtp_wire import FinalReplyLost, NotTransmissible, PeerFailed, PeerTakesLess, from_reply
 from mssmtp.storage import Lease, Store, Writing
 from mssmtp.tls_settings import client_context
-from mssmtp.trust import Trust
+from mssmtp.trust import PeerRefused, Trust
 
 __all__ = ["Relay", "next_attempt"]
 
@@ -37,13 +37,6 @@ _CONNECTIONS = 200
 _POLL_S = 0.25
 """Between two looks at the queue: a letter of this or another process leaves within this time."""
 _LEASE_MARGIN_S = 20.0
-
-NO_LIST = Reply(451, "4.7.5", "Liste blanche momentanément indisponible ; nouvel essai prévu.")
-TOO_BIG = Reply(
-    552,
-    "5.3.4",
-    "Message trop volumineux pour l'opérateur du destinataire ; réduisez les pièces jointes.",
-)
 
 
 @dataclass(slots=True)
@@ -97,6 +90,7 @@ class Relay:
         self._connections = asyncio.Semaphore(_CONNECTIONS)
         self._running: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        self._started = False
         self._stopping = False
         self._stopped = asyncio.Event()
 
@@ -104,14 +98,15 @@ class Relay:
 
     async def run(self) -> None:
         """Deliver until `stop`. What is queued anywhere in the home wakes it; so does `wake`."""
+        self._started = True
         loop = asyncio.get_running_loop()
 
         def changed(changes: tuple[Change, ...]) -> None:
             loop.call_soon_threadsafe(self._wake.set)
 
         unsubscribe = self._store.subscribe(changed)
-        await self._give_back()
         try:
+            await self._give_back()
             async with asyncio.TaskGroup() as group:
                 sweeper = group.create_task(self._pool.sweep())
                 while not self._stopping:
@@ -132,6 +127,8 @@ class Relay:
         """Finish the deliveries under way within `grace_s`; give every lease back."""
         self._stopping = True
         self._wake.set()
+        if not self._started:
+            return
         try:
             async with asyncio.timeout(grace_s):
                 await self._stopped.wait()
@@ -222,13 +219,18 @@ class Relay:
         try:
             async with self._connections, asyncio.timeout(left_s):
                 await self._attempt(attempt)
+        except asyncio.CancelledError:
+            if attempt.in_doubt:
+                attempt.all_get(from_reply(FinalReplyLost.smtp))
+                self._recorder.mark(attempt)
+            raise
         except TimeoutError:
-            attempt.all_get(from_reply(IN_DOUBT if attempt.in_doubt else PeerFailed.smtp))
+            attempt.all_get(from_reply((FinalReplyLost if attempt.in_doubt else PeerFailed).smtp))
         except Exception as error:
             # Our own bug must neither bounce the letter nor stop the queue (D10).
             metrics.internal_errors.labels("smtp_out").inc()
             _LOG.exception("delivery failed", extra={"kind": type(error).__name__})
-            attempt.all_get(from_reply(IN_DOUBT if attempt.in_doubt else INTERNAL))
+            attempt.all_get(from_reply(FinalReplyLost.smtp if attempt.in_doubt else INTERNAL))
         try:
             await self._recorder.record(attempt)
         except Exception as error:
@@ -261,7 +263,7 @@ class Relay:
         content = self._content(lease)
         largest = connection.largest_octets
         if largest is not None and content.size_octets > largest:
-            attempt.all_get(from_reply(TOO_BIG))  # CL-38: DATA is not even tried
+            attempt.all_get(from_reply(PeerTakesLess.smtp))
             return
         try:
             answers = await connection.send(lease.envelope.sender, lease.recipients, content)
@@ -289,7 +291,7 @@ class Relay:
         """The list in force decides at each attempt (OP-34): a domain may have left it."""
         snapshot = self._trust.snapshot
         if snapshot.whitelist is None:
-            return NO_LIST
+            return PeerRefused("no list").reply
         lease = attempt.lease
         for recipient in lease.recipients:
             verdict = self._engine.decide(self._facts(lease, recipient)).final

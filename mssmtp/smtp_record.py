@@ -139,6 +139,18 @@ class Recorder:
             for notice in notices:
                 self._store.discard(notice.letter)
 
+    def mark(self, attempt: Attempt) -> None:
+        """Queue the outcomes without waiting, for a delivery that was cancelled after the dot (D4).
+
+        The store writes in order: whoever waits for a later write waits for this one too.
+        """
+        now = self._clock.now()
+        outcomes = [self._outcome(attempt, each, now) for each in attempt.lease.recipients]
+        again = [each for each in outcomes if each.result == "retry"]
+        self._tell(attempt, again, now)
+        transfer = _transfer(attempt)
+        self._store.write(lambda writing: writing.record(again, transfer))
+
     def _outcome(self, attempt: Attempt, recipient: Recipient, now: datetime) -> Outcome:
         lease, reply = attempt.lease, attempt.replies[recipient]
         name = lease.envelope.id

@@ -66,6 +66,26 @@ class PeerNotTrusted(PeerFailed):
     rank = 5
 
 
+class FinalReplyLost(PeerFailed):
+    """The final dot went out and no answer came: delivered or not, nobody knows (D4)."""
+
+    smtp = Reply(
+        451,
+        "4.4.2",
+        "Réponse finale perdue : le destinataire a peut-être reçu ; nouvel essai prévu.",
+    )
+
+
+class PeerTakesLess(MailError):
+    """The peer's SIZE is smaller than the message: DATA is not even tried (CL-38)."""
+
+    smtp = Reply(
+        552,
+        "5.3.4",
+        "Message trop volumineux pour l'opérateur du destinataire ; réduisez les pièces jointes.",
+    )
+
+
 class NotTransmissible(MailError):
     """The content holds a bare CR, a bare LF or a NUL: sent on, it could be smuggled (ATT-01)."""
 
@@ -209,10 +229,10 @@ class Wire(SMTPProtocol):
         return await self.answered(self.read_response(timeout=timeout_s))
 
     async def upgrade(self, context: ssl.SSLContext, host: str, timeout_s: float) -> PeerReply:
-        """STARTTLS and the handshake. Raises PeerGone, PeerViolates, TlsUnavailable."""
+        """STARTTLS and the handshake. Raises PeerViolates, TlsUnavailable."""
         try:
             return await self.answered(self.start_tls(context, host, timeout_s))
-        except (ssl.SSLError, SMTPTimeoutError, OSError) as error:
+        except (PeerGone, ssl.SSLError, SMTPTimeoutError, OSError) as error:
             if self.violation:
                 raise PeerViolates(self.violation) from error
             raise TlsUnavailable("handshake failed") from error

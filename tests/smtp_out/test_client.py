@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import ssl
+import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -467,3 +471,83 @@ async def test_ten_mebioctets_with_dots_at_block_borders_arrive_unchanged(
     assert answers.by_recipient[LUC].is_positive
     assert peer.messages[0].sha256 == hashlib.sha256(octets).hexdigest()
     assert held <= smtp_client.BLOCK_OCTETS
+
+
+# ---------------------------------------------------------------- TLS and event loops
+
+
+def _old(context: ssl.SSLContext) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the standard library warns of what is tested here
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+
+
+def _suite(name: str) -> Callable[[ssl.SSLContext], None]:
+    def weaken(context: ssl.SSLContext) -> None:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(f"{name}:@SECLEVEL=0")
+
+    return weaken
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-05", "OP-01")
+@pytest.mark.parametrize(
+    "weaken",
+    [
+        _old,
+        _suite("AES128-GCM-SHA256"),
+        _suite("ECDHE-RSA-AES128-SHA256"),
+        _suite("ECDHE-RSA-AES128-SHA"),
+        _suite("NULL-SHA256"),
+        _suite("ADH-AES128-GCM-SHA256"),
+    ],
+    ids=["TLS 1.1", "static RSA", "CBC SHA-256", "CBC SHA-1", "NULL", "anonymous"],
+)
+async def test_a_server_with_weak_tls_only_gets_nothing(
+    make_peer: MakePeer, connect: Connect, weaken: Callable[[ssl.SSLContext], None]
+) -> None:
+    async with make_peer(Script()) as peer:
+        weaken(peer.context)
+        with pytest.raises(TlsUnavailable):
+            await connect(peer)
+    assert not {"MAIL", "DATA"} & set(peer.sessions[0].verbs)
+
+
+@pytest.mark.requirement("OP-05")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_both_allowed_versions_are_spoken(
+    make_peer: MakePeer, connect: Connect, version: ssl.TLSVersion
+) -> None:
+    async with make_peer(Script()) as peer:
+        peer.context.maximum_version = version
+        connection = await connect(peer)
+        answers = await connection.send(ZOE, (LUC,), content(LETTER))
+        await connection.quit()
+    assert answers.by_recipient[LUC].is_positive
+    assert connection.tls_version == version.name.replace("_", ".")
+
+
+def test_the_servers_own_event_loop_behaves_alike(make_peer: MakePeer, connect: Connect) -> None:
+    """uvloop has other transports: the same letter, the same guard."""
+
+    async def scene() -> None:
+        async with (
+            make_peer(Script()) as honest,
+            make_peer(Script(behind_220=INJECTED)) as hostile,
+            make_peer(Script(early=b"552 5.3.4 too big")) as full,
+        ):
+            connection = await connect(honest)
+            assert (await connection.send(ZOE, (LUC,), content(LETTER))).by_recipient
+            await connection.quit()
+            with pytest.raises(PeerViolates):
+                await connect(hostile)
+            connection = await connect(full)
+            answers = await connection.send(ZOE, (LUC,), BIG)
+            assert answers.by_recipient[LUC].enhanced == "5.3.4"
+        assert honest.messages[0].body == LETTER
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scene())

@@ -341,10 +341,36 @@ async def test_row_3_no_starttls_is_deferred_and_nothing_is_said(world: World) -
     assert not {"MAIL", "DATA"} & set(peer.sessions[0].verbs)
 
 
+@pytest.mark.requirement("OP-03")
+async def test_row_3_an_hour_without_tls_is_an_alarm(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer = world.peer(script=Script(starttls=False))
+    async with world.relaying(**{PEER: peer}):
+        world.letter()
+        await world.settled()
+        assert not [m for m in caplog.messages if m.startswith("alarm")]
+        world.clock.advance(timedelta(hours=1))
+        await _woken(world, 2)
+    assert [m for m in caplog.messages if m.startswith("alarm")]
+
+
+async def test_a_host_name_the_certificate_does_not_carry_is_logged_and_accepted(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="mssmtp")
+    world.resolver.hosts[B_DOMAIN] = ("relais.test",)
+    async with world.relaying(relais_test=world.peer()):
+        world.letter()
+        await world.settled()
+    assert world.store.results == ["delivered"]
+    assert "host name is not in the certificate" in caplog.messages
+
+
 @pytest.mark.requirement("OP-11", "OP-01")
 @pytest.mark.parametrize("who", ["expired", A_DOMAIN, SLOW])
 async def test_rows_4_and_5_a_wrong_certificate_is_deferred_before_mail(
-    world: World, who: str
+    world: World, who: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     peer = world.peer(who=who)
     async with world.relaying(**{PEER: peer}):
@@ -352,6 +378,7 @@ async def test_rows_4_and_5_a_wrong_certificate_is_deferred_before_mail(
         await world.settled()
     assert world.store.results == ["queued"]
     assert "4.7.5" in world.store.rows[0].reply
+    assert "alarm: server certificate refused" in caplog.messages
     assert peer.sessions[0].tls
     assert not {"MAIL", "DATA"} & set(peer.sessions[0].verbs)
 
@@ -650,7 +677,23 @@ async def test_stop_finishes_what_is_under_way_and_gives_the_rest_back(world: Wo
         assert world.store.rows[1].leased_by is None
 
 
-async def test_stop_does_not_wait_for_ever(world: World) -> None:
+async def test_stop_without_run_returns(world: World) -> None:
+    async with world.relaying():
+        pass
+    relay = Relay(
+        world.settings(),
+        cast(Store, world.store),
+        world.trust,
+        Engine(PolicySettings(), LimitSettings()),
+        world.resolver,
+        world.clock,
+        SystemEntropy(),
+    )
+    await relay.stop(5.0)
+
+
+async def test_stop_does_not_wait_for_ever_and_marks_what_is_in_doubt(world: World) -> None:
+    """D4: the dot had gone out when the time to stop was over."""
     peer = world.peer(script=Script(hold=asyncio.Event()))
     async with world.relaying(**{PEER: peer}) as relay:
         world.letter()
@@ -659,6 +702,8 @@ async def test_stop_does_not_wait_for_ever(world: World) -> None:
         await relay.stop(0.05)
         assert world.store.rows[0].leased_by is None
         assert world.store.results == ["queued"]
+        assert "peut-être reçu" in world.store.rows[0].reply
+        assert world.store.transfers[0].verdict == "in doubt"
 
 
 async def test_no_address_is_ever_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
