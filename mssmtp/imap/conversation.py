@@ -108,7 +108,7 @@ def _line(session: Session, line: Line) -> Steps[bool]:
         return False
     try:
         command = _parse(session, verb, cursor)
-    except BadSyntax as error:
+    except MailError as error:
         yield from _refuse(tag, verb, error)
         return error.imap != "CLIENTBUG"
     return (yield from _run(session, tag, verb, command))
@@ -138,8 +138,7 @@ def _run(session: Session, tag: bytes, verb: str, command: Command) -> Steps[boo
     yield from _still_welcome(session)
     try:
         done = yield from command.run(session, tag)
-        if session.state is State.SELECTED and session.is_changed:
-            yield from sync.catch_up(session, expunge=not command.withholds_expunge)
+        yield from _tell_news(session, expunge=not command.withholds_expunge)
     except Ended:
         raise
     except MailError as error:
@@ -155,6 +154,14 @@ def _run(session: Session, tag: bytes, verb: str, command: Command) -> Steps[boo
     metrics.imap_commands.labels(verb, done.condition.decode("ascii")).inc()
     yield from send(responses.tagged(tag, done.condition, done.text, done.code))
     return done.condition != b"BAD"
+
+
+def _tell_news(session: Session, *, expunge: bool) -> Steps[None]:
+    if session.state is not State.SELECTED:
+        return
+    withheld = session.selected.gone_modseq < session.selected.modseq
+    if session.is_changed or (expunge and withheld):
+        yield from sync.catch_up(session, expunge=expunge)
 
 
 def _still_welcome(session: Session) -> Steps[None]:

@@ -76,7 +76,7 @@ def find_target(reading: Reading, principal: Principal, name: str) -> Mailbox:
 class Shown:
     """One name of a listing; `mailbox` is None for a level that only holds others.
 
-    Only one's own mailboxes show a special use: a client takes the first `\Sent` it is shown.
+    Only one's own mailboxes show a special use: a client takes the first of each it is shown.
     """
 
     name: str

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,27 +62,50 @@ class ManualClock:
         self.at += timedelta(seconds=seconds)
 
 
+@cache
+def _template() -> Path:
+    """A home with its people, made once per process and copied."""
+    directory = tempfile.TemporaryDirectory(prefix="mssmtp-world-")
+    atexit.register(directory.cleanup)
+    base = Path(directory.name)
+    settings = StoreSettings(home=base / "home", master_key_file=base / "master.key")
+    Store.create(settings, ManualClock(), SystemEntropy())
+    store = Store(settings, ManualClock(), SystemEntropy())
+    for address, kind, national_id in (
+        (ZOE, BalType.PER, "810000000012"),
+        (LUC, BalType.PER, "810000000020"),
+        (SERVICE, BalType.ORG, None),
+    ):
+        store.write(_adding(Address.parse(address), kind, national_id)).result()
+    store.close()
+    return base
+
+
+def _adding(address: Address, kind: BalType, national_id: str | None) -> Callable[[Any], Bal]:
+    def job(writing: Any) -> Bal:
+        made: Bal = writing.create_bal(address, kind, national_id=national_id, login=str(address))
+        return made
+
+    return job
+
+
 class World:
     """One home: Zoé with a PER box, member of the ORG box of radiology; Luc with his own."""
 
     def __init__(self, home: Path, limits: LimitSettings | None = None) -> None:
         self.clock = ManualClock()
         self.limits = limits or LimitSettings()
+        shutil.copytree(_template(), home, dirs_exist_ok=True)
         settings = StoreSettings(home=home / "home", master_key_file=home / "master.key")
-        Store.create(settings, self.clock, SystemEntropy())
         self.store = Store(settings, self.clock, SystemEntropy())
         self.clients: list[Client] = []
         self.closed: set[str] = set()
-        self.zoe = self._bal(ZOE, BalType.PER, "810000000012")
-        self.luc = self._bal(LUC, BalType.PER, "810000000020")
-        self.service = self._bal(SERVICE, BalType.ORG, None)
+        self.zoe, self.luc, self.service = map(self._bal, (ZOE, LUC, SERVICE))
 
-    def _bal(self, address: str, kind: BalType, national_id: str | None) -> Bal:
-        return self.store.write(
-            lambda w: w.create_bal(
-                Address.parse(address), kind, national_id=national_id, login=address
-            )
-        ).result()
+    def _bal(self, address: str) -> Bal:
+        found = self.store.read(lambda r: r.bal(Address.parse(address))).result()
+        assert found is not None
+        return found
 
     def share(self) -> None:
         """Make Zoé a member of radiology."""

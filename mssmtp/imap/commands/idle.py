@@ -34,7 +34,8 @@ def _wait(session: Session) -> Steps[None]:
     if session.is_changed:
         yield from sync.catch_up(session, expunge=True)
         return
-    heard = yield from wait(session.timing.keep_alive_s, changes=True)
+    selected = session.state is State.SELECTED
+    heard = yield from wait(session.timing.keep_alive_s, changes=selected)
     if isinstance(heard, bytes):
         session.framer.feed(heard)
     elif heard is Woken.CHANGED:
@@ -42,7 +43,7 @@ def _wait(session: Session) -> Steps[None]:
     elif heard is Woken.TIMEOUT:
         yield from send(responses.untagged(b"OK", b"Still here"))
         # Rights may have ended without a change in this mailbox (ATT-25).
-        session.is_changed = session.state is State.SELECTED
+        session.is_changed = selected
     else:
         raise incoming.ended(heard)
 

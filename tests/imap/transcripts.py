@@ -1,0 +1,171 @@
+"""Reads and plays transcripts (style.md): numbered clients, forbidden lines, bound variables.
+
+    # imap/name.txt     RFC 3501 7.4.1
+    clients: 2   messages: 2   state: selected   shared: yes
+    1> STORE 1 +FLAGS (\\Deleted)      a command; OK is expected
+    1>NO CANNOT DELETE Sent            refused with that code
+    1>BAD FETCH                        not understood
+    1>> DONE                           octets as they are, with CRLF; nothing is expected by itself
+    1< * 1 EXPUNGE                     must come, in this order
+    1! EXPUNGE                         must not come as part of any line
+    1. BYE                             the connection is closed
+    ~ message                          a message is delivered to Zoé's INBOX
+    ~ tick 1                           client 1's wait times out
+
+`$name` in an expected line binds a word the first time and must be the same word afterwards; `...`
+stands for anything. `@message3` in a command is a literal of that message, `@{text}` of that text.
+An expectation looks at what its client received since its last command.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mssmtp.imap.effects import Woken
+from tests.imap.world import Client, World, message
+
+_STEP = re.compile(
+    r"(?P<client>\d)(?P<kind>>>|>NO |>BAD |>|<|!|\.)\s?(?P<text>.*)\Z|~ (?P<event>.*)\Z"
+)
+_LITERAL = re.compile(rb"@message(\d+)|@\{([^}]*)\}")
+
+
+@dataclass
+class Script:
+    """One transcript file, parsed."""
+
+    title: str
+    settings: dict[str, str]
+    steps: list[tuple[int, str]]
+
+
+def read_script(path: Path) -> Script:
+    """The script in `path`."""
+    settings: dict[str, str] = {}
+    steps: list[tuple[int, str]] = []
+    title = ""
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        if line.startswith("#"):
+            title = title or line.lstrip("# ")
+        elif line.startswith("clients:"):
+            settings = dict(re.findall(r"(\w+):\s*(\S+)", line))
+        elif line.strip():
+            steps.append((number, line))
+    assert steps, f"{path} is empty"
+    return Script(title, settings, steps)
+
+
+@dataclass
+class Player:
+    """Plays one script in a world."""
+
+    world: World
+    script: Script
+    clients: list[Client] = field(default_factory=list)
+    heard: dict[int, list[str]] = field(default_factory=dict)
+    at: dict[int, int] = field(default_factory=dict)
+    bound: dict[str, str] = field(default_factory=dict)
+
+    def play(self) -> None:
+        """Raises AssertionError naming the line."""
+        settings = self.script.settings
+        if settings.get("shared") == "yes":
+            self.world.share()
+        self.world.fill(int(settings.get("messages", "0")))
+        state = settings.get("state", "selected")
+        for _ in range(int(settings.get("clients", "1"))):
+            login = None if state == "none" else "zoe.tartempion@hopital-a.test"
+            select = "INBOX" if state == "selected" else None
+            self.clients.append(self.world.client(login, select))
+        for client in self.clients:
+            client.received.clear()
+        for number, step in self.script.steps:
+            try:
+                self._step(step)
+            except AssertionError as error:
+                raise AssertionError(f"line {number}: {step}\n{error}") from None
+
+    def _step(self, step: str) -> None:
+        found = _STEP.match(step)
+        assert found, "not a step"
+        if found["event"]:
+            self._event(found["event"])
+            return
+        client, text = int(found["client"]), found["text"]
+        match found["kind"]:
+            case ">":
+                self._command(client, text, "OK")
+            case ">NO ":
+                code, _, command = text.partition(" ")
+                self._command(client, command, f"NO [{code}]")
+            case ">BAD ":
+                self._command(client, text, "BAD")
+            case ">>":
+                self._begin(client)
+                self.clients[client - 1].send(self._octets(text) + b"\r\n")
+            case "<":
+                self._expect(client, text)
+            case "!":
+                lines = self._lines(client)
+                assert not any(text in line for line in lines), "\n".join(lines)
+            case ".":
+                assert not self.clients[client - 1].is_open, "still open"
+
+    def _event(self, text: str) -> None:
+        if text == "message":
+            self.world.deliver(message(99))
+        elif text.startswith("tick "):
+            self.clients[int(text[5:]) - 1].wake(Woken.TIMEOUT)
+        else:
+            raise AssertionError("unknown event")
+
+    def _begin(self, client: int) -> None:
+        self.clients[client - 1].received.clear()
+        self.at[client] = 0
+
+    def _octets(self, text: str) -> bytes:
+        def literal(found: re.Match[bytes]) -> bytes:
+            octets = message(int(found[1])) if found[1] else found[2]
+            return b"{%d+}\r\n%b" % (len(octets), octets)
+
+        return _LITERAL.sub(literal, self._filled(text).encode("utf-8"))
+
+    def _filled(self, text: str) -> str:
+        return re.sub(r"\$(\w+)", lambda m: self.bound.get(m[1], m[0]), text)
+
+    def _command(self, client: int, text: str, expected: str) -> None:
+        self._begin(client)
+        tagged, _ = self.clients[client - 1].command(self._octets(text))
+        assert tagged.startswith(expected), f"{tagged}\nafter {self._lines(client)}"
+
+    def _lines(self, client: int) -> list[str]:
+        return bytes(self.clients[client - 1].received).decode("utf-8", "replace").split("\r\n")
+
+    def _expect(self, client: int, text: str) -> None:
+        pattern, names = self._pattern(text)
+        lines = self._lines(client)
+        for position in range(self.at.get(client, 0), len(lines)):
+            if found := pattern.fullmatch(lines[position]):
+                self.at[client] = position + 1
+                self.bound.update({name: found[name] for name in names})
+                return
+        raise AssertionError("did not come; heard:\n" + "\n".join(lines))
+
+    def _pattern(self, text: str) -> tuple[re.Pattern[str], list[str]]:
+        names: list[str] = []
+        pieces = []
+        for piece in re.split(r"(\.\.\.|\$[A-Za-z_]\w*)", text):
+            if piece == "...":
+                pieces.append(".*")
+            elif piece.startswith("$") and piece[1:].islower() and len(piece) > 1:
+                name = piece[1:]
+                if name in self.bound:
+                    pieces.append(re.escape(self.bound[name]))
+                else:
+                    names.append(name)
+                    pieces.append(rf"(?P<{name}>[^\s\])]+)")
+            else:
+                pieces.append(re.escape(piece))
+        return re.compile("".join(pieces)), names

@@ -1,0 +1,341 @@
+"""The door on real sockets: TLS, limits, hostile peers, IDLE, orderly stop."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+
+import pytest
+
+from mssmtp.imap.commands import starttls
+from mssmtp.imap.effects import StartTls, Steps
+from mssmtp.imap.session import Session, Timing
+from mssmtp.imap_server import _Connection
+from mssmtp.outside import SystemClock, SystemEntropy
+from mssmtp.storage import Store
+from tests.imap.world import message
+from tests.imap_server.rig import LUC, PASSWORD, ZOE, Raw, Rig, until
+
+pytestmark = pytest.mark.end_to_end
+
+LOGIN = f'LOGIN {ZOE} "{PASSWORD}"'.encode()
+
+
+@pytest.mark.requirement("OP-81")
+async def test_before_tls_no_password_is_offered_or_taken(rig: Rig) -> None:
+    async with rig.door(implicit_tls=False) as (_, port):
+        raw = await rig.raw(port, tls=False)
+        greeting = await raw.line()
+        assert b"LOGINDISABLED" in greeting
+        assert b"STARTTLS" in greeting
+        assert b"AUTH=" not in greeting
+        assert b"NO [PRIVACYREQUIRED]" in (await raw.command(LOGIN))[-1]
+        assert b"NO [PRIVACYREQUIRED]" in (await raw.command(b"AUTHENTICATE PLAIN AAAA"))[-1]
+        await raw.starttls(rig.context)
+        capability = (await raw.ok(b"CAPABILITY"))[0]
+        assert b"AUTH=PLAIN" in capability
+        assert b"LOGINDISABLED" not in capability
+        assert b"STARTTLS" not in capability
+        await raw.login()
+        assert b"BAD" in (await raw.command(b"STARTTLS"))[-1]
+
+
+async def _injected(rig: Rig, port: int) -> bytes:
+    """Whatever comes back when NOOP is written in clear behind STARTTLS."""
+    raw = await rig.raw(port, tls=False)
+    await raw.line()
+    await raw.send(b"a STARTTLS\r\nb NOOP\r\n")
+    return await raw.ends()
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("split", [False, True])
+async def test_att_02_octets_behind_starttls_are_never_executed(rig: Rig, *, split: bool) -> None:
+    async with rig.door(implicit_tls=False) as (_, port):
+        if not split:
+            heard = await _injected(rig, port)
+            assert b"b OK" not in heard
+            assert b"BYE" in heard
+            return
+        raw = await rig.raw(port, tls=False)
+        await raw.line()
+        await raw.send(b"a STARTTLS\r\n")
+        await raw.line()
+        await raw.send(b"b NOOP\r\n")  # read as a ClientHello: the handshake fails
+        assert b"b OK" not in await raw.ends()
+
+
+@pytest.mark.attack
+async def test_att_02_a_door_that_keeps_them_is_seen(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The detector above fires on a build without the guard."""
+
+    def weak(self: starttls.Starttls, session: Session, tag: bytes) -> Steps[None]:
+        yield StartTls(tag + b" OK go\r\n")
+
+    async def in_clear(self: _Connection, reply: bytes) -> None:
+        self._transport.write(reply)
+
+    monkeypatch.setattr(starttls.Starttls, "run", weak)
+    monkeypatch.setattr(_Connection, "_start_tls", in_clear)
+    async with rig.door(implicit_tls=False) as (_, port):
+        raw = await rig.raw(port, tls=False)
+        await raw.line()
+        await raw.send(b"a STARTTLS\r\nb NOOP\r\n")
+        assert any(line.startswith(b"b OK") for line in await raw.until(b"b "))
+
+
+def _peak_kib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("announcement", "survives"), [(b"{4294967296}", True), (b"{4294967296+}", False)]
+)
+async def test_att_03_a_4_gib_literal_before_login_is_refused_unread(
+    rig: Rig, announcement: bytes, *, survives: bool
+) -> None:
+    async with rig.door() as (_, port):
+        before = _peak_kib()
+        raws = [await rig.raw(port) for _ in range(20)]
+        for raw in raws:
+            await raw.line()
+            await raw.send(b"a LOGIN " + announcement + b"\r\n")
+            assert (await raw.line()).startswith(b"a NO [TOOBIG]")
+            if survives:
+                await raw.ok(b"NOOP")
+            else:
+                assert (await raw.line()).startswith(b"* BYE")
+                assert await raw.ends() == b""
+        assert _peak_kib() - before < 32_768
+
+
+@pytest.mark.attack
+async def test_an_http_request_hears_bad_and_bye(rig: Rig) -> None:
+    async with rig.door() as (_, port):
+        raw = await rig.raw(port)
+        await raw.line()
+        await raw.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        heard = await raw.ends()
+        assert b"BAD" in heard
+        assert b"* BYE" in heard
+
+
+@pytest.mark.attack
+async def test_a_thousand_wrong_passwords_never_keep_an_honest_client_out(rig: Rig) -> None:
+    """Each connection ends after `limits.wrong_passwords`; the others do not notice."""
+    wrong = b'LOGIN %b "wrong"' % LUC.encode()
+    rig.limit(wrong_passwords=5)
+    async with rig.door() as (_, port):
+        attackers = [await rig.raw(port) for _ in range(4)]
+
+        async def attack(raw: Raw) -> int:
+            await raw.line()
+            tries = 0
+            while lines := await raw.command(wrong):
+                tries += 1
+                if not any(b"NO" in line for line in lines) or tries == 5:
+                    break
+            assert b"BYE" in await raw.ends()
+            return tries
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(attack(raw)) for raw in attackers]
+            honest = await rig.client(port)
+            await honest.ok(b"NOOP")
+        assert [task.result() for task in tasks] == [5, 5, 5, 5]
+
+
+@pytest.mark.attack
+async def test_att_14_broken_logins_leave_others_alone(rig: Rig) -> None:
+    bad = (
+        b"AUTHENTICATE PLAIN !!!!",
+        b"AUTHENTICATE PLAIN =",
+        b"AUTHENTICATE PLAIN AGEAYgBj",
+        b"AUTHENTICATE LOGIN gICA",
+        b'LOGIN "\xff\xfe" "\xff"',
+        b"AUTHENTICATE NTLM",
+        b"LOGIN",
+    )
+    async with rig.door() as (_, port):
+        for text in bad:
+            raw = await rig.raw(port)
+            await raw.line()
+            await raw.send(b"a " + text + b"\r\n")
+            assert b" OK" not in await raw.line()
+            raw.close()
+        honest = await rig.client(port)
+        await honest.ok(b"NOOP")
+
+
+@pytest.mark.attack
+async def test_att_18_a_revoked_password_ends_an_open_session(rig: Rig) -> None:
+    async with rig.door() as (_, port):
+        raw = await rig.client(port)
+        await raw.ok(b"NOOP")
+
+        def revoke(writing: object) -> None:
+            account = writing.account(ZOE)  # type: ignore[attr-defined]
+            for password in writing.app_passwords(account.id):  # type: ignore[attr-defined]
+                writing.revoke_app_password(password.id)  # type: ignore[attr-defined]
+
+        await asyncio.wrap_future(rig.store.write(revoke))
+        assert b"* BYE [EXPIRED]" in b"".join(await raw.command(b"FETCH 1:* FLAGS"))
+        assert await raw.ends() == b""
+
+
+@pytest.mark.attack
+async def test_att_41_connections_of_one_address_are_bounded(rig: Rig) -> None:
+    rig.limit(connections_per_address=3)
+    async with rig.door() as (_, port):
+        for _ in range(3):
+            assert b"* OK" in await (await rig.raw(port)).line()
+        assert b"* BYE [LIMIT]" in await (await rig.raw(port)).line()
+
+
+@pytest.mark.attack
+async def test_att_41_a_stranger_who_says_nothing_is_sent_away(rig: Rig) -> None:
+    rig.limit(idle_prelogin_s=0.05)
+    async with rig.door() as (_, port):
+        raw = await rig.raw(port)
+        assert b"* BYE" in await raw.ends()
+
+
+async def test_login_with_an_initial_response_and_without(rig: Rig) -> None:
+    import base64
+
+    token = base64.b64encode(f"\0{ZOE}\0{PASSWORD}".encode())
+    async with rig.door() as (_, port):
+        raw = await rig.raw(port)
+        await raw.line()
+        assert b"CAPABILITY" in (await raw.ok(b"AUTHENTICATE PLAIN " + token))[-1]
+        raw = await rig.raw(port)
+        await raw.line()
+        await raw.send(b"a AUTHENTICATE PLAIN\r\n")
+        assert await raw.line() == b"+ \r\n"
+        await raw.send(token + b"\r\n")
+        assert (await raw.line()).startswith(b"a OK")
+
+
+async def test_a_delivery_wakes_idle(rig: Rig) -> None:
+    async with rig.door() as (_, port):
+        raw = await rig.client(port)
+        await raw.send(b"i IDLE\r\n")
+        assert (await raw.line()).startswith(b"+ ")
+        await asyncio.to_thread(rig.deliver, message(1))
+        assert await raw.line() == b"* 1 EXISTS\r\n"
+        await raw.send(b"DONE\r\nj NOOP\r\n")
+        lines = await raw.until(b"j ")
+        assert b"i OK IDLE completed\r\n" in lines
+
+
+async def test_a_delivery_by_another_worker_wakes_idle(rig: Rig) -> None:
+    other = Store(rig.settings.store, SystemClock(), SystemEntropy(), worker="other")
+    try:
+        async with rig.door() as (_, port), rig.door(store=other) as (_, other_port):
+            here, there = await rig.client(port), await rig.client(other_port)
+            await there.send(b"i IDLE\r\n")
+            assert (await there.line()).startswith(b"+ ")
+            letter = message(1)
+            await here.ok(b"APPEND INBOX {%d+}\r\n%b" % (len(letter), letter))
+            assert await there.line() == b"* 1 EXISTS\r\n"
+    finally:
+        other.close()
+
+
+async def test_idle_says_something_at_each_interval(rig: Rig) -> None:
+    rig.timing = Timing(keep_alive_s=0.01, refresh_s=0.0)
+    async with rig.door() as (_, port):
+        raw = await rig.client(port)
+        await raw.send(b"i IDLE\r\n")
+        await raw.line()
+        assert await raw.line() == b"* OK Still here\r\n"
+        assert await raw.line() == b"* OK Still here\r\n"
+
+
+async def test_an_orderly_stop_says_bye(rig: Rig) -> None:
+    async with rig.door() as (door, port):
+        idle, quiet = await rig.client(port), await rig.client(port)
+        await idle.send(b"i IDLE\r\n")
+        await idle.line()
+        await door.stop(2.0)
+        assert b"* BYE [UNAVAILABLE]" in await idle.ends()
+        assert b"* BYE [UNAVAILABLE]" in await quiet.ends()
+
+
+async def test_a_client_that_vanishes_in_the_middle_of_an_append_leaves_nothing(rig: Rig) -> None:
+    async with rig.door() as (door, port):
+        raw = await rig.client(port)
+        await raw.send(b"a APPEND INBOX {1000000+}\r\n" + b"x" * 500_000)
+        raw.close()
+        await asyncio.wait([connection.task for connection in door.connections])
+        honest = await rig.client(port)
+        assert b"* 0 EXISTS\r\n" in await honest.ok(b"SELECT INBOX")
+
+
+async def test_a_slow_reader_of_a_large_letter_holds_no_memory(rig: Rig) -> None:
+    """OLC-04: 30 MB are streamed; the door holds at most its water marks."""
+    rig.deliver(message(1) + (b"x" * 76 + b"\r\n") * 400_000)
+    async with rig.door() as (door, port):
+        raw = await rig.client(port)
+        before = _peak_kib()
+        await raw.send(b"a FETCH 1 BODY.PEEK[]\r\n")
+        await raw.line()
+        connection = next(iter(door.connections))
+        await until(lambda: not connection._writable.is_set())
+        assert connection._transport.get_write_buffer_size() < 2_000_000
+        other = await rig.client(port)
+        await other.ok(b"NOOP")
+        while not (await raw.line()).startswith(b"a OK"):
+            pass
+        assert _peak_kib() - before < 24_576
+
+
+@pytest.mark.requirement("OP-66")
+@pytest.mark.parametrize("sign", [b"", b"+"])
+async def test_a_letter_too_big_is_refused_and_the_session_goes_on(rig: Rig, sign: bytes) -> None:
+    rig.limit(message_octets=100_000)
+    async with rig.door() as (_, port):
+        raw = await rig.client(port)
+        assert b"APPENDLIMIT=100000" in (await raw.ok(b"CAPABILITY"))[0]
+        octets = b"x" * 100_001 + b"\r\n" if sign else b""
+        await raw.send(b"a APPEND INBOX {100001%b}\r\n" % sign + octets)
+        assert (await raw.line()).startswith(b"a NO [TOOBIG]")
+        await raw.ok(b"APPEND INBOX {100000+}\r\n" + b"y" * 100_000)
+
+
+async def test_our_own_bug_answers_serverbug_and_the_session_goes_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mssmtp.imap.commands import noop
+
+    def broken(self: noop.Noop, session: Session, tag: bytes) -> Steps[None]:
+        raise ZeroDivisionError
+        yield
+
+    async with rig.door() as (_, port):
+        raw = await rig.client(port)
+        with monkeypatch.context() as patch:
+            patch.setattr(noop.Noop, "run", broken)
+            assert b"NO [SERVERBUG]" in (await raw.command(b"NOOP"))[-1]
+        await raw.ok(b"NOOP")
+    assert "imap command failed" in caplog.text
+
+
+async def test_every_door_speaks_to_eight_clients_at_once(rig: Rig) -> None:
+    async with rig.door() as (_, port):
+
+        async def one(number: int) -> None:
+            raw = await rig.client(port)
+            letter = message(number)
+            await raw.ok(b"APPEND Archive {%d+}\r\n%b" % (len(letter), letter))
+            await raw.ok(b"SELECT Archive")
+            await raw.ok(b"FETCH 1:* (FLAGS ENVELOPE)")
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(8):
+                group.create_task(one(number))
+        raw = await rig.client(port)
+        assert b"* 8 EXISTS\r\n" in await raw.ok(b"EXAMINE Archive")
