@@ -18,6 +18,8 @@ _IN_COMMENT = re.compile(rb"[^()\\]*")
 _IN_LITERAL = re.compile(rb"[^\]\\]*")
 _SPACE = re.compile(rb"[ \t\r\n]+")
 _CONTROL = bytes(range(32)) + b"\x7f"
+_ATEXT = bytes(c for c in range(33, 127) if c not in b'()<>[]:;@,"\\')
+_PLAIN = _ATEXT + b" <>@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,28 @@ class _Token(NamedTuple):
 
 def parse_addresses(value: bytes) -> AddressList:
     """The address list of an unfolded header value. Never raises."""
+    return _single(value) or parse_any(value)
+
+
+def _single(value: bytes) -> AddressList | None:
+    """The common case, one plain `Name <local@domain>`, without tokens; None for anything else."""
+    if value.translate(None, _PLAIN):
+        return None
+    display, bracket, spec = value.partition(b"<")
+    if bracket:
+        if not spec.endswith(b">") or b"@" in display or b">" in display:
+            return None
+        spec = spec[:-1]
+    else:
+        display, spec = b"", value.strip(b" ")
+    local, _, host = spec.partition(b"@")
+    if not local or not host or host.translate(None, _ATEXT) or local.translate(None, _ATEXT):
+        return None
+    return AddressList((Mailbox(b" ".join(display.split()), local, host),), True)
+
+
+def parse_any(value: bytes) -> AddressList:
+    """`parse_addresses` token by token."""
     tokens, is_clean = _tokens(value)
     reader = _Reader()
     for token in tokens:

@@ -12,6 +12,7 @@ MAX_BOUNDARY_OCTETS = 1_000
 MAX_TEXT_OCTETS = 4_096
 _TOKEN = bytes(c for c in range(33, 127) if c not in b'()<>@,;:\\"/[]?=')
 _ENCODINGS = frozenset(("7bit", "8bit", "binary", "base64", "quoted-printable"))
+_USUAL_ENCODINGS = frozenset((b"7bit", b"8bit", b"base64", b"quoted-printable"))
 _WANTED = frozenset(
     (
         "content-type",
@@ -159,6 +160,8 @@ def _disposition(value: bytes | None, defects: list[str]) -> tuple[str, RawParam
 def _encoding(value: bytes | None, defects: list[str]) -> bytes:
     if value is None:
         return b"7BIT"
+    if value in _USUAL_ENCODINGS:
+        return value.upper()
     word = value.split(b";")[0].split(b"(")[0].strip(b" \t")
     if not _is_token(word):
         defects.append("unreadable transfer encoding")

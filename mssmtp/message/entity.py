@@ -23,6 +23,8 @@ class Entity:
     body_start: int
     counter: Counter | None
     counts_lines: bool
+    is_message: bool
+    """Its body is a message with a header of its own."""
     lines_before: int = 0
     envelope: bytes = b""
     has_8bit: bool = False
@@ -34,8 +36,9 @@ class Entity:
         cls, parent: Entity | None, content: Content, header_start: int, body_start: int
     ) -> Entity:
         """The next child of `parent`, or the root."""
-        if content.media_type == "message" and content.subtype == "rfc822":
-            content = _readable_message(content)
+        is_message = content.media_type == "message" and content.subtype == "rfc822"
+        if is_message and content.encoding in _ENCODED:
+            content, is_message = _as_file(content), False
         is_numbered = parent is not None and not parent.is_message
         if parent is None:
             base: tuple[int, ...] = ()
@@ -50,7 +53,8 @@ class Entity:
             header_start=header_start,
             body_start=body_start,
             counter=counter_of(content.encoding) if content.encoding in _ENCODED else None,
-            counts_lines=content.media_type in ("text", "multipart") or _is_message(content),
+            counts_lines=is_message or content.media_type in ("text", "multipart"),
+            is_message=is_message,
         )
 
     @property
@@ -58,11 +62,6 @@ class Entity:
         """Part specifier (RFC 3501 6.4.5) as far as it is known before the end."""
         is_container = self.content.media_type == "multipart"
         return self.base if self.is_numbered or is_container else (*self.base, 1)
-
-    @property
-    def is_message(self) -> bool:
-        """Its body is a message with a header of its own."""
-        return _is_message(self.content)
 
     @property
     def is_digest(self) -> bool:
@@ -103,14 +102,8 @@ class Entity:
         )
 
 
-def _is_message(content: Content) -> bool:
-    return content.media_type == "message" and content.subtype == "rfc822"
-
-
-def _readable_message(content: Content) -> Content:
+def _as_file(content: Content) -> Content:
     """RFC 2046 5.2.1 forbids encoding a message; one that is encoded can only be a file."""
-    if content.encoding not in _ENCODED:
-        return content
     return replace(
         content,
         media_type="application",

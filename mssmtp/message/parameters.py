@@ -112,6 +112,8 @@ def decode_parameters(parameters: RawParameters) -> tuple[tuple[str, str], ...]:
     An RFC 2231 form (`name*`, `name*0*`…, in any order) is preferred over a plain one, and the
     first of several equal ones is taken: the same choice as for BODYSTRUCTURE's readers.
     """
+    if not parameters:
+        return ()
     if not any(b"*" in name for name, _ in parameters):
         plain: dict[bytes, bytes] = {}
         for name, value in parameters:

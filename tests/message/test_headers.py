@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mssmtp.errors import MailError
 from mssmtp.message import headers
-from mssmtp.message.addresses import Group, Mailbox, parse_addresses
+from mssmtp.message.addresses import Group, Mailbox, parse_addresses, parse_any
 from mssmtp.message.headers import BadFrom, fields, from_addresses, header_fields, sender_address
 
 SECTION = (
@@ -167,6 +167,16 @@ def test_addresses_survive_being_written(names: list[str]) -> None:
     assert parsed.entries == tuple(
         Mailbox(name.strip(' "').encode(), b"a%d" % n, b"b.test") for n, name in enumerate(names)
     )
+
+
+SIMPLE = ["Zoe", " ", "<", ">", "@", "a", "b.test", ".", "=?u?q?a?=", "\t", "-", "(", "\xe9"]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(SIMPLE), max_size=12))
+def test_the_short_way_reads_what_the_long_way_reads(pieces: list[str]) -> None:
+    value = "".join(pieces).encode("latin-1")
+    assert parse_addresses(value) == parse_any(value)
 
 
 def test_groups_are_told_from_their_members() -> None:
