@@ -17,7 +17,10 @@ EXIT_TROUBLE = 1
 EXIT_USAGE = 2
 """The command line or the configuration is wrong."""
 
-out = Console(highlight=False, soft_wrap=True)
+_WIDE = 200
+"""Columns of a table that is not on a terminal: a pipe has no width to fold to."""
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 type_json = dict[str, object]
@@ -33,10 +36,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     """A table; cells are shown as text, never as markup (a peer's text may hold brackets)."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Console().render_str(str(cell), markup=False) for cell in row))
-    out.print(table)
+    out.print(table, soft_wrap=False)
 
 
 def fail(what: str, why: str, remedy: str, code: int = EXIT_TROUBLE) -> NoReturn:

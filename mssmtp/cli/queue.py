@@ -15,6 +15,8 @@ from mssmtp.storage import QueueEntry
 
 app = typer.Typer(help="Outbound queue: list, show, retry, drop.", no_args_is_help=True)
 
+_LISTED = ("queue_id", "recipient", "next_attempt", "attempts", "state", "last_reply")
+
 QueueId = Annotated[str, typer.Argument(help="Queue id, as printed by `queue list`.")]
 
 
@@ -45,7 +47,7 @@ def list_(config: options.Config = None, as_json: options.Json = False) -> None:
     elif not rows:
         out.print("The queue is empty.")
     else:
-        print_table("Queue", tuple(rows[0]), [tuple(row.values()) for row in rows])
+        print_table("Queue", _LISTED, [tuple(row[name] for name in _LISTED) for row in rows])
 
 
 @app.command()

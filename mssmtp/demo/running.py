@@ -12,9 +12,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from mssmtp.demo.dns import DnsServer
+from mssmtp.demo.incidents import Incidents
 from mssmtp.demo.space import CRL_OFFSET, DNS_OFFSET, LIST_OFFSET, Laid, Space
 from mssmtp.demo.web import Site, https_context
 from mssmtp.errors import ConfigError
+from mssmtp.outside import SystemClock
 
 READY_WITHIN_S = 30.0
 STOPPED_WITHIN_S = 15.0
@@ -89,6 +91,7 @@ async def running(space: Space, workers: int) -> AsyncIterator[tuple[Server, ...
         ):
             site = Site(folder, space.base_port + offset, context)
             stack.callback(site.close)
+        await stack.enter_async_context(Incidents(space, SystemClock()))
         servers = tuple(Server(laid, workers) for laid in space.operators)
         stack.push_async_callback(_stop_all, servers)
         await asyncio.gather(*(server.ready() for server in servers))

@@ -8,14 +8,17 @@ from rich.console import Console
 from rich.table import Table
 
 from mssmtp.demo.attempts import Refused
+from mssmtp.demo.incidents import INCIDENT_NAMES
 from mssmtp.demo.proof import Proof
-from mssmtp.demo.space import Laid, Login, Space, first_doctor
+from mssmtp.demo.space import INCIDENTS, Laid, Login, Space, first_doctor
 from mssmtp.home import Missing
 
 
 def proof(console: Console, proven: Proof) -> None:
     """The steps of the main job, each with the names that bind it."""
     table = Table(title="A letter crossed two operators", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     for step, value in (
         ("from, to", f"{proven.sender} → {proven.recipient}"),
         ("submitted", proven.submission_reply),
@@ -42,7 +45,7 @@ def refusals(console: Console, refused: Sequence[Refused]) -> None:
     """The hostile operator's attempts."""
     table = Table(title="A hostile operator was refused", title_justify="left")
     for column in ("attempt", "reply"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for item in refused:
         table.add_row(item.attack, item.reply)
     console.print(table)
@@ -59,6 +62,8 @@ def settings(console: Console, space: Space) -> None:
         table = Table(
             title=f"Mail client settings, {name}", title_justify="left", show_header=False
         )
+        table.add_column()
+        table.add_column(overflow="fold")
         for what, value in (
             ("address, user name", str(login.bal.address)),
             ("app password", login.password),
@@ -70,6 +75,8 @@ def settings(console: Console, space: Space) -> None:
         console.print(table)
     for line in one_liners(space):
         console.print(line, soft_wrap=True, markup=False)
+    magic = ", ".join(f"{name}@" for name in INCIDENT_NAMES)
+    console.print(f"Write to {magic} of {INCIDENTS} and the incident happens.", soft_wrap=True)
     console.print(f"Everything else is in {space.directory}/manifest.json", soft_wrap=True)
 
 
@@ -95,7 +102,7 @@ def operators(console: Console, space: Space) -> None:
     """Who is in the space."""
     table = Table(title="The trust space", title_justify="left")
     for column in ("operator", "domains", "port 25 is", "in the signed list"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for laid in space.operators:
         table.add_row(
             laid.plan.name,
@@ -110,7 +117,7 @@ def checklist(console: Console, lacking: Sequence[Missing]) -> None:
     """What a real operator still lacks."""
     table = Table(title="What a real operator still lacks", title_justify="left")
     for column in ("what", "how to get it"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for item in lacking:
         table.add_row(item.what, item.remedy)
     console.print(table)

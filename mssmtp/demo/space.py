@@ -5,6 +5,7 @@ Nothing runs here; `running.py` starts what this module has laid down.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -125,6 +126,7 @@ class Space:
     operators: tuple[Laid, ...]
     incidents: CertificateFiles
     guest: CertificateFiles
+    dn_changed: CertificateFiles
     misfits: Mapping[str, CertificateFiles]
     web: CertificateFiles
     zone: Zone
@@ -171,6 +173,7 @@ def lay(directory: Path, base_port: int, accounts: int, outside: tuple[Clock, En
     misfits = _misfits(authority, now, directory / "test-certificates")
     incidents = authority.issue(INCIDENTS_SUBJECT)
     guest = authority.issue(GUEST_SUBJECT, Make(hosts=USER_HOSTS))
+    renamed = authority.issue(dataclasses.replace(INCIDENTS_SUBJECT, o="AUTRE RAISON SOCIALE"))
     web = authority.issue(Subject("liste.espace.test"), Make(hosts=USER_HOSTS))
     space_zone = _zone()
     (directory / "ca.pem").write_bytes(authority.anchors_pem)
@@ -191,6 +194,7 @@ def lay(directory: Path, base_port: int, accounts: int, outside: tuple[Clock, En
         with_accounts,
         incidents.write(directory / "incidents", "operator"),
         guest.write(directory / "guest", "operator"),
+        renamed.write(directory / "incidents", "renamed"),
         misfits,
         web.write(directory / "web", "web"),
         space_zone,
