@@ -429,6 +429,7 @@ def judge_chain(
         raise CertificateRefused("no certificate")
     leaf = chain[0]
     try:
+        certificate_name(leaf.subject)  # must be readable: the caller compares it
         judge_certificate(leaf, anchors, role, now, require_eku=require_eku)
         crls = judge_revocation(leaf, anchors, revocation, now)
         _verify(leaf, anchors.store(now, crls))

@@ -1,0 +1,175 @@
+"""Any octets are judged or refused: no other exception leaves the room (ATT-16, ATT-33)."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mssmtp import pki
+from mssmtp.demo.authority import Authority
+from mssmtp.pki import BadRevocationList, CertificateRefused, Revocation, Role, judge_chain
+from mssmtp.trust import PeerRefused, Snapshot, identify
+from mssmtp.whitelist import ListRefused, ListRules, Whitelist
+from mssmtp.whitelist_signature import verify
+from tests.authority import A_DOMAIN, A_SUBJECT, rows_for
+
+TOKENS = [
+    b"<",
+    b">",
+    b"</",
+    b"/>",
+    b"&",
+    b"&#13;",
+    b"&#0;",
+    b"&lt;",
+    b'"',
+    b"'",
+    b"<!--",
+    b"-->",
+    b"<?",
+    b"<![CDATA[",
+    b"]]>",
+    b"<!DOCTYPE",
+    b"xmlns=",
+    b"xmlns:a='",
+    b'Id="a"',
+    b"<Signature>",
+    b"<Object/>",
+    b"<ListeDomaines/>",
+    b"\x00",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b"=",
+    b"A",
+    b" ",
+    b"",
+]
+EDITS = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 40), st.sampled_from(TOKENS)), min_size=1, max_size=3
+)
+Edits = list[tuple[float, int, bytes]]
+FUZZ = settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def edited(octets: bytes, edits: Edits) -> bytes:
+    """Each edit replaces some octets at a place by a token."""
+    for where, length, token in edits:
+        at = int(where * len(octets))
+        octets = octets[:at] + token + octets[at + length :]
+    return octets
+
+
+@pytest.fixture(scope="module")
+def rules(authority: Authority, snapshot: Snapshot) -> ListRules:
+    return ListRules(authority.pin, snapshot.anchors, snapshot.revocation, 1_048_576)
+
+
+@pytest.fixture(scope="module")
+def signed(authority: Authority) -> bytes:
+    rows = rows_for(authority, (A_DOMAIN, A_SUBJECT.text), ("b.test", A_SUBJECT.text))
+    return authority.sign_whitelist(rows, authority.now)
+
+
+@pytest.mark.attack
+@given(EDITS)
+@FUZZ
+def test_att_33_edited_list_says_the_same_or_is_refused(
+    authority: Authority, rules: ListRules, signed: bytes, edits: Edits
+) -> None:
+    try:
+        listed: Whitelist = verify(edited(signed, edits), rules, authority.now)
+    except ListRefused:
+        return
+    # What canonicalisation does not see may differ (spaces between attributes, base64 lines).
+    assert listed.rows == verify(signed, rules, authority.now).rows
+
+
+BIT_FLIPS = st.lists(st.tuples(st.floats(0, 0.999), st.integers(1, 255)), min_size=1, max_size=4)
+
+
+def flipped(der: bytes, flips: list[tuple[float, int]]) -> bytes:
+    octets = bytearray(der)
+    for where, mask in flips:
+        octets[int(where * len(octets))] ^= mask
+    return bytes(octets)
+
+
+@pytest.mark.attack
+@given(BIT_FLIPS)
+@FUZZ
+def test_att_16_flipped_certificate_is_refused_by_a_reply(
+    authority: Authority, snapshot: Snapshot, flips: list[tuple[float, int]]
+) -> None:
+    good = _leaf(authority)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the parser warns of what a peer may well send
+            leaf = x509.load_der_x509_certificate(flipped(good.public_bytes(pki.DER), flips))
+    except ValueError:
+        return  # the handshake would not have passed it on
+    if leaf == good:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises((CertificateRefused, PeerRefused)):
+            identify((leaf,), snapshot, authority.now)
+        with pytest.raises(CertificateRefused):
+            judge_chain((leaf,), snapshot.anchors, snapshot.revocation, Role.SERVER, authority.now)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "oid",
+    [x509.OID_KEY_USAGE, x509.OID_EXTENDED_KEY_USAGE, x509.OID_BASIC_CONSTRAINTS],
+    ids=["key usage", "extended key usage", "basic constraints"],
+)
+def test_att_16_unreadable_extension_well_signed_is_refused(
+    authority: Authority, snapshot: Snapshot, oid: x509.ObjectIdentifier
+) -> None:
+    key = authority.signer.key
+    leaf = (
+        x509.CertificateBuilder()
+        .subject_name(A_SUBJECT.name)
+        .issuer_name(authority.intermediate.subject)
+        .public_key(key.public_key())
+        .serial_number(77)
+        .not_valid_before(authority.now)
+        .not_valid_after(authority.signer.certificate.not_valid_after_utc)
+        .add_extension(x509.UnrecognizedExtension(oid, b"\x04\x01x"), critical=False)
+        .sign(authority._key, hashes.SHA256())
+    )
+    with pytest.raises(CertificateRefused):
+        identify((leaf,), snapshot, authority.now + timedelta(seconds=1))
+
+
+_LEAVES: dict[int, x509.Certificate] = {}
+
+
+def _leaf(authority: Authority) -> x509.Certificate:
+    return _LEAVES.setdefault(id(authority), authority.issue(A_SUBJECT).certificate)
+
+
+@pytest.mark.attack
+@given(BIT_FLIPS)
+@FUZZ
+def test_att_16_flipped_crl_is_refused(
+    authority: Authority, snapshot: Snapshot, flips: list[tuple[float, int]]
+) -> None:
+    revocation = snapshot.revocation
+    assert revocation is not None
+    good = revocation.crls[1].public_bytes(pki.DER)
+    spoilt = flipped(good, flips)
+    if spoilt == good:
+        return
+    with pytest.raises(BadRevocationList):
+        Revocation.of([spoilt], snapshot.anchors)
