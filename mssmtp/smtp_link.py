@@ -18,7 +18,7 @@ from aiosmtpd.smtp import SMTP
 
 from mssmtp import log as log_room
 from mssmtp import metrics
-from mssmtp.errors import INTERNAL, BadSyntax, MailError, Reply
+from mssmtp.errors import INTERNAL, BadAddress, BadSyntax, MailError, Reply
 from mssmtp.pki import CertificateRefused
 from mssmtp.smtp import replies
 from mssmtp.smtp.lines import BadLine, Inbox
@@ -33,7 +33,9 @@ HIGH_WATER_OCTETS = 131_072
 """Octets waiting to be used; above it the peer is not read."""
 _REPLY_OCTETS = 16_384
 _MAX_ERRORS = 20
-"""Malformed, unknown or misplaced commands of one connection."""
+"""Malformed or unknown commands of one connection."""
+_MAX_MISPLACED = 1_000
+"""Commands at the wrong moment: one refused MAIL leaves a hundred pipelined RCPT without place."""
 _SLOWEST_OCTETS_PER_S = 256
 """DATA below this rate over limits.idle_smtp_s is held to be an attack (ATT-41)."""
 _IDENT = "ESMTP mssmtp"
@@ -126,7 +128,7 @@ class Link(SMTP):
         self._reading_paused = self._eof = self._is_last = self._stopping = False
         self._admitted = self._receiving = False
         self._farewell: Reply | None = None
-        self._errors = 0
+        self._errors = self._misplaced = 0
         self._received_octets = self._seen_octets = 0
         self._active_at = self.loop.time()
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -217,7 +219,9 @@ class Link(SMTP):
     def stop(self) -> None:
         """Orderly stop: finish the command or message in hand, answer 421, close."""
         self._stopping = True
-        if not self._receiving:
+        if self._handshake is not None and not self._handshake.done():
+            self.hang_up()
+        elif not self._receiving:
             self._wake(self._waiter)
 
     # ------------------------------------------------------------ time
@@ -373,7 +377,9 @@ class Link(SMTP):
         return replies.render(reply)[:-2].decode("ascii")
 
     def _count_error(self, error: Exception) -> None:
-        if isinstance(error, (BadSyntax, OutOfOrder)):
+        if isinstance(error, OutOfOrder):
+            self._misplaced += 1
+        elif isinstance(error, BadSyntax) and not isinstance(error, BadAddress):
             self._errors += 1
-            if self._errors >= _MAX_ERRORS:
-                self._is_last, self._farewell = True, replies.TOO_MANY_ERRORS
+        if self._errors >= _MAX_ERRORS or self._misplaced >= _MAX_MISPLACED:
+            self._is_last, self._farewell = True, replies.TOO_MANY_ERRORS

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 
 import pytest
 from aiosmtpd.smtp import SMTP
 
-from tests.smtp_in.fakes import PEER, ZOE
+from tests.smtp_in.fakes import PASSWORD, PEER, ZOE
 from tests.smtp_in.rig import Rig, Wire, greeted, logged_in
 
 HEADER = b"From: <anne.tournesol@cabinet-b.test>\r\nSubject: x\r\n\r\n"
@@ -190,3 +191,33 @@ async def test_line_lengths_are_no_class_wide_table(rig: Rig) -> None:
         tables = {id(link.command_size_limits) for link in door._links}
         assert id(SMTP.command_size_limits) not in tables
     assert dict(SMTP.command_size_limits) == {}
+
+
+async def test_a_refused_mail_with_a_hundred_pipelined_recipients_keeps_the_connection(
+    rig: Rig,
+) -> None:
+    async with rig.operators() as (_, port), await greeted(rig, port, rig.b) as wire:
+        lines = ["MAIL FROM:<x@hors-liste.example>", *([f"RCPT TO:<{ZOE}>"] * 100), "DATA"]
+        wire.send("".join(f"{line}\r\n" for line in lines).encode())
+        codes = [(await wire.reply())[:3] for _ in lines]
+        assert codes == ["550"] + ["503"] * 101
+        assert (await wire.say(f"MAIL FROM:<{PEER}>")).startswith("250 ")
+
+
+@pytest.mark.attack
+async def test_a_thousand_wrong_passwords_are_refused_and_an_honest_login_served(rig: Rig) -> None:
+    wrong = base64.b64encode(f"\0{ZOE}\0wrong".encode()).decode()
+    async with rig.submission(implicit_tls=True) as (_, port):
+        context = rig.client(None)
+        for _ in range(200):
+            async with await Wire.connect(port, context) as wire:
+                await wire.reply()
+                wire.send(b"EHLO x\r\n" + f"AUTH PLAIN {wrong}\r\n".encode() * 6)
+                replies = [(await wire.reply())[:3] for _ in range(7)]
+                assert replies == ["250"] + ["535"] * 5 + ["421"]
+        async with await Wire.connect(port, context) as wire:
+            await wire.reply()
+            await wire.say("EHLO x")
+            right = base64.b64encode(f"\0{ZOE}\0{PASSWORD}".encode()).decode()
+            assert (await wire.say(f"AUTH PLAIN {right}")).startswith("235 ")
+    assert len(rig.logins.asked) == 1_001

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import aiosmtplib
 import pytest
 
+from mssmtp.demo.authority import EMAIL_ONLY, Authority, Make, Subject
+from mssmtp.pki import Revocation
+from tests.authority import B_SUBJECT, shared_keys
 from tests.smtp_in.fakes import PAUL, PEER, ZOE
 from tests.smtp_in.rig import Rig, Wire, greeted
+
+
+def _ago(days: int) -> datetime:
+    return datetime.now(UTC) - timedelta(days=days)
+
 
 MESSAGE = (
     b"From: Anne <anne.tournesol@cabinet-b.test>\r\n"
@@ -77,6 +86,41 @@ async def test_ehlo_announces_only_what_works(rig: Rig) -> None:
 async def test_no_certificate_is_554_5_7_0(rig: Rig) -> None:
     async with rig.operators() as (_, port), await greeted(rig, port) as wire:
         assert (await wire.say(f"MAIL FROM:<{PEER}>")).startswith("554 5.7.0")
+    assert rig.store.kept == []
+
+
+BAD = {
+    "revoked": (Make(), "554 5.7.5"),
+    "expired": (Make(not_before=_ago(400), not_after=_ago(1)), "554 5.7.5"),
+    "not yet valid": (Make(not_before=_ago(-1), not_after=_ago(-400)), "554 5.7.5"),
+    "e-mail only": (Make(usages=EMAIL_ONLY), "554 5.7.5"),
+    "other CA": (Make(), "554 5.7.5"),
+    "not listed": (Make(), "554 5.7.1"),
+}
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-10", "OP-01")
+@pytest.mark.parametrize("fault", BAD)
+async def test_each_bad_certificate_is_answered_and_delivers_nothing(rig: Rig, fault: str) -> None:
+    make, expected = BAD[fault]
+    authority = rig.authority
+    if fault == "other CA":
+        authority = Authority(rig.authority.now, make_key=shared_keys(40))
+    subject = Subject("mx.hors-liste.example", "1", "X") if fault == "not listed" else B_SUBJECT
+    identity = authority.issue(subject, make)
+    if fault == "revoked":
+        authority.revoke(identity)
+        anchors = rig.trust.snapshot.anchors
+        fresh = Revocation.of(authority.crls(), anchors)
+        rig.trust.swap(replace(rig.trust.snapshot, revocation=fresh))
+    async with rig.operators() as (_, port):
+        async with await greeted(rig, port, identity) as wire:
+            assert (await wire.say(f"MAIL FROM:<{PEER}>")).startswith(expected)
+            assert (await wire.say(f"RCPT TO:<{ZOE}>")).startswith("503")
+            assert (await wire.say("DATA")).startswith("503")
+        async with await greeted(rig, port, rig.b) as wire:  # the next honest one is served
+            assert (await wire.say(f"MAIL FROM:<{PEER}>")).startswith("250 ")
     assert rig.store.kept == []
 
 

@@ -189,14 +189,25 @@ async def test_a_usual_address_resolves_to_its_box(rig: Rig) -> None:
 
 @pytest.mark.requirement("APX-03", "APX-04", "SEED-57")
 async def test_an_apicrypt_recipient_is_rewritten_and_named(rig: Rig) -> None:
-    snapshot = rig.trust.snapshot
-    assert snapshot.whitelist is not None
+    typed, used = "prenom.NOM@medical69.apicrypt.test", "prenom.NOM@interop.apicrypt.test"
     async with rig.submission() as (_, port), await logged_in(rig, port) as wire:
         await wire.say(f"MAIL FROM:<{ZOE}>")
-        # The interop domain is not in this list: refused, and not for the typed domain.
-        refused = await wire.say("RCPT TO:<prenom.NOM@medical69.apicrypt.test>")
+        # The interop domain is not in the list yet: refused, and for that domain.
+        refused = await wire.say(f"RCPT TO:<{typed}>")
         assert refused.startswith("550 5.7.1")
         assert "interop.apicrypt.test" in refused
+        rig.trust.swap(_also_listed(rig, "interop.apicrypt.test"))
+        reply = await wire.say(f"RCPT TO:<{typed}>")
+        assert reply.startswith("250 2.1.5")
+        assert used in reply
+        assert (await wire.say(f"RCPT TO:<{used}>")).startswith("250 ")
+        await wire.say("DATA")
+        assert (await wire.say(MESSAGE + b".\r\n")).startswith("250 2.0.0")
+    (kept,) = rig.store.kept
+    (queued,) = kept.queued
+    assert str(queued.address) == used
+    assert str(queued.typed) == typed
+    assert queued.orcpt == f"rfc822;{typed}"
 
 
 @pytest.mark.requirement("OP-86")
@@ -220,7 +231,7 @@ async def test_patients_come_back_as_a_report_when_the_letter_is_too_big_for_the
     rig: Rig,
 ) -> None:
     rig.limit(patient_octets=2_000)
-    rig.trust.swap(_with_patients(rig))
+    rig.trust.swap(_also_listed(rig, "patient.test"))
     patient = "199019999999979@patient.test"
     big = MESSAGE + b"x" * 70 + b"\r\n" * 1_000
     async with rig.submission() as (_, port), await logged_in(rig, port) as wire:
@@ -242,9 +253,9 @@ async def test_patients_come_back_as_a_report_when_the_letter_is_too_big_for_the
     assert b"Status: 5.3.4" in report.octets
 
 
-def _with_patients(rig: Rig) -> Snapshot:
+def _also_listed(rig: Rig, domain: str) -> Snapshot:
     listed = unsigned_whitelist(
-        rig.authority, (A_DOMAIN, A_SUBJECT.text), ("patient.test", "CN=mx.patient.test")
+        rig.authority, (A_DOMAIN, A_SUBJECT.text), (domain, f"CN=mx.{domain}")
     )
     return replace(rig.trust.snapshot, whitelist=listed)
 
