@@ -243,7 +243,7 @@ class Peer:
 
     async def _take(self, line: Line, sender: str, recipients: tuple[str, ...]) -> bool:
         """Read the content up to the dot and answer; False ends the session."""
-        digest, size, body = hashlib.sha256(), 0, b""
+        digest, size, body = hashlib.sha256(), 0, bytearray()
         while (octets := await line.reader.readuntil(b"\r\n")) != b".\r\n":
             octets = octets.removeprefix(b".")
             digest.update(octets)
@@ -261,7 +261,7 @@ class Peer:
             await self.script.hold.wait()
         self._taken += 1
         if self._reply(".").startswith(b"250"):
-            self.messages.append(Message(sender, recipients, size, digest.hexdigest(), body))
+            self.messages.append(Message(sender, recipients, size, digest.hexdigest(), bytes(body)))
         if self._taken <= self.script.lost_finals:
             return False
         line.say(self._reply("."))
