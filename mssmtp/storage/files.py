@@ -117,6 +117,11 @@ class BlobFiles:
         self.path(blob).unlink(missing_ok=True)
         self._partial(blob).unlink(missing_ok=True)
 
+    def abandon(self, file: PartialFile, blob: BlobId) -> None:
+        """Close and remove a file that will never be finished."""
+        file.close()
+        self.discard(blob)
+
     def remove(self, blob: BlobId) -> None:
         """Remove the file of a shredded blob."""
         self.path(blob).unlink(missing_ok=True)

@@ -128,6 +128,7 @@ class LetterWriter:
         self._sealed: list[bytes] = []
         self._sealed_octets = 0
         self._file: PartialFile | None = None
+        self._forget: weakref.finalize[[PartialFile, BlobId], LetterWriter] | None = None
         self._is_open = True
 
     def write(self, block: bytes) -> None:
@@ -175,9 +176,8 @@ class LetterWriter:
         self._is_open = False
         self._sealed.clear()
         self._pending.clear()
-        if self._file is not None:
-            self._file.close()
-            self._files.discard(self._blob)
+        if self._forget is not None:
+            self._forget()
 
     def _put(self, sealed: bytes) -> None:
         self._sealed.append(sealed)
@@ -187,6 +187,9 @@ class LetterWriter:
         try:
             if self._file is None:
                 self._file = self._files.begin(self._blob)
+                # A writer dropped with its connection leaves nothing behind either.
+                self._forget = weakref.finalize(self, self._files.abandon, self._file, self._blob)
+                self._forget.atexit = False
             for piece in self._sealed:
                 self._file.write(piece)
         except OSError as error:
@@ -202,6 +205,8 @@ class LetterWriter:
             self._files.publish(self._blob)
         except OSError as error:
             raise refusal(error) from error
+        if self._forget is not None:
+            self._forget.detach()
         blob = SealedBlob(self._blob, self._key, index, None)
         blob.remove_unless_kept(self._files)
         return blob

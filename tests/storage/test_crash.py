@@ -1,0 +1,147 @@
+"""Killed at any moment: what was acknowledged is there once, nothing else is (D1, D2, D5)."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mssmtp.errors import StorageUnavailable
+from mssmtp.mail import Bal, Uid
+from mssmtp.message import Summary
+from mssmtp.storage import Store
+from mssmtp.storage.files import BlobFiles
+from tests.storage.support import accept, add_bal, inbox, message, open_new, reopen
+
+ROOT = Path(__file__).parents[2]
+
+
+def writer(home: Path, count: int, size: str) -> subprocess.Popen[str]:
+    """A writing process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.storage.writers", str(home), str(count), size],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def subjects(store: Store, bal: Bal) -> dict[int, str]:
+    """Subject of every stored message by UID; every body is opened."""
+    box = inbox(store, bal)
+    uids = [row.uid for row in store.read(lambda r: r.messages(box)).result()]
+    found = {}
+    for uid, octets in store.read(lambda r: list(r.summaries(box, uids))).result():
+        Summary.from_bytes(octets)
+        body = store.read(lambda r, u=uid: r.body(box, u)).result()  # type: ignore[misc]
+        found[int(uid)] = body.split(b"Subject: ")[1].split(b"\r\n")[0].decode()
+    return found
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_a_killed_writer_loses_nothing_acknowledged(home: Path, size: str) -> None:
+    store = open_new(home)
+    bal = add_bal(store)
+    store.close()
+    acknowledged: dict[int, str] = {}
+    seed = random.Random(size)  # noqa: S311
+    for _ in range(3):
+        process = writer(home, 10_000, size)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(seed.randrange(1, 25)):
+            uid, subject = process.stdout.readline().split()
+            acknowledged[int(uid)] = subject
+        process.send_signal(signal.SIGKILL)
+        for line in process.stdout.read().splitlines(keepends=True):
+            if line.endswith("\n"):
+                uid, subject = line.split()
+                assert int(uid) not in acknowledged, "a UID came twice"
+                acknowledged[int(uid)] = subject
+        process.wait()
+        process.stdout.close()
+        store = reopen(home)
+        stored = subjects(store, bal)
+        assert acknowledged.items() <= stored.items()
+        assert len(set(stored.values())) == len(stored)
+        # At most the one letter whose answer was still on its way.
+        unanswered = stored.keys() - acknowledged.keys()
+        assert len(unanswered) <= 1
+        acknowledged |= {uid: stored[uid] for uid in unanswered}
+        assert store.check(deep=True).problems == ()
+        store.close()
+
+
+def test_a_file_without_row_is_swept_at_the_next_start(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_new(home)
+    bal = add_bal(store)
+    accept(store, store.seal(message(body=os.urandom(200_000))), [bal])
+    # Crash between the file's final name and its row: process gone, nothing tidied.
+    letter = store.seal(message(body=os.urandom(200_000)))
+    letter.blob.keep()
+    half = store.writer()
+    half.write(os.urandom(300_000))
+    assert half._forget is not None
+    assert half._file is not None
+    half._forget.detach()
+    half._file.close()
+    monkeypatch.setattr(BlobFiles, "close", lambda self: os.close(self._lock))
+    store.close()
+    monkeypatch.undo()
+    assert len(list((home / "blobs").glob("*/*"))) == 2
+    again = reopen(home)
+    assert len(list((home / "blobs").glob("*/*"))) == 1
+    assert len(list((home / "incoming").iterdir())) == 1
+    assert again.check(deep=True).problems == ()
+    again.close()
+
+
+def test_the_sweep_spares_living_writers_and_committed_files(store: Store, home: Path) -> None:
+    bal = add_bal(store)
+    half = store.writer()
+    half.write(message(body=os.urandom(300_000)))
+    other = reopen(home)
+    letter = half.finish()
+    accept(store, letter, [bal])
+    other.close()
+    box = inbox(store, bal)
+    assert len(store.read(lambda r: r.body(box, Uid(1))).result()) == letter.size_octets
+
+
+def test_a_failed_commit_fails_every_job_and_keeps_nothing(
+    home: Path,
+) -> None:
+    store = open_new(home)
+    bal = add_bal(store)
+    committer = store._committer
+    real = committer._db
+
+    class Failing:
+        """A connection whose COMMIT fails, as on a lost disk."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+        def execute(self, statement: str, values: dict[str, int] | None = None) -> object:
+            if statement == "COMMIT":
+                raise OSError(5, "I/O error")
+            return real.execute(statement, values or {})
+
+    committer._db = Failing()  # type: ignore[assignment]
+    jobs = [store.write(lambda w: w.create_mailbox(bal.id, "A")) for _ in range(1)]
+    jobs += [store.write(lambda w: w.create_mailbox(bal.id, "B"))]
+    for job in jobs:
+        assert isinstance(job.exception(), StorageUnavailable)
+    committer._db = real
+    assert store.read(lambda r: r.mailbox(bal.id, "A")).result() is None
+    store.write(lambda w: w.create_mailbox(bal.id, "A")).result()
+    assert store.check().problems == ()
+    store.close()

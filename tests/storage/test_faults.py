@@ -1,0 +1,140 @@
+"""Full disk, read-only disk, too many waiting jobs: refused at once, nothing broken (D9, D11)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mssmtp.errors import StorageFull, StorageUnavailable
+from mssmtp.mail import Bal
+from mssmtp.storage import Store
+from mssmtp.storage.committer import MAX_BATCH, MAX_WAITING
+from mssmtp.storage.database import refusal
+from mssmtp.storage.model import TooManyWaiting
+from tests.storage.support import accept, add_bal, inbox, message, open_new
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 6 MB; root only."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)]
+    if subprocess.run(command, check=False).returncode:
+        pytest.skip("no right to mount here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def fits(store: Store, bal: Bal, octets: int) -> bool:
+    """Whether one more letter is accepted; False on StorageFull alone."""
+    try:
+        accept(store, store.seal(message(body=os.urandom(octets))), [bal])
+    except StorageFull:
+        return False
+    return True
+
+
+def test_a_full_disk_refuses_and_loses_nothing(small_disk: Path) -> None:
+    store = open_new(small_disk / "home")
+    bal = add_bal(store)
+    stored = 0
+    while stored < 200 and fits(store, bal, 60_000):
+        stored += 1
+    with pytest.raises(StorageFull):
+        store.seal(os.urandom(6_000_000))
+    assert 5 < stored < 200
+    box = inbox(store, bal)
+    rows = store.read(lambda r: r.messages(box)).result()
+    assert [row.uid for row in rows] == list(range(1, stored + 1))
+    assert store.check(deep=True).problems == ()
+    assert [p.name for p in (small_disk / "home" / "incoming").glob("*/*")] == ["lock"]
+    # Space comes back: service too, without a restart.
+    subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)
+    accept(store, store.seal(message()), [bal])
+    assert store.check(deep=True).problems == ()
+    store.close()
+
+
+def test_a_full_database_fails_the_jobs_and_serves_the_next(home: Path) -> None:
+    store = open_new(home)
+    bal = add_bal(store)
+    db = store._committer._db
+    pages = db.execute("PRAGMA page_count").fetchone()[0]
+    db.execute(f"PRAGMA max_page_count={pages + 20}")
+    assert not all(fits(store, bal, 30_000) for _ in range(40))
+    db.execute("PRAGMA max_page_count=1000000")
+    accept(store, store.seal(message()), [bal])
+    assert store.check(deep=True).problems == ()
+    store.close()
+
+
+def test_a_read_only_store_is_read_but_not_written(home: Path) -> None:
+    store = open_new(home)
+    bal = add_bal(store)
+    accept(store, store.seal(message()), [bal])
+    store._committer._db.execute("PRAGMA query_only=ON")
+    with pytest.raises(StorageUnavailable):
+        accept(store, store.seal(message()), [bal])
+    box = inbox(store, bal)
+    assert len(store.read(lambda r: r.messages(box)).result()) == 1
+    store._committer._db.execute("PRAGMA query_only=OFF")
+    accept(store, store.seal(message()), [bal])
+    assert store.check(deep=True).problems == ()
+    store.close()
+
+
+def test_a_crowd_of_jobs_is_refused_at_once(home: Path) -> None:
+    store = open_new(home)
+    go = threading.Event()
+    blocked = store.write(lambda w: go.wait(10))
+    jobs = [store.write(lambda w: None) for _ in range(MAX_WAITING + MAX_BATCH + 50)]
+    refused = [job for job in jobs if job.done()]
+    assert len(refused) >= 49
+    assert all(isinstance(job.exception(), TooManyWaiting) for job in refused)
+    go.set()
+    assert blocked.result()
+    assert all(job.exception() is None for job in jobs if job not in refused)
+    store.close()
+    assert isinstance(store.write(lambda w: None).exception(), StorageUnavailable)
+
+
+def test_a_cancelled_job_does_not_run(store: Store) -> None:
+    go = threading.Event()
+    ran: list[int] = []
+    blocked = store.write(lambda w: go.wait(10))
+    job = store.write(lambda w: ran.append(1))
+    assert job.cancel()
+    go.set()
+    blocked.result()
+    store.write(lambda w: None).result()
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOSPC, StorageFull),
+        (errno.EDQUOT, StorageFull),
+        (errno.EROFS, StorageUnavailable),
+        (errno.EIO, StorageUnavailable),
+        (errno.EBADF, OSError),
+    ],
+)
+def test_what_an_error_means(number: int, kind: type[Exception]) -> None:
+    assert type(refusal(OSError(number, "x"))) is kind
+
+
+def test_our_own_bugs_stay_bugs() -> None:
+    bug = sqlite3.ProgrammingError("x")
+    assert refusal(bug) is bug
+    assert isinstance(refusal(KeyError("x")), KeyError)

@@ -1,0 +1,103 @@
+"""Several processes on one home: one order of commits, everybody is told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mssmtp.mail import Bal, Change, ChangeKind
+from mssmtp.storage import Store
+from mssmtp.storage.changes import Bell
+from tests.storage.support import accept, add_bal, inbox, message, reopen
+from tests.storage.test_crash import subjects, writer
+
+
+def test_processes_write_side_by_side_without_repeating_a_uid(store: Store, home: Path) -> None:
+    bal = add_bal(store)
+    processes = [writer(home, 60, "small") for _ in range(2)]
+    for _ in range(60):
+        accept(store, store.seal(message("own")), [bal])
+    acknowledged = []
+    for process in processes:
+        out, _ = process.communicate(timeout=15)
+        assert process.returncode == 0
+        acknowledged += [line.split() for line in out.splitlines()[1:]]
+    stored = subjects(store, bal)
+    assert sorted(stored) == list(range(1, 181))
+    assert {int(uid): subject for uid, subject in acknowledged}.items() <= stored.items()
+
+
+class Ear:
+    """Collects changes and says when they came."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.heard = threading.Event()
+        self.at = 0.0
+
+    def __call__(self, changes: tuple[Change, ...]) -> None:
+        self.at = time.perf_counter()
+        self.changes += changes
+        self.heard.set()
+
+
+def test_a_commit_wakes_other_openers_quickly(store: Store, zoe: Bal, home: Path) -> None:
+    other = reopen(home)
+    ears = [Ear(), Ear()]
+    stops = [store.subscribe(ears[0]), other.subscribe(ears[1])]
+    delays = []
+    for _ in range(5):
+        for ear in ears:
+            ear.heard.clear()
+        accept(store, store.seal(message()), [zoe])
+        committed = time.perf_counter()
+        for ear in ears:
+            assert ear.heard.wait(5)
+        delays.append(max(ear.at for ear in ears) - committed)
+    assert sorted(delays)[2] < 0.05
+    box = inbox(store, zoe)
+    for ear in ears:
+        assert [change.kind for change in ear.changes] == [ChangeKind.MAIL] * 5
+        assert {(change.bal, change.mailbox) for change in ear.changes} == {(zoe.id, box)}
+        assert [change.modseq for change in ear.changes] == [2, 3, 4, 5, 6]
+    for stop in stops:
+        stop()
+    accept(store, store.seal(message()), [zoe])
+    other.close()
+    assert len(ears[0].changes) == 5
+
+
+def test_a_lost_datagram_is_made_good(
+    store: Store, zoe: Bal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ear = Ear()
+    store.subscribe(ear)
+    monkeypatch.setattr(Bell, "ring", lambda self: None)
+    accept(store, store.seal(message()), [zoe])
+    assert ear.heard.wait(5)
+
+
+def test_a_failing_listener_silences_nobody(store: Store, zoe: Bal) -> None:
+    def broken(changes: tuple[Change, ...]) -> None:
+        raise RuntimeError("session bug")
+
+    ear = Ear()
+    store.subscribe(broken)
+    store.subscribe(ear)
+    accept(store, store.seal(message()), [zoe])
+    assert ear.heard.wait(5)
+
+
+def test_the_sockets_of_dead_processes_are_removed(store: Store, home: Path, zoe: Bal) -> None:
+    import socket
+
+    dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    path = home / "run" / "d.wake"
+    dead.bind(str(path))
+    dead.close()
+    accept(store, store.seal(message()), [zoe])
+    store.write(lambda w: None).result()
+    assert not path.exists()
