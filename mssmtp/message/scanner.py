@@ -24,6 +24,8 @@ MAX_DELIMITER_LINE = MAX_BOUNDARY_OCTETS + 256
 HEADER_TOTAL_FACTOR = 8
 """All header sections of a message together, in multiples of the limit of one."""
 _MAX_DEFECTS = 20
+_MANY_MISSES = 1_000
+_WINDOW = 65_536
 _EMPTY_LINES = (b"\r\n", b"\n")
 
 
@@ -59,6 +61,8 @@ class Scanner:
         self._header_total = 0
         self._is_fresh = False  # the next octet begins a line of a body
         self._shared = 0  # octets of the line end before it, when that may be a delimiter's
+        self._misses = 0  # lines that began like a delimiter and were none
+        self._likely: frozenset[bytes] | None = None
         self._lines = 0
         self._counting = 0  # entities on the stack that need lines
         self._ends_line = True
@@ -248,6 +252,7 @@ class Scanner:
         while (at := self._candidate(data, search)) >= 0:
             found = self._delimiter_at(data, at + 1)
             if found is None:
+                self._misses += 1
                 search = at + 1
                 continue
             end = _before_newline(data, position, at)
@@ -263,7 +268,32 @@ class Scanner:
     def _candidate(self, data: bytes | bytearray, search: int) -> int:
         # Base64 has no "-": one memchr over the block is cheaper than any search for the needle.
         dash = data.find(b"-", search)
-        return -1 if dash < 0 else data.find(self._needle, max(search, dash - 1))
+        if dash < 0:
+            return -1
+        search = max(search, dash - 1)
+        if self._misses > _MANY_MISSES:
+            search = self._after_look_alikes(data, search)
+        return data.find(self._needle, search)
+
+    def _after_look_alikes(self, data: bytes | bytearray, search: int) -> int:
+        """Pass over lines that are no delimiter, a window at a time.
+
+        A body may consist of nothing but lines that begin like a delimiter: judging each of them
+        alone would cost a hostile 60 MB message half a minute (ATT-27).
+        """
+        if self._likely is None:
+            opening = {b"--" + boundary for boundary in self._levels}
+            self._likely = frozenset(opening | {line + b"--" for line in opening})
+        likely = self._likely
+        while (last := data.rfind(b"\n", search, search + _WINDOW)) > search:
+            lines = bytes(data[search:last]).split(b"\n")
+            lines[0] = b""  # not known to begin where a line begins
+            for index, line in enumerate(lines):
+                if line.rstrip(b" \t\r") in likely and len(line) < MAX_DELIMITER_LINE:
+                    first = data.find(b"\n", search)
+                    return first + sum(map(len, lines[1:index])) + index - 1
+            search = last
+        return search
 
     def _safe_end(self, data: bytes | bytearray, position: int) -> int:
         """Where the beginning of a delimiter may stand at the end of the block."""
@@ -370,6 +400,7 @@ class Scanner:
             if entity.is_open_multipart
         }
         self._needle = b"\n--" + _common_prefix(self._levels)
+        self._likely = None
 
     def _defect(self, text: str) -> None:
         if len(self._defects) < _MAX_DEFECTS:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import binascii
+import re
 from typing import Protocol
 
 from mssmtp.message.words import BASE64_ALPHABET, NOT_BASE64
 
+_ESCAPE = re.compile(rb"=[0-9A-Fa-f][0-9A-Fa-f]")
 _HEX = frozenset(b"0123456789ABCDEFabcdef")
 
 
@@ -53,19 +55,30 @@ class Base64Counter:
 
 
 class QuotedPrintableCounter:
-    """Each `=XX` is one octet, each soft line break none (RFC 2045 6.7)."""
+    """Each `=XX` is one octet, each soft line break none (RFC 2045 6.7).
 
-    __slots__ = ("_decoder", "_octets")
+    What a `=` means depends on the two octets after it alone, so each kind can be counted at once.
+    """
+
+    __slots__ = ("_held", "_octets")
 
     def __init__(self) -> None:
-        self._decoder = QuotedPrintable()
+        self._held = b""
         self._octets = 0
 
     def add(self, block: bytes | bytearray) -> None:
-        self._octets += len(self._decoder.feed(bytes(block)))
+        data = self._held + bytes(block)
+        tail = data.rfind(b"=", max(0, len(data) - 2))
+        self._held = b"" if tail < 0 else data[tail:]
+        self._octets += _unquoted_octets(data[: len(data) - len(self._held)])
 
     def total(self) -> int:
-        return self._octets + len(self._decoder.close())
+        return self._octets + _unquoted_octets(self._held)
+
+
+def _unquoted_octets(data: bytes) -> int:
+    soft = 2 * data.count(b"=\n") + 3 * data.count(b"=\r\n")
+    return len(data) - 2 * len(_ESCAPE.findall(data)) - soft
 
 
 def counter_of(encoding: str) -> Counter:

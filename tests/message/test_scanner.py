@@ -181,6 +181,20 @@ def test_a_line_longer_than_a_delimiter_is_text() -> None:
     assert outcome([octets[i : i + 1] for i in range(len(octets))], ScanLimits()) == found
 
 
+LINES = [b"--b1\r\n", b"--b1--\r\n", b"--b1 \t\r\n", b"--b12\r\n", b"--b1\x0b\r\n", b"\n", b"--"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([*LINES, b"x\r\n", b"--b2\n", b"\r\n"]), max_size=30))
+def test_after_many_look_alikes_delimiters_are_still_found(lines: list[bytes]) -> None:
+    inner = b"--b1\r\nContent-Type: multipart/mixed; boundary=b2\r\n\r\n--b2\r\n\r\n"
+    octets = multipart(inner + b"".join(lines))
+    weary = Scanner()
+    weary._misses = 1_000_000
+    weary.feed(octets)
+    assert weary.close() == scan(octets)
+
+
 def test_the_line_end_before_a_delimiter_belongs_to_it() -> None:
     octets = multipart(b"--b1\r\n\r\nun\r\ndeux\r\n\r\n--b1--\r\n")
     (part,) = scan(octets).root.children
