@@ -72,8 +72,10 @@ def open_new(home: Path, clock: SteppingClock | None = None, **changed: object) 
 
 
 def reopen(home: Path, **changed: object) -> Store:
-    """The store of `home` opened again."""
-    return Store(settings(home, **changed), SteppingClock(), SystemEntropy(), worker="again")
+    """The store of `home` opened again, a minute later."""
+    clock = SteppingClock()
+    clock.advance(timedelta(minutes=1))
+    return Store(settings(home, **changed), clock, SystemEntropy(), worker="again")
 
 
 def message(subject: str = "Bonjour", body: bytes = b"ligne\r\n" * 20) -> bytes:
