@@ -195,6 +195,18 @@ class BadRevocationList(Exception):
     """A CRL that is not one of our authorities', or not readable, or without an end."""
 
 
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises, early or late, on octets that are no proper certificate or CRL."""
+
+
 # ---------------------------------------------------------------- anchors
 
 DER, PEM = Encoding.DER, Encoding.PEM
@@ -238,7 +250,7 @@ class Anchors:
         """Every certificate of a PEM file. Raises ConfigError."""
         try:
             return cls(tuple(x509.load_pem_x509_certificates(octets)))
-        except ValueError as error:
+        except UNREADABLE as error:
             raise ConfigError(
                 "pki.anchors_file", "holds no readable certificate", "Give PEM certificates."
             ) from error
@@ -356,7 +368,7 @@ def read_crls(octets: bytes, anchors: Anchors) -> tuple[x509.CertificateRevocati
             crls = (x509.load_der_x509_crl(octets),)
         for crl in crls:
             _check_crl(crl, anchors)
-    except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+    except UNREADABLE as error:
         raise BadRevocationList("not readable") from error
     if not crls:
         raise BadRevocationList("empty")
@@ -433,7 +445,7 @@ def judge_chain(
         judge_certificate(leaf, anchors, role, now, require_eku=require_eku)
         crls = judge_revocation(leaf, anchors, revocation, now)
         _verify(leaf, anchors.store(now, crls))
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, crypto.Error) as error:
+    except (*UNREADABLE, crypto.Error) as error:
         # The certificate parses lazily: what cannot be read is refused, never skipped.
         raise CertificateRefused("chain", serial_text(leaf)) from error
 

@@ -132,7 +132,7 @@ def _signer_certificate(signature: etree._Element) -> x509.Certificate:
         certificate = x509.load_der_x509_certificate(b64decode("".join(text.split())))
         if not isinstance(certificate.public_key(), rsa.RSAPublicKey):
             raise ListRefused("signature profile", "the signer's key is not RSA")
-    except ValueError as error:
+    except pki.UNREADABLE as error:
         raise ListRefused("signature profile", "unreadable certificate") from error
     return certificate
 
@@ -161,7 +161,10 @@ def _verified_root(octets: bytes, signer: x509.Certificate) -> etree._Element:
 
 def _check_pin(signer: x509.Certificate, pin: str) -> None:
     """OP-25: for each type the pin names, the subject has exactly the values of the pin."""
-    wanted, subject = pki.listed_name(pin), pki.certificate_name(signer.subject)
+    try:
+        wanted, subject = pki.listed_name(pin), pki.certificate_name(signer.subject)
+    except pki.UNREADABLE as error:
+        raise ListRefused("signer", "unreadable name") from error
     if wanted is None or subject is None:
         raise ListRefused("signer", "unusable name")
     for kind in {rdn.type for rdn in wanted}:
@@ -178,7 +181,7 @@ def _check_signer(
         pki.judge_revocation(signer, rules.anchors, rules.revocation, now)
     except pki.CertificateRefused as error:
         raise ListRefused("signer certificate", error.reason) from error
-    except ValueError as error:
+    except pki.UNREADABLE as error:
         raise ListRefused("signer certificate", "unreadable") from error
 
 

@@ -64,6 +64,9 @@ class Subject:
         return f"CN={self.cn},OU={self.ou},O={self.o},ST={self.st},C={self.c}"
 
 
+SIGNER_SUBJECT = Subject("alb.mssante.example", "398765432100025", "LISTE TEST", "Paris (75)")
+
+
 def _name(c: str, st: str | None, o: str, ous: Sequence[str], cn: str) -> x509.Name:
     parts = [(NameOID.COUNTRY_NAME, c)]
     if st is not None:
@@ -189,10 +192,7 @@ class Authority:
     @cached_property
     def signer(self) -> Identity:
         """The pinned signer of the list (whitelist.md §9): emailProtection only."""
-        return self.issue(
-            Subject("alb.mssante.example", "398765432100025", "LISTE TEST", "Paris (75)"),
-            Make(usages=EMAIL_ONLY),
-        )
+        return self.issue(SIGNER_SUBJECT, Make(usages=EMAIL_ONLY))
 
     pin = "CN=alb.mssante.example"
     """What `whitelist.signer_subject` has to be for this authority's lists."""

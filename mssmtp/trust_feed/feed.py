@@ -193,6 +193,10 @@ class TrustFeed:
             raise ListRefused("older than the list in force", listed.date.isoformat())
         if state is not None and listed.date == state.date and digest != state.sha256:
             raise ListRefused("same date, other content", listed.date.isoformat())
+        known = self._trust.snapshot.whitelist
+        if known is not None and known.signer != listed.signer:
+            # OP-25: the pinned subject may renew its certificate; a person should know of it.
+            _log.warning("list signer renewed", extra={"was": known.signer, "is": listed.signer})
         self._verified = listed
         self._files.keep_list(fetched.octets, listed.date, now, fetched.validators)
         _tell(listed)

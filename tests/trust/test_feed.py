@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mssmtp.demo.authority import Authority
+from mssmtp.demo.authority import EMAIL_ONLY, SIGNER_SUBJECT, Authority, Make, sign
 from mssmtp.mail import domain
 from mssmtp.pki import CertificateRefused
 from mssmtp.trust import Trust
@@ -236,6 +236,23 @@ async def test_wt_20_refused_list_leaves_the_previous_one_in_force(
     world.publish(B_DOMAIN)
     await after(world, feed, minutes=6)  # asked again sooner than in an hour
     assert trust.snapshot.lists(domain(B_DOMAIN))
+
+
+@pytest.mark.requirement("OP-25")
+async def test_wt_22_renewed_signer_of_the_pinned_subject_is_accepted_with_a_notice(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    trust, feed = await started(world)
+    assert [r for r in caplog.records if "renewed" in r.message] == []
+    renewed = world.authority.issue(SIGNER_SUBJECT, Make(usages=EMAIL_ONLY))
+    world.clock.advance(minutes=70)
+    world.publish(B_DOMAIN)
+    unsigned = world.site.pages[LIST_URL]
+    start, end = unsigned.index(b"<Signature "), unsigned.index(b"</Signature>") + 12
+    world.site.pages[LIST_URL] = sign(unsigned[:start] + unsigned[end:], renewed)
+    await feed.tick()
+    assert trust.snapshot.lists(domain(B_DOMAIN))
+    assert [r.levelno for r in caplog.records if "renewed" in r.message] == [logging.WARNING]
 
 
 @pytest.mark.requirement("OP-27")

@@ -115,7 +115,7 @@ def test_att_16_flipped_certificate_is_refused_by_a_reply(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the parser warns of what a peer may well send
             leaf = x509.load_der_x509_certificate(flipped(good.public_bytes(pki.DER), flips))
-    except ValueError:
+    except pki.UNREADABLE:
         return  # the handshake would not have passed it on
     if leaf == good:
         return
@@ -150,6 +150,30 @@ def test_att_16_unreadable_extension_well_signed_is_refused(
     )
     with pytest.raises(CertificateRefused):
         identify((leaf,), snapshot, authority.now + timedelta(seconds=1))
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("mask", [0x01, 0x21, 0x80])
+def test_att_16_no_single_octet_of_a_crl_or_certificate_can_be_changed(
+    authority: Authority, snapshot: Snapshot, mask: int
+) -> None:
+    """Every position: the parsers raise six kinds of exception late, all must be refusals."""
+    assert snapshot.revocation is not None
+    crl = snapshot.revocation.crls[1].public_bytes(pki.DER)
+    for at in range(len(crl)):
+        with pytest.raises(BadRevocationList):
+            Revocation.of([crl[:at] + bytes([crl[at] ^ mask]) + crl[at + 1 :]], snapshot.anchors)
+    der = _leaf(authority).public_bytes(pki.DER)
+    for at in range(len(der)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                changed = der[:at] + bytes([der[at] ^ mask]) + der[at + 1 :]
+                leaf = x509.load_der_x509_certificate(changed)
+            except pki.UNREADABLE:
+                continue
+            with pytest.raises((CertificateRefused, PeerRefused)):
+                identify((leaf,), snapshot, authority.now)
 
 
 _LEAVES: dict[int, x509.Certificate] = {}
