@@ -201,8 +201,13 @@ class Link(SMTP):
 
     def hang_up(self) -> None:
         """Close once everything written has gone out."""
-        if self._wire is not None:
+        if self._wire is None:
+            return
+        try:
             self._wire.close()
+        except OSError:
+            # swaks resets the connection as soon as it has read our 221: nobody is left to tell.
+            self._wire.abort()
 
     def abort(self) -> None:
         """Close now, and stop what is being done."""

@@ -18,6 +18,9 @@ from mssmtp.smtp.trace import Hop
 MAX_HOPS = 100
 """Received fields of a message that is not yet taken for a loop (RFC 5321 6.3)."""
 
+TOP_OCTETS = 2_048
+"""What we write above a message is shorter: room to give a scanner of header sections."""
+
 _EMPTY_LINE = b"\r\n\r\n"
 
 

@@ -130,3 +130,10 @@ def test_att_42_unreadable_authors_authorise_nothing() -> None:
         assert content.authors(header).from_addresses == ()
     both = content.authors(b"From: zoe@hopital-a.test\r\nSender: a@b.test\r\n\r\n")
     assert both.sender_addresses == (Address.parse("a@b.test"),)
+
+
+def test_the_longest_top_fits_the_room_that_is_announced() -> None:
+    longest = Address.parse("a" * 64 + "@" + ".".join(["b" * 60] * 3) + ".test")
+    hop = Hop("g" * 255, "f" * 255, Domain("h" * 63 + ".test"), "v" * 64, "c" * 64)
+    extra = content.missing_fields(b"\r\n", ID, longest.domain, NOW)
+    assert len(content.top(hop, ID, longest, NOW, extra).octets) < content.TOP_OCTETS
