@@ -153,6 +153,8 @@ class Committer(Generic[W]):
             if self._commits % COMMITS_BETWEEN_PRUNING == 0:
                 forget_changes(db)
         except BaseException:
+            for finished in done:
+                self._undo(finished.effects)
             self._roll_back()
             raise
         try:
@@ -174,15 +176,24 @@ class Committer(Generic[W]):
         try:
             result = one.job(view)
         except BaseException as error:
-            if not db.in_transaction:  # the engine rolled everything back (full disk)
+            try:
+                if not db.in_transaction:  # the engine rolled everything back (full disk)
+                    raise
+                db.execute("ROLLBACK TO job")
+                db.execute("RELEASE job")
+            except BaseException:
+                self._undo(view.effects)
                 raise
-            db.execute("ROLLBACK TO job")
-            db.execute("RELEASE job")
-            self._rolled_back()
+            self._undo(view.effects)
             self._fail([one], error)
         else:
             db.execute("RELEASE job")
             done.append(_Done(one.future, result, view.effects))
+
+    def _undo(self, effects: Effects) -> None:
+        self._rolled_back()
+        for blob in effects.adopted:
+            blob.withdraw()
 
     def _roll_back(self) -> None:
         self._rolled_back()

@@ -102,9 +102,10 @@ class ContentWriting(ContentReading, WritingView):
     def _adopt(self, letter: Letter, envelope: EnvelopeId | None) -> int:
         """Number of the row of `letter`, made unless another job made it."""
         blob = letter.blob
-        row = self._one(_NUMBER, id=blob.id) if blob.was_offered else None
-        blob.was_offered = True
+        known = blob.was_offered
+        blob.offer()
         self.effects.adopted.append(blob)
+        row = self._one(_NUMBER, id=blob.id) if known else None
         if row is None:
             row = self._new(
                 _NEW_BLOB,

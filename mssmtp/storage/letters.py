@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,11 +72,25 @@ def traced_fields(scan: Scan) -> tuple[tuple[str, str], ...]:
 class SealedBlob:
     """Sealed content no row refers to yet; opaque outside the store.
 
-    `data` is None when the content is a file. A blob that is forgotten without having been adopted
-    by a commit removes its file.
+    `data` is None when the content is a file. The file goes when the blob is discarded or
+    forgotten, but never under a job that may still commit: a door that gives up waiting discards
+    while the committer writes.
     """
 
-    __slots__ = ("__weakref__", "_finalizer", "data", "id", "index", "key", "was_offered")
+    __slots__ = (
+        "__weakref__",
+        "_finalizer",
+        "_is_gone",
+        "_is_kept",
+        "_is_unwanted",
+        "_lock",
+        "_offers",
+        "data",
+        "id",
+        "index",
+        "key",
+        "was_offered",
+    )
 
     def __init__(self, id: BlobId, key: bytes, index: bytes, data: bytes | None) -> None:
         self.id = id
@@ -84,21 +99,47 @@ class SealedBlob:
         self.data = data
         self.was_offered = False
         self._finalizer: weakref.finalize[[BlobId], SealedBlob] | None = None
+        self._lock = threading.Lock()
+        self._offers = 0
+        self._is_kept = self._is_unwanted = self._is_gone = False
 
     def remove_unless_kept(self, files: BlobFiles) -> None:
         """Tie the file to the life of this object."""
         self._finalizer = weakref.finalize(self, files.discard, self.id)
         self._finalizer.atexit = False  # a forked child that exits must not remove our files
 
+    def offer(self) -> None:
+        """A job writes a row for it. Raises ValueError when it was discarded before."""
+        with self._lock:
+            if self._is_gone:
+                raise ValueError("the letter was discarded before it was written")
+            self._offers += 1
+            self.was_offered = True
+
+    def withdraw(self) -> None:
+        """The job was undone."""
+        with self._lock:
+            self._offers -= 1
+            self._settle()
+
     def keep(self) -> None:
-        """The file belongs to a row, or its fate is unknown: the sweep decides."""
-        if self._finalizer is not None:
-            self._finalizer.detach()
+        """The job is committed, or its fate is unknown: then the sweep decides about the file."""
+        with self._lock:
+            self._is_kept = True
+            if self._finalizer is not None:
+                self._finalizer.detach()
 
     def discard(self) -> None:
-        """Remove the file now, unless it was kept."""
-        if self._finalizer is not None:
-            self._finalizer()
+        """Remove the file unless it is kept: now, or when the job that writes it is undone."""
+        with self._lock:
+            self._is_unwanted = True
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._is_unwanted and not self._is_kept and not self._offers:
+            self._is_gone = True
+            if self._finalizer is not None:
+                self._finalizer()
 
 
 class LetterWriter:

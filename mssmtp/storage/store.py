@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import bindparam, select
 
 from mssmtp.config import StoreSettings
-from mssmtp.errors import ConfigError, Damaged
+from mssmtp.errors import ConfigError, Damaged, StorageUnavailable
 from mssmtp.mail import BlobId, Change, EnvelopeId, MailboxId
 from mssmtp.outside import Clock, Entropy
 from mssmtp.storage import database, identifiers
@@ -116,7 +116,12 @@ class Store:
 
     def read(self, query: Callable[[Reading], T]) -> Future[T]:
         """Run `query` on one snapshot, in a reading thread."""
-        return self._pool.submit(self._run_query, query)
+        try:
+            return self._pool.submit(self._run_query, query)
+        except RuntimeError:
+            refused: Future[T] = Future()
+            refused.set_exception(StorageUnavailable("the store is closed"))
+            return refused
 
     def write(self, job: Callable[[Writing], T]) -> Future[T]:
         """Run `job` in the next group commit; the future resolves only once it is on disk.
@@ -148,7 +153,10 @@ class Store:
 
     @staticmethod
     def discard(letter: Letter) -> None:
-        """Remove a letter that no commit adopted, now rather than when it is forgotten."""
+        """Remove a letter that no commit adopted, now rather than when it is forgotten.
+
+        Harmless at any moment: what a job is writing is removed only if that job fails.
+        """
         letter.blob.discard()
 
     def subscribe(self, listener: Callable[[tuple[Change, ...]], None]) -> Callable[[], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mssmtp.errors import ConfigError, Damaged
-from mssmtp.mail import Bal, BlobId, Uid
+from mssmtp.mail import Bal, BlobId, MailboxId, Uid
 from mssmtp.message import TooComplex
 from mssmtp.outside import SystemEntropy
-from mssmtp.storage import Store
+from mssmtp.storage import NoSuchMailbox, Reading, Store, Writing
 from mssmtp.storage.keys import Keyring, read_master_key
 from mssmtp.storage.sealing import CHUNK_OCTETS, ChunkReader, ChunkSealer
-from tests.storage.support import accept, inbox, message, reopen
+from tests.storage.support import SteppingClock, accept, inbox, message, reopen
 
 KEY, BLOB = bytes(32), BlobId(bytes(range(16)))
 
@@ -167,3 +168,47 @@ def test_master_key_must_be_private_and_the_right_one(store: Store, home: Path) 
     with pytest.raises(ConfigError, match="32 octets"):
         reopen(home)
     path.write_bytes(right)
+
+
+def test_discarding_under_a_running_job_does_not_take_its_content(
+    store: Store, zoe: Bal, home: Path
+) -> None:
+    octets = message(body=os.urandom(200_000))
+    letter = store.seal(octets)
+    box = inbox(store, zoe)
+    when = SteppingClock().now()
+
+    def gives_up(writing: Writing) -> Uid:
+        uid = writing.append(box, letter, frozenset(), when)
+        store.discard(letter)  # the door's connection is lost while the job runs
+        return uid
+
+    uid = store.write(gives_up).result()
+    store.discard(letter)
+    assert store.read(lambda r: r.body(box, uid)).result() == octets
+
+    second = store.seal(octets)
+
+    def fails(writing: Writing) -> None:
+        writing.append(box, second, frozenset(), when)
+        store.discard(second)
+        raise RuntimeError("undone")
+
+    with pytest.raises(RuntimeError):
+        store.write(fails).result()
+    assert len([p for p in (home / "blobs").rglob("*") if p.is_file()]) == 1
+    with pytest.raises(ValueError, match="discarded"):
+        store.write(lambda w: w.append(box, second, frozenset(), when)).result()
+
+
+def test_a_letter_whose_job_failed_can_be_written_by_another(store: Store, zoe: Bal) -> None:
+    octets = message(body=os.urandom(200_000))
+    letter = store.seal(octets)
+    box = inbox(store, zoe)
+    when = SteppingClock().now()
+    with pytest.raises(NoSuchMailbox):
+        store.write(lambda w: w.append(MailboxId(999), letter, frozenset(), when)).result()
+    first = store.write(lambda w: w.append(box, letter, frozenset(), when)).result()
+    again = store.write(lambda w: w.append(box, letter, frozenset(), when)).result()
+    for uid in (first, again):
+        assert store.read(partial(Reading.body, mailbox=box, uid=uid)).result() == octets
