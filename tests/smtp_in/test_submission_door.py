@@ -280,3 +280,32 @@ async def test_smtplib_sends_with_a_login(rig: Rig) -> None:
         await asyncio.to_thread(program, port)
     assert rig.store.kept[0].octets.endswith(MESSAGE)
     assert rig.store.kept[0].envelope.sender == Address.parse(str(ZOE))
+
+
+def with_attachments(*sizes: int) -> bytes:
+    """A letter of ours with attachments of these decoded sizes."""
+    parts = b"".join(
+        b"--b1\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n"
+        b"Content-Disposition: attachment; filename=compte-rendu.pdf\r\n\r\n"
+        + base64.encodebytes(b"x" * size).replace(b"\n", b"\r\n")
+        for size in sizes
+    )
+    head = MESSAGE.partition(b"\r\n\r\n")[0]
+    return (
+        head
+        + b"\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b1\r\n\r\n"
+        + parts
+        + b"--b1--\r\n"
+    )
+
+
+@pytest.mark.requirement("SEED-55", "SEED-56")
+async def test_attachments_are_held_to_their_limits_at_the_value_and_one_more(rig: Rig) -> None:
+    rig.limit(attachment_octets=1_000, attachments_octets=1_500)
+    async with rig.submission() as (_, port), await logged_in(rig, port) as wire:
+        assert (await send(wire, [str(PAUL)], with_attachments(1_000, 500))).startswith("250 ")
+        one = await send(wire, [str(PAUL)], with_attachments(1_001))
+        assert one.startswith("552 5.3.4")
+        assert "compte-rendu.pdf" in one
+        assert (await send(wire, [str(PAUL)], with_attachments(1_000, 501))).startswith("552 5.3.4")
+    assert len(rig.store.kept) == 1
