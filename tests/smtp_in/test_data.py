@@ -76,7 +76,7 @@ LINES = [b"text", b".", b"..", b".x", b"", b"\xe9\xff 8 bit", b"x" * 5_000, b"--
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(st.sampled_from(LINES), max_size=40), st.integers(0, 2**32))
 def test_octets_below_the_trace_headers_are_those_that_were_sent(
