@@ -15,10 +15,10 @@ from mssmtp.message.headers import fields
 from mssmtp.message.parameters import decode_parameters, parse_parametrised
 from mssmtp.message.transfer import Decoder, decoder_of
 from mssmtp.message.words import (
+    CharsetDecoder,
     decode_charset,
     decode_unlabelled,
     decode_words,
-    incremental,
 )
 
 __all__ = [
@@ -42,6 +42,7 @@ _MARKS = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u0652\u1ab0-\u1aff\u1dc0-\u1dff"
     "\u20d0-\u20ff\u3099\u309a\ufe20-\ufe2f\u00ad\u200b-\u200d\ufeff]+"
 )
+_HUGE_REFERENCE = re.compile("&#[0-9]{12,}")
 _LETTERS = str.maketrans(
     {"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ı": "i", "’": "'", "ʼ": "'"}
 )
@@ -103,7 +104,7 @@ class TextDecoder:
 
     def __init__(self, encoding: str, charset: str) -> None:
         self._transfer = decoder_of(encoding)
-        self._charset = incremental(charset)
+        self._charset = CharsetDecoder(charset)
 
     def feed(self, block: bytes) -> str:
         """The text that is complete now."""
@@ -131,7 +132,8 @@ def _without_tags(text: str) -> str:
     for piece in rest:
         _tag, closed, after = piece.partition(">")
         pieces.append(after if closed else "<" + piece)
-    return html.unescape("".join(pieces))
+    # Python refuses to read thousands of digits as a number; no character has more than seven.
+    return html.unescape(_HUGE_REFERENCE.sub("\ufffd", "".join(pieces)))
 
 
 def header_text(header: bytes, name: str) -> str:

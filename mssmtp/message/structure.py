@@ -150,9 +150,8 @@ def body_of(part: Part, *, extended: bool) -> bytes:
 def _basic(part: Part) -> bytes:
     content = part.content
     parameters = _parameters(content.raw_parameters)
-    is_ascii_text = content.media_type == "text" and not part.text_has_8bit
-    if is_ascii_text and not content.charset and not part.is_multipart:
-        # RFC 2045 5.2, unless the octets say otherwise: then the client's guess is better.
+    if _is_plainly_ascii(part):
+        # RFC 2045 5.2, unless the octets may say otherwise: then the client's guess is better.
         implied = b'"CHARSET" "US-ASCII"'
         parameters = b"(" + implied + (b")" if parameters == NIL else b" " + parameters[1:])
     return b"%b %b %b %b %b %b %d" % (
@@ -163,6 +162,17 @@ def _basic(part: Part) -> bytes:
         nstring(content.description),
         string(content.raw_encoding),
         part.octets,
+    )
+
+
+def _is_plainly_ascii(part: Part) -> bool:
+    """Text of undeclared charset that is ASCII as it stands."""
+    names = (name.partition(b"*")[0] for name, _ in part.content.raw_parameters)
+    return (
+        part.media_type == "text"
+        and not part.text_has_8bit
+        and part.encoding not in ("base64", "quoted-printable")
+        and b"charset" not in names
     )
 
 

@@ -26,7 +26,6 @@ _CODECS = {
     "utf-16": "utf-16",
     "utf-16be": "utf-16-be",
     "utf-16le": "utf-16-le",
-    "utf-32": "utf-32",
     "latin1": "iso8859-1",
     "latin-1": "iso8859-1",
     "iso8859-1": "iso8859-1",
@@ -65,7 +64,16 @@ def decode_charset(octets: bytes, charset: str) -> str:
     codec = codec_of(charset)
     if codec == "ascii" or (codec is None and not charset):
         return decode_unlabelled(octets)
+    if codec == "utf-16":
+        codec, octets = _utf_16(octets)
     return octets.decode(codec or "iso8859-1", "replace")
+
+
+def _utf_16(octets: bytes) -> tuple[str, bytes]:
+    """Byte order by the mark, which goes; big-endian without one (RFC 2781 4.3)."""
+    if octets.startswith(codecs.BOM_UTF16_LE):
+        return "utf-16-le", octets[2:]
+    return "utf-16-be", octets.removeprefix(codecs.BOM_UTF16_BE)
 
 
 def decode_unlabelled(octets: bytes) -> str:
@@ -76,12 +84,28 @@ def decode_unlabelled(octets: bytes) -> str:
         return octets.decode("cp1252", "replace")
 
 
-def incremental(charset: str) -> codecs.IncrementalDecoder:
-    """A decoder for text that comes in blocks; same rules as `decode_charset` without guessing."""
-    codec = codec_of(charset)
-    if codec in (None, "ascii"):
-        codec = "utf-8" if not charset or codec == "ascii" else "iso8859-1"
-    return codecs.getincrementaldecoder(codec or "utf-8")("replace")
+class CharsetDecoder:
+    """`decode_charset` for text that comes in blocks, without its guess of Windows-1252."""
+
+    def __init__(self, charset: str) -> None:
+        codec = codec_of(charset)
+        if codec in (None, "ascii"):
+            codec = "utf-8" if not charset or codec == "ascii" else "iso8859-1"
+        self._codec = codec or "utf-8"
+        self._held = b""
+        self._decoder: codecs.IncrementalDecoder | None = None
+
+    def decode(self, octets: bytes, *, final: bool = False) -> str:
+        """The text that is complete now."""
+        if self._decoder is None:
+            octets = self._held + octets
+            if self._codec == "utf-16":
+                if len(octets) < 2 and not final:
+                    self._held = octets
+                    return ""
+                self._codec, octets = _utf_16(octets)
+            self._decoder = codecs.getincrementaldecoder(self._codec)("replace")
+        return self._decoder.decode(octets, final)
 
 
 class _Word(NamedTuple):

@@ -21,7 +21,7 @@ from mssmtp.message.decode import (
 )
 from mssmtp.message.parameters import MAX_PARAMETERS, decode_parameters, parse_parametrised
 from mssmtp.message.transfer import counter_of, decoder_of
-from mssmtp.message.words import codec_of, decode_base64, decode_charset
+from mssmtp.message.words import _CODECS, codec_of, decode_base64, decode_charset
 from tests.corpus import torture_messages
 
 
@@ -192,6 +192,30 @@ def test_usual_charsets_are_read(charset: str) -> None:
     codec = codec_of(charset.replace("utf_8", "utf-8"))
     assert codec is not None
     assert decode_charset(b"abc", charset) == "abc"
+
+
+@pytest.mark.parametrize("charset", sorted(_CODECS))
+def test_every_charset_of_the_table_reads_any_octets(charset: str) -> None:
+    noise = bytes(range(256)) * 3
+    whole = decode_charset(noise, charset)
+    decoder = TextDecoder("8bit", charset)
+    pieces = [decoder.feed(noise[start : start + 5]) for start in range(0, len(noise), 5)]
+    text = "".join(pieces) + decoder.close()
+    assert text == whole or codec_of(charset) == "ascii"
+
+
+def test_utf_16_is_big_endian_unless_its_mark_says_otherwise() -> None:
+    for octets in ("é".encode("utf-16-be"), "é".encode("utf-16"), b"\xfe\xff\0\xe9"):
+        decoder = TextDecoder("8bit", "utf-16")
+        pieces = [decoder.feed(octets[i : i + 1]) for i in range(len(octets))]
+        assert decode_charset(octets, "utf-16") == "".join(pieces) + decoder.close() == "é"
+
+
+@pytest.mark.attack
+def test_att_29_a_reference_of_ten_thousand_digits_is_one_unknown_character() -> None:
+    page = Leaf("8bit", "utf-8", "text/html")
+    assert text_of(page, b"a&#" + b"9" * 10_000 + b";b").startswith("a\ufffd")
+    assert text_of(page, b"&#0000233;&#xe9;&eacute") == "ééé"
 
 
 def test_undeclared_octets_are_utf_8_or_windows() -> None:

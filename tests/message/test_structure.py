@@ -114,6 +114,14 @@ def test_strings_are_quoted_or_literal(value: bytes, expected: bytes) -> None:
         ),
         ("\nZoé\n", '("TEXT" "PLAIN" NIL NIL NIL "7BIT" 6 1 NIL NIL NIL NIL)'),
         (
+            "Content-Transfer-Encoding: quoted-printable\n\n=E9",
+            '("TEXT" "PLAIN" NIL NIL NIL "QUOTED-PRINTABLE" 3 1 NIL NIL NIL NIL)',
+        ),
+        (
+            'Content-Type: text/plain; charset=""\n\nx',
+            '("TEXT" "PLAIN" ("CHARSET" "") NIL NIL "7BIT" 1 1 NIL NIL NIL NIL)',
+        ),
+        (
             "Content-Type: text/html; format=flowed\n\n<p>",
             '("TEXT" "HTML" ("CHARSET" "US-ASCII" "FORMAT" "flowed") NIL NIL "7BIT" 3 1'
             " NIL NIL NIL NIL)",
