@@ -205,14 +205,14 @@ def body(octets: bytes, path: tuple[int, ...], text: SectionText = "") -> bytes 
         ((0,), "", None),
     ],
 )
-@pytest.mark.requirement("GEN-02")
+# clients.md GEN-02
 def test_sections_are_octets_of_the_message(
     path: tuple[int, ...], text: SectionText, expected: bytes | None
 ) -> None:
     assert body(WHOLE, path, text) == expected
 
 
-@pytest.mark.requirement("APL-03")
+# clients.md APL-03
 def test_a_single_part_is_its_own_part_one() -> None:
     octets = PLAIN + b"\r\nBonjour\r\n"
     assert body(octets, (1,)) == body(octets, (), "TEXT") == b"Bonjour\r\n"
@@ -229,7 +229,7 @@ def test_the_message_inside_the_only_part_is_reached() -> None:
     assert body(octets, (1, 1, 1)) is None
 
 
-@pytest.mark.requirement("GEN-02")
+# clients.md GEN-02
 def test_size_header_and_text_are_the_whole_message_for_every_torture_message() -> None:
     for name, octets in torture_messages():
         summary = summary_of(octets) if not name.startswith("nest") else None
