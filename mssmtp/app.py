@@ -24,6 +24,7 @@ from mssmtp.message.scanner import ScanLimits
 from mssmtp.outside import DnsResolver, SystemClock, SystemEntropy
 from mssmtp.pki import Anchors
 from mssmtp.policy import Engine
+from mssmtp.smtp.content import TOP_OCTETS
 from mssmtp.smtp_in import OperatorDoor, Services, SubmissionDoor
 from mssmtp.smtp_out import Relay
 from mssmtp.storage import Store, Writing
@@ -62,9 +63,9 @@ def endpoints(settings: Settings) -> dict[str, Endpoint]:
 
 
 def scan_limits(settings: Settings) -> ScanLimits:
-    """Limits of the MIME scanner (messages.md §2)."""
+    """Limits of the MIME scanner (messages.md §2), which sees our trace headers too."""
     limits = settings.limits
-    return ScanLimits(limits.header_octets, limits.mime_depth, limits.mime_parts)
+    return ScanLimits(limits.header_octets + TOP_OCTETS, limits.mime_depth, limits.mime_parts)
 
 
 def open_store(settings: Settings, worker: str) -> Store:
@@ -145,8 +146,12 @@ def services_of(settings: Settings, store: Store, trust: Trust) -> Services:
     )
 
 
-def build(settings: Settings, store: Store) -> Rooms:
-    """The rooms of one worker, nothing started. Raises ConfigError."""
+def build(settings: Settings, store: Store, worker: str) -> Rooms:
+    """The rooms of one worker, nothing started. Raises ConfigError.
+
+    `worker` is the same for whoever replaces it: the leases of one that was killed are given back
+    at once, not after `queue.lease`.
+    """
     services = services_of(settings, store, _untrusting(settings))
     trust, engine, authenticator = services.trust, services.engine, services.authenticator
     out = settings.smtp_out
@@ -160,7 +165,7 @@ def build(settings: Settings, store: Store) -> Rooms:
     }
     return Rooms(
         TrustFeed(settings, trust, CLOCK, ENTROPY),
-        Relay(settings, store, trust, engine, resolver, CLOCK, ENTROPY),
+        Relay(settings, store, trust, engine, resolver, CLOCK, ENTROPY, worker=worker),
         {name: makers[name]() for name in endpoints(settings) if name in makers},
     )
 
@@ -171,6 +176,7 @@ class _Worker:
     def __init__(self, settings: Settings, context: workers.WorkerContext) -> None:
         self._settings = settings
         self._context = context
+        self._name = f"worker-{context.number}"
 
     async def run(self) -> None:
         """Open everything, serve until SIGTERM or SIGHUP, close in the opposite order."""
@@ -179,14 +185,14 @@ class _Worker:
         for number in (signal.SIGTERM, signal.SIGHUP):
             # SIGHUP: leave in order too; the supervisor's replacement reads the settings anew.
             loop.add_signal_handler(number, stop.set)
-        store = open_store(self._settings, f"worker-{self._context.number}")
+        store = open_store(self._settings, self._name)
         try:
             await self._serve(store, stop)
         finally:
             await asyncio.to_thread(store.close)
 
     async def _serve(self, store: Store, stop: asyncio.Event) -> None:
-        rooms = build(self._settings, store)
+        rooms = build(self._settings, store, self._name)
         await rooms.feed.load()
         async with asyncio.TaskGroup() as tasks:
             background = [
