@@ -63,11 +63,8 @@ _DROP_KEY = sql(
     .where(blob_keys.c.owner == bindparam("owner"))
 )
 _ANY_KEY = sql(select(blob_keys.c.owner).where(blob_keys.c.blob == bindparam("blob")).limit(1))
-_DROP_BLOB = sql(
-    delete(blobs)
-    .where(blobs.c.number == bindparam("blob"))
-    .returning(blobs.c.id, blobs.c.data.is_(None))
-)
+_PLACE = sql(select(blobs.c.id, blobs.c.data.is_(None)).where(blobs.c.number == bindparam("blob")))
+_DROP_BLOB = sql(delete(blobs).where(blobs.c.number == bindparam("blob")))
 _DOOM = sql(insert(doomed_files))
 _DOOMED = sql(select(doomed_files.c.id))
 _FORGET_DOOMED = sql(delete(doomed_files).where(doomed_files.c.id == bindparam("id")))
@@ -172,7 +169,9 @@ class ContentWriting(ContentReading, WritingView):
             return False
         self._run(_DROP_KEY, blob=blob, owner=owner)
         if self._one(_ANY_KEY, blob=blob) is None:
-            id, is_file = self._new(_DROP_BLOB, blob=blob)
+            # Not by RETURNING: SQLite 3.40 gets `IS NULL` there wrong beside NOT NULL columns.
+            id, is_file = self._new(_PLACE, blob=blob)
+            self._run(_DROP_BLOB, blob=blob)
             if is_file:
                 self._run(_DOOM, id=id)
                 self.effects.doomed.append(BlobId(id))

@@ -122,7 +122,8 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
         `owner` is whose key seals what concerns the sender's side. Raises NoSuchBal.
         """
         key = self._ensure_owner(owner)
-        blob = self._adopt(letter, envelope.id)
+        # Bounced for everybody: the facts of it are kept, the content is not.
+        blob = self._adopt(letter, envelope.id) if local or queued else 0
         self._add_envelope(envelope, letter, key, (len(local), len(queued), skip))
         events = [self._sealing_event(envelope, letter, key)]
         stored: dict[BalId, Stored] = {}

@@ -166,6 +166,25 @@ def test_a_delivery_to_a_mailbox_that_is_gone_goes_to_inbox(store: Store, zoe: B
     assert accepted.stored[zoe.id].mailbox == inbox(store, zoe)
 
 
+def test_the_content_of_what_bounces_for_everybody_is_not_kept(store: Store, zoe: Bal) -> None:
+    envelope = Envelope(store.new_envelope_id(), SENDER, recipients("a@c.test"), NOW)
+    letter = store.seal(message(body=bytes(200_000)))
+    store.write(
+        lambda w: w.accept(
+            envelope,
+            letter,
+            local=(),
+            queued=(),
+            skip=0,
+            owner=zoe.id,
+            transfer=TRANSFER,
+            facts=b"",
+        )
+    ).result()
+    assert store.check().counted["blobs"] == 0
+    assert len(store.read(lambda r: r.events(envelope.id)).result()) == 1
+
+
 def _accepting(
     envelope: Envelope, letter: Letter, bal: BalId, zoe: Bal
 ) -> Callable[[Writing], None]:

@@ -10,7 +10,7 @@ import pytest
 
 from mssmtp.mail import Address, BalType, Recipient
 from mssmtp.storage import Outcome
-from tests.storage.support import RPPS, TRANSFER, SteppingClock, accept, open_new
+from tests.storage.support import RPPS, TRANSFER, SteppingClock, accept, add_bal, open_new
 
 CANARY = "CanariTartempion"
 
@@ -70,7 +70,8 @@ def leaks(home: Path) -> list[Path]:
 
 def test_everything_in_the_home_is_private(home: Path) -> None:
     store = open_new(home)
-    accept(store, store.seal(os.urandom(300_000)))
+    accept(store, store.seal(os.urandom(300_000)), [add_bal(store)])
+    store.write(lambda w: None).result()
     for path in [home, *home.rglob("*")]:
         assert path.lstat().st_mode & 0o077 == 0, path
     store.close()
