@@ -172,10 +172,15 @@ def _still_welcome(session: Session) -> Steps[None]:
     if now - session.refreshed_at < session.timing.refresh_s:
         return
     session.refreshed_at = now
+    before = session.principal
     try:
-        session.principal_or_none = yield from refresh(session.principal)
+        principal = yield from refresh(before)
     except LoginRefused as error:
         raise Ended(_REVOKED) from error
+    if [bal.id for bal in principal.bals[:1]] != [bal.id for bal in before.bals[:1]]:
+        # One's own box is closed: names without prefix must not begin to mean another one.
+        raise Ended(_REVOKED)
+    session.principal_or_none = principal
 
 
 def _refuse(tag: bytes, verb: str, error: MailError) -> Steps[None]:

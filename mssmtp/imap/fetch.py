@@ -72,9 +72,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The items of one command."""
+    """The items of one command, with their names in the response."""
 
     items: tuple[Item, ...]
+    labelled: tuple[tuple[bytes, Item], ...]
+
+    @classmethod
+    def of(cls, items: tuple[Item, ...]) -> Plan:
+        """Names are rendered once, not once a message."""
+        return cls(items, tuple((_label(item) + b" ", item) for item in items))
 
     @property
     def bodies(self) -> tuple[Body, ...]:
@@ -165,7 +171,8 @@ def _render_rows(
     plan: Plan, numbered: Sequence[tuple[int, MessageRow]], selected: Selected
 ) -> bytes:
     """The fast path: flags, UIDs, sizes and dates of many messages."""
-    template = b"* %d FETCH (" + b" ".join(_label(item) + b" %b" for item in plan.items) + b")\r\n"
+    values = b" ".join(label + b"%b" for label, _ in plan.labelled)
+    template = b"* %d FETCH (" + values + b")\r\n"
     recents = selected.recents
     flags = responses.flags
     getters = [_FROM_ROW.get(item) for item in plan.items]
@@ -194,18 +201,25 @@ def _summaries(
 
 def _render_message(plan: Plan, message: Message, pieces: list[Piece], *, show_flags: bool) -> int:
     """Append the response to `pieces`; the octets it takes on the wire."""
-    items: Sequence[Item] = plan.items
-    if show_flags and Simple.FLAGS not in items:
-        items = (*items, Simple.FLAGS)
+    labelled: Sequence[tuple[bytes, Item]] = plan.labelled
+    if show_flags and Simple.FLAGS not in plan.items:
+        labelled = (*labelled, (b"FLAGS ", Simple.FLAGS))
     size = 0
+    out: list[bytes] = []
     glue = b"* %d FETCH (" % message.number
-    for item in items:
+    for label, item in labelled:
         value = _value(item, message)
-        pieces.append(b"%b%b " % (glue, _label(item)))
-        pieces.append(value)
-        size += value.stop - value.start if isinstance(value, Stretch) else len(value)
+        out += (glue, label)
+        if isinstance(value, Stretch):
+            size += value.stop - value.start
+            pieces += (b"".join(out), value)
+            out = []
+        else:
+            size += len(value)
+            out.append(value)
         glue = b" "
-    pieces.append(b")\r\n")
+    out.append(b")\r\n")
+    pieces.append(b"".join(out))
     return size
 
 

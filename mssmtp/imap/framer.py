@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-_ANNOUNCEMENT = re.compile(rb"(~?)\{([0-9]+)(\+?)\}\Z")
+_ANNOUNCEMENT = re.compile(rb"\{([0-9]+)(\+?)\}\Z")
 _MAX_DIGITS = 12
 HUGE = 1 << 62
 """Stands for any size with more digits than anything we could take."""
@@ -173,7 +173,7 @@ class Framer:
         return line
 
     def _lose(self, reason: str) -> Unframed:
-        first = self._parts[0] if self._parts else bytes(self._buffer[:128])
+        first = self._parts[0] if self._parts else bytes(self._buffer[:128]).partition(b"\n")[0]
         self._state = _State.LOST
         self._buffer.clear()
         self._parts.clear()
@@ -184,19 +184,21 @@ class Framer:
         if line is None or isinstance(line, Unframed):
             return line
         self._line_octets += len(line)
-        found = _ANNOUNCEMENT.search(line, max(len(line) - 80, 0))
+        brace = line.rfind(b"{")
+        found = _ANNOUNCEMENT.match(line, brace) if brace >= 0 else None
         if found is None:
             self._parts.append(line)
             whole = Line(tuple(self._parts))
             self._restart()
             return whole
-        digits = found.group(2)
-        self._parts.append(line[: found.start()])
+        digits = found.group(1)
+        binary = line[:brace].endswith(b"~")
+        self._parts.append(line[: brace - binary])
         self._announced = Announced(
             tuple(self._parts),
             int(digits) if len(digits) <= _MAX_DIGITS else HUGE,
-            synchronizing=not found.group(3),
-            binary=bool(found.group(1)),
+            synchronizing=not found.group(2),
+            binary=binary,
         )
         self._state = _State.DECIDING
         return self._announced

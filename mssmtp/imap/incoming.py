@@ -7,6 +7,9 @@ from mssmtp.imap.effects import Steps, Woken, send, wait
 from mssmtp.imap.framer import Announced, Chunk, Event, Line, Unframed
 from mssmtp.imap.session import Session, State
 
+MID_COMMAND_S = 300.0
+"""Silence in the middle of a command: nobody types a literal by hand (ATT-41)."""
+
 
 class Ended(Exception):
     """The conversation is over. `farewell` is a last response, empty when nobody listens."""
@@ -22,9 +25,12 @@ SILENT = responses.untagged(b"BYE", b"Nothing was heard for too long")
 
 def receive(session: Session) -> Steps[None]:
     """Wait for octets and frame them. Raises Ended."""
-    before = session.state is State.NOT_AUTHENTICATED
-    limits = session.limits
-    heard = yield from wait(limits.idle_prelogin_s if before else limits.idle_imap_s)
+    timeout_s = session.limits.idle_imap_s
+    if session.state is State.NOT_AUTHENTICATED:
+        timeout_s = session.limits.idle_prelogin_s
+    elif not session.framer.between_commands:
+        timeout_s = min(timeout_s, MID_COMMAND_S)
+    heard = yield from wait(timeout_s)
     if isinstance(heard, bytes):
         session.framer.feed(heard)
     else:

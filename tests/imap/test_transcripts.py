@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mssmtp.imap.commands.fetch import Fetch
 from tests.imap.transcripts import Player, read_script
 from tests.imap.world import World
 
@@ -22,3 +23,13 @@ def test_a_broken_expectation_is_seen(world: World) -> None:
     script.steps[:] = [(1, "1> NOOP"), (2, "1< * 7 EXISTS")]
     with pytest.raises(AssertionError, match="line 2"):
         Player(world, script).play()
+
+
+def test_withholding_expunges_is_what_the_transcript_sees(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a build that tells them at once the transcript fails."""
+    script = next(path for path in FILES if path.stem == "expunge_is_withheld_during_fetch")
+    monkeypatch.setattr(Fetch, "withholds_expunge", False)
+    with pytest.raises(AssertionError, match="EXPUNGE"):
+        Player(world, read_script(script)).play()

@@ -38,7 +38,7 @@ class Fetch(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected
-        plan = Plan(self.items)
+        plan = Plan.of(self.items)
         missing = 0
         for group in cut(selected.view.spans(self.numbers, by_uid=self.by_uid), plan.batch_rows):
             seen: frozenset[Uid] = frozenset()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.imap import keys, search
+from mssmtp.imap import keys, responses, search
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.keys import And
@@ -16,6 +16,10 @@ from mssmtp.imap.syntax import Cursor
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading
+
+
+PROGRESS_S = 5.0
+"""R06: a client that hears nothing for so long may give up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,12 @@ class Search(Command):
         selected = session.selected
         compiled = search.compiled(self.key, selected.view)
         found: list[tuple[int, int]] = []
+        told_at = session.clock.monotonic()
         for spans in cut(compiled.spans, compiled.batch):
             found += yield from read(_Finding(selected, compiled, tuple(spans)))
+            if session.clock.monotonic() - told_at >= PROGRESS_S:
+                told_at = session.clock.monotonic()
+                yield from send(responses.untagged(b"OK", b"Still searching"))
         numbers = b"".join(b" %d" % pair[self.by_uid] for pair in found)
         yield from send(b"* SEARCH%b\r\n" % numbers)
         return Done(b"SEARCH completed")
