@@ -70,8 +70,11 @@ def _values(domain: Domain, host_name: Domain) -> dict[str, Value]:
     }
 
 
-def missing(settings: Settings) -> tuple[Missing, ...]:
-    """What a real operator still lacks before `serve` can work, in the order to get it."""
+def missing(settings: Settings, *, everything: bool = False) -> tuple[Missing, ...]:
+    """What a real operator still lacks before `serve` can work, in the order to get it.
+
+    `everything`: also what is there, for a home whose certificates are throw-away.
+    """
     found = []
     served = ", ".join(settings.operator.domains)
     for path, what, remedy in (
@@ -93,8 +96,10 @@ def missing(settings: Settings) -> tuple[Missing, ...]:
             "Download the root and the Organisations authority from ANS, PEM, one file.",
         ),
     ):
-        if not path.is_file():
-            found.append(Missing(f"{what}: {path}", remedy))
+        if everything or not path.is_file():
+            found.append(
+                Missing(f"{what}: {path.name}" if everything else f"{what}: {path}", remedy)
+            )
     found.append(
         Missing(
             f"declaration of {served} to ANS",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,12 +14,12 @@ from pathlib import Path
 
 from mssmtp.demo.dns import DnsServer
 from mssmtp.demo.incidents import Incidents
-from mssmtp.demo.space import CRL_OFFSET, DNS_OFFSET, LIST_OFFSET, Laid, Space
+from mssmtp.demo.space import CRL_OFFSET, DNS_OFFSET, LIST_OFFSET, Laid, Space, ports
 from mssmtp.demo.web import Site, https_context
 from mssmtp.errors import ConfigError
 from mssmtp.outside import SystemClock
 
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 60.0
 STOPPED_WITHIN_S = 15.0
 _POLL_S = 0.05
 
@@ -78,24 +79,45 @@ def _tail(path: Path) -> str:
     return " / ".join(lines[-3:]) or "no output"
 
 
+def check_ports(base_port: int) -> None:
+    """Raise ConfigError when a port of the space is taken, before seconds go into its keys."""
+    for port in ports(base_port):
+        with socket.socket() as probe:
+            # As the servers do: what an earlier space has just closed is no obstacle.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise ConfigError(
+                    f"port {port} of the demo",
+                    f"cannot be used ({error.strerror})",
+                    "Stop the demo that is running, or choose another --base-port.",
+                ) from error
+
+
 @contextlib.asynccontextmanager
 async def running(space: Space, workers: int) -> AsyncIterator[tuple[Server, ...]]:
     """Everything up inside the block; nothing left running after it, whatever happened."""
     async with contextlib.AsyncExitStack() as stack:
-        name_server = DnsServer(space.zone, port=space.base_port + DNS_OFFSET)
-        await stack.enter_async_context(name_server)
-        tls = https_context(space.web.certificate_file, space.web.key_file)
-        for folder, offset, context in (
-            (space.published, LIST_OFFSET, tls),
-            (space.revocation, CRL_OFFSET, None),
-        ):
-            site = Site(folder, space.base_port + offset, context)
-            stack.callback(site.close)
+        await _surroundings(space, stack)
         await stack.enter_async_context(Incidents(space, SystemClock()))
         servers = tuple(Server(laid, workers) for laid in space.operators)
         stack.push_async_callback(_stop_all, servers)
         await asyncio.gather(*(server.ready() for server in servers))
         yield servers
+
+
+async def _surroundings(space: Space, stack: contextlib.AsyncExitStack) -> None:
+    """DNS and the two web sites."""
+    name_server = DnsServer(space.zone, port=space.base_port + DNS_OFFSET)
+    await stack.enter_async_context(name_server)
+    tls = https_context(space.web.certificate_file, space.web.key_file)
+    for folder, offset, context in (
+        (space.published, LIST_OFFSET, tls),
+        (space.revocation, CRL_OFFSET, None),
+    ):
+        site = Site(folder, space.base_port + offset, context)
+        stack.callback(site.close)
 
 
 async def _stop_all(servers: tuple[Server, ...]) -> None:

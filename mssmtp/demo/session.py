@@ -19,7 +19,7 @@ from rich.console import Console
 from mssmtp.demo import manifest, show
 from mssmtp.demo.attempts import NotRefused, Refused, attack
 from mssmtp.demo.proof import NotProven, Proof, main_job
-from mssmtp.demo.running import running
+from mssmtp.demo.running import check_ports, running
 from mssmtp.demo.space import Space, lay
 from mssmtp.home import missing
 from mssmtp.outside import Clock, Entropy
@@ -95,6 +95,7 @@ class _Session:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         started = time.monotonic()
+        check_ports(options.base_port)
         with self._console.status("Making the trust space…"):
             space = await asyncio.to_thread(
                 lay, self._directory, options.base_port, options.accounts, self._outside
@@ -146,4 +147,5 @@ class _Session:
             console.print(f"FAILED: {result.failure}", style="bold red", markup=False)
         if not self._options.once:
             show.settings(console, space)
-            show.checklist(console, missing(space.operator("hopital-a").settings)[-2:])
+            a = space.operator("hopital-a").settings
+            show.checklist(console, missing(a, everything=True))

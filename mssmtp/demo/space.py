@@ -161,7 +161,17 @@ CRL_NAMES = ("racine.crl", "organisations.crl")
 
 # Offsets to the base port; operator i adds 1000·i to its own (design.md §2).
 DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, INCIDENTS_OFFSET, GUEST_OFFSET = 53, 443, 80, 26, 27
+METRICS_OFFSET = 150
 DOORS = {"operators": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993}
+
+
+def ports(base_port: int) -> tuple[int, ...]:
+    """Every port of the space; behind the guest's nobody listens."""
+    shared = (DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, INCIDENTS_OFFSET, GUEST_OFFSET)
+    own = (*DOORS.values(), METRICS_OFFSET)
+    return tuple(base_port + offset for offset in shared) + tuple(
+        base_port + 1000 * index + offset for index in range(len(PLANS)) for offset in own
+    )
 
 
 def lay(directory: Path, base_port: int, accounts: int, outside: tuple[Clock, Entropy]) -> Space:
@@ -304,7 +314,7 @@ def _values(plan: Plan, directory: Path, port: int, base_port: int) -> dict[str,
         "smtp_out.nameservers": "127.0.0.1",
         "smtp_out.nameserver_port": base_port + DNS_OFFSET,
         "smtp_out.ports": _mx_ports(base_port),
-        "listen.metrics": f"127.0.0.1:{port + 125}",
+        "listen.metrics": f"127.0.0.1:{port + METRICS_OFFSET}",
     }
     for door, offset in DOORS.items():
         values[f"listen.{door}"] = f"127.0.0.1:{port + offset}"
