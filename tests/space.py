@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +20,15 @@ from typing import Any
 
 import pytest
 
+from mssmtp.config import load
+from mssmtp.demo.space import METRICS_OFFSET, ports
+from mssmtp.outside import SystemClock, SystemEntropy
+from mssmtp.storage import Store
+
 ROOT = Path(__file__).resolve().parent.parent
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 90.0
 STOPPED_WITHIN_S = 40.0
-_PORTS_PER_SPACE = 5_000
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,9 @@ class Account:
     password: str
     bal_type: str
     state: str
+
+    def __str__(self) -> str:
+        return self.address
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,19 @@ class Operator:
     def certificate(self) -> tuple[str, str]:
         """(certificate file, key file)."""
         return self.raw["certificate_file"], self.raw["key_file"]
+
+    @property
+    def domain(self) -> str:
+        return str(self.raw["domains"][0])
+
+    @property
+    def log(self) -> Path:
+        return self.home / "server.log"
+
+    @property
+    def metrics(self) -> int:
+        """Port of the metrics page."""
+        return self.smtp - 25 + METRICS_OFFSET
 
     @property
     def smtp(self) -> int:
@@ -82,6 +103,28 @@ class Operator:
             for a in self.raw["accounts"]
         )
 
+    def doctor(self, number: int) -> Account:
+        """The account of a certified PER box, counted from 0: tests that change boxes differ."""
+        return [a for a in self.accounts if (a.bal_type, a.state) == ("PER", "certified")][number]
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """This operator's store, opened in the test's own process beside the running server."""
+        settings = load(self.config_file).store
+        with closing(Store(settings, SystemClock(), SystemEntropy(), worker="tests")) as store:
+            yield store
+
+    def command(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run `mssmtp ARGUMENTS --config …` on this home, whatever it answers."""
+        return subprocess.run(
+            [sys.executable, "-m", "mssmtp", *arguments, "--config", str(self.config_file)],
+            cwd=ROOT,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
     def of_type(self, bal_type: str, state: str = "certified") -> Account:
         """The first account of that type and state."""
         return next(a for a in self.accounts if (a.bal_type, a.state) == (bal_type, state))
@@ -93,6 +136,8 @@ class RunningSpace:
 
     manifest: dict[str, Any]
     process: subprocess.Popen[bytes]
+    temporary: Path
+    """TMPDIR of every process of the space."""
 
     def operator(self, name: str) -> Operator:
         return Operator(next(o for o in self.manifest["operators"] if o["name"] == name))
@@ -104,6 +149,20 @@ class RunningSpace:
     @property
     def b(self) -> Operator:
         return self.operator("cabinet-b")
+
+    @property
+    def patients(self) -> Operator:
+        return self.operator("patient")
+
+    @property
+    def apicrypt(self) -> Operator:
+        return self.operator("apicrypt")
+
+    @property
+    def guest(self) -> tuple[str, str]:
+        """(certificate file, key file) of guest.test: listed, and nobody behind its MX."""
+        raw = self.manifest["guest"]
+        return raw["certificate_file"], raw["key_file"]
 
     @property
     def directory(self) -> Path:
@@ -138,38 +197,86 @@ def run_space(
     directory: Path, *, workers: int = 1, accounts: int = 3, extra: tuple[str, ...] = ()
 ) -> Iterator[RunningSpace]:
     """Start the demo in `directory` on free ports, yield it ready, stop it whatever happens."""
-    command = [sys.executable, "-m", "mssmtp", "demo", "--directory", str(directory)]
-    command += ["--no-exchange", "--base-port", str(free_base_port())]
-    command += ["--workers", str(workers), "--accounts", str(accounts), *extra]
-    log = directory.with_name(directory.name + ".log")
-    with log.open("wb") as stream:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=stream)
-    try:
-        yield RunningSpace(_wait(directory / "manifest.json", process, log), process)
-    finally:
-        process.send_signal(signal.SIGTERM)
+    temporary = directory.with_name(directory.name + "-tmp")
+    temporary.mkdir(exist_ok=True)
+    arguments = ["--directory", str(directory), "--no-exchange"]
+    arguments += ["--workers", str(workers), "--accounts", str(accounts), *extra]
+    for attempt in range(_ATTEMPTS):
+        process, log = start_demo(arguments, temporary)
         try:
-            process.wait(STOPPED_WITHIN_S)
-        finally:
-            process.kill()
-            process.wait(10)
+            manifest = wait_ready(directory, process, log)
+            break
+        except DemoEnded:
+            # Another process may have taken a port between the look and the start.
+            if attempt + 1 == _ATTEMPTS:
+                raise
+            shutil.rmtree(directory)
+    try:
+        yield RunningSpace(manifest, process, temporary)
+    finally:
+        stop_demo(process)
 
 
-def _wait(manifest: Path, process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+class DemoEnded(AssertionError):
+    """The demo ended before it was ready; the end of its output says why."""
+
+
+def start_demo(arguments: list[str], temporary: Path) -> tuple[subprocess.Popen[bytes], Path]:
+    """`mssmtp demo ARGUMENTS` on free ports, TMPDIR `temporary`, output into the file."""
+    command = [sys.executable, "-m", "mssmtp", "demo", "--base-port", str(free_base_port())]
+    log = temporary.with_suffix(".log")
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=ROOT,
+            env=os.environ | {"TMPDIR": str(temporary), "COLUMNS": "200"},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+        )
+    return process, log
+
+
+def wait_ready(directory: Path, process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+    """The manifest, once everything listens. Raises DemoEnded."""
     deadline = time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < deadline and process.poll() is None:
-        if manifest.exists():
-            found: dict[str, Any] = json.loads(manifest.read_text())
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"the space did not start: {log.read_text()[-4000:]}")
+    manifest = directory / "manifest.json"
+    while not manifest.exists():
+        if process.poll() is not None:
+            raise DemoEnded(log.read_text()[-4000:])
+        if time.monotonic() > deadline:
+            stop_demo(process)
+            raise AssertionError(f"not ready in {READY_WITHIN_S} s: {log.read_text()[-4000:]}")
+        time.sleep(0.05)
+    found: dict[str, Any] = json.loads(manifest.read_text())
+    return found
+
+
+def stop_demo(process: subprocess.Popen[bytes]) -> int:
+    """SIGTERM, its exit code; SIGKILL when it does not end in time."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(STOPPED_WITHIN_S)
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+_given: set[int] = set()
 
 
 def free_base_port() -> int:
-    """A base port whose whole range looks free; parallel test processes look in other ranges."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    for start in range(20_100 + 53 * worker, 26_000, 211):
-        if all(_is_free(start + 1000 * i + offset) for i in range(5) for offset in (25, 53, 993)):
+    """A base port whose whole range is free and was not given before by this process.
+
+    All of it lies below the ephemeral ports, which any client may hold.
+    """
+    starts = range(20_100, 27_000, 31)
+    begin = int.from_bytes(os.urandom(2), "big")  # runs beside each other look elsewhere first
+    for index in range(len(starts)):
+        start = starts[(begin + index) % len(starts)]
+        wanted = ports(start)
+        if _given.isdisjoint(wanted) and all(map(_is_free, wanted)):
+            _given.update(wanted)
             return start
     raise AssertionError("no free range of ports")
 

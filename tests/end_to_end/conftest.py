@@ -13,6 +13,6 @@ from tests.space import RunningSpace, run_space
 @pytest.fixture(scope="session")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSpace]:
     """`mssmtp demo --no-exchange` with two workers per operator, stopped at the end."""
-    directory: Path = tmp_path_factory.mktemp("space")
-    with run_space(directory, workers=2) as running:
+    directory: Path = tmp_path_factory.mktemp("space") / "space"
+    with run_space(directory, workers=2, accounts=5) as running:
         yield running
