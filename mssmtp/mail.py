@@ -297,7 +297,6 @@ class Facts:
     recipients: tuple[RecipientFacts, ...] = ()
     from_addresses: tuple[Address, ...] = ()
     sender_addresses: tuple[Address, ...] = ()
-    from_listed_for_peer: bool = False
     size_octets: int = 0
     attachments: tuple[Attachment, ...] = ()
     list_date: datetime | None = None

@@ -123,21 +123,29 @@ class Transaction:
     ) -> Facts:
         """What is known at CONTENT: everything. `size_octets` without our trace headers."""
         known = self.facts(Stage.CONTENT, now, [one.facts for one in self.destinations])
-        listed = self.operator.domains if self.operator else frozenset()
-        named = authors.from_addresses + authors.sender_addresses
         return replace(
             known,
             from_addresses=authors.from_addresses,
             sender_addresses=authors.sender_addresses,
-            from_listed_for_peer=bool(named) and all(each.domain in listed for each in named),
             size_octets=size_octets,
             attachments=attachments,
         )
 
     def add(self, destination: Destination) -> None:
-        """Accept one more; the same address twice is one recipient."""
-        if all(one.recipient.address != destination.recipient.address for one in self.destinations):
+        """Accept one more; the same address twice is one recipient.
+
+        Two typed addresses that became one elsewhere both stay: only then can the policy see at
+        CONTENT that they are ambiguous (APX-04).
+        """
+        if not any(_are_one(one, destination) for one in self.destinations):
             self.destinations.append(destination)
+
+
+def _are_one(first: Destination, second: Destination) -> bool:
+    if first.recipient.address != second.recipient.address:
+        return False
+    typed = {each.recipient.typed for each in (first, second)}
+    return second.facts.is_local_domain or None in typed or len(typed) == 1
 
 
 class Conversation:

@@ -199,7 +199,6 @@ facts = st.builds(
     recipients=st.lists(recipients, max_size=4).map(tuple),
     from_addresses=st.lists(addresses, max_size=3).map(tuple),
     sender_addresses=st.lists(addresses, max_size=1).map(tuple),
-    from_listed_for_peer=st.booleans(),
     size_octets=st.sampled_from([0, 1, 26_214_400, 26_214_401, 62_914_560, 62_914_561]),
     attachments=st.lists(attachments, max_size=4).map(tuple),
     list_date=st.none() | _times,

@@ -121,6 +121,35 @@ def test_the_same_recipient_twice_is_one_and_the_limit_counts_them_once() -> Non
     assert refused(state.rcpt, f"TO:<{ZOE}>", OURS) == replies.TOO_MANY_RECIPIENTS
 
 
+@pytest.mark.requirement("APX-04")
+def test_two_typed_addresses_that_became_one_elsewhere_are_refused_together() -> None:
+    interop = Address.parse("jean@interop-mssante.apicrypt.org")
+    typed = [Address.parse(f"jean@medical{number}.apicrypt.org") for number in (34, 69)]
+    engine = Engine(PolicySettings(), LimitSettings())
+    current = Transaction(MailCommand(ZOE), Door.SUBMISSION, True, NOW, acting=BOX)
+    for each in (typed[0], typed[0], typed[1]):
+        facts = RecipientFacts(interop, is_local_domain=False, is_listed=True, typed=each)
+        current.add(Destination(Recipient(interop, each), facts))
+    assert [one.recipient.typed for one in current.destinations] == typed
+    with pytest.raises(Refused) as error:
+        judged(engine, current.content_facts(NOW, Authors((ZOE,)), 1, ()))
+    assert error.value.rule == "apicrypt.collision"
+
+
+def test_addresses_that_lead_to_one_certain_box_are_one_recipient() -> None:
+    usual = Address.parse("zoe@ordinaire.test")
+    ours = RecipientFacts(ZOE, is_local_domain=True, is_listed=True, bal=BOX)
+    current = transaction()
+    current.add(Destination(Recipient(ZOE), ours))
+    current.add(Destination(Recipient(ZOE, usual), ours))
+    current.add(Destination(Recipient(ZOE, Address.parse("z@ordinaire.test")), ours))
+    assert len(current.destinations) == 1
+    theirs = RecipientFacts(ANNE, is_local_domain=False, is_listed=True)
+    current.add(Destination(Recipient(ANNE, usual), theirs))
+    current.add(Destination(Recipient(ANNE), theirs))  # written out: not ambiguous
+    assert len(current.destinations) == 2
+
+
 def test_a_box_counts_as_ours_only_in_our_domains() -> None:
     ours = RecipientFacts(ZOE, is_local_domain=True, is_listed=True, bal=BOX)
     theirs = RecipientFacts(ANNE, is_local_domain=False, is_listed=True, bal=BOX)
@@ -135,9 +164,7 @@ def test_facts_at_content_hold_everything_the_rules_ask_for() -> None:
     facts = current.content_facts(NOW, Authors((ANNE,), (ANNE,)), 5_000, (attachment,))
     assert facts.stage is Stage.CONTENT
     assert (facts.size_octets, facts.attachments) == (5_000, (attachment,))
-    assert facts.from_listed_for_peer
-    assert not current.content_facts(NOW, Authors((ZOE,)), 1, ()).from_listed_for_peer
-    assert not current.content_facts(NOW, Authors(), 1, ()).from_listed_for_peer
+    assert (facts.from_addresses, facts.sender_addresses) == ((ANNE,), (ANNE,))
 
 
 def test_a_refusal_of_the_policy_carries_its_rule_and_reply() -> None:
