@@ -17,6 +17,7 @@ from cryptography import x509
 
 from mssmtp.errors import Damaged, Reply
 from mssmtp.mail import Domain, Operator, Recipient, ReversePath
+from mssmtp.pki import UNREADABLE
 from mssmtp.smtp_wire import (
     DotStuffer,
     FinalReplyLost,
@@ -156,7 +157,7 @@ class PeerConnection:
         if leaf is not None:
             try:
                 self.chain = (x509.load_der_x509_certificate(leaf),)
-            except ValueError as error:
+            except UNREADABLE as error:
                 raise PeerNotTrusted("unreadable certificate") from error
 
     @property

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from OpenSSL import SSL, crypto
 
+from mssmtp import pki
 from mssmtp.config import CertificateSettings, TlsSettings
 from mssmtp.errors import ConfigError
 
@@ -244,7 +245,7 @@ class Engine:
             if leaf is None:
                 return ()
             sent = self._connection.get_peer_cert_chain(as_cryptography=True) or []
-        except ValueError as error:
+        except pki.UNREADABLE as error:
             raise TlsFailure("unreadable certificate") from error
         return (leaf, *(each for each in sent if each != leaf))
 

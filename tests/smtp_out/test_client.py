@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +31,7 @@ from mssmtp.smtp_wire import (
     NotTransmissible,
     PeerFailed,
     PeerGone,
+    PeerNotTrusted,
     PeerReply,
     PeerViolates,
     TlsUnavailable,
@@ -247,6 +249,18 @@ async def test_without_tls_nothing_about_the_letter_is_said(
             await connect(peer)
     assert failure.value.reply.enhanced == "4.7.4"
     assert not {"MAIL", "RCPT", "DATA"} & set(peer.sessions[0].verbs)
+
+
+async def test_a_certificate_that_cannot_be_read_is_not_trusted(
+    make_peer: MakePeer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(octets: bytes) -> x509.Certificate:
+        raise x509.InvalidVersion("version 3 is not known", 3)
+
+    monkeypatch.setattr(x509, "load_der_x509_certificate", unreadable)
+    async with make_peer(Script()) as peer:
+        with pytest.raises(PeerNotTrusted):
+            await connect(peer)
 
 
 async def test_a_peer_that_refuses_our_certificate_is_a_tls_failure(
