@@ -39,6 +39,7 @@ LOGINS_PER_ADDRESS = 4
 """Passwords of one address checked at once: a guesser queues behind himself (ATT-14)."""
 _LOGIN_THREADS = 16
 _LETTER_THREADS = 4
+_REFRESH_THREADS = 2
 
 Key = tuple[BalId, MailboxId]
 
@@ -98,6 +99,8 @@ class ImapDoor:
         self._unsubscribe: Callable[[], None] | None = None
         self._logins = ThreadPoolExecutor(_LOGIN_THREADS, "imap-login")
         self._letters = ThreadPoolExecutor(_LETTER_THREADS, "imap-letter")
+        # Apart from both: neither slow hashes nor slow disks hold up who is logged in already.
+        self._refreshes = ThreadPoolExecutor(_REFRESH_THREADS, "imap-refresh")
 
     async def start(self, sock: socket.socket) -> None:
         """Listen on `sock`, bound already."""
@@ -124,8 +127,8 @@ class ImapDoor:
             await asyncio.gather(*late, return_exceptions=True)
         if self._unsubscribe is not None:
             self._unsubscribe()
-        self._logins.shutdown(wait=False, cancel_futures=True)
-        self._letters.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._logins, self._letters, self._refreshes):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     # ------------------------------------------------------------ for connections
 
@@ -161,7 +164,7 @@ class ImapDoor:
     async def refresh(self, principal: Principal) -> Principal:
         """The principal as of now. Raises BadCredentials."""
         return await asyncio.get_running_loop().run_in_executor(
-            self._letters, self.authenticator.refresh, principal
+            self._refreshes, self.authenticator.refresh, principal
         )
 
     async def off_loop(self, work: Callable[[Store], object]) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -12,12 +13,13 @@ from hypothesis import strategies as st
 
 from mssmtp.config import LimitSettings
 from mssmtp.errors import Damaged, StorageFull, StorageUnavailable
-from mssmtp.imap import fetch
+from mssmtp.imap import fetch, search
 from mssmtp.imap.commands.list import matches
 from mssmtp.imap.effects import Woken
+from mssmtp.mail import BalState
 from mssmtp.storage import Reading, Writing
 from mssmtp.storage.letters import LetterWriter
-from tests.imap.world import ZOE, Client, World, message
+from tests.imap.world import SERVICE, ZOE, Client, ManualClock, World, message
 
 
 def body_of(client: Client, command: str) -> bytes:
@@ -276,3 +278,38 @@ def test_no_octet_of_a_message_is_logged(world: World, caplog: pytest.LogCapture
     client.bad("SEARCH SUBJECT")
     for secret in ("Compte rendu", "Bonjour", "sesame", "tartempion"):
         assert secret not in caplog.text
+
+
+@pytest.mark.attack
+def test_att_25_a_suspended_box_is_gone_at_the_next_command(world: World) -> None:
+    world.share()
+    inside, beside = world.client(), world.client()
+    box = f'"Other Users/{SERVICE}/INBOX"'
+    inside.ok(f"SELECT {box}")
+    world.store.write(lambda w: w.set_bal_state(world.service.id, BalState.SUSPENDED)).result()
+    assert b"* BYE [UNAVAILABLE]" in inside.send(b"a NOOP\r\n")
+    assert not inside.is_open
+    beside.no(f"SELECT {box}", "NONEXISTENT")
+    beside.no(f"APPEND {box} {{2+}}\r\nhi", "TRYCREATE")
+    assert not any("Other Users" in line for line in beside.ok('LIST "" *'))
+
+
+def test_two_hundred_status_commands_look_at_no_message(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R02: counters come from the mailbox's own row."""
+    client = world.client()
+    monkeypatch.setattr(Reading, "messages", None)
+    for _ in range(200):
+        client.ok("STATUS INBOX (MESSAGES UNSEEN UIDNEXT UIDVALIDITY)")
+
+
+def test_a_long_search_says_that_it_is_still_searching(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.fill(3)
+    client = world.client()
+    monkeypatch.setattr(search, "ROWS", 1)
+    ticks = count(0, 3)
+    monkeypatch.setattr(ManualClock, "monotonic", lambda self: next(ticks))
+    assert client.ok("SEARCH ALL")[-2:] == ["* OK Still searching", "* SEARCH 1 2 3"]
