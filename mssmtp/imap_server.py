@@ -35,6 +35,8 @@ HIGH_WATER = 262_144
 """Octets waiting to be sent, or to be read, before that side has to wait (D11)."""
 STALLED_S = 300.0
 """A client that takes nothing for so long is gone."""
+TURNS = 32
+"""Effects without a pause: thousands of pipelined NOOPs must not stop everybody else (ATT-27)."""
 LOGINS_PER_ADDRESS = 4
 """Passwords of one address checked at once: a guesser queues behind himself (ATT-14)."""
 _LOGIN_THREADS = 16
@@ -320,9 +322,13 @@ class _Connection(asyncio.Protocol):
     async def _converse(self) -> None:
         """Perform effect after effect; a failure goes back to the generator that asked."""
         steps = converse(self._session)
+        turns = 0
         try:
             effect = next(steps)
             while True:
+                turns += 1
+                if turns % TURNS == 0:
+                    await asyncio.sleep(0)
                 try:
                     await self._perform(effect)
                 except Exception as error:

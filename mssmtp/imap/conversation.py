@@ -15,7 +15,7 @@ from mssmtp.imap import incoming, responses, sync
 from mssmtp.imap.command import Command
 from mssmtp.imap.commands import VERBS, append
 from mssmtp.imap.effects import Steps, refresh, send
-from mssmtp.imap.framer import Announced, Event, Line, Unframed
+from mssmtp.imap.framer import Announced, Event, Line, Literal, Unframed
 from mssmtp.imap.incoming import Ended
 from mssmtp.imap.session import Session, State
 from mssmtp.imap.syntax import Cursor
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 MOST_MISTAKES = 20
 """Commands in a row that could not be read before we hang up."""
 MOST_MISTAKES_BEFORE_LOGIN = 3
+MOST_PARTS = 1_001
+"""Text and literals of one command: 500 literals (ATT-04, ATT-27)."""
 
 _REVOKED = responses.untagged(b"BYE", b"Cet acces est ferme", b"EXPIRED")
 
@@ -81,8 +83,8 @@ def _announced(session: Session, event: Announced) -> Steps[bool]:
         if found is not None:
             tag, command = found
             return (yield from _run(session, tag, "APPEND", command))
-    held = sum(len(part.octets) for part in event.parts if not isinstance(part, bytes))
-    if held + event.size_octets <= session.literal_octets:
+    # Counted before they are added up: many empty literals must not cost their number squared.
+    if len(event.parts) <= MOST_PARTS and _held(event) <= session.literal_octets:
         session.framer.take()
         if event.synchronizing:
             yield from send(responses.continuation(b"Ready"))
@@ -92,6 +94,12 @@ def _announced(session: Session, event: Announced) -> Steps[bool]:
     refusal = responses.refusal(tag, responses.Refused("TOOBIG", b"Literal too big"))
     yield from incoming.refuse_literal(session, tag, event, refusal)
     return True
+
+
+def _held(event: Announced) -> int:
+    """Octets of literals in memory once this one is taken."""
+    taken = sum(len(part.octets) for part in event.parts if isinstance(part, Literal))
+    return taken + event.size_octets
 
 
 def _line(session: Session, line: Line) -> Steps[bool]:

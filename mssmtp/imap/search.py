@@ -7,6 +7,7 @@ opened last, and only of messages everything else has let through.
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date
@@ -193,10 +194,20 @@ def _test(key: Key, view: View) -> Test:
             test = _test(inner, view)
             return lambda c: not test(c)
         case Numbers(numbers, by_uid):
-            spans = view.spans(numbers, by_uid=by_uid)
-            return lambda c: any(start < c.number <= stop for start, stop in spans)
+            return _within(view.spans(numbers, by_uid=by_uid))
         case _:
             return _leaf(key)
+
+
+def _within(spans: Sequence[Span]) -> Test:
+    """Spans are ascending and apart: one look per message, however long the set is (ATT-27)."""
+    starts = [start for start, _ in spans]
+
+    def test(candidate: Candidate) -> bool:
+        at = bisect_left(starts, candidate.number) - 1
+        return at >= 0 and candidate.number <= spans[at][1]
+
+    return test
 
 
 def _leaf(key: Key) -> Test:

@@ -218,6 +218,24 @@ def test_a_long_command_line_passes(world: World) -> None:
 
 
 @pytest.mark.attack
+def test_att_27_thousands_of_empty_literals_are_refused_early(world: World) -> None:
+    client = world.client()
+    heard = client.send(b"a SEARCH TEXT" + b" {0+}\r\n" * 10_000 + b"\r\nb NOOP\r\n")
+    assert b"a NO [TOOBIG]" in heard
+    assert b"b OK" in heard
+    client.ok(b"SEARCH" + b" TEXT {0+}\r\n" * 400)
+
+
+@pytest.mark.attack
+def test_att_27_a_long_set_costs_one_look_a_message(world: World) -> None:
+    world.fill(9)
+    client = world.client()
+    odd = ",".join(str(number) for number in range(1, 16_000, 2))
+    assert client.ok(f"SEARCH NOT UID {odd}") == ["* SEARCH 2 4 6 8"]
+    assert client.ok("SEARCH NOT 2:3,5,8:9") == ["* SEARCH 1 4 6 7"]
+
+
+@pytest.mark.attack
 def test_att_27_patterns_cost_no_more_than_their_length(world: World) -> None:
     name = b"a" * 250
     assert not matches(b"*a" * 200 + b"b", name)

@@ -326,6 +326,25 @@ async def test_our_own_bug_answers_serverbug_and_the_session_goes_on(
     assert "imap command failed" in caplog.text
 
 
+@pytest.mark.attack
+async def test_att_27_pipelined_commands_do_not_stop_the_others(rig: Rig) -> None:
+    async with rig.door() as (_, port):
+        busy, other = await rig.raw(port), await rig.raw(port)
+        await busy.line()
+        await other.line()
+        busy.writer.write(b"n NOOP\r\n" * 20_000 + b"z NOOP\r\n")
+
+        async def drained() -> None:
+            tail = b""
+            while b"\r\nz OK" not in tail:
+                tail = tail[-20:] + await busy.reader.read(1 << 18)
+
+        reading = asyncio.create_task(drained())
+        await other.ok(b"NOOP")
+        assert not reading.done()
+        await reading
+
+
 async def test_every_door_speaks_to_eight_clients_at_once(rig: Rig) -> None:
     async with rig.door() as (_, port):
 
