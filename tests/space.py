@@ -135,7 +135,7 @@ class RunningSpace:
     """The manifest, while the demo runs."""
 
     manifest: dict[str, Any]
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None
     temporary: Path
     """TMPDIR of every process of the space."""
 
@@ -190,6 +190,15 @@ class RunningSpace:
         if certificate is not None:
             context.load_cert_chain(*certificate)
         return context
+
+
+def attach(directory: Path) -> RunningSpace:
+    """A space somebody else has started, and will stop."""
+    return RunningSpace(
+        json.loads((directory / "manifest.json").read_text()),
+        None,
+        directory.with_name(directory.name + "-tmp"),
+    )
 
 
 @contextmanager
