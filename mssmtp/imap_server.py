@@ -425,10 +425,10 @@ class _Connection(asyncio.Protocol):
             await self._until_woken(until)
 
     async def _start_tls(self, reply: bytes) -> None:
-        self._transport.pause_reading()
         if self._pending or self._lost:
             # ATT-02: what came in clear behind STARTTLS is never executed, not even later.
             raise Ended(responses.untagged(b"BYE", b"Nothing may follow STARTTLS"))
+        self._transport.pause_reading()
         self._transport.write(reply)
         self._upgraded = self._loop.create_future()
         tls.start_tls(
