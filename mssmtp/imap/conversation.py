@@ -136,7 +136,7 @@ def _parse(session: Session, verb: str, cursor: Cursor) -> Command:
         raise BadSyntax("unknown command")
     if session.state not in known.states:
         raise BadSyntax(f"not in the {session.state.value} state")
-    if cursor.sees(b" ") and not cursor.is_trailing_space():
+    if not cursor.is_trailing_space():
         cursor.space()
     return known.parse(cursor)
 
