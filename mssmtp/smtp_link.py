@@ -34,8 +34,15 @@ HIGH_WATER_OCTETS = 131_072
 _REPLY_OCTETS = 16_384
 _MAX_ERRORS = 20
 """Malformed or unknown commands of one connection."""
-_MAX_MISPLACED = 1_000
-"""Commands at the wrong moment: one refused MAIL leaves a hundred pipelined RCPT without place."""
+_MAX_MISPLACED = 250
+"""Commands at the wrong moment since the last MAIL that was taken: one refused MAIL leaves a hundred
+pipelined RCPT without place. In clear, where nothing is ever pipelined, `_MAX_ERRORS` holds."""
+_MAX_STRANGER = 10
+"""MAIL commands of a peer whose certificate or name was refused: its next try is no better."""
+_MAX_REFUSED = 1_000
+"""Other refusals since the last message that was accepted."""
+SLICE_S = 0.002
+"""A connection that pipelines gives way to the others after so long."""
 _SLOWEST_OCTETS_PER_S = 256
 """DATA below this rate over limits.idle_smtp_s is held to be an attack (ATT-41)."""
 _IDENT = "ESMTP mssmtp"
@@ -128,7 +135,8 @@ class Link(SMTP):
         self._reading_paused = self._eof = self._is_last = self._stopping = False
         self._admitted = self._receiving = False
         self._farewell: Reply | None = None
-        self._errors = self._misplaced = 0
+        self._errors = self._misplaced = self._refused = self._strange = 0
+        self._slice_ends = 0.0
         self._received_octets = self._seen_octets = 0
         self._active_at = self.loop.time()
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -201,13 +209,8 @@ class Link(SMTP):
 
     def hang_up(self) -> None:
         """Close once everything written has gone out."""
-        if self._wire is None:
-            return
-        try:
+        if self._wire is not None:
             self._wire.close()
-        except OSError:
-            # swaks resets the connection as soon as it has read our 221: nobody is left to tell.
-            self._wire.abort()
 
     def abort(self) -> None:
         """Close now, and stop what is being done."""
@@ -300,8 +303,17 @@ class Link(SMTP):
             line = self._inbox.line()
             if line is not None:
                 self._reset_timeout()
+                await self._give_way()
                 return line
             await self._more()
+            self._slice_ends = self.loop.time() + SLICE_S
+
+    async def _give_way(self) -> None:
+        """Let others run when commands come without a wait between them (D11): thousands of lines
+        may be here already, and nothing else of a refused command ever waits."""
+        if self.loop.time() >= self._slice_ends:
+            await asyncio.sleep(0)
+            self._slice_ends = self.loop.time() + SLICE_S
 
     async def next_command(self) -> bytes:
         """What aiosmtpd's loop takes for one line of its reader."""
@@ -373,9 +385,10 @@ class Link(SMTP):
             metrics.peers_refused.labels(error.reason).inc()
             log.warning("peer refused", extra={"reason": error.reason, "serial": error.serial})
         else:
-            log.info(
-                "refused", extra={"code": reply.code, "enhanced": reply.enhanced, "rule": rule}
-            )
+            # What a stranger can repeat for ever without a decision must not fill the disk.
+            level = logging.DEBUG if isinstance(error, (OutOfOrder, BadSyntax)) else logging.INFO
+            told = {"code": reply.code, "enhanced": reply.enhanced, "rule": rule}
+            log.log(level, "refused", extra=told)
         self._count_error(error)
         if reply.code == 421:
             self._is_last = True
@@ -386,5 +399,15 @@ class Link(SMTP):
             self._misplaced += 1
         elif isinstance(error, BadSyntax) and not isinstance(error, BadAddress):
             self._errors += 1
-        if self._errors >= _MAX_ERRORS or self._misplaced >= _MAX_MISPLACED:
+        elif isinstance(error, (PeerRefused, CertificateRefused)):
+            self._strange += 1
+        else:
+            self._refused += 1
+        misplaced = _MAX_MISPLACED if self._conversation.secured else _MAX_ERRORS
+        if (
+            self._errors >= _MAX_ERRORS
+            or self._misplaced >= misplaced
+            or self._strange >= _MAX_STRANGER
+            or self._refused >= _MAX_REFUSED
+        ):
             self._is_last, self._farewell = True, replies.TOO_MANY_ERRORS

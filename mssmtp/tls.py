@@ -501,7 +501,12 @@ class _Layer(asyncio.BufferedProtocol):
         if self._raw_eof or self.raw.is_closing():
             self.raw.close()
             return
-        self.raw.write_eof()
+        try:
+            self.raw.write_eof()
+        except OSError:
+            # The peer has reset the connection in this moment: nobody is left to wait for.
+            self.raw.abort()
+            return
         self._later(_LINGER_S, self.raw.close)
 
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
