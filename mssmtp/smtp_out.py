@@ -34,8 +34,9 @@ _LOG = logging.getLogger(__name__)
 _LEASES_AT_ONCE = 100
 _LEASES_HELD = 2_000
 _CONNECTIONS = 200
-_POLL_S = 0.25
-"""Between two looks at the queue: a letter of this or another process leaves within this time."""
+_POLL_S = 5.0
+"""Between two looks at the queue for retries and leases that have become due: what is queued, by
+this or another process, wakes the relay at once."""
 _LEASE_MARGIN_S = 20.0
 
 

@@ -1,7 +1,8 @@
 """Telling every process of a home about committed changes.
 
 The changes themselves are rows of the commit; a datagram without content only says "look". A lost
-datagram is made good by a look every second, so that nothing depends on it but the delay.
+datagram is made good by a look every second, so that nothing depends on it but the delay. A commit
+that made something due in the queue rings too: listeners are then called with no change at all.
 """
 
 from __future__ import annotations
@@ -133,20 +134,20 @@ class Follower:
 
     def _run(self) -> None:
         while not self._stopping:
-            polling.select([self._socket], [], [], POLL_S)
+            rung, _, _ = polling.select([self._socket], [], [], POLL_S)
             with suppress(BlockingIOError):
                 while True:
                     self._socket.recv(16)
             if not self._stopping:
-                self._look()
+                self._look(rung=bool(rung))
 
-    def _look(self) -> None:
+    def _look(self, *, rung: bool) -> None:
         try:
             found = self._new_changes()
         except sqlite3.Error:
             log.exception("changes cannot be read; trying again")
             return
-        if not found:
+        if not found and not rung:
             return
         with self._lock:
             listeners = list(self._listeners.values())

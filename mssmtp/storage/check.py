@@ -14,6 +14,7 @@ from mssmtp.storage.contents import SUMMARY
 from mssmtp.storage.identifiers import made_at_ms
 from mssmtp.storage.ledger import FIRST_PREVIOUS, LINES, chain_digest, line_digest
 from mssmtp.storage.model import CheckReport, to_us
+from mssmtp.storage.queue import QueueReading
 from mssmtp.storage.schema import (
     bals,
     blob_keys,
@@ -31,7 +32,7 @@ from mssmtp.storage.schema import (
     sql,
 )
 from mssmtp.storage.sealing import ChunkReader
-from mssmtp.storage.view import Row, Vault, View
+from mssmtp.storage.view import Row, Vault
 
 MAX_PROBLEMS = 1_000
 
@@ -155,7 +156,7 @@ _PACKS = sql(
 )
 
 
-def check(view: View, vault: Vault, *, deep: bool) -> CheckReport:
+def check(view: QueueReading, vault: Vault, *, deep: bool) -> CheckReport:
     """Every invariant on one snapshot; `deep` also opens every sealed content and line.
 
     Problems name ids only. At most MAX_PROBLEMS are listed.
@@ -172,7 +173,7 @@ def check(view: View, vault: Vault, *, deep: bool) -> CheckReport:
         checker.packs,
     ]
     if deep:
-        parts += [checker.sealed_contents, checker.sealed_lines]
+        parts += [checker.sealed_contents, checker.sealed_lines, checker.sealed_queue]
     problems: list[str] = []
     for part in parts:
         for problem in part():
@@ -183,7 +184,7 @@ def check(view: View, vault: Vault, *, deep: bool) -> CheckReport:
 
 
 class _Checker:
-    def __init__(self, view: View, vault: Vault) -> None:
+    def __init__(self, view: QueueReading, vault: Vault) -> None:
         self._view = view
         self._vault = vault
         # Before the snapshot is taken: what is unfinished now, or begun from now on, has no row.
@@ -304,6 +305,12 @@ class _Checker:
             digests = [line_digest(line) for line in json.loads(octets)]
             if digests != json.loads(clear[event])["sealed"]:
                 yield f"event {event}: its lines are not those of the chain"
+
+    def sealed_queue(self) -> Iterator[str]:
+        """Every waiting recipient can be read."""
+        for entry in self._view.queue():
+            if entry.damaged:
+                yield f"queue: a recipient of {entry.envelope} does not authenticate"
 
     def _source(self, blob: BlobId, data: bytes | None) -> Callable[[int, int], bytes]:
         if data is None:

@@ -213,7 +213,7 @@ class Committer(Generic[W]):
             for blob in one.effects.adopted:
                 blob.keep()
             one.future.set_result(one.result)
-        if any(one.effects.changes for one in done):
+        if any(one.effects.changes or one.effects.queued for one in done):
             self._bell.ring()
         for one in done:
             try:

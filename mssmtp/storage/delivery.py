@@ -226,6 +226,7 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
 
     def _enqueue(self, envelope: Envelope, queued: Sequence[Recipient], key: OwnerKey) -> None:
         now = to_us(envelope.received_at)
+        self.effects.queued = True
         for position, recipient in enumerate(queued):
             self._run(
                 _NEW_QUEUED,

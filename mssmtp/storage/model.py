@@ -329,7 +329,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class QueueEntry:
-    """One waiting recipient, for `queue list`."""
+    """One waiting recipient, for `queue list`.
+
+    `damaged`: its row or envelope does not authenticate (D10). It is held, `recipient` keeps the
+    true domain only, and `drop` is all that can be done.
+    """
 
     envelope: EnvelopeId
     sender: ReversePath
@@ -343,6 +347,7 @@ class QueueEntry:
     size_octets: int
     skip: int
     owner: Owner
+    damaged: bool = False
 
 
 # ---------------------------------------------------------------- check

@@ -7,11 +7,14 @@ of a dead worker runs out by itself.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, bindparam, delete, func, select, update
 
+from mssmtp import metrics
+from mssmtp.errors import Damaged
 from mssmtp.mail import Address, Domain, EnvelopeId, Recipient
 from mssmtp.storage.contents import ContentReading
 from mssmtp.storage.delivery import (
@@ -36,7 +39,10 @@ from mssmtp.storage.model import (
 from mssmtp.storage.schema import envelopes, queue, sql
 from mssmtp.storage.view import Row
 
+_LOG = logging.getLogger("mssmtp.storage")
+
 _REPLY = b"queue-reply\0"
+_ILLEGIBLE = "illisible"
 
 _ROW = select(
     queue.c.envelope,
@@ -108,6 +114,7 @@ _FORGET_BLOB = sql(
 _HOLD = sql(
     update(queue).where(queue.c.envelope == bindparam("envelope_")).values(held=bindparam("on"))
 )
+_PARK = sql(update(queue).where(_ONE).values(held=True, lease_until=0, lease_worker=None))
 _NOW = sql(
     update(queue)
     .where(queue.c.envelope == bindparam("envelope_"))
@@ -153,9 +160,12 @@ class QueueReading(EnvelopeReading, ContentReading):
         entries = []
         for row in rows:
             id = EnvelopeId(row[0])
-            if id not in opened:
-                opened[id] = self._known_envelope(id)
-            entries.append(self._entry(row, opened[id]))
+            try:
+                if id not in opened:
+                    opened[id] = self._known_envelope(id)
+                entries.append(self._entry(row, opened[id]))
+            except (Damaged, NoSuchMessage):
+                entries.append(_damaged_entry(row))
         return tuple(entries)
 
     def _known_envelope(self, id: EnvelopeId) -> StoredEnvelope:
@@ -201,16 +211,21 @@ class QueueWriting(QueueReading, DeliveryWriting):
     ) -> tuple[Lease, ...]:
         """At most `limit` due recipients, held for `worker` until `now + duration`.
 
-        Grouped by envelope, domain and number of attempts; oldest due first.
+        Grouped by envelope, domain and number of attempts; oldest due first. A row that cannot be
+        read is held from now on and reported, so that it never stands before the others (D10).
         """
         until = now + duration
         groups: dict[tuple[str, str, int, bool], list[Row]] = {}
         for row in self._all(_DUE, now=to_us(now), most=limit):
             self._run(_LEASE, envelope_=row[0], position_=row[1], until=to_us(until), worker=worker)
             groups.setdefault((row[0], row[2], row[5], bool(row[6])), []).append(row)
-        return tuple(
-            self._leased(rows, Domain(domain), until) for (_, domain, _, _), rows in groups.items()
-        )
+        leases = []
+        for (id, domain, _, _), rows in groups.items():
+            try:
+                leases.append(self._leased(rows, Domain(domain), until))
+            except (Damaged, NoSuchMessage):
+                self._park(EnvelopeId(id), rows)
+        return tuple(leases)
 
     def record(self, outcomes: Sequence[Outcome], transfer: Transfer) -> None:
         """What became of recipients, with event and trace, in one commit.
@@ -227,11 +242,11 @@ class QueueWriting(QueueReading, DeliveryWriting):
 
     def release(self, worker: str) -> int:
         """Give back every lease of `worker`; how many (orderly stop, or its next start)."""
-        return self._run(_RELEASE, worker=worker)
+        return self._woken(self._run(_RELEASE, worker=worker))
 
     def hold(self, envelope: EnvelopeId, *, on: bool = True) -> int:
         """Stop or resume trying; how many recipients."""
-        return self._run(_HOLD, envelope_=envelope, on=on)
+        return self._woken(self._run(_HOLD, envelope_=envelope, on=on))
 
     def drop(self, envelope: EnvelopeId, reason: str) -> int:
         """Discard waiting recipients by decision of the administrator; how many.
@@ -244,8 +259,12 @@ class QueueWriting(QueueReading, DeliveryWriting):
             return 0
         key = self._owner_key(stored.owner)
         for row in rows:
-            to = self._opened_recipient(key, envelope, row[3])
-            lines: list[Line] = [("recipient", str(to.address)), ("reply", reason)]
+            lines: list[Line] = [("reply", reason)]
+            try:
+                to = self._opened_recipient(key, envelope, row[3])
+                lines.insert(0, ("recipient", str(to.address)))
+            except Damaged:
+                lines.insert(0, ("recipient", f"{_ILLEGIBLE}@{row[2]}"))
             self._event("rejet", envelope, lines, (key,), result="dropped")
             self._run(_DONE, envelope_=envelope, position_=row[1])
         self._count(stored, dropped=len(rows))
@@ -254,8 +273,19 @@ class QueueWriting(QueueReading, DeliveryWriting):
     def retry_now(self, envelope: EnvelopeId | None, now: datetime) -> int:
         """Make waiting recipients due, of one envelope or of all; how many."""
         if envelope is None:
-            return self._run(_ALL_NOW, now=to_us(now))
-        return self._run(_NOW, envelope_=envelope, now=to_us(now))
+            return self._woken(self._run(_ALL_NOW, now=to_us(now)))
+        return self._woken(self._run(_NOW, envelope_=envelope, now=to_us(now)))
+
+    def _woken(self, rows: int) -> int:
+        """`rows` may be due now: whoever works the queue off is told."""
+        self.effects.queued = self.effects.queued or rows > 0
+        return rows
+
+    def _park(self, envelope: EnvelopeId, rows: Sequence[Row]) -> None:
+        for row in rows:
+            self._run(_PARK, envelope_=row[0], position_=row[1])
+        metrics.internal_errors.labels("storage").inc()
+        _LOG.error("queue rows do not authenticate; held", extra={"envelope": envelope})
 
     def _leased(self, rows: Sequence[Row], domain: Domain, until: datetime) -> Lease:
         stored = self._known_envelope(EnvelopeId(rows[0][0]))
@@ -331,3 +361,22 @@ class QueueWriting(QueueReading, DeliveryWriting):
         if not left and stored.blob is not None:
             self._run(_FORGET_BLOB, envelope=id)
             self._release(stored.blob, stored.owner)
+
+
+def _damaged_entry(row: Row) -> QueueEntry:
+    domain = Domain(row[2])
+    return QueueEntry(
+        envelope=EnvelopeId(row[0]),
+        sender=None,
+        recipient=Recipient(Address(_ILLEGIBLE, domain)),
+        queued_at=from_us(row[7]),
+        next_attempt=from_us(row[8]),
+        attempts=row[5],
+        held=bool(row[4]),
+        leased_by=None,
+        last_reply=None,
+        size_octets=0,
+        skip=0,
+        owner=domain,
+        damaged=True,
+    )

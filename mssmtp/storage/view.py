@@ -98,9 +98,10 @@ class View:
 
 @dataclass(slots=True)
 class Effects:
-    """What one job wants done after its commit."""
+    """What one job wants done after its commit. `queued`: something in the queue became due."""
 
     changes: list[Change] = field(default_factory=list)
+    queued: bool = False
     adopted: list[SealedBlob] = field(default_factory=list)
     doomed: list[BlobId] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)

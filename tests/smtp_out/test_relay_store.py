@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 
 import pytest
 
+from mssmtp import smtp_out
 from mssmtp.config import StoreSettings
 from mssmtp.mail import Bal, BalType, Door, Envelope, EnvelopeId, Recipient
 from mssmtp.outside import SystemEntropy
@@ -34,7 +35,9 @@ class Home:
     clock: FakeClock
     zoe: Bal
 
-    def queue(self, *recipients: Recipient, octets: bytes = LETTER) -> EnvelopeId:
+    def queue(
+        self, *recipients: Recipient, octets: bytes = LETTER, held: bool = False
+    ) -> EnvelopeId:
         envelope = Envelope(self.store.new_envelope_id(), ZOE, recipients, self.clock.now())
         letter = self.store.seal(RETURN_PATH + octets)
 
@@ -49,6 +52,8 @@ class Home:
                 transfer=Transfer("in", Door.SUBMISSION, "127.0.0.1", "accept", "250 ok"),
                 facts=b"{}",
             )
+            if held:
+                writing.hold(envelope.id)
 
         self.store.write(job).result(10)
         return envelope.id
@@ -154,3 +159,19 @@ async def test_leases_of_a_dead_worker_are_taken_back_by_its_successor(
         await home.empty()
     assert len(peer.messages) == 1
     assert home.store.read(lambda r: r.queue_entry(name)).result(10) == ()
+
+
+async def test_what_is_queued_or_made_due_leaves_without_a_look_at_the_clock(
+    world: World, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp_out, "_POLL_S", 3_600.0)
+    peer = world.peer()
+    async with world.relaying(**{PEER: peer}):
+        await asyncio.sleep(0.2)  # the relay has looked once and waits
+        home.queue(LUC)
+        await home.empty()
+        held = home.queue(EVE, held=True)
+        await asyncio.sleep(0.2)
+        home.store.write(lambda w: w.hold(held, on=False)).result(10)
+        await home.empty()
+    assert len(peer.messages) == 2

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from mssmtp.mail import Bal, Change, ChangeKind
-from mssmtp.storage import Store
+from mssmtp.storage import Outcome, Store, Writing
 from mssmtp.storage.changes import Bell
-from tests.storage.support import accept, add_bal, inbox, message, reopen
+from tests.storage.support import (
+    TRANSFER,
+    SteppingClock,
+    accept,
+    add_bal,
+    inbox,
+    message,
+    recipients,
+    reopen,
+)
 from tests.storage.test_crash import subjects, writer
 
 
@@ -101,3 +112,31 @@ def test_the_sockets_of_dead_processes_are_removed(store: Store, home: Path, zoe
     accept(store, store.seal(message()), [zoe])
     store.write(lambda w: None).result()
     assert not path.exists()
+
+
+def test_what_becomes_due_in_the_queue_wakes_every_process(
+    store: Store, zoe: Bal, home: Path, clock: SteppingClock
+) -> None:
+    other = reopen(home)
+    ear = Ear()
+    stop = other.subscribe(ear)
+    envelope, _ = accept(store, store.seal(message()), [], recipients("a@c.test"), owner=zoe.id)
+
+    def told(job: Callable[[Writing], object]) -> bool:
+        ear.heard.clear()
+        store.write(job).result()
+        return ear.heard.wait(5)
+
+    try:
+        assert ear.heard.wait(5)
+        now = clock.now()
+        store.write(lambda w: w.lease(now, 1, "w1")).result()
+        assert told(lambda w: w.release("w1"))
+        later = now + timedelta(minutes=5)
+        outcome = Outcome(envelope, recipients("a@c.test")[0], "retry", "451", later)
+        store.write(lambda w: w.record([outcome], TRANSFER)).result()
+        assert told(lambda w: w.retry_now(envelope, now))
+        assert ear.changes == []
+    finally:
+        stop()
+        other.close()

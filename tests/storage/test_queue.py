@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -114,6 +117,48 @@ def test_a_local_copy_outlives_the_queue(store: Store, zoe: Bal, clock: Stepping
     record(store, envelope, TO[0], "delivered")
     where = accepted.stored[zoe.id]
     assert store.read(lambda r: r.body(where.mailbox, where.uid)).result() == message()
+
+
+@pytest.mark.parametrize(
+    ("look", "change"),
+    [
+        (
+            "SELECT sealed FROM queue WHERE envelope = ?",
+            "UPDATE queue SET sealed = ? WHERE envelope = ?",
+        ),
+        (
+            "SELECT sealed FROM envelopes WHERE id = ?",
+            "UPDATE envelopes SET sealed = ? WHERE id = ?",
+        ),
+    ],
+)
+def test_a_damaged_row_is_held_and_the_others_are_leased(
+    store: Store, zoe: Bal, home: Path, clock: SteppingClock, look: str, change: str
+) -> None:
+    bad, good = queued(store, zoe, TO[:1]), queued(store, zoe, TO[2:])
+    with closing(sqlite3.connect(home / "store.db", isolation_level=None)) as db:
+        (sealed,) = db.execute(look, (bad,)).fetchone()
+        db.execute(change, (sealed[::-1], bad))
+    assert [each.envelope.id for each in lease(store, clock)] == [good]
+    first, second = store.read(lambda r: r.queue()).result()
+    assert (first.envelope, first.damaged, first.held) == (bad, True, True)
+    assert (first.recipient.address.domain, first.leased_by) == ("cabinet-c.test", None)
+    assert (second.envelope, second.damaged, second.recipient) == (good, False, TO[2])
+    assert f"a recipient of {bad} does not authenticate" in store.check(deep=True).problems[0]
+    with closing(sqlite3.connect(home / "store.db", isolation_level=None)) as db:
+        db.execute(change, (sealed, bad))
+
+
+def test_a_damaged_row_can_be_dropped(
+    store: Store, zoe: Bal, home: Path, clock: SteppingClock
+) -> None:
+    envelope = queued(store, zoe, TO[:1])
+    with closing(sqlite3.connect(home / "store.db", isolation_level=None)) as db:
+        db.execute("UPDATE queue SET sealed = zeroblob(90)")
+    assert lease(store, clock) == ()
+    assert store.write(lambda w: w.drop(envelope, "illisible")).result() == 1
+    assert store.read(lambda r: r.queue_depth()).result() == 0
+    assert store.check(deep=True).problems == ()
 
 
 def test_a_retry_needs_a_time() -> None:

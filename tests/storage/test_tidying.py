@@ -59,7 +59,7 @@ def test_who_missed_pruned_changes_hears_of_every_mailbox(
         heard.extend(found)
         told.set()
 
-    monkeypatch.setattr(changes.Follower, "_look", lambda self: None)
+    monkeypatch.setattr(changes.Follower, "_look", lambda self, rung: None)
     store.subscribe(listener)
     for _ in range(3):
         accept(store, store.seal(message()), [zoe])
