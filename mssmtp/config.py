@@ -266,7 +266,9 @@ def load(path: Path) -> Settings:
 
 
 def _explain(path: Path, error: ValidationError) -> ConfigError:
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    # A mistyped section is one unknown and one missing: the unknown one is what was written.
+    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
     where = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
         known = list(known_keys(Settings))

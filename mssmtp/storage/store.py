@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import bindparam, select
 
 from mssmtp.config import StoreSettings
-from mssmtp.errors import ConfigError, Damaged, StorageUnavailable
+from mssmtp.errors import ConfigError, Damaged, StorageFull, StorageUnavailable
 from mssmtp.mail import BlobId, Change, EnvelopeId, MailboxId
 from mssmtp.outside import Clock, Entropy
 from mssmtp.storage import database, identifiers
@@ -63,16 +63,10 @@ class Store:
         self._reader = reader or message_reader(limits)
         self._token = f"{worker}-{entropy.token_bytes(8).hex()}"
         self._folds = threading.BoundedSemaphore(FOLDS_AT_ONCE)
-        with home_lock(self._home):
-            database.ensure_version(self._path)
-            db = database.connect(self._path, writing=True)
-            try:
-                self._check_key(db)
-                self._files = BlobFiles(self._home, self._token)
-                self._files.sweep(lambda blob: _has(db, blob))
-            except BaseException:
-                db.close()
-                raise
+        try:
+            db = self._opened()
+        except (sqlite3.Error, OSError, StorageUnavailable, StorageFull) as error:
+            raise _unusable(error) from error
         self._vault = Vault(
             self._keys,
             self._files,
@@ -90,6 +84,20 @@ class Store:
         self._pool = ThreadPoolExecutor(settings.read_threads, "store-reader")
         self._follower: Follower | None = None
         self._follower_lock = threading.Lock()
+
+    def _opened(self) -> sqlite3.Connection:
+        """The writing connection, once key and schema are right and leftovers are swept."""
+        with home_lock(self._home):
+            database.ensure_version(self._path)
+            db = database.connect(self._path, writing=True)
+            try:
+                self._check_key(db)
+                self._files = BlobFiles(self._home, self._token)
+                self._files.sweep(lambda blob: _has(db, blob))
+            except BaseException:
+                db.close()
+                raise
+        return db
 
     @staticmethod
     def create(settings: StoreSettings, clock: Clock, entropy: Entropy) -> None:
@@ -250,6 +258,21 @@ def _existing(home: Path) -> Path:
     if mode & 0o077:
         raise ConfigError("store.home", "others may enter the directory", "Set its mode to 0700.")
     return path
+
+
+def _unusable(error: Exception) -> ConfigError:
+    """`error` at opening, for the administrator."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return ConfigError(
+            "store.home",
+            "store.db is damaged or no store at all",
+            "Keep a copy of the home as it is, then restore the last good one.",
+        )
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return ConfigError(
+        "store.home", f"cannot be opened ({why})", "Check the disk: rights, free space, read-only."
+    )
 
 
 def _create_database(home: Path, keys: Keyring) -> None:
