@@ -39,7 +39,7 @@ __all__ = [
 Upper = asyncio.Protocol | asyncio.BufferedProtocol
 
 _RECORD_OCTETS = 16_384
-_WRITE_OCTETS = 65_536
+_WRITE_OCTETS = 32_768  # a memory BIO keeps the size of the largest write: 64 KiB held 30 KB more
 _HIGH_WATER_OCTETS = 65_536
 _STALLED_OCTETS = 1_048_576
 _LINGER_S = 2.0
