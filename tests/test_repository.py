@@ -28,8 +28,10 @@ REGISTRY_HOST = re.compile(
 
 
 def tracked() -> list[Path]:
+    # Whoever runs the suite may not own the checkout (a container, root).
+    git = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT)]
     done = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z"],
+        [*git, "ls-files", "-co", "--exclude-standard", "-z"],
         check=True,
         capture_output=True,
     )
