@@ -168,8 +168,18 @@ def _tell_news(session: Session, *, expunge: bool) -> Steps[None]:
     if session.state is not State.SELECTED:
         return
     withheld = session.selected.gone_modseq < session.selected.modseq
-    if session.is_changed or (expunge and withheld):
+    if not session.is_changed and not (expunge and withheld):
+        return
+    try:
         yield from sync.catch_up(session, expunge=expunge)
+    except Ended:
+        raise
+    except Exception as error:
+        # What the command did is committed: a NO would make the client do it once more.
+        session.is_changed = True
+        logger.exception("news not told")
+        if not isinstance(error, MailError):
+            metrics.internal_errors.labels("imap").inc()
 
 
 def _still_welcome(session: Session) -> Steps[None]:

@@ -50,6 +50,12 @@ _EXPUNGED_SINCE = sql(
     .where(expunged.c.modseq > bindparam("modseq"))
     .order_by(expunged.c.uid)
 )
+_DELETED_UIDS = sql(
+    select(messages.c.uid)
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(messages.c.flags.bitwise_and(DELETED) != 0)
+    .order_by(messages.c.uid)
+)
 _BLOB_OF = sql(
     select(messages.c.blob)
     .where(messages.c.mailbox == bindparam("mailbox"))
@@ -150,6 +156,10 @@ class MessageReading(FlagReading, MailboxReading, ContentReading):
         """UIDs expunged with a modseq above `modseq`, ascending (RFC 7162 3.2.6)."""
         found = self._all(_EXPUNGED_SINCE, mailbox=mailbox, modseq=modseq)
         return [Uid(row[0]) for row in found]
+
+    def deleted(self, mailbox: MailboxId) -> list[Uid]:
+        """UIDs of the messages with `\\Deleted`, ascending: what EXPUNGE would remove."""
+        return [Uid(row[0]) for row in self._all(_DELETED_UIDS, mailbox=mailbox)]
 
     def body(self, mailbox: MailboxId, uid: Uid, start: int = 0, stop: int | None = None) -> bytes:
         """Octets `start` to `stop` of a message, clipped to its size.

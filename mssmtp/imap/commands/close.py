@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.effects import Steps, Watch, write
+from mssmtp.imap.commands.expunge import remove_deleted
+from mssmtp.imap.effects import Steps, Watch
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 
@@ -19,7 +20,7 @@ class Close(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected
         if self.expunges and not selected.read_only:
-            yield from write(lambda writing: writing.expunge(selected.mailbox.id))
+            yield from remove_deleted(selected.mailbox.id)
         yield Watch(None)
         session.select(None)
         return Done(b"CLOSE completed" if self.expunges else b"UNSELECT completed")

@@ -52,7 +52,9 @@ class Select(Command):
             keywords=opened.keywords,
         )
         yield from sync.claim(selected)
+        heard = session.is_changed
         session.select(selected)
+        session.is_changed = heard  # since the snapshot: told after this command
         yield from send(b"".join(_responses(selected, opened.first_unseen)))
         if self.read_only:
             return Done(b"EXAMINE completed", b"READ-ONLY")
