@@ -35,8 +35,8 @@ _REPLY_OCTETS = 16_384
 _MAX_ERRORS = 20
 """Malformed or unknown commands of one connection."""
 _MAX_MISPLACED = 250
-"""Commands at the wrong moment since the last MAIL that was taken: one refused MAIL leaves a hundred
-pipelined RCPT without place. In clear, where nothing is ever pipelined, `_MAX_ERRORS` holds."""
+"""Commands at the wrong moment since the last MAIL that was taken: one refused MAIL leaves a
+hundred pipelined RCPT without place. In clear nothing is pipelined, and `_MAX_ERRORS` holds."""
 _MAX_STRANGER = 10
 """MAIL commands of a peer whose certificate or name was refused: its next try is no better."""
 _MAX_REFUSED = 1_000

@@ -186,6 +186,7 @@ class Machine(Link):
         else:
             chain = self._peer_chain()
             conversation.transaction = await from_operator(self._services, chain, command)
+        self._misplaced = 0
         self.say(replies.SENDER_OK)
 
     def _peer_chain(self) -> tuple[x509.Certificate, ...]:
@@ -214,7 +215,7 @@ class Machine(Link):
         try:
             await self._receive(receiver, intake)
             self.say(await self._outcome(receiver, intake))
-            self._idle_commands = 0
+            self._idle_commands = self._refused = 0
         finally:
             self._receiving = False
             self._conversation.transaction = None
