@@ -52,8 +52,9 @@ logger = logging.getLogger(__name__)
 class WorkerContext:
     """What a worker knows of its supervisor.
 
-    The worker handles SIGTERM (finish what is in flight, then return) and SIGHUP (reload) itself;
-    SIGINT is the supervisor's. A ConfigError it raises before the server was ready ends the server.
+    The worker handles SIGTERM (finish what is in flight, then return) and SIGHUP (the same, when
+    the settings are good: its successor reads them) itself; SIGINT is the supervisor's. A
+    ConfigError it raises before the server was ready ends the server.
     """
 
     def __init__(self, number: int, pipe: int) -> None:
@@ -231,6 +232,8 @@ class _Supervisor:
         self._failure: ConfigError | None = None
         self._was_ready = False
         self._stop_due_s: float | None = None
+        self._to_reload: list[_Worker] = []
+        self._reload_due_s: float | None = None
         self._exit = EXIT_STOPPED
 
     def run(self) -> int:
@@ -243,6 +246,7 @@ class _Supervisor:
                     self._start_due()
                     self._wait()
                     self._reap()
+                    self._reload_overdue()
                     self._kill_overdue()
             finally:
                 self._ready_file.unlink(missing_ok=True)
@@ -285,8 +289,7 @@ class _Supervisor:
 
     def _wait(self) -> None:
         due = [w.start_due_s for w in self._workers if w.start_due_s is not None]
-        if self._stop_due_s is not None:
-            due.append(self._stop_due_s)
+        due += [at_s for at_s in (self._stop_due_s, self._reload_due_s) if at_s is not None]
         timeout_s = max(0.0, min(due) - time.monotonic()) if due else None
         for key, _ in self._selector.select(timeout_s):
             if key.fd == self._wakeup:
@@ -300,11 +303,31 @@ class _Supervisor:
             self._stop()
         elif number == signal.SIGHUP and not self._stopping:
             logger.info("reload requested")
-            self._tell_all(signal.SIGHUP)
+            self._to_reload = self._alive
+            self._reload_next()
 
     def _tell_all(self, number: signal.Signals) -> None:
         for worker in self._alive:
             os.kill(worker.pid, number)  # not reaped yet, so the number is still its own
+
+    # ------------------------------------------------------------ reloading
+
+    def _reload_next(self) -> None:
+        """Tell one worker; the next when its successor is ready, so that the doors stay open.
+
+        One that did not leave in `grace_s` (it refused the settings, or is slow) holds up nobody.
+        """
+        self._reload_due_s = None
+        while self._to_reload and not self._stopping:
+            worker = self._to_reload.pop(0)
+            if worker.pid:
+                os.kill(worker.pid, signal.SIGHUP)
+                self._reload_due_s = time.monotonic() + self._plan.grace_s
+                return
+
+    def _reload_overdue(self) -> None:
+        if self._reload_due_s is not None and time.monotonic() >= self._reload_due_s:
+            self._reload_next()
 
     # ------------------------------------------------------------ stopping
 
@@ -316,6 +339,7 @@ class _Supervisor:
             return
         logger.info("stopping", extra={"workers": len(self._alive)})
         self._stop_due_s = now_s + self._plan.grace_s
+        self._to_reload, self._reload_due_s = [], None
         self._ready_file.unlink(missing_ok=True)
         for worker in self._workers:
             worker.start_due_s = None
@@ -408,6 +432,8 @@ class _Supervisor:
             worker.failure = ConfigError(told["what"], told["why"], told["remedy"])
             return
         worker.is_ready = True
+        if self._reload_due_s is not None:
+            self._reload_next()
         if not self._was_ready and all(each.is_ready for each in self._workers):
             self._was_ready = True
             _write_atomically(self._ready_file, f"{os.getpid()}\n")
@@ -431,7 +457,10 @@ class _Supervisor:
         worker.pid, worker.pipe = 0, -1
         if not self._stopping:
             why = str(worker.failure) if worker.failure is not None else ""
-            logger.error("worker died", extra={**named, "status": code, "why": why})
+            if code == EXIT_STOPPED:
+                logger.info("worker left", extra=named)
+            else:
+                logger.error("worker died", extra={**named, "status": code, "why": why})
             self._plan_restart(worker)
 
     def _plan_restart(self, worker: _Worker) -> None:

@@ -43,7 +43,7 @@ def say(line: str) -> None:
 async def serve(context: WorkerContext, endpoint: Endpoint) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, say, "reloaded")
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop.set)
     async with await listen(bind("operators", endpoint), Answer, None):
         context.ready()
         await stop.wait()
