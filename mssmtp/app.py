@@ -10,14 +10,15 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 import uvloop
 
 from mssmtp import log, tls, workers
-from mssmtp.config import Endpoint, Settings, load
-from mssmtp.errors import MailError
+from mssmtp.config import CertificateSettings, Endpoint, Settings, load
+from mssmtp.errors import ConfigError, MailError
 from mssmtp.identity.authenticator import Authenticator
 from mssmtp.imap_server import ImapDoor
 from mssmtp.message.scanner import ScanLimits
@@ -28,6 +29,7 @@ from mssmtp.smtp.content import TOP_OCTETS
 from mssmtp.smtp_in import OperatorDoor, Services, SubmissionDoor
 from mssmtp.smtp_out import Relay
 from mssmtp.storage import Store, Writing
+from mssmtp.tls_settings import load_certificate
 from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed import TrustFeed
 
@@ -100,12 +102,27 @@ def store_of(settings: Settings) -> Iterator[Store]:
 
 def check_files(settings: Settings) -> None:
     """Load every file the settings name, as `serve` will. Raises ConfigError at the first."""
+    _check_beside_the_store(settings)
+    with store_of(settings):
+        pass
+
+
+def _check_beside_the_store(settings: Settings) -> None:
     tls.server_context(settings.tls, settings.tls.operators, ask_certificate=True)
     tls.server_context(settings.tls, settings.tls.users, ask_certificate=False)
     Anchors.load(settings.pki.anchors_file)
     Engine(settings.policy, settings.limits)
-    with store_of(settings):
-        pass
+
+
+def end_of(files: CertificateSettings) -> datetime:
+    """When a certificate of ours stops being valid. Raises ConfigError."""
+    return load_certificate(files).chain[0].not_valid_after_utc
+
+
+def expired(settings: Settings) -> tuple[Path, ...]:
+    """Certificates of ours that have ended. Nobody trusts them, but mail here can still be read."""
+    now, own = CLOCK.now(), (settings.tls.operators, settings.tls.users)
+    return tuple(dict.fromkeys(files.certificate_file for files in own if end_of(files) <= now))
 
 
 def serve(config: Path, count: int) -> int:
@@ -113,12 +130,13 @@ def serve(config: Path, count: int) -> int:
     settings = load(config)
     log.configure(settings.log.level)
     check_files(settings)
+    for file in expired(settings):
+        logger.error("own certificate has expired", extra={"file": str(file)})
     workers.use_metrics_directory(settings.store.home)
     plan = workers.Plan(settings.store.home, count, endpoints(settings), SUPERVISOR_GRACE_S)
 
     def run(context: workers.WorkerContext) -> None:
-        # Read again: after SIGHUP the worker that replaces this one serves the new settings.
-        uvloop.run(_Worker(load(config), context).run())
+        uvloop.run(_Worker(config, context).run())
 
     return workers.supervise(plan, run)
 
@@ -173,25 +191,36 @@ def build(settings: Settings, store: Store, worker: str) -> Rooms:
 class _Worker:
     """One process's doors on one event loop."""
 
-    def __init__(self, settings: Settings, context: workers.WorkerContext) -> None:
-        self._settings = settings
+    def __init__(self, config: Path, context: workers.WorkerContext) -> None:
+        # Read again: after SIGHUP the worker that replaces another serves the new settings.
+        self._config = config
+        self._settings = load(config)
         self._context = context
         self._name = f"worker-{context.number}"
+        self._stop = asyncio.Event()
 
     async def run(self) -> None:
         """Open everything, serve until SIGTERM or SIGHUP, close in the opposite order."""
-        stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            # SIGHUP: leave in order too; the supervisor's replacement reads the settings anew.
-            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         store = open_store(self._settings, self._name)
         try:
-            await self._serve(store, stop)
+            await self._serve(store)
         finally:
             await asyncio.to_thread(store.close)
 
-    async def _serve(self, store: Store, stop: asyncio.Event) -> None:
+    def _reload(self) -> None:
+        """Leave in order for a successor with the new settings; stay when they are wrong."""
+        try:
+            _check_beside_the_store(load(self._config))
+        except ConfigError as error:
+            why = {"what": error.what, "why": error.why, "remedy": error.remedy}
+            logger.error("not reloaded: the settings are wrong", extra=why)
+            return
+        self._stop.set()
+
+    async def _serve(self, store: Store) -> None:
         rooms = build(self._settings, store, self._name)
         await rooms.feed.load()
         async with asyncio.TaskGroup() as tasks:
@@ -205,7 +234,7 @@ class _Worker:
             await self._open_doors(rooms)
             self._context.ready()
             logger.info("serving", extra={"doors": sorted(rooms.doors)})
-            await stop.wait()
+            await self._stop.wait()
             logger.info("stopping")
             await asyncio.gather(*(door.stop(GRACE_S) for door in rooms.doors.values()))
             await rooms.relay.stop(GRACE_S)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 
-from cryptography import x509
-
-from mssmtp.config import Settings
-from mssmtp.errors import MailError
+from mssmtp import app
+from mssmtp.config import CertificateSettings, Settings
+from mssmtp.errors import ConfigError, MailError
 from mssmtp.pki import certificate_name
 from mssmtp.policy import Engine
 from mssmtp.storage import Store
+from mssmtp.tls_settings import check_settings, load_certificate
 from mssmtp.trust import Snapshot
 
 _EXPIRY_WARNING = timedelta(days=30)
@@ -40,41 +39,54 @@ class Finding:
     remedy: str = ""
 
 
-def examine(
-    settings: Settings, store: Store, snapshot: Snapshot, now: datetime, *, deep: bool
-) -> tuple[Finding, ...]:
-    """Every finding, worst first. `deep` reads and authenticates every sealed object."""
-    found = [
-        *_certificates(settings, now),
-        *_list(settings, snapshot, now),
-        *_own_rows(settings, snapshot),
-        *_revocation(snapshot, now),
-        *_policy(settings),
-        *_disk(settings),
-        *_queue(settings, store, now),
-        *_store(store, deep=deep),
-    ]
+def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, ...]:
+    """Every finding, worst first. `deep` reads and authenticates every sealed object.
+
+    What cannot even be looked at is a finding itself: one broken file hides nothing else.
+    """
+    looks: tuple[Callable[[], Iterable[Finding]], ...] = (
+        lambda: _certificate("certificate for operators", settings.tls.operators, now),
+        lambda: _certificate("certificate for users", settings.tls.users, now),
+        lambda: _tls(settings),
+        lambda: _trust(settings, now),
+        lambda: _policy(settings),
+        lambda: _disk(settings),
+        lambda: _home(settings, now, deep=deep),
+    )
+    found = [finding for look in looks for finding in _reported(look)]
     order = (Severity.ERROR, Severity.WARNING, Severity.OK)
     return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
 
 
-def _certificates(settings: Settings, now: datetime) -> Iterator[Finding]:
-    for title, files in (("operators", settings.tls.operators), ("users", settings.tls.users)):
-        what = f"certificate for {title}"
-        certificate = _leaf(files.certificate_file)
-        left = certificate.not_valid_after_utc - now
-        if left < timedelta(0):
-            yield Finding(Severity.ERROR, what, "has expired", "Order and install a new one now.")
-        elif left < _EXPIRY_WARNING:
-            yield Finding(
-                Severity.WARNING, what, f"expires in {left.days} days", "Order the next one."
-            )
-        else:
-            yield Finding(Severity.OK, what, f"valid for {left.days} days")
+def _reported(look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    try:
+        return list(look())
+    except ConfigError as error:
+        return [Finding(Severity.ERROR, error.what, error.why, error.remedy)]
+    except MailError as error:
+        return [Finding(Severity.ERROR, "store", str(error), "Check the disk and its rights.")]
 
 
-def _leaf(path: Path) -> x509.Certificate:
-    return x509.load_pem_x509_certificates(path.read_bytes())[0]
+def _certificate(what: str, files: CertificateSettings, now: datetime) -> Iterator[Finding]:
+    left = app.end_of(files) - now
+    if left < timedelta(0):
+        yield Finding(Severity.ERROR, what, "has expired", "Order and install a new one now.")
+    elif left < _EXPIRY_WARNING:
+        yield Finding(Severity.WARNING, what, f"expires in {left.days} days", "Order the next one.")
+    else:
+        yield Finding(Severity.OK, what, f"valid for {left.days} days")
+
+
+def _tls(settings: Settings) -> Iterator[Finding]:
+    check_settings(settings.tls)
+    yield Finding(Severity.OK, "TLS", f"{settings.tls.min_version} or better, allowed suites only")
+
+
+def _trust(settings: Settings, now: datetime) -> Iterator[Finding]:
+    snapshot = app.stored_trust(settings).snapshot
+    yield from _list(settings, snapshot, now)
+    yield from _revocation(snapshot, now)
+    yield from _own_rows(settings, snapshot)
 
 
 def _list(settings: Settings, snapshot: Snapshot, now: datetime) -> Iterator[Finding]:
@@ -104,7 +116,7 @@ def _list(settings: Settings, snapshot: Snapshot, now: datetime) -> Iterator[Fin
 def _own_rows(settings: Settings, snapshot: Snapshot) -> Iterator[Finding]:
     if snapshot.whitelist is None:
         return
-    own = certificate_name(_leaf(settings.tls.operators.certificate_file).subject)
+    own = certificate_name(load_certificate(settings.tls.operators).chain[0].subject)
     for domain in settings.operator.domains:
         names = snapshot.whitelist.names(domain)
         if own in names:
@@ -156,7 +168,10 @@ def _policy(settings: Settings) -> Iterator[Finding]:
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
-    free = shutil.disk_usage(settings.store.home).free
+    try:
+        free = shutil.disk_usage(settings.store.home).free
+    except OSError:
+        return  # the home itself is a finding then
     if free < _LEAST_FREE_OCTETS:
         yield Finding(
             Severity.WARNING,
@@ -168,8 +183,22 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         yield Finding(Severity.OK, "disk", f"{free // (1 << 30)} GiB free")
 
 
+def _home(settings: Settings, now: datetime, *, deep: bool) -> Iterator[Finding]:
+    with app.store_of(settings) as store:
+        yield from _reported(lambda: _queue(settings, store, now))
+        yield from _reported(lambda: _store(store, deep=deep))
+
+
 def _queue(settings: Settings, store: Store, now: datetime) -> Iterator[Finding]:
     waiting = store.read(lambda reading: reading.queue()).result()
+    for entry in waiting:
+        if entry.damaged:
+            yield Finding(
+                Severity.ERROR,
+                f"queue {entry.envelope}",
+                "does not authenticate and is held: its recipient gets nothing",
+                "Restore the home from its last good copy, or `mssmtp queue drop` it.",
+            )
     late = [entry for entry in waiting if now - entry.queued_at > settings.queue.warn_after]
     if late:
         yield Finding(
@@ -184,11 +213,7 @@ def _queue(settings: Settings, store: Store, now: datetime) -> Iterator[Finding]
 
 
 def _store(store: Store, *, deep: bool) -> Iterator[Finding]:
-    try:
-        report = store.check(deep=deep)
-    except MailError as error:
-        yield Finding(Severity.ERROR, "store", str(error), "Check the disk and its rights.")
-        return
+    report = store.check(deep=deep)
     for problem in report.problems:
         yield Finding(
             Severity.ERROR, "store", problem, "Keep a copy of the home before anything else."

@@ -101,5 +101,7 @@ def _scan(services: Services, path: Path) -> Scan:
             while block := file.read(_BLOCK_OCTETS):
                 scanner.feed(block)
     except OSError as error:
-        raise ConfigError(str(path), f"cannot be read ({error.strerror})", "") from error
+        raise ConfigError(
+            str(path), f"cannot be read ({error.strerror})", "Name a file."
+        ) from error
     return scanner.close()

@@ -17,10 +17,14 @@ SETTINGS_FILE = "mssmtp.toml"
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Something only the operator can bring: `what` it is, `remedy` says how to get it."""
+    """Something only the operator can bring: `what` it is, `remedy` says how to get it.
+
+    `file`: where it belongs, when it is a file.
+    """
 
     what: str
     remedy: str
+    file: Path | None = None
 
 
 def create(
@@ -75,7 +79,7 @@ def missing(settings: Settings, *, everything: bool = False) -> tuple[Missing, .
 
     `everything`: also what is there, for a home whose certificates are throw-away.
     """
-    found = []
+    found: list[Missing] = []
     served = ", ".join(settings.operator.domains)
     for path, what, remedy in (
         (
@@ -83,23 +87,32 @@ def missing(settings: Settings, *, everything: bool = False) -> tuple[Missing, .
             "operator certificate",
             "Order an IGC-Santé SERV SSL certificate (Élémentaire, Organisations) from ANS.",
         ),
-        (settings.tls.operators.key_file, "its key", "Made with the request; mode 0600."),
+        (
+            settings.tls.operators.key_file,
+            "key of the operator certificate",
+            "Made with the request; mode 0600.",
+        ),
         (
             settings.tls.users.certificate_file,
             "certificate of the user doors",
             f"Same product; it must name {settings.operator.host_name}.",
         ),
-        (settings.tls.users.key_file, "its key", "Made with the request; mode 0600."),
+        (
+            settings.tls.users.key_file,
+            "key of the user doors' certificate",
+            "Made with the request; mode 0600.",
+        ),
         (
             settings.pki.anchors_file,
             "IGC-Santé anchors",
             "Download the root and the Organisations authority from ANS, PEM, one file.",
         ),
     ):
+        if path in {each.file for each in found}:
+            continue  # one certificate may serve both kinds of door
         if everything or not path.is_file():
-            found.append(
-                Missing(f"{what}: {path.name}" if everything else f"{what}: {path}", remedy)
-            )
+            shown = path.name if everything else path
+            found.append(Missing(f"{what}: {shown}", remedy, path))
     found.append(
         Missing(
             f"declaration of {served} to ANS",

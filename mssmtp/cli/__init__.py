@@ -19,8 +19,8 @@ from mssmtp.cli import (
     serve,
     trust,
 )
-from mssmtp.cli.output import fail_config
-from mssmtp.errors import ConfigError
+from mssmtp.cli.output import fail, fail_config
+from mssmtp.errors import ConfigError, MailError
 
 app = typer.Typer(
     name="mssmtp",
@@ -65,3 +65,6 @@ def main() -> None:
         app()
     except ConfigError as error:
         fail_config(error)
+    except MailError as error:
+        # The store refused or cannot be read: the reply says what and what to do.
+        fail("store", str(error), "`mssmtp doctor` looks for the cause.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -12,13 +13,16 @@ from mssmtp.accounts import NewBal, add_bal
 from mssmtp.cli import options
 from mssmtp.cli.output import fail, out, print_json, print_table
 from mssmtp.config import Endpoint, Settings
-from mssmtp.errors import BadAddress, ConfigError, MailError
+from mssmtp.errors import BadAddress, ConfigError
 from mssmtp.identity import national_id
 from mssmtp.identity.app_password import grouped
 from mssmtp.mail import Address, Bal, BalState, BalType, PersonState, masked
-from mssmtp.storage import Reading
+from mssmtp.storage import BalExists, NationalIdRequired, Reading
 
 app = typer.Typer(help="Boxes: add, list, show, suspend.", no_args_is_help=True)
+
+Row = dict[str, object]
+Rows = list[Row]
 
 BoxAddress = Annotated[str, typer.Argument(metavar="ADDRESS", help="Address of the box.")]
 
@@ -62,8 +66,8 @@ def add(
     with server.store_of(settings) as store:
         try:
             added = add_bal(store, new, server.ENTROPY, password)
-        except MailError as error:
-            fail(str(box), error.reply.text, "")
+        except (BalExists, NationalIdRequired) as error:
+            fail(str(box), error.reply.text, "`mssmtp bal list` prints the boxes.")
     _print_added(added.bal, added.password, settings, as_json=as_json)
 
 
@@ -75,12 +79,13 @@ def _print_added(bal: Bal, password: str, settings: Settings, *, as_json: bool) 
         "submission_tls": _place(settings, listen.submissions),
         "submission_starttls": _place(settings, listen.submission),
     }
+    shown = _masked(bal.address, settings)
     if as_json:
-        print_json({"address": str(bal.address), "login": str(bal.address), "type": bal.type,
-                    "password": password, **doors})  # fmt: skip
+        added = {"address": shown, "login": shown, "type": bal.type, "password": password}
+        print_json(added | doors)
         return
     rows = [
-        ("address, user name", str(bal.address)),
+        ("address, user name", shown),
         ("app password (shown once)", grouped(password)),
         *((name.replace("_", ", "), place) for name, place in doors.items() if place),
     ]
@@ -111,36 +116,18 @@ def show(address: BoxAddress, config: options.Config = None, as_json: options.Js
     settings = options.settings(config)
     wanted = _address(address)
 
-    def query(reading: Reading) -> dict[str, object] | None:
-        bal = reading.bal(wanted)
-        if bal is None:
-            return None
-        account = reading.account(str(bal.address))
-        passwords = reading.app_passwords(account.id) if account else ()
-        return _row(bal, settings) | {
-            "devices": [
-                {
-                    "name": password.name,
-                    "created_at": password.created_at,
-                    "last_used_at": password.last_used_at,
-                    "revoked": password.revoked_at is not None,
-                }
-                for password in passwords
-            ],
-            "mailboxes": {
-                box.name: f"{box.messages} ({box.unseen} unseen)"
-                for box in reading.mailboxes(bal.id)
-            },
-        }
-
     with server.store_of(settings) as store:
-        found = store.read(query).result()
+        found = store.read(lambda reading: _shown(reading, wanted, settings)).result()
     if found is None:
         fail(str(wanted), "is no box here", "`mssmtp bal list` prints them.")
+    box, devices, mailboxes = found
     if as_json:
-        print_json(found)
-    else:
-        print_table("Box", ("what", "value"), list(found.items()))
+        print_json(box | {"devices": devices, "mailboxes": mailboxes})
+        return
+    print_table("Box", ("what", "value"), list(box.items()))
+    for title, rows in (("Devices", devices), ("Mailboxes", mailboxes)):
+        if rows:
+            print_table(title, tuple(rows[0]), [tuple(row.values()) for row in rows])
 
 
 @app.command()
@@ -155,15 +142,51 @@ def suspend(
         if bal is None:
             fail(str(wanted), "is no box here", "`mssmtp bal list` prints them.")
         store.write(lambda w: w.set_bal_state(bal.id, BalState.SUSPENDED)).result()
+    shown = _masked(bal.address, settings)
     if as_json:
-        print_json({"address": str(bal.address), "state": BalState.SUSPENDED})
+        print_json({"address": shown, "state": BalState.SUSPENDED})
     else:
-        out.print(f"{bal.address} is suspended.", markup=False)
+        out.print(f"{shown} is suspended.", markup=False)
 
 
-def _row(bal: Bal, settings: Settings) -> dict[str, object]:
+def _shown(reading: Reading, wanted: Address, settings: Settings) -> tuple[Row, Rows, Rows] | None:
+    """The box, its devices and its mailboxes."""
+    bal = reading.bal(wanted)
+    if bal is None:
+        return None
+    account = reading.account(str(bal.address))
+    devices: Rows = [
+        {
+            "name": password.name,
+            "created_at": _time(password.created_at),
+            "last_used_at": _time(password.last_used_at),
+            "revoked": password.revoked_at is not None,
+        }
+        for password in (reading.app_passwords(account.id) if account else ())
+    ]
+    mailboxes: Rows = [
+        {
+            "name": box.name,
+            "messages": box.messages,
+            "unseen": box.unseen,
+            "size_octets": box.size_octets,
+        }
+        for box in reading.mailboxes(bal.id)
+    ]
+    return _row(bal, settings), devices, mailboxes
+
+
+def _time(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="seconds") if at else None
+
+
+def _masked(address: Address, settings: Settings) -> str:
+    return masked(address, frozenset(settings.policy.patient_domains))
+
+
+def _row(bal: Bal, settings: Settings) -> Row:
     return {
-        "address": masked(bal.address, frozenset(settings.policy.patient_domains)),
+        "address": _masked(bal.address, settings),
         "type": bal.type.value,
         "state": bal.state.value,
         "person": bal.person.value,
@@ -175,4 +198,4 @@ def _address(text: str) -> Address:
     try:
         return Address.parse(text)
     except BadAddress as error:
-        raise ConfigError("address", f"« {text} »: {error.reply.text}", "") from error
+        raise ConfigError(f"« {text} »", error.reply.text, "Write name@domain.") from error

@@ -8,9 +8,8 @@ import typer
 
 from mssmtp import app as server
 from mssmtp import doctor as room
-from mssmtp import home
 from mssmtp.cli import options
-from mssmtp.cli.output import EXIT_TROUBLE, out, print_json, print_table
+from mssmtp.cli.output import EXIT_TROUBLE, out, print_json
 
 _COLOURS = {"error": "red", "warning": "yellow", "ok": "green"}
 
@@ -24,17 +23,7 @@ def doctor(
 ) -> None:
     """Say what is wrong or soon will be, why, and what to do; exit 1 on an error."""
     settings = options.settings(config)
-    lacking = [item for item in home.missing(settings) if "/" in item.what]
-    if lacking:
-        rows = [(item.what, item.remedy) for item in lacking]
-        if as_json:
-            print_json([{"severity": "error", "what": w, "remedy": r} for w, r in rows])
-        else:
-            print_table("Missing", ("what", "how to get it"), rows)
-        raise typer.Exit(EXIT_TROUBLE)
-    with server.store_of(settings) as store:
-        snapshot = server.stored_trust(settings).snapshot
-        findings = room.examine(settings, store, snapshot, server.CLOCK.now(), deep=deep)
+    findings = room.examine(settings, server.CLOCK.now(), deep=deep)
     if as_json:
         print_json(
             [

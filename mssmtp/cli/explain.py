@@ -36,7 +36,7 @@ def explain(
         try:
             decision = _decision(services, target, sender, message)
         except MailError as error:
-            fail(target, error.reply.text, "")
+            fail(target, error.reply.text, "Correct the message or the addresses.")
     if as_json:
         print_json(as_dict(decision))
     else:
@@ -52,7 +52,11 @@ def _decision(
     if "@" not in target:
         found = explaining.of_envelope(services, EnvelopeId(target))
         if found is None:
-            fail(target, "no decision is kept under this id", "Give an address and --from.")
+            fail(
+                target,
+                "no decision is kept under this id",
+                "Give an address and --from; for a domain, `mssmtp trust show DOMAIN`.",
+            )
         return found
     if sender is None:
         raise ConfigError("--from", "is needed with an address", "Say who would write.")
@@ -64,4 +68,4 @@ def _address(text: str) -> Address:
     try:
         return Address.parse(text)
     except BadAddress as error:
-        raise ConfigError("address", f"« {text} »: {error.reply.text}", "") from error
+        raise ConfigError(f"« {text} »", error.reply.text, "Write name@domain.") from error

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mssmtp.cli.output import patient_domains
 from mssmtp.config import Settings, load
 from mssmtp.errors import ConfigError
 
@@ -38,4 +39,6 @@ def config_path(path: Path | None) -> Path:
 
 def settings(path: Path | None) -> Settings:
     """The settings of `path` or of the default places. Raises ConfigError."""
-    return load(config_path(path))
+    found = load(config_path(path))
+    patient_domains.set(frozenset(found.policy.patient_domains))
+    return found

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
 
 from mssmtp.errors import ConfigError
+from mssmtp.mail import Domain, masked_text
 
 EXIT_TROUBLE = 1
 """The command did its work and found trouble, or was refused."""
@@ -23,7 +25,8 @@ _WIDE = 200
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-type_json = dict[str, object]
+patient_domains: ContextVar[frozenset[Domain]] = ContextVar("patient_domains", default=frozenset())
+"""Set once the settings are read: patients are masked in every error from then on (OP-87)."""
 
 
 def print_json(value: object) -> None:
@@ -44,9 +47,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 def fail(what: str, why: str, remedy: str, code: int = EXIT_TROUBLE) -> NoReturn:
     """Say what went wrong, why, and what to do; end with `code`."""
-    err.print(f"mssmtp: {what}: {why}", markup=False, style="red")
+    patients = patient_domains.get()
+    err.print(masked_text(f"mssmtp: {what}: {why}", patients), markup=False, style="red")
     if remedy:
-        err.print(f"  {remedy}", markup=False)
+        err.print(masked_text(f"  {remedy}", patients), markup=False)
     raise SystemExit(code)
 
 

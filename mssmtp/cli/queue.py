@@ -30,10 +30,16 @@ def _shown(entry: QueueEntry, settings: Settings) -> dict[str, object]:
         "queued_at": entry.queued_at.isoformat(timespec="seconds"),
         "next_attempt": entry.next_attempt.isoformat(timespec="seconds"),
         "attempts": entry.attempts,
-        "state": "held" if entry.held else "in delivery" if entry.leased_by else "waiting",
+        "state": _state(entry),
         "size_octets": entry.size_octets,
         "last_reply": masked_text(entry.last_reply or "", patients),
     }
+
+
+def _state(entry: QueueEntry) -> str:
+    if entry.damaged:
+        return "damaged"
+    return "held" if entry.held else "in delivery" if entry.leased_by else "waiting"
 
 
 @app.command("list")

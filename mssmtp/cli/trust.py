@@ -11,6 +11,8 @@ from mssmtp.cli import options
 from mssmtp.cli.output import fail, print_json, print_table
 from mssmtp.errors import BadAddress
 from mssmtp.mail import domain
+from mssmtp.trust import Snapshot
+from mssmtp.whitelist import Whitelist
 
 app = typer.Typer(help="Trust space: the list in force.", no_args_is_help=True)
 
@@ -30,25 +32,7 @@ def show(
     if whitelist is None:
         fail("whitelist", "none was accepted yet", "`mssmtp serve` fetches it; see its log.")
     if name is None:
-        crls = snapshot.revocation.crls if snapshot.revocation else ()
-        facts: dict[str, object] = {
-            "list_date": whitelist.date.isoformat(),
-            "sha256": whitelist.sha256,
-            "signer": whitelist.signer,
-            "rows": len(whitelist.rows),
-            "unusable_rows": len(whitelist.unusable),
-            "crls": [
-                {
-                    "issuer": crl.issuer.rfc4514_string(),
-                    "next_update": crl.next_update_utc.isoformat() if crl.next_update_utc else "",
-                }
-                for crl in crls
-            ],
-        }
-        if as_json:
-            print_json(facts)
-        else:
-            print_table("Trust space", ("what", "value"), list(facts.items()))
+        _print_snapshot(snapshot, whitelist, as_json=as_json)
         return
     try:
         wanted = domain(name)
@@ -61,3 +45,26 @@ def show(
         print_json([{"domain": row.domain, "dn": row.dn, "support": row.support} for row in rows])
     else:
         print_table(name, ("certificate name", "support"), [(row.dn, row.support) for row in rows])
+
+
+def _print_snapshot(snapshot: Snapshot, whitelist: Whitelist, *, as_json: bool) -> None:
+    facts: dict[str, object] = {
+        "list_date": whitelist.date.isoformat(),
+        "sha256": whitelist.sha256,
+        "signer": whitelist.signer,
+        "rows": len(whitelist.rows),
+        "unusable_rows": len(whitelist.unusable),
+    }
+    crls = [
+        {
+            "issuer": crl.issuer.rfc4514_string(),
+            "next_update": crl.next_update_utc.isoformat() if crl.next_update_utc else "",
+        }
+        for crl in (snapshot.revocation.crls if snapshot.revocation else ())
+    ]
+    if as_json:
+        print_json(facts | {"crls": crls})
+        return
+    print_table("Whitelist", ("what", "value"), list(facts.items()))
+    rows = [(crl["issuer"], crl["next_update"]) for crl in crls]
+    print_table("Revocation lists", ("issuer", "next update"), rows)
