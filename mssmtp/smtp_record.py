@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from mssmtp import dsn, metrics
 from mssmtp.config import OperatorSettings, QueueSettings
@@ -32,6 +33,7 @@ from mssmtp.smtp_wire import PeerReply, TlsUnavailable
 from mssmtp.storage import Lease, Letter, LocalDelivery, Outcome, Owner, Store, Transfer, Writing
 
 _LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 EXPIRED_STATUS = "5.4.7"
 _HEADER_OCTETS = 262_144
@@ -85,8 +87,9 @@ def next_attempt(
 
 @dataclass(frozen=True, slots=True)
 class _Notice:
-    """A report to be delivered with the outcomes."""
+    """A report to be delivered with the outcomes it is about."""
 
+    concerned: tuple[Outcome, ...]
     envelope: Envelope
     letter: Letter
     local: tuple[LocalDelivery, ...]
@@ -127,15 +130,22 @@ class Recorder:
         delay_due = self._delay_is_due(attempt, now)
         outcomes = [self._warned(each) if delay_due(each) else each for each in outcomes]
         self._tell(attempt, outcomes, now)
-        notices = await self._notices(attempt, outcomes, now)  # never fails
         transfer = _transfer(attempt)
+        notices: list[_Notice] = []
 
         def job(writing: Writing) -> None:
-            writing.record(outcomes, transfer)
+            counted = writing.record(outcomes, transfer)
             for notice in notices:
-                _accept(writing, notice)
+                # Dropped meanwhile, or another worker's by now: it is not ours to report.
+                if any(each in counted for each in notice.concerned):
+                    _accept(writing, notice)
 
-        if not await self._commit(job, attempt):
+        try:
+            # A failure without its report would be a letter lost unseen: both or none.
+            notices += await self._persevere(lambda: self._notices(attempt, outcomes, now), attempt)
+            await self._persevere(lambda: asyncio.wrap_future(self._store.write(job)), attempt)
+        except (StorageFull, StorageUnavailable):
+            _LOG.error("outcome lost, will be tried again", extra={"domain": attempt.lease.domain})
             for notice in notices:
                 self._store.discard(notice.letter)
 
@@ -216,6 +226,7 @@ class Recorder:
     async def _notices(
         self, attempt: Attempt, outcomes: list[Outcome], now: datetime
     ) -> list[_Notice]:
+        """Raises StorageFull, StorageUnavailable; whatever else fails costs only its report."""
         sender = attempt.lease.envelope.sender
         if sender is None:  # ATT-44, RFC 5321 4.5.5: a report is never reported on
             return []
@@ -235,6 +246,8 @@ class Recorder:
                 continue
             try:
                 notice = await self._notice(attempt, sender, concerned, (render, now))
+            except (StorageFull, StorageUnavailable):
+                raise
             except Exception as error:
                 # A report that cannot be made must not keep the outcome from being written.
                 metrics.internal_errors.labels("dsn").inc()
@@ -271,6 +284,7 @@ class Recorder:
         )
         recipient = Recipient(sender)
         return _Notice(
+            concerned=tuple(concerned),
             envelope=envelope,
             letter=letter,
             local=(LocalDelivery(bal.id, recipient),) if bal is not None else (),
@@ -311,21 +325,21 @@ class Recorder:
 
     # ------------------------------------------------------------ commit
 
-    async def _commit(self, job: Callable[[Writing], None], attempt: Attempt) -> bool:
-        """Write, again and again while the store is full or busy and the lease is still ours."""
+    async def _persevere(self, step: Callable[[], Awaitable[T]], attempt: Attempt) -> T:
+        """`step`, again and again while the store is full or busy and the lease is still ours.
+
+        Raises StorageFull or StorageUnavailable in the end; whatever else `step` raises at once.
+        """
         for pause_s in _COMMIT_PAUSES_S:
             try:
-                await asyncio.wrap_future(self._store.write(job))
+                return await step()
             except (StorageFull, StorageUnavailable) as error:
                 name = type(error).__name__
                 _LOG.warning("outcome not written", extra={"kind": name, "pause_s": pause_s})
                 await self._sleep(pause_s)
                 if self._clock.now() >= attempt.lease.until:
-                    break
-            else:
-                return True
-        _LOG.error("outcome lost, will be tried again", extra={"domain": attempt.lease.domain})
-        return False
+                    raise
+        return await step()
 
 
 def _accept(writing: Writing, notice: _Notice) -> None:

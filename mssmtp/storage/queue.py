@@ -227,18 +227,20 @@ class QueueWriting(QueueReading, DeliveryWriting):
                 self._park(EnvelopeId(id), rows)
         return tuple(leases)
 
-    def record(self, outcomes: Sequence[Outcome], transfer: Transfer) -> None:
-        """What became of recipients, with event and trace, in one commit.
+    def record(self, outcomes: Sequence[Outcome], transfer: Transfer) -> list[Outcome]:
+        """What became of recipients, with event and trace, in one commit; those that counted.
 
-        An outcome of a recipient that is no longer queued (its lease ran out and another worker
-        was faster) changes nothing but the trace. For "failed" and "expired" the caller writes the
-        DSN with `accept` in the same job.
+        An outcome of a recipient that is no longer queued (dropped, or its lease ran out and
+        another worker was faster) changes nothing but the trace. For "failed" and "expired" that
+        counted the caller writes the DSN with `accept` in the same job.
         """
         by_envelope: dict[EnvelopeId, list[Outcome]] = {}
         for outcome in outcomes:
             by_envelope.setdefault(outcome.envelope, []).append(outcome)
+        counted: list[Outcome] = []
         for id, group in by_envelope.items():
-            self._record_envelope(self._known_envelope(id), group, transfer)
+            counted += self._record_envelope(self._known_envelope(id), group, transfer)
+        return counted
 
     def release(self, worker: str) -> int:
         """Give back every lease of `worker`; how many (orderly stop, or its next start)."""
@@ -306,13 +308,17 @@ class QueueWriting(QueueReading, DeliveryWriting):
 
     def _record_envelope(
         self, stored: StoredEnvelope, outcomes: Sequence[Outcome], transfer: Transfer
-    ) -> None:
+    ) -> list[Outcome]:
         key = self._owner_key(stored.owner)
         id = stored.envelope.id
         delivered = bounced = 0
+        counted = []
         for outcome in outcomes:
             digest = key.digest(RECIPIENT, outcome.recipient.address.key)
-            for (position,) in self._all(_BYRECIPIENT, envelope=id, digest=digest):
+            rows = self._all(_BYRECIPIENT, envelope=id, digest=digest)
+            if rows:
+                counted.append(outcome)
+            for (position,) in rows:
                 if outcome.result == "retry":
                     self._retry(key, position, outcome)
                     continue
@@ -324,6 +330,7 @@ class QueueWriting(QueueReading, DeliveryWriting):
         trace = (stored.size, stored.traced)
         self._trace_transfer(stored.envelope, addresses, transfer, key, trace)
         self._count(stored, delivered=delivered, bounced=bounced)
+        return counted
 
     def _retry(self, key: OwnerKey, position: int, outcome: Outcome) -> None:
         if outcome.next_attempt is None:

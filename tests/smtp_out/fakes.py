@@ -172,7 +172,7 @@ class FakeStore:
             groups.setdefault(key, []).append(row)
         return tuple(_lease(rows, now + duration) for rows in groups.values())
 
-    def record(self, outcomes: Sequence[Outcome], transfer: Transfer) -> None:
+    def record(self, outcomes: Sequence[Outcome], transfer: Transfer) -> list[Outcome]:
         if self.failures:
             raise self.failures.pop(0)
         self.outcomes += outcomes
@@ -189,6 +189,7 @@ class FakeStore:
             else:
                 row.result = outcome.result
         self.recorded.set()
+        return list(outcomes)
 
     def accept(  # noqa: PLR0913 - the store's own signature
         self,
