@@ -28,7 +28,7 @@ LENT_FILES = (
     "/etc/pip.conf",
     "/etc/resolv.conf",
     "/etc/hosts",
-    "/etc/ssl/certs",
+    "/usr/local/share/ca-certificates",
 )
 LENT_VARIABLES = ("PIP_INDEX_URL", "PIP_CERT", "http_proxy", "https_proxy", "no_proxy")
 ONLY_DESCRIBE = ("EXPOSE", "HEALTHCHECK", "STOPSIGNAL")
