@@ -1,0 +1,218 @@
+"""`./run`: one environment, made once, whatever happens on the way.
+
+The Python it finds is a script that says what it was asked for: nothing is really installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.space import program
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+FAKE_PYTHON = """#!/bin/sh
+# The last word of the story: what this Python was asked to do.
+case "$1 ${2:-}" in
+"-c "*ensurepip*) [ ! -e "$STORY.no-venv" ] ;;
+"-c "*) exit 0 ;;
+"-m venv")
+    echo venv >>"$STORY"
+    rm -rf "$4" && mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && : >"$4/pyvenv.cfg" ;;
+"-m pip")
+    echo pip >>"$STORY"
+    [ ! -p "$STORY.gate" ] || read -r _ <"$STORY.gate"
+    [ ! -e "$STORY.no-network" ] ;;
+*) for word in "$@"; do printf '[%s]' "$word"; done ;;
+esac
+"""
+TOOLS = ("sh", "dirname", "mkdir", "rm", "cp", "cmp", "cat", "ls", "flock", "env")
+
+
+class Checkout:
+    """A copy of `run` with a lock of its own and a Python that only tells."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place / "a checkout"
+        self.story = place / "story"
+        self.bin = place / "bin"
+        (self.place / "tests").mkdir(parents=True)
+        self.bin.mkdir()
+        shutil.copy2(ROOT / "run", self.place / "run")
+        (self.place / "requirements.lock").write_text("one==1\n")
+        (self.place / "tests" / "debian-packages").write_text("env coreutils\n")
+        for tool in TOOLS:
+            (self.bin / tool).symlink_to(program(tool))
+        self.script("python3.11", FAKE_PYTHON)
+        self.script("id", "#!/bin/sh\necho 1000\n")
+
+    def script(self, name: str, text: str) -> None:
+        path = self.bin / name
+        path.write_text(text)
+        path.chmod(0o755)
+
+    @property
+    def venv(self) -> Path:
+        return self.place / ".venv"
+
+    @property
+    def told(self) -> list[str]:
+        return self.story.read_text().split() if self.story.exists() else []
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(self.place / "run"), *arguments],
+            env={"PATH": str(self.bin), "STORY": str(self.story)} | variables,
+            cwd=self.place.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **variables: str) -> tuple[int, str, str]:
+        """Exit code, standard output, standard error."""
+        process = self.start(*arguments, **variables)
+        out, err = process.communicate(timeout=15)
+        return process.returncode, out, err
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def test_first_call_makes_the_environment_and_the_second_only_uses_it(checkout: Checkout) -> None:
+    code, out, err = checkout.run("bal", "show", "two words", "*")
+    assert (code, out) == (0, "[-m][mssmtp][bal][show][two words][*]")
+    assert err.count("\n") == 1
+    assert checkout.run("--version") == (0, "[-m][mssmtp][--version]", "")
+    assert checkout.told == ["venv", "pip"]
+
+
+def test_half_built_environment_is_built_again(checkout: Checkout) -> None:
+    gone = checkout.story.with_name("story.no-network")
+    gone.touch()
+    code, _, err = checkout.run("--version")
+    assert code == 1
+    assert "needs the network" in err
+    gone.unlink()
+    assert checkout.run("--version")[0] == 0
+    assert checkout.told == ["venv", "pip", "venv", "pip"]
+
+
+def _new_lock(checkout: Checkout) -> None:
+    (checkout.place / "requirements.lock").write_text("one==2\n")
+
+
+def _lost_python(checkout: Checkout) -> None:
+    python = checkout.venv / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/nowhere/python3.11")
+
+
+def _lost_everything(checkout: Checkout) -> None:
+    shutil.rmtree(checkout.venv)
+
+
+@pytest.mark.parametrize("harm", [_new_lock, _lost_python, _lost_everything])
+def test_environment_that_does_not_fit_any_more_is_built_again(
+    checkout: Checkout, harm: Callable[[Checkout], None]
+) -> None:
+    checkout.run("--version")
+    harm(checkout)
+    assert checkout.run("--version")[:2] == (0, "[-m][mssmtp][--version]")
+    assert checkout.told.count("pip") == 2
+
+
+def test_two_first_calls_at_once_build_once(checkout: Checkout) -> None:
+    gate = checkout.story.with_name("story.gate")
+    os.mkfifo(gate)
+    first = checkout.start("first")
+    opened = gate.open("w")  # returns once the first call is inside pip
+    second = checkout.start("second")
+    assert second.stderr is not None
+    waiting = second.stderr.readline()
+    opened.write("go\n")
+    opened.close()
+    assert first.communicate(timeout=15)[0] == "[-m][mssmtp][first]"
+    assert second.communicate(timeout=15)[0] == "[-m][mssmtp][second]"
+    assert "waiting for it" in waiting
+    assert checkout.told == ["venv", "pip"]
+
+
+def test_directory_that_is_no_environment_is_left_alone(checkout: Checkout, tmp_path: Path) -> None:
+    letters = tmp_path / "letters"
+    letters.mkdir()
+    (letters / "one").touch()
+    code, _, err = checkout.run("--version", MSSMTP_VENV="letters")
+    assert code == 1
+    assert f"{letters} is not an environment" in err
+    assert (letters / "one").exists()
+
+
+def test_without_venv_module_the_command_to_run_is_printed(checkout: Checkout) -> None:
+    checkout.story.with_name("story.no-venv").touch()
+    code, _, err = checkout.run("--version")
+    assert code == 1
+    assert "apt-get install python3-venv" in err
+    assert checkout.told == []
+
+
+def test_without_python_the_command_to_run_is_printed(checkout: Checkout) -> None:
+    (checkout.bin / "python3.11").unlink()
+    code, _, err = checkout.run("--version")
+    assert code == 1
+    assert "apt-get install python3 python3-venv" in err
+
+
+def test_missing_programs_are_named_and_the_suite_runs_without_them(checkout: Checkout) -> None:
+    packages = checkout.place / "tests" / "debian-packages"
+    packages.write_text("env coreutils\nno-such-a a-package\nno-such-b b-package\n")
+    code, out, err = checkout.run("test", "tests/setup", "-k", "x y")
+    assert code == 0
+    assert out.startswith("[-m][pytest]")
+    assert out.endswith("[tests/setup][-k][x y]")
+    assert "Not installed: a-package b-package." in err
+
+
+def _root_with_apt(checkout: Checkout, apt: str) -> None:
+    checkout.script("id", "#!/bin/sh\necho 0\n")
+    checkout.script("debconf-set-selections", "#!/bin/sh\ncat >/dev/null\n")
+    checkout.script("apt-get", f'#!/bin/sh\necho "$@" >>"$STORY"\n{apt}\n')
+    packages = checkout.place / "tests" / "debian-packages"
+    packages.write_text("env coreutils\nno-such-a a-package\n")
+
+
+def test_as_root_on_debian_missing_packages_are_installed(checkout: Checkout) -> None:
+    _root_with_apt(checkout, "echo noise >&2")
+    code, _, err = checkout.run("test")
+    assert code == 0
+    assert "Installing: a-package" in err
+    assert "noise" not in err
+    assert "-qq install -y --no-install-recommends a-package" in checkout.story.read_text()
+
+
+def test_offline_as_root_the_suite_runs_all_the_same(checkout: Checkout) -> None:
+    _root_with_apt(checkout, "echo no archive answers >&2; exit 100")
+    code, out, err = checkout.run("test")
+    assert code == 0
+    assert out.startswith("[-m][pytest]")
+    assert "no archive answers" in err
+    assert "Not installed: a-package." in err
+
+
+@pytest.mark.parametrize("script", ["run", ".ci/run"])
+def test_scripts_are_plain_posix_shell(script: str) -> None:
+    done = subprocess.run(
+        [program("shellcheck"), "--shell=sh", str(ROOT / script)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == ""
