@@ -28,6 +28,8 @@ INLINE_OCTETS = 65_536
 """A part of the message up to this size is read with its batch; a larger one is streamed."""
 ROWS = 1_024
 BODIES = 64
+WHOLE = Section()
+"""`BODY[]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ class Message:
         return self.summary is _STUB
 
 
+def _in_summary(section: Section) -> bool:
+    """The header section of the message itself, or fields of it."""
+    return section.text == "HEADER" and not section.path
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The items of one command, with their names in the response."""
@@ -96,13 +103,13 @@ class Plan:
     def needs_summary(self) -> bool:
         """False when rows are enough."""
         return any(item in _FROM_SUMMARY for item in self.items) or any(
-            body.section != Section() for body in self.bodies
+            body.section != WHOLE for body in self.bodies
         )
 
     @property
     def batch_rows(self) -> int:
-        """Messages looked at together."""
-        return BODIES if self.bodies else ROWS
+        """Messages looked at together: many when summaries are enough, as for a list of mail."""
+        return ROWS if all(_in_summary(body.section) for body in self.bodies) else BODIES
 
 
 _FROM_SUMMARY: dict[Item, Callable[[Summary], bytes]] = {
@@ -235,11 +242,11 @@ def _value(item: Item, message: Message) -> Piece:
 
 def _body(body: Body, message: Message) -> Piece:
     section = body.section
-    if section == Section():
+    if section == WHOLE:
         return _stretch(body, message, 0, message.row.size_octets)
     if message.is_damaged:
         return b"NIL"
-    if section.text == "HEADER" and not section.path:
+    if _in_summary(section):
         return _octets(body, message.summary.header)
     place = message.summary.section(section.path, section.text)
     if place is None:
