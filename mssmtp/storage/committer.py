@@ -83,6 +83,7 @@ class Committer(Generic[W]):
         self._lock = os.open(home / "commit.lock", flags, 0o600)
         self._queue: queue.Queue[_Waiting[W] | None] = queue.Queue(MAX_WAITING)
         self._closing = False
+        self._gate = threading.Lock()
         self._commits = 0
         self._thread = threading.Thread(target=self._loop, name="store-committer", daemon=True)
         self._thread.start()
@@ -90,18 +91,20 @@ class Committer(Generic[W]):
     def submit(self, job: Callable[[W], T]) -> Future[T]:
         """Queue a job. Its future fails with StorageUnavailable at once when too many wait."""
         future: Future[T] = Future()
-        if self._closing:
-            future.set_exception(StorageUnavailable("the store is closed"))
-            return future
-        try:
-            self._queue.put_nowait(_Waiting(job, future))
-        except queue.Full:
-            future.set_exception(TooManyWaiting())
+        with self._gate:  # nothing is queued behind the end
+            if self._closing:
+                future.set_exception(StorageUnavailable("the store is closed"))
+                return future
+            try:
+                self._queue.put_nowait(_Waiting(job, future))
+            except queue.Full:
+                future.set_exception(TooManyWaiting())
         return future
 
     def close(self) -> None:
         """Finish what waits, then stop."""
-        self._closing = True
+        with self._gate:
+            self._closing = True
         self._queue.put(None)
         self._thread.join()
         self._bell.close()
@@ -135,12 +138,18 @@ class Committer(Generic[W]):
         except BaseException as error:  # the batch failed as a whole; the thread goes on
             self._fail([w for w in waiting if not w.future.done()], error)
             return
-        metrics.commit_seconds.observe(time.perf_counter() - started)
-        metrics.commit_jobs.observe(len(waiting))
-        self._after(done)
+        self._answer(done)
+        try:
+            metrics.commit_seconds.observe(time.perf_counter() - started)
+            metrics.commit_jobs.observe(len(waiting))
+            self._tidy(done)
+        except Exception:  # committed and answered: tidying can be done again later
+            log.exception("tidying after a commit failed")
 
     def _transaction(self, waiting: list[_Waiting[W]]) -> list[_Done]:
         db = self._db
+        if db.in_transaction:  # what ended the one before could not even undo it
+            db.execute("ROLLBACK")
         db.execute("BEGIN IMMEDIATE")
         done: list[_Done] = []
         try:
@@ -207,12 +216,15 @@ class Committer(Generic[W]):
         for one in waiting:
             one.future.set_exception(answer)
 
-    def _after(self, done: list[_Done]) -> None:
-        """Answer, wake, tidy: in this order, because somebody waits for the answer."""
+    @staticmethod
+    def _answer(done: list[_Done]) -> None:
+        """Before anything else: somebody waits for it."""
         for one in done:
             for blob in one.effects.adopted:
                 blob.keep()
             one.future.set_result(one.result)
+
+    def _tidy(self, done: list[_Done]) -> None:
         if any(one.effects.changes or one.effects.queued for one in done):
             self._bell.ring()
         for one in done:
@@ -220,8 +232,8 @@ class Committer(Generic[W]):
                 self._unlink(one.effects)
                 for call in one.effects.after:
                     call()
-            except Exception:  # committed and answered: tidying can be done again later
-                log.exception("tidying after a commit failed")
+            except Exception:  # the others' files must go all the same
+                log.exception("tidying after a job failed")
 
 
 def _latest(changes: list[Change]) -> list[Change]:

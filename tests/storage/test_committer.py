@@ -1,0 +1,91 @@
+"""The committer's thread outlives what goes wrong around a commit: every job gets its answer."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mssmtp import metrics
+from mssmtp.errors import StorageUnavailable
+from mssmtp.mail import Bal
+from mssmtp.storage import Store
+from tests.storage.support import accept, message, open_new
+
+
+class Failing:
+    """A connection on which `statement` fails once."""
+
+    def __init__(self, db: Any, statement: str) -> None:
+        self._db, self._statement = db, statement
+
+    def execute(self, statement: str, *values: object) -> Any:
+        if statement == self._statement:
+            self._statement = ""
+            raise OSError(5, "Input/output error")
+        return self._db.execute(statement, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+
+@pytest.mark.parametrize("statement", ["ROLLBACK TO job", "COMMIT", "BEGIN IMMEDIATE"])
+def test_a_disk_that_fails_once_costs_one_batch(store: Store, zoe: Bal, statement: str) -> None:
+    committer: Any = store._committer
+    good = committer._db
+
+    def fails(writing: object) -> None:
+        raise LookupError
+
+    committer._db = Failing(good, statement)
+    with pytest.raises((StorageUnavailable, LookupError)):
+        store.write(fails if "job" in statement else lambda w: None).result(5)
+    committer._db = good
+    accept(store, store.seal(message()), [zoe])
+
+
+def test_a_rollback_that_fails_does_not_refuse_everything_from_then_on(
+    store: Store, zoe: Bal
+) -> None:
+    committer: Any = store._committer
+    good = committer._db
+    committer._db = Failing(Failing(good, "COMMIT"), "ROLLBACK")
+    with pytest.raises(StorageUnavailable):
+        store.write(lambda w: None).result(5)
+    committer._db = good
+    assert good.in_transaction
+    accept(store, store.seal(message()), [zoe])
+
+
+def test_what_is_committed_is_answered_whatever_happens_next(
+    store: Store, zoe: Bal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(value: float) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics.commit_jobs, "observe", broken)
+        assert store.write(lambda w: 7).result(5) == 7
+    accept(store, store.seal(message()), [zoe])
+
+
+def test_a_job_that_comes_while_the_store_closes_is_answered(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_new(home)
+    closer = threading.Thread(target=store.close)
+    waiting: Any = store._committer._queue
+    put = waiting.put_nowait
+
+    def overtaken(job: object) -> None:
+        closer.start()
+        closer.join(0.3)  # as long as it could take to close before the job is in the queue
+        put(job)
+
+    monkeypatch.setattr(waiting, "put_nowait", overtaken)
+    try:
+        assert store.write(lambda w: 7).result(5) == 7
+    finally:
+        closer.join(5)
