@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import Damaged
@@ -72,6 +73,9 @@ class Message:
         return self.summary is _STUB
 
 
+Value = Callable[[Message], Piece]
+
+
 def _in_summary(section: Section) -> bool:
     """The header section of the message itself, or fields of it."""
     return section.text == "HEADER" and not section.path
@@ -79,15 +83,15 @@ def _in_summary(section: Section) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The items of one command, with their names in the response."""
+    """The items of one command, with their names in the response and how to get their values."""
 
     items: tuple[Item, ...]
-    labelled: tuple[tuple[bytes, Item], ...]
+    labelled: tuple[tuple[bytes, Value], ...]
 
     @classmethod
     def of(cls, items: tuple[Item, ...]) -> Plan:
-        """Names are rendered once, not once a message."""
-        return cls(items, tuple((_label(item) + b" ", item) for item in items))
+        """Names and ways are looked up once, not once a message."""
+        return cls(items, tuple((_label(item) + b" ", _value(item)) for item in items))
 
     @property
     def bodies(self) -> tuple[Body, ...]:
@@ -208,14 +212,14 @@ def _summaries(
 
 def _render_message(plan: Plan, message: Message, pieces: list[Piece], *, show_flags: bool) -> int:
     """Append the response to `pieces`; the octets it takes on the wire."""
-    labelled: Sequence[tuple[bytes, Item]] = plan.labelled
+    labelled = plan.labelled
     if show_flags and Simple.FLAGS not in plan.items:
-        labelled = (*labelled, (b"FLAGS ", Simple.FLAGS))
+        labelled = (*labelled, (b"FLAGS ", _flags))
     size = 0
     out: list[bytes] = []
     glue = b"* %d FETCH (" % message.number
-    for label, item in labelled:
-        value = _value(item, message)
+    for label, value_of in labelled:
+        value = value_of(message)
         out += (glue, label)
         if isinstance(value, Stretch):
             size += value.stop - value.start
@@ -230,14 +234,20 @@ def _render_message(plan: Plan, message: Message, pieces: list[Piece], *, show_f
     return size
 
 
-def _value(item: Item, message: Message) -> Piece:
+def _value(item: Item) -> Value:
     if isinstance(item, Body):
-        return _body(item, message)
-    if item in _FROM_SUMMARY:
-        return _FROM_SUMMARY[item](message.summary)
+        return partial(_body, item)
     if item is Simple.FLAGS:
-        return b"(%b)" % responses.flags(message.row.flags, recent=message.recent)
-    return _FROM_ROW[item](message.row)
+        return _flags
+    if item in _FROM_SUMMARY:
+        from_summary = _FROM_SUMMARY[item]
+        return lambda message: from_summary(message.summary)
+    from_row = _FROM_ROW[item]
+    return lambda message: from_row(message.row)
+
+
+def _flags(message: Message) -> bytes:
+    return b"(%b)" % responses.flags(message.row.flags, recent=message.recent)
 
 
 def _body(body: Body, message: Message) -> Piece:
