@@ -91,9 +91,12 @@ def masked(address: Address, patient_domains: frozenset[Domain]) -> str:
     """`address` for logs and screens: of a patient only the first 3 and last 2 (OP-87)."""
     if address.domain not in patient_domains:
         return str(address)
-    local = address.local
-    hidden = max(len(local) - 5, 1)
-    return f"{local[:3]}{'*' * hidden}{local[-2:] if len(local) > 5 else ''}@{address.domain}"
+    return f"{_hidden(address.local)}@{address.domain}"
+
+
+def _hidden(local: str) -> str:
+    stars = max(len(local) - 5, 1)
+    return f"{local[:3]}{'*' * stars}{local[-2:] if len(local) > 5 else ''}"
 
 
 _IN_TEXT = re.compile(r"([^\s<>@\"'(),:;]{1,64})@([A-Za-z0-9.-]{1,253})")
@@ -103,10 +106,11 @@ def masked_text(text: str, patient_domains: frozenset[Domain]) -> str:
     """`text` (a peer's reply, say) with every patient's address in it masked (OP-87)."""
 
     def hide(match: re.Match[str]) -> str:
-        try:
-            return masked(Address.parse(match.group()), patient_domains)
-        except BadAddress:
+        local, host = match.groups()
+        # What is no proper address, an accent in it say, may still be a patient's.
+        if host.lower().rstrip(".") not in patient_domains:
             return match.group()
+        return f"{_hidden(local)}@{host}"
 
     return _IN_TEXT.sub(hide, text)
 

@@ -62,7 +62,7 @@ app.add_typer(trust.app, name="trust")
 def main() -> None:
     """Entry point: a wrong setting is one clear message, never a traceback."""
     try:
-        app()
+        app(prog_name="mssmtp")
     except ConfigError as error:
         fail_config(error)
     except MailError as error:

@@ -1,0 +1,27 @@
+"""One home is made; each test gets a copy it may damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mssmtp.demo.authority import Authority, Identity
+from tests.authority import A_DOMAIN
+from tests.home import Home, make_home, put_boxes, put_list
+
+
+@pytest.fixture(scope="session")
+def template(
+    authority: Authority, healthy: dict[str, Identity], tmp_path_factory: pytest.TempPathFactory
+) -> Home:
+    """A home with a list, CRLs and three boxes. Only to be copied."""
+    home = make_home(tmp_path_factory.mktemp("home") / "home", authority, healthy[A_DOMAIN])
+    put_list(home, authority)
+    put_boxes(home)
+    return home
+
+
+@pytest.fixture
+def home(template: Home, tmp_path: Path) -> Home:
+    return template.copy(tmp_path / "home")

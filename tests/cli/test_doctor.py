@@ -1,0 +1,145 @@
+"""`mssmtp doctor`: one broken thing hides nothing else, and every finding has a remedy."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from mssmtp.demo.authority import Authority, Make
+from tests.authority import A_SUBJECT, B_SUBJECT
+from tests.home import CLOCK, Home
+
+Damage = Callable[[Home, Authority], object]
+
+
+def certificate(*, days: int, subject: object = A_SUBJECT) -> Damage:
+    def damage(home: Home, authority: Authority) -> None:
+        now = authority.now
+        made = Make(now - timedelta(days=400), now + timedelta(days=days))
+        authority.issue(A_SUBJECT, made).write(home.directory / "certs", "operator")
+
+    return damage
+
+
+def renamed(home: Home, authority: Authority) -> None:
+    authority.issue(B_SUBJECT).write(home.directory / "certs", "operator")
+
+
+def bit_flipped(home: Home, authority: Authority) -> None:
+    with closing(sqlite3.connect(home.directory / "store/store.db")) as db, db:
+        db.execute("UPDATE mailboxes SET unseen = 7")
+
+
+ERRORS: dict[str, tuple[Damage, str, str, str]] = {
+    "expired": (certificate(days=-10), "certificate for operators", "has expired", "Order"),
+    "key": (
+        lambda home, _: (home.directory / "certs/operator.key").unlink(),
+        "certs/operator.key",
+        "cannot be read",
+        "Put there the PEM private key.",
+    ),
+    "open key": (
+        lambda home, _: (home.directory / "certs/operator.key").chmod(0o644),
+        "certs/operator.key",
+        "can be read by others",
+        "chmod 600",
+    ),
+    "garbage": (
+        lambda home, _: (home.directory / "certs/operator.pem").write_text("x"),
+        "certs/operator.pem",
+        "holds no PEM certificate",
+        "Export",
+    ),
+    "anchors": (
+        lambda home, _: (home.directory / "certs/ca.pem").unlink(),
+        "certs/ca.pem",
+        "cannot be read",
+        "Check the path",
+    ),
+    "no list": (
+        lambda home, _: (home.directory / "store/trust/state.json").unlink(),
+        "whitelist",
+        "every operator is deferred with 451 4.7.5",
+        "https://liste.test/liste.xml answers",
+    ),
+    "other name": (renamed, "hopital-a.test", "peers refuse us", "Install the listed certificate"),
+    "not listed": (
+        lambda home, _: home.edit('domains = ["hopital-a.test"]', 'domains = ["autre.test"]'),
+        "autre.test",
+        "not in the whitelist",
+        "Declare it to ANS",
+    ),
+    "relaxed": (
+        lambda home, _: home.edit("[policy]\n", '[policy]\nrelax = ["recipient.listed"]\n'),
+        "policy rule recipient.listed",
+        "is relaxed by this configuration",
+        "Only a test profile",
+    ),
+    "unknown rule": (
+        lambda home, _: home.edit("[policy]\n", '[policy]\nrelax = ["nothing"]\n'),
+        "policy.relax",
+        "is not the name of a must rule",
+        "The must rules are",
+    ),
+    "no store": (
+        lambda home, _: (home.directory / "store/store.db").unlink(),
+        "store.home",
+        "there is no store",
+        "mssmtp init",
+    ),
+    "invariant": (bit_flipped, "store", "counters", "Keep a copy"),
+}
+
+
+def test_a_home_in_order_is_all_green_and_code_0(home: Home) -> None:
+    answer = home.mssmtp("doctor", "--deep", "--json")
+    assert answer.code == 0
+    assert {finding["severity"] for finding in answer.json} == {"ok"}
+    what = {finding["what"] for finding in answer.json}
+    assert {"whitelist", "revocation lists", "policy", "disk", "queue", "store"} <= what
+    people = home.mssmtp("doctor")
+    assert people.code == 0
+    assert "every invariant holds" in people.out
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_is_code_1_with_why_and_remedy_beside_the_rest(
+    home: Home, authority: Authority, name: str
+) -> None:
+    damage, what, why, remedy = ERRORS[name]
+    damage(home, authority)
+    answer = home.mssmtp("doctor", "--json")
+    assert answer.code == 1
+    found = [f for f in answer.json if f["severity"] == "error" and f["what"].endswith(what)]
+    assert found, answer.json
+    assert why in found[0]["why"]
+    assert remedy in found[0]["remedy"]
+    assert answer.json[0]["severity"] == "error", "worst first"
+    assert any(finding["severity"] == "ok" for finding in answer.json)
+    assert all(f["why"] for f in answer.json)
+
+
+def test_a_certificate_that_ends_soon_is_a_warning_only(home: Home, authority: Authority) -> None:
+    certificate(days=20)(home, authority)
+    answer = home.mssmtp("doctor")
+    assert answer.code == 0
+    assert answer.out.startswith("warning certificate for operators: expires in ")
+
+
+def test_deep_authenticates_every_sealed_object(home: Home) -> None:
+    with home.store() as store:
+        letter = store.seal(b"Subject: essai\r\n\r\ntexte\r\n")
+        bal = store.read(lambda r: r.bals()).result()[0]
+        store.write(
+            lambda w: w.append(w.mailboxes(bal.id)[0].id, letter, frozenset(), CLOCK.now())
+        ).result()
+    with closing(sqlite3.connect(home.directory / "store/store.db")) as db, db:
+        db.execute("UPDATE blobs SET data = zeroblob(length(data))")
+    assert home.mssmtp("doctor").code == 0
+    deep = home.mssmtp("doctor", "--deep")
+    assert deep.code == 1
+    assert "chunk 0 does not authenticate" in deep.out

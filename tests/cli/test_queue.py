@@ -1,0 +1,122 @@
+"""`mssmtp queue`: look at what waits, hurry it, give it up."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from mssmtp.mail import Address, BalId, Door, Envelope, EnvelopeId, Recipient
+from mssmtp.storage import Outcome, Transfer
+from tests.home import CLOCK, PATIENT_DOMAIN, ZOE, Home
+
+LUC = Recipient(Address.parse("luc.dupont@cabinet-b.test"))
+PATIENT = Recipient(Address.parse(f"199019999999979@{PATIENT_DOMAIN}"))
+IN = Transfer("in", Door.SUBMISSION, "192.0.2.7", "accept: recipient.listed", "250 2.0.0 pris")
+LETTER = b"Return-Path: <zoe.tartempion@hopital-a.test>\r\nSubject: essai\r\n\r\ntexte\r\n"
+DEFERRED = f"451 4.3.0 pas maintenant pour {PATIENT.address}"
+
+
+@pytest.fixture
+def queue_id(home: Home) -> EnvelopeId:
+    """A letter to two recipients; the peer has deferred it once."""
+    now = CLOCK.now()
+    to = (LUC, PATIENT)
+    with home.store() as store:
+        envelope = Envelope(store.new_envelope_id(), ZOE, to, now)
+        letter = store.seal(LETTER)
+        owner = store.read(lambda r: r.bal(ZOE)).result()
+        assert owner is not None
+        bal: BalId = owner.id
+        store.write(
+            lambda w: w.accept(
+                envelope, letter, local=(), queued=to, skip=46, owner=bal, transfer=IN, facts=b"{}"
+            )
+        ).result()
+        later = now + timedelta(minutes=5)
+        out = Transfer("out", Door.OPERATOR, "192.0.2.9", "relais", DEFERRED)
+        outcomes = [Outcome(envelope.id, each, "retry", DEFERRED, later) for each in to]
+        store.write(lambda w: w.record(outcomes, out)).result()
+    return envelope.id
+
+
+def test_an_empty_queue_says_so(home: Home) -> None:
+    assert home.mssmtp("queue", "list").out == "The queue is empty.\n"
+    assert home.mssmtp("queue", "list", "--json").json == []
+
+
+def test_list_shows_each_recipient_its_next_attempt_and_last_reply(
+    home: Home, queue_id: EnvelopeId
+) -> None:
+    rows = home.mssmtp("queue", "list", "--json").json
+    assert [(row["queue_id"], row["attempts"], row["state"]) for row in rows] == [
+        (queue_id, 1, "waiting")
+    ] * 2
+    assert rows[0]["recipient"] == str(LUC.address)
+    assert rows[0]["next_attempt"] > rows[0]["queued_at"]
+    table = home.mssmtp("queue", "list").out
+    assert queue_id in table
+    assert str(LUC.address) in table
+
+
+def test_show_gives_recipients_and_hops(home: Home, queue_id: EnvelopeId) -> None:
+    shown = home.mssmtp("queue", "show", queue_id, "--json").json
+    assert len(shown["waiting"]) == 2
+    assert [hop["direction"] for hop in shown["hops"]] == ["in", "out"]
+    assert shown["hops"][0]["reply"] == IN.reply
+    people = home.mssmtp("queue", "show", queue_id).out
+    assert "Waiting" in people
+    assert "Hops" in people
+
+
+def test_retry_makes_it_due_at_once(home: Home, queue_id: EnvelopeId) -> None:
+    def due() -> int:
+        with home.store() as store:
+            now = CLOCK.now()
+            leases = store.write(lambda w: w.lease(now, 10, "test")).result()
+            store.write(lambda w: w.release("test")).result()
+        return len(leases)
+
+    assert due() == 0
+    assert home.mssmtp("queue", "retry", queue_id).out == "2 recipient(s) made due.\n"
+    assert due() == 2
+    assert home.mssmtp("queue", "retry", "--json").json == {"queue_id": None, "recipients": 0}
+
+
+def test_drop_needs_a_reason_and_keeps_it(home: Home, queue_id: EnvelopeId) -> None:
+    without = home.mssmtp("queue", "drop", queue_id)
+    assert without.code == 2
+    assert "--reason" in without.err
+    done = home.mssmtp("queue", "drop", queue_id, "--reason", "demande du service", "--json")
+    assert done.json == {"queue_id": queue_id, "recipients": 2}
+    assert home.mssmtp("queue", "list", "--json").json == []
+    with home.store() as store:
+        events = store.read(lambda r: r.events(queue_id)).result()
+    assert [event.kind for event in events].count("rejet") == 2
+    assert "demande du service" in repr(events[-1])
+    assert home.mssmtp("queue", "show", queue_id, "--json").json["waiting"] == []
+
+
+@pytest.mark.parametrize(
+    "command", [("show",), ("retry",), ("drop", "--reason", "x"), ("show", "--json")]
+)
+def test_an_unknown_queue_id_is_code_1(home: Home, command: tuple[str, ...]) -> None:
+    answer = home.mssmtp("queue", command[0], "01ABC", *command[1:])
+    assert (answer.code, answer.out) == (1, "")
+    assert "01ABC: " in answer.err
+    assert "`mssmtp queue list` prints what waits." in answer.err
+
+
+@pytest.mark.requirement("OP-87")
+def test_patients_are_masked_as_recipients_and_inside_replies(
+    home: Home, queue_id: EnvelopeId
+) -> None:
+    for command in (
+        ("list",),
+        ("list", "--json"),
+        ("show", queue_id),
+        ("show", queue_id, "--json"),
+    ):
+        answer = home.mssmtp("queue", *command)
+        assert PATIENT.address.local not in answer.out
+        assert "199**********79@" in answer.out

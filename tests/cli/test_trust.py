@@ -1,0 +1,43 @@
+"""`mssmtp trust show`: the list in force, as the server would load it."""
+
+from __future__ import annotations
+
+from tests.authority import B_SUBJECT
+from tests.home import CRL_URLS, Home
+
+
+def test_the_list_and_the_crls_in_force(home: Home) -> None:
+    shown = home.mssmtp("trust", "show", "--json").json
+    assert shown["rows"] == 3
+    assert shown["signer"].startswith("CN=alb.mssante.example")
+    assert len(shown["crls"]) == len(CRL_URLS)
+    people = home.mssmtp("trust", "show").out
+    assert shown["sha256"] in people
+    assert "AC RACINE IGC-SANTE" in people
+    assert "{" not in people
+
+
+def test_who_may_speak_for_a_domain(home: Home) -> None:
+    rows = home.mssmtp("trust", "show", "Cabinet-B.test", "--json").json
+    assert [row["dn"] for row in rows] == [B_SUBJECT.text]
+    assert B_SUBJECT.text in home.mssmtp("trust", "show", "cabinet-b.test").out
+
+
+def test_a_domain_that_is_not_listed_or_none_at_all(home: Home) -> None:
+    answer = home.mssmtp("trust", "show", "inconnu.test")
+    assert (answer.code, answer.out) == (1, "")
+    assert "Only listed domains can be written to." in answer.err
+    assert home.mssmtp("trust", "show", "pas un domaine").code == 1
+
+
+def test_no_list_yet(home: Home) -> None:
+    (home.directory / "store/trust/state.json").unlink()
+    answer = home.mssmtp("trust", "show")
+    assert answer.code == 1
+    assert "whitelist: none was accepted yet" in answer.err
+
+
+def test_a_kept_list_that_was_changed_is_not_in_force(home: Home) -> None:
+    kept = next((home.directory / "store/trust/lists").glob("*.xml"))
+    kept.write_bytes(kept.read_bytes().replace(b"cabinet-b.test", b"cabinet-x.test", 1))
+    assert home.mssmtp("trust", "show").code == 1
