@@ -96,5 +96,8 @@ trust_failures = Counter(
     "mssmtp_trust_failures_total", "Lists and CRLs not obtained or refused", ["reason"]
 )
 crl_seconds_left = Gauge(
-    "mssmtp_crl_seconds_left", "Time until the first CRL in force ends", multiprocess_mode="min"
+    "mssmtp_crl_seconds_left",
+    "Time until the first CRL in force ends",
+    # Not a minimum: the supervisor measures nothing, and its 0 would be an alarm for ever.
+    multiprocess_mode="livemostrecent",
 )
