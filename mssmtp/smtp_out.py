@@ -166,6 +166,11 @@ class Relay:
             except MailError as error:
                 _LOG.warning("queue not readable", extra={"kind": type(error).__name__})
                 return
+            except Exception:
+                # Raised on, it would end this worker and every session of it (D10).
+                metrics.internal_errors.labels("smtp_out").inc()
+                _LOG.exception("queue not readable")
+                return
             for lease in leases:
                 self._submit(lease, group)
             if not leases:

@@ -102,12 +102,12 @@ class Pool:
             limit = self._clock.monotonic() - self._reach.idle_s
             old = [each for since, each in self._idle if since <= limit or not each.is_open]
             self._idle = [pair for pair in self._idle if pair[1] not in old]
-            await asyncio.gather(*(each.quit() for each in old))
+            await _end(old)
 
     async def close(self) -> None:
         """Say QUIT on every idle connection."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(each.quit() for _, each in idle))
+        await _end([each for _, each in idle])
 
     async def _reuse(self, domain: Domain, hosts: tuple[str, ...]) -> PeerConnection | None:
         """An idle connection to one of `hosts` that is judged for `domain` too and still lives."""
@@ -162,6 +162,14 @@ class Pool:
             )
             raise PeerNotTrusted(error.reason, reply=error.reply) from error
         connection.judged[domain] = operator
+
+
+async def _end(connections: list[PeerConnection]) -> None:
+    """Say QUIT on each; the trouble of one is neither another's nor the relay's."""
+    ends = await asyncio.gather(*(each.quit() for each in connections), return_exceptions=True)
+    for error in ends:
+        if error is not None:
+            _LOG.warning("connection not ended", exc_info=error)
 
 
 def _worse(known: PeerFailed | LookupFailed | None, new: PeerFailed) -> PeerFailed:

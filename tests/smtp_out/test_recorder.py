@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -12,7 +14,7 @@ from mssmtp.mail import EnvelopeId
 from mssmtp.smtp_record import Attempt, Recorder
 from mssmtp.smtp_wire import PeerReply
 from mssmtp.storage import Lease, Letter, Reading
-from tests.smtp_out.test_relay import EVE, LUC, World, identities, world
+from tests.smtp_out.test_relay import EVE, LUC, PEER, World, identities, world
 from tests.smtp_out.test_relay_store import Home, home
 
 __all__ = ["home", "identities", "world"]
@@ -115,3 +117,26 @@ async def test_a_failure_whose_report_can_never_be_kept_stays_in_the_queue(
     await recorder(world, home, pauses).record(Attempt(held, {LUC: UNKNOWN}))
     assert pauses.count > 5
     assert (waiting(home, name), reports(home)) == (1, 0)
+
+
+async def test_a_queue_that_cannot_be_read_for_a_moment_does_not_end_the_relay(
+    world: World, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay is a task of its worker: all doors would close with it (D10)."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    depth = Reading.queue_depth
+
+    def malformed(self: Reading) -> int:
+        loop.call_soon_threadsafe(asked.set)
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    peer = world.peer()
+    monkeypatch.setattr(Reading, "queue_depth", malformed)
+    async with world.relaying(**{PEER: peer}) as relay:
+        await asyncio.wait_for(asked.wait(), 5)
+        monkeypatch.setattr(Reading, "queue_depth", depth)
+        home.queue(LUC)
+        relay.wake()
+        await home.empty()
+    assert len(peer.messages) == 1
