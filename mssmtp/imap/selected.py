@@ -9,8 +9,6 @@ from mssmtp.imap.numbers import View
 from mssmtp.mail import ModSeq, Uid
 from mssmtp.storage.model import Mailbox, MessageRow
 
-MAX_UID = 1 << 32
-
 
 class Recents:
     """UIDs that are `\\Recent` for this session alone (RFC 3501 2.3.2), as a few ranges."""

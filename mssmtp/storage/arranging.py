@@ -64,7 +64,7 @@ class ArrangementWriting(PeopleWriting, MessageWriting):
         source = self.mailbox(bal, old)
         if source is not None and source.name == INBOX:
             made = self.create_mailbox(bal, target)
-            self.move(source.id, [row.uid for row in self.messages(source.id)], made.id)
+            self.move(source.id, self.uids(source.id), made.id)
             return
         source = deletable(source)
         if target.startswith(source.name + "/"):

@@ -152,6 +152,17 @@ def test_flags_change_modseq_only_where_they_change(store: Store, zoe: Bal) -> N
     assert row.flags == {"$Label1"}
 
 
+def test_uids_and_the_first_unseen_are_read_without_the_rows(store: Store, zoe: Bal) -> None:
+    box = inbox(store, zoe)
+    assert store.read(lambda r: (r.uids(box), r.first_unseen(box))).result() == ([], None)
+    fill(store, box, 4)
+    store.write(lambda w: w.store_flags(box, [Uid(1), Uid(2)], "+", SEEN)).result()
+    assert store.read(lambda r: (r.uids(box), r.first_unseen(box))).result() == ([1, 2, 3, 4], 3)
+    assert store.read(lambda r: r.uids(box, 3)).result() == [3, 4]
+    store.write(lambda w: w.store_flags(box, [Uid(3), Uid(4)], "+", SEEN)).result()
+    assert store.read(lambda r: r.first_unseen(box)).result() is None
+
+
 def test_keywords_keep_their_first_spelling(store: Store, zoe: Bal) -> None:
     box = inbox(store, zoe)
     fill(store, box, 1)

@@ -113,6 +113,8 @@ class StoreMachine(RuleBasedStateMachine):
             id = self.ids[box]
             rows = self.store.read(lambda r, id=id: r.messages(id)).result()  # type: ignore[misc]
             assert {row.uid: row.flags for row in rows} == model.flags
+            uids = self.store.read(lambda r, id=id: r.uids(id)).result()  # type: ignore[misc]
+            assert uids == sorted(model.flags)
             assert all(row.modseq >= model.modseq[row.uid] for row in rows)
             mailbox = self.store.read(lambda r, id=id: r.mailbox_by_id(id)).result()  # type: ignore[misc]
             assert mailbox is not None

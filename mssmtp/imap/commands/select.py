@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,12 +66,13 @@ def _open(reading: Reading, wanted: MailboxId) -> _Opened:
     mailbox = reading.mailbox_by_id(wanted)
     if mailbox is None:
         raise NoSuchMailbox
-    rows = reading.messages(mailbox.id)
-    unseen = None
-    if mailbox.unseen:
-        unseen = next((n for n, row in enumerate(rows, 1) if "\\Seen" not in row.flags), None)
+    view = View(reading.uids(mailbox.id))
+    unseen = reading.first_unseen(mailbox.id) if mailbox.unseen else None
     return _Opened(
-        mailbox, View(row.uid for row in rows), frozenset(reading.keywords(mailbox.id)), unseen
+        mailbox,
+        view,
+        frozenset(reading.keywords(mailbox.id)),
+        None if unseen is None else bisect_right(view.uids, unseen),
     )
 
 

@@ -9,7 +9,6 @@ from mssmtp.errors import BadSyntax
 from mssmtp.imap import mailboxes, responses
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send
-from mssmtp.imap.selected import MAX_UID
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 from mssmtp.storage.model import Mailbox
@@ -22,7 +21,7 @@ _ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "APPENDLIMIT
 
 @dataclass(frozen=True, slots=True)
 class Status(Command):
-    """Counters of a mailbox, kept by the store: no message is looked at (R02)."""
+    """Counters of a mailbox, kept by the store: no message is looked at but new ones (R02)."""
 
     mailbox: str
     items: tuple[str, ...]
@@ -41,7 +40,7 @@ class Status(Command):
 def _counters(reading: Reading, mailbox: Mailbox, append_limit: int) -> dict[str, int]:
     recent = 0
     if mailbox.recent_from < mailbox.uid_next:
-        recent = len(reading.messages(mailbox.id, [(mailbox.recent_from, MAX_UID)]))
+        recent = len(reading.uids(mailbox.id, mailbox.recent_from))
     return {
         "MESSAGES": mailbox.messages,
         "RECENT": recent,
