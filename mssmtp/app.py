@@ -18,7 +18,7 @@ import uvloop
 
 from mssmtp import log, tls, workers
 from mssmtp.config import CertificateSettings, Endpoint, Settings, load
-from mssmtp.errors import ConfigError, MailError
+from mssmtp.errors import ConfigError
 from mssmtp.identity.authenticator import Authenticator
 from mssmtp.imap_server import ImapDoor
 from mssmtp.message.scanner import ScanLimits
@@ -236,8 +236,7 @@ class _Worker:
             logger.info("serving", extra={"doors": sorted(rooms.doors)})
             await self._stop.wait()
             logger.info("stopping")
-            await asyncio.gather(*(door.stop(GRACE_S) for door in rooms.doors.values()))
-            await rooms.relay.stop(GRACE_S)
+            await _finish(rooms)
             await relay
             for task in background:
                 task.cancel()
@@ -253,6 +252,13 @@ class _Worker:
                 await rooms.doors[name].start(sock)
 
 
+async def _finish(rooms: Rooms) -> None:
+    """Doors and relay at the same time: one after the other, both graces together would be longer
+    than the supervisor's, and a delivery could be killed after its dot (D4)."""
+    doors = (door.stop(GRACE_S) for door in rooms.doors.values())
+    await asyncio.gather(*doors, rooms.relay.stop(GRACE_S))
+
+
 async def _prune_daily(store: Store) -> None:
     def prune(writing: Writing) -> None:
         writing.prune(CLOCK.now())
@@ -260,7 +266,8 @@ async def _prune_daily(store: Store) -> None:
     while True:
         try:
             await asyncio.wrap_future(store.write(prune))
-        except MailError:
-            # A full or lost disk is the doors' to refuse; what is old can wait for tomorrow.
+        except Exception:
+            # A full or lost disk is the doors' to refuse; what is old can wait for tomorrow. Raised
+            # on, it would close every door of this worker and of those that replace it.
             logger.exception("prune failed")
         await asyncio.sleep(_PRUNE_EVERY_S)
