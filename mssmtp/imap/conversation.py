@@ -10,25 +10,25 @@ import logging
 
 from mssmtp import metrics
 from mssmtp.errors import BadSyntax, MailError
-from mssmtp.identity.authenticator import LoginRefused
 from mssmtp.imap import incoming, responses, sync
 from mssmtp.imap.command import Command
 from mssmtp.imap.commands import VERBS, append
-from mssmtp.imap.effects import Steps, refresh, send
+from mssmtp.imap.effects import Steps, send
 from mssmtp.imap.framer import Announced, Event, Line, Literal, Unframed
 from mssmtp.imap.incoming import Ended
 from mssmtp.imap.session import Session, State
 from mssmtp.imap.syntax import Cursor
+from mssmtp.imap.welcome import still_welcome
 
 logger = logging.getLogger(__name__)
 
 MOST_MISTAKES = 20
 """Commands in a row that could not be read before we hang up."""
 MOST_MISTAKES_BEFORE_LOGIN = 3
+MOST_BEFORE_LOGIN = 100
+"""Commands of a stranger; a client needs ten (ATT-41)."""
 MOST_PARTS = 1_001
 """Text and literals of one command: 500 literals (ATT-04, ATT-27)."""
-
-_REVOKED = responses.untagged(b"BYE", b"Cet acces est ferme", b"EXPIRED")
 
 
 def converse(session: Session) -> Steps[None]:
@@ -43,12 +43,15 @@ def converse(session: Session) -> Steps[None]:
 
 def _commands(session: Session) -> Steps[None]:
     first = True
-    mistakes = 0
+    mistakes = strange = 0
     while session.state is not State.LOGOUT:
         event = yield from incoming.next_event(session)
         understood = yield from _handle(session, event)
         mistakes = 0 if understood else mistakes + 1
         stranger = session.state is State.NOT_AUTHENTICATED
+        strange += stranger
+        if strange > MOST_BEFORE_LOGIN:
+            raise Ended(responses.untagged(b"BYE", b"Too many commands before login"))
         if mistakes >= (MOST_MISTAKES_BEFORE_LOGIN if stranger else MOST_MISTAKES) or (
             mistakes and first
         ):
@@ -143,7 +146,7 @@ def _parse(session: Session, verb: str, cursor: Cursor) -> Command:
 
 def _run(session: Session, tag: bytes, verb: str, command: Command) -> Steps[bool]:
     """Run one command and answer it, whatever happens inside (attacks.md, rule 2)."""
-    yield from _still_welcome(session)
+    yield from still_welcome(session)
     try:
         done = yield from command.run(session, tag)
         yield from _tell_news(session, expunge=not command.withholds_expunge)
@@ -180,25 +183,6 @@ def _tell_news(session: Session, *, expunge: bool) -> Steps[None]:
         logger.exception("news not told")
         if not isinstance(error, MailError):
             metrics.internal_errors.labels("imap").inc()
-
-
-def _still_welcome(session: Session) -> Steps[None]:
-    """A login that ended since ends the session too, within a second (SEC-06, ATT-18)."""
-    if session.principal_or_none is None:
-        return
-    now = session.clock.monotonic()
-    if now - session.refreshed_at < session.timing.refresh_s:
-        return
-    session.refreshed_at = now
-    before = session.principal
-    try:
-        principal = yield from refresh(before)
-    except LoginRefused as error:
-        raise Ended(_REVOKED) from error
-    if [bal.id for bal in principal.bals[:1]] != [bal.id for bal in before.bals[:1]]:
-        # One's own box is closed: names without prefix must not begin to mean another one.
-        raise Ended(_REVOKED)
-    session.principal_or_none = principal
 
 
 def _refuse(tag: bytes, verb: str, error: MailError) -> Steps[None]:

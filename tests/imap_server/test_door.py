@@ -329,8 +329,7 @@ async def test_our_own_bug_answers_serverbug_and_the_session_goes_on(
 @pytest.mark.attack
 async def test_att_27_pipelined_commands_do_not_stop_the_others(rig: Rig) -> None:
     async with rig.door() as (_, port):
-        busy, other = await rig.raw(port), await rig.raw(port)
-        await busy.line()
+        busy, other = await rig.client(port), await rig.raw(port)
         await other.line()
         busy.writer.write(b"n NOOP\r\n" * 20_000 + b"z NOOP\r\n")
 

@@ -10,6 +10,7 @@ from mssmtp.imap.effects import Steps, Woken, send, wait
 from mssmtp.imap.framer import Unframed
 from mssmtp.imap.session import Session, State
 from mssmtp.imap.syntax import Cursor
+from mssmtp.imap.welcome import still_welcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Idle(Command):
 
 def _wait(session: Session) -> Steps[None]:
     if session.is_changed:
+        yield from still_welcome(session)
         yield from sync.catch_up(session, expunge=True)
         return
     selected = session.state is State.SELECTED
@@ -43,6 +45,7 @@ def _wait(session: Session) -> Steps[None]:
     elif heard is Woken.TIMEOUT:
         yield from send(responses.untagged(b"OK", b"Still here"))
         # Rights may have ended without a change in this mailbox (ATT-25).
+        yield from still_welcome(session)
         session.is_changed = selected
     else:
         raise incoming.ended(heard)

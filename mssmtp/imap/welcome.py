@@ -1,0 +1,38 @@
+"""Whether who is logged in still may be, and may still see what is selected (SEC-06, ATT-25)."""
+
+from __future__ import annotations
+
+from mssmtp.identity.authenticator import LoginRefused
+from mssmtp.imap import responses
+from mssmtp.imap.effects import Steps, refresh
+from mssmtp.imap.incoming import Ended
+from mssmtp.imap.session import Session
+
+_REVOKED = responses.untagged(b"BYE", b"Cet acces est ferme", b"EXPIRED")
+_GONE = responses.untagged(b"BYE", b"The selected mailbox is gone", b"UNAVAILABLE")
+
+
+def still_welcome(session: Session) -> Steps[None]:
+    """A login that ended since ends the session too, within a second (SEC-06, ATT-18).
+
+    So does the end of one's rights in the selected mailbox: a shared box was suspended, or is no
+    longer shared, and nothing more of it may be read (RFC 2180 3.3, ATT-25). Raises Ended.
+    """
+    if session.principal_or_none is None:
+        return
+    now = session.clock.monotonic()
+    if now - session.refreshed_at < session.timing.refresh_s:
+        return
+    session.refreshed_at = now
+    before = session.principal
+    try:
+        principal = yield from refresh(before)
+    except LoginRefused as error:
+        raise Ended(_REVOKED) from error
+    if [bal.id for bal in principal.bals[:1]] != [bal.id for bal in before.bals[:1]]:
+        # One's own box is closed: names without prefix must not begin to mean another one.
+        raise Ended(_REVOKED)
+    selected = session.selected_or_none
+    if selected is not None and all(bal.id != selected.mailbox.bal for bal in principal.bals):
+        raise Ended(_GONE)
+    session.principal_or_none = principal
