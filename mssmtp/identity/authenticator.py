@@ -153,7 +153,8 @@ class Authenticator:
 
         `address` is the client's, for counting wrong secrets. Every refusal carries `delay_s`.
         """
-        login = login.strip().lower()
+        # As the store folds it: every spelling of one login is one pair for `Guesses` (ATT-18).
+        login = login.strip().casefold()
         if len(login) > MOST_LOGIN or len(password) > MOST_LOGIN or "\0" in login + password:
             login, password = login[:MOST_LOGIN].replace("\0", ""), ""
         secret = self._digest(login, password)
@@ -175,7 +176,7 @@ class Authenticator:
         ATT-18: one cheap read at the next command sees a suspended account, a revoked password
         and a membership that was taken away.
         """
-        login = principal.login.lower()
+        login = principal.login.casefold()
         state = self._store.read(lambda reading: self._state(reading, login)).result()
         if state is None or state.account != principal.account or not state.may_log_in():
             raise BadCredentials
@@ -197,8 +198,10 @@ class Authenticator:
         if account is None:
             return None
         live = self._live(reading, account.id)
-        own = _own(reading, login)
-        return _State(account.id, account.active, live, own, reading.principal(account.id))
+        principal = reading.principal(account.id)
+        # By the login as stored: another spelling of it must not miss a suspended box.
+        own = _own(reading, principal.login)
+        return _State(account.id, account.active, live, own, principal)
 
     def _live(self, reading: AccountReading, account: AccountId) -> tuple[AppPasswordRow, ...]:
         now = self._clock.now()
