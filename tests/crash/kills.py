@@ -205,11 +205,11 @@ def workers(pid: int) -> list[int]:
 
 
 def kill_some(space: RunningSpace, kills: int, chance: random.Random) -> int:
-    """Kill `kills` workers of A and B, one at a time, 50 to 500 ms apart; how many were killed."""
+    """Kill `kills` workers of A and B, one at a time, 0.1 to 1.5 s apart; how many were killed."""
     done = 0
-    deadline = time.monotonic() + 5.0 * kills + 60.0
+    deadline = time.monotonic() + 3.0 * kills + 60.0
     while done < kills and time.monotonic() < deadline:
-        time.sleep(chance.uniform(0.05, 0.5))
+        time.sleep(chance.uniform(0.1, 1.5))
         found = workers(supervisor(chance.choice((space.a, space.b))))
         if not found:
             continue
@@ -316,12 +316,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--senders", type=int, default=3, help="per route")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="mssmtp-kills-") as folder,
         run_space(Path(folder) / "space", workers=2) as space,
     ):
-        outcome = play(space, options.kills, options.seed)
+        outcome = play(space, options.kills, options.seed, options.senders)
     print(outcome)
     return 1 if outcome.problems else 0
 

@@ -253,4 +253,4 @@ def test_no_worker_at_all_is_refused(tmp_path: Path) -> None:
 
 
 def test_replacement_is_immediate_once_then_slower_up_to_a_limit() -> None:
-    assert [backoff_s(deaths) for deaths in (0, 1, 2, 3, 4, 20)] == [0, 0, 0.5, 1, 2, 30]
+    assert [backoff_s(deaths) for deaths in (0, 1, 2, 3, 4, 20)] == [0, 0, 0.5, 1, 2, 10]
