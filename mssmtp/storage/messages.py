@@ -42,6 +42,8 @@ _IN_RANGE = messages.c.uid.between(bindparam("low"), bindparam("high"))
 _CHANGED = messages.c.modseq > bindparam("modseq")
 _ALL_ROWS = sql(_ROW.order_by(messages.c.uid))
 _ROWS = sql(_ROW.where(_IN_RANGE).order_by(messages.c.uid))
+_TOGETHER = tuple(f"uid{number}" for number in range(32))
+_ROWS_TOGETHER = sql(_ROW.where(messages.c.uid.in_([bindparam(name) for name in _TOGETHER])))
 _CHANGED_ROWS = sql(_ROW.where(_CHANGED).order_by(messages.c.uid))
 _CHANGED_ROWS_IN = sql(_ROW.where(_CHANGED).where(_IN_RANGE).order_by(messages.c.uid))
 _UIDS = sql(
@@ -155,15 +157,28 @@ class MessageReading(FlagReading, MailboxReading, ContentReading):
             return names.rows(self._all(_ALL_ROWS, mailbox=mailbox))
         if uids is None:
             return names.rows(self._all(_CHANGED_ROWS, mailbox=mailbox, modseq=changed_since))
+        if changed_since is None:
+            return names.rows(self._rows_in(mailbox, merged(uids)))
         found: list[Row] = []
         for low, high in merged(uids):
-            if changed_since is None:
-                found += self._all(_ROWS, mailbox=mailbox, low=low, high=high)
-            else:
-                found += self._all(
-                    _CHANGED_ROWS_IN, mailbox=mailbox, low=low, high=high, modseq=changed_since
-                )
+            found += self._all(
+                _CHANGED_ROWS_IN, mailbox=mailbox, low=low, high=high, modseq=changed_since
+            )
         return names.rows(found)
+
+    def _rows_in(self, mailbox: MailboxId, spans: Sequence[tuple[int, int]]) -> list[Row]:
+        """Rows of `spans`, which are `merged`. Scattered UIDs are asked for many at a time."""
+        singles = [low for low, high in spans if low == high]
+        together = len(singles) - len(singles) % len(_TOGETHER)
+        found: list[Row] = []
+        for at in range(0, together, len(_TOGETHER)):
+            some = dict(zip(_TOGETHER, singles[at : at + len(_TOGETHER)], strict=True))
+            found += self._all(_ROWS_TOGETHER, mailbox=mailbox, **some)
+        last = singles[together - 1] if together else 0
+        for low, high in spans:
+            if low != high or low > last:
+                found += self._all(_ROWS, mailbox=mailbox, low=low, high=high)
+        return sorted(found) if together else found
 
     def uids(self, mailbox: MailboxId, first: int = 1) -> list[Uid]:
         """UIDs from `first` on, ascending: a fraction of what the rows cost."""

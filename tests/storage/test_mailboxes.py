@@ -163,6 +163,18 @@ def test_uids_and_the_first_unseen_are_read_without_the_rows(store: Store, zoe: 
     assert store.read(lambda r: r.first_unseen(box)).result() is None
 
 
+def test_scattered_uids_are_read_as_they_are_in_order(store: Store, zoe: Bal) -> None:
+    box = inbox(store, zoe)
+    fill(store, box, 100)
+    store.write(lambda w: w.store_flags(box, [Uid(7)], "+", frozenset({"\\Deleted"}))).result()
+    store.write(lambda w: w.expunge(box)).result()
+    for singles in (31, 32, 33):
+        wanted = [(90, 95), *((uid, uid) for uid in range(1, 2 * singles, 2)), (80, 82)]
+        rows = store.read(lambda r, spans=wanted: r.messages(box, spans)).result()  # type: ignore[misc]
+        named = {uid for low, high in wanted for uid in range(low, high + 1)}
+        assert [row.uid for row in rows] == sorted(named - {7})
+
+
 def test_keywords_keep_their_first_spelling(store: Store, zoe: Bal) -> None:
     box = inbox(store, zoe)
     fill(store, box, 1)
