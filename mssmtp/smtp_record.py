@@ -143,7 +143,10 @@ class Recorder:
         try:
             # A failure without its report would be a letter lost unseen: both or none.
             notices += await self._persevere(lambda: self._notices(attempt, outcomes, now), attempt)
-            await self._persevere(lambda: asyncio.wrap_future(self._store.write(job)), attempt)
+            # Shielded: what the peer took is written also when this wait is cut short (D4).
+            await self._persevere(
+                lambda: asyncio.shield(asyncio.wrap_future(self._store.write(job))), attempt
+            )
         except (StorageFull, StorageUnavailable):
             _LOG.error("outcome lost, will be tried again", extra={"domain": attempt.lease.domain})
             for notice in notices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ from tests.smtp_out.test_relay_store import Home, home
 __all__ = ["home", "identities", "world"]
 
 UNKNOWN = PeerReply(550, "5.1.1 inconnu")
+STORED = PeerReply(250, "2.0.0 stored")
 LATER = PeerReply(450, "4.2.0 plus tard")
 
 
@@ -140,3 +142,21 @@ async def test_a_queue_that_cannot_be_read_for_a_moment_does_not_end_the_relay(
         relay.wake()
         await home.empty()
     assert len(peer.messages) == 1
+
+
+async def test_a_delivery_is_recorded_even_when_its_worker_is_told_to_stop_meanwhile(
+    world: World, home: Home
+) -> None:
+    """The peer has said 250: forgotten, the letter would be delivered twice and unmarked (D4)."""
+    name = home.queue(LUC)
+    held = lease(home, "w1")
+    go = threading.Event()
+    home.store.write(lambda w: go.wait(10))  # the committer is busy
+    recording = asyncio.create_task(recorder(world, home).record(Attempt(held, {LUC: STORED})))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    recording.cancel()
+    await asyncio.wait([recording])
+    go.set()
+    assert recording.cancelled()
+    assert home.store.write(lambda w: len(w.queue_entry(name))).result(10) == 0
