@@ -3,8 +3,9 @@
     python -m tools.error_catalogue            write it
     python -m tools.error_catalogue --check    fail when it is out of date or a refusal has no entry
 
-Three sources: the catalogues of `smtp` and `policy`, and the replies carried by error classes.
-Every 4yz and 5yz `Reply(…)` written anywhere in the code has to be in one of them.
+Sources: the catalogues of `smtp` and `policy`, the tables of `pki` and `trust`, the replies carried
+by error classes, the response codes of `imap`. Every 4yz and 5yz `Reply(…)` written anywhere in the
+code has to be in one of them.
 """
 
 from __future__ import annotations
@@ -12,49 +13,209 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import mssmtp
-from mssmtp.errors import INTERNAL, MailError, Reply
+from mssmtp.errors import MailError, Reply
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "errors.md"
 PACKAGE = ROOT / "mssmtp"
 
+_FIRST_SENTENCE = re.compile(r"(?<=\.) ")
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One refusal of the page. `imap` is a response code or empty."""
+    """One SMTP refusal of the page."""
 
     key: str
     reply: Reply
     when: str
     remedy: str
-    imap: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImapEntry:
+    """One response code of the page (RFC 5530), with the text that follows it."""
+
+    code: str
+    text: str
+    when: str
+    remedy: str
+
+
+class NoEntry(Exception):
+    """A refusal of the code about which nothing is written here."""
+
+
+# Reasons of pki and trust: what the peer showed, and what its operator does about it.
+PEER: dict[str, tuple[str, str]] = {
+    "no certificate": (
+        "Operator door: MAIL on a connection without client certificate (OP-01).",
+        "Configure the sending server to present its operator certificate.",
+    ),
+    "chain": (
+        "The certificate is not issued by IGC-Santé, or its issuer was not sent along (OP-07).",
+        "Install the IGC-Santé certificate with its intermediate.",
+    ),
+    "expired": ("The certificate is past its end.", "Order and install a new one."),
+    "not yet valid": ("The certificate begins later.", "Check its dates and the machine's clock."),
+    "revoked": (
+        "The certificate is on the revocation list of its authority (OP-08).",
+        "Present a certificate in force.",
+    ),
+    "usage": (
+        "The key usages of the certificate do not allow this role (whitelist.md §9).",
+        "Present a certificate of the product SERV SSL.",
+    ),
+    "weak": ("A key or signature below RSA 2048 and SHA-256.", "Order a certificate in force."),
+    "revocation unknown": (
+        "No revocation list in force could be obtained: nothing is decided without (OP-09).",
+        "Nothing on the peer's side; our administrator looks at `mssmtp doctor`.",
+    ),
+    "no list": (
+        "No signed whitelist was ever accepted: nothing is decided without (OP-28).",
+        "Nothing on the peer's side; our administrator looks at `mssmtp doctor`.",
+    ),
+    "name not listed": (
+        "The certificate is good and its name is in no row of the whitelist (OP-10).",
+        "Declare the certificate's name to ANS, with its domains.",
+    ),
+    "domain not listed": (
+        "The sender's domain is in no row of the whitelist (OP-13).",
+        "Correct the sender's address, or declare the domain to ANS.",
+    ),
+    "name not of domain": (
+        "The sender's domain is listed, for other certificates (OP-10).",
+        "Present the certificate declared for it, or add this one to the row.",
+    ),
+}
+
+# Error classes with a reply of their own: what the person or administrator who reads it does.
+REMEDIES: dict[str, str] = {
+    "BadCredentials": "Make a new application password for this device.",
+    "BadExchange": "Repair or update the client.",
+    "BadFrom": "Write one From field with a complete address.",
+    "BalExists": "Choose another address.",
+    "Cancelled": "Nothing, or try again.",
+    "FinalReplyLost": "Wait: the letter is tried again, and may arrive twice.",
+    "LookupFailed": "Check the address; the server tries again until the queue gives up.",
+    "NationalIdRequired": "Give the RPPS or ADELI number, or choose type MED.",
+    "NoMailAccepted": "Correct the address.",
+    "NoSuchBal": "Look the address up in the directory.",
+    "NoSuchMailbox": "Nothing: the message is tried again.",
+    "NotTransmissible": "Send it again from another program.",
+    "PeerFailed": "Nothing: the message is tried again.",
+    "PeerGone": "Nothing: the message is tried again.",
+    "PeerNotTrusted": "Tell the other operator; `mssmtp trust show DOMAIN` says who is expected.",
+    "PeerTakesLess": "Reduce or split the attachments.",
+    "PeerViolates": "Tell the other operator; the message is tried again.",
+    "TlsUnavailable": "Tell the other operator; the message is tried again.",
+    "TooComplex": "Attach the documents directly or in one archive.",
+    "TooManyGuesses": "Wait a minute, then enter the password again.",
+    "UnknownMechanism": "Choose PLAIN or LOGIN in the client.",
+}
+
+IMAP: dict[str, tuple[str, str]] = {
+    "ALREADYEXISTS": ("CREATE or RENAME to a name that is taken.", "Choose another name."),
+    "AUTHENTICATIONFAILED": (
+        "Unknown login, wrong, revoked or expired password, suspended account: one answer for all.",
+        "Make a new application password for this device.",
+    ),
+    "BADCHARSET": ("SEARCH in a charset that is not served.", "Repair the client: use UTF-8."),
+    "CANNOT": (
+        "A name that cannot be kept, or a protected mailbox (Sent, Drafts, Trash, Junk, Archive).",
+        "Choose another name; leave the five special mailboxes as they are.",
+    ),
+    "CLIENTBUG": ("A command that is not in the grammar.", "Repair or update the client."),
+    "CORRUPTION": (
+        "A stored message does not authenticate; the others are not affected (D10).",
+        "The administrator runs `mssmtp doctor --deep` and restores from a copy.",
+    ),
+    "EXPIRED": ("The account was suspended, or its password revoked.", "Ask the administrator."),
+    "EXPUNGEISSUED": (
+        "Messages named by the command were removed by another session.",
+        "The client goes on by itself after its next look.",
+    ),
+    "INUSE": ("Another session works on the same thing.", "Try again."),
+    "LIMIT": ("A limit of the server, or a full disk.", "Try again later; ask the administrator."),
+    "NONEXISTENT": ("No mailbox of that name.", "Refresh the list of mailboxes."),
+    "NOPERM": ("A change in a mailbox opened read-only.", "Open it with SELECT."),
+    "OVERQUOTA": ("The account is full.", "Remove messages, or ask for more room."),
+    "PRIVACYREQUIRED": ("LOGIN or AUTHENTICATE in clear (OP-81).", "Switch on STARTTLS or TLS."),
+    "SERVERBUG": (
+        "A fault of ours; nothing is lost.",
+        "The administrator finds the connection id in the log.",
+    ),
+    "TOOBIG": ("APPEND above the announced limit, or a literal too large.", "Reduce the message."),
+    "TRYCREATE": ("COPY, MOVE or APPEND to no mailbox.", "The client makes it, then tries again."),
+    "UNAVAILABLE": ("The store cannot be read or written now.", "Try again later."),
+}
 
 
 def entries() -> list[Entry]:
-    """Every refusal, by code and key."""
+    """Every SMTP refusal, by code and key. Raises NoEntry."""
     _import_everything()
+    from mssmtp import pki, trust
     from mssmtp.policy import refusals
     from mssmtp.smtp import replies
 
-    found = [Entry(key, reply, when, remedy) for key, reply, when, remedy in replies.all_replies()]
-    found += [Entry(*item) for item in refusals.all_replies()]
-    found += _error_classes()
-    found.append(
-        Entry(
-            "internal",
-            INTERNAL,
-            "A fault of ours. The message is neither lost nor refused for good.",
-            "Nothing on the sender's side; the administrator finds the connection id in the log.",
-            "SERVERBUG",
-        )
-    )
+    found = [Entry(*item) for item in (*replies.all_replies(), *refusals.all_replies())]
+    for room, table in (("certificate", pki.REPLIES), ("peer", trust.REPLIES)):
+        found += _peer_entries(room, {str(reason): reply for reason, reply in table.items()})
+    known = {entry.reply for entry in found}
+    for kind in _error_classes():
+        if kind.smtp not in known:
+            known.add(kind.smtp)
+            found.append(_class_entry(kind))
     return sorted(found, key=lambda entry: (entry.reply.code, entry.reply.enhanced, entry.key))
+
+
+def _peer_entries(room: str, table: dict[str, Reply]) -> Iterator[Entry]:
+    for reason, reply in table.items():
+        if reason not in PEER:
+            raise NoEntry(f"{room}: « {reason} »")
+        yield Entry(f"{room}.{reason.replace(' ', '-')}", reply, *PEER[reason])
+
+
+def imap_entries() -> list[ImapEntry]:
+    """Every response code of a refusal, by name. Raises NoEntry."""
+    _import_everything()
+    from mssmtp.imap import responses
+
+    texts = {code: text.decode("ascii") for code, text in responses._TEXTS.items()}
+    codes = set(texts) | {kind.imap for kind in _error_classes()} | set(_written_codes())
+    if lost := sorted(codes - set(IMAP)):
+        raise NoEntry(f"IMAP response codes: {', '.join(lost)}")
+    return [ImapEntry(code, texts.get(code, ""), *IMAP[code]) for code in sorted(codes)]
+
+
+def _written_codes() -> Iterator[str]:
+    """Response codes of `Refused("CODE", …)`, and of NO, BAD and BYE put together by hand."""
+    for path in (*sorted((PACKAGE / "imap").rglob("*.py")), PACKAGE / "imap_server.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                values = [a.value if isinstance(a, ast.Constant) else None for a in node.args]
+                yield from _codes_of(_called(node), values)
+
+
+def _codes_of(called: str, values: Sequence[object]) -> Iterator[str]:
+    if called == "Refused" and values and isinstance(values[0], str):
+        yield values[0].partition(" ")[0]
+    elif called in ("tagged", "untagged"):
+        condition, _, code = (*values[-3:], None, None, None)[:3]
+        if condition in (b"NO", b"BAD", b"BYE") and isinstance(code, bytes):
+            yield code.partition(b" ")[0].decode("ascii")
+
+
+def _called(node: ast.Call) -> str:
+    return getattr(node.func, "id", getattr(node.func, "attr", ""))
 
 
 def _import_everything() -> None:
@@ -63,7 +224,7 @@ def _import_everything() -> None:
             importlib.import_module(module.name)
 
 
-def _error_classes() -> Iterator[Entry]:
+def _error_classes() -> Iterator[type[MailError]]:
     seen: set[type[MailError]] = set()
     waiting = [MailError]
     while waiting:
@@ -71,77 +232,98 @@ def _error_classes() -> Iterator[Entry]:
             if kind not in seen and kind.__module__.startswith("mssmtp."):
                 seen.add(kind)
                 waiting.append(kind)
-                yield _class_entry(kind)
+                yield kind
 
 
 def _class_entry(kind: type[MailError]) -> Entry:
-    when = " ".join((kind.__doc__ or "").split())
-    _, _, remedy = kind.smtp.text.partition(";")
-    return Entry(kind.__name__, kind.smtp, when, remedy.strip().capitalize(), kind.imap)
+    room = kind.__module__.removeprefix("mssmtp.").partition(".")[0].partition("_")[0]
+    name = "".join(f"-{c.lower()}" if c.isupper() else c for c in kind.__name__).strip("-")
+    if kind.__name__ not in REMEDIES:
+        raise NoEntry(f"class {kind.__name__}")
+    when = _FIRST_SENTENCE.split(" ".join((kind.__doc__ or "").split()))[0]
+    return Entry(f"{room}.{name}", kind.smtp, when, REMEDIES[kind.__name__])
 
 
-def written_replies() -> Iterator[tuple[str, int, str]]:
-    """(file:line, code, enhanced code) of every refusing `Reply(…)` literal of the package."""
-    for path in sorted(PACKAGE.rglob("*.py")):
+Written = tuple[str, int, str, str | None]
+
+
+def written_replies(package: Path = PACKAGE) -> Iterator[Written]:
+    """(file:line, code, enhanced code, text) of every refusing `Reply(…)` literal of the package.
+
+    The text is None where it is put together when the reply is made.
+    """
+    for path in sorted(package.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "Reply":
-                continue
-            constants = [a.value for a in node.args[:2] if isinstance(a, ast.Constant)]
-            if len(constants) == 2 and isinstance(constants[0], int) and constants[0] >= 400:
-                where = f"{path.relative_to(ROOT).as_posix()}:{node.lineno}"
-                yield where, constants[0], str(constants[1])
+            if isinstance(node, ast.Call) and _called(node) == "Reply":
+                values = [a.value if isinstance(a, ast.Constant) else None for a in node.args[:3]]
+                if len(values) == 3 and isinstance(values[0], int) and values[0] >= 400:
+                    where = f"{path.relative_to(package.parent).as_posix()}:{node.lineno}"
+                    text = values[2] if isinstance(values[2], str) else None
+                    yield where, values[0], str(values[1]), text
 
 
-def without_entry(known: Iterable[Entry]) -> list[str]:
-    """Replies written in the code whose pair of codes has no entry."""
-    pairs = {(entry.reply.code, entry.reply.enhanced) for entry in known}
+def without_entry(known: Iterable[Entry], package: Path = PACKAGE) -> list[str]:
+    """Replies written in the code that have no entry; by codes alone where the text varies."""
+    replies = {entry.reply for entry in known}
+    pairs = {(reply.code, reply.enhanced) for reply in replies}
+    texts = {(reply.code, reply.enhanced, reply.text) for reply in replies}
     return [
-        f"{where}: {code} {enhanced}"
-        for where, code, enhanced in written_replies()
-        if (code, enhanced) not in pairs
+        f"{where}: {code} {enhanced} {text or ''}".strip()
+        for where, code, enhanced, text in written_replies(package)
+        if ((code, enhanced) not in pairs if text is None else (code, enhanced, text) not in texts)
     ]
 
 
-def render(known: list[Entry]) -> str:
+def render(known: list[Entry], codes: list[ImapEntry]) -> str:
     """The page."""
     lines = [
         "# Refusals",
         "",
         "Generated by `python -m tools.error_catalogue`. Do not edit.",
         "",
-        "Every refusal a sender, a mail client or another operator can get: the SMTP code, the",
-        "enhanced code (RFC 3463), the IMAP response code (RFC 5530) where there is one, the",
-        "French sentence, when it is given, and what to do. 4yz: try again later; 5yz: it will not",
-        "work as it is. Text in « » differs from case to case.",
+        "Every refusal a sender, a mail client or another operator can get: the SMTP code with the",
+        "enhanced code (RFC 3463), the French sentence, when it is given, and what to do. 4yz: try",
+        "again later; 5yz: it will not work as it is. What stands in < > differs each time.",
+        "IMAP refusals follow at the end.",
         "",
     ]
-    code = 0
-    for entry in known:
-        if entry.reply.code != code:
-            code = entry.reply.code
-            lines += [
-                f"## {code}",
-                "",
-                "| Codes | Sentence | When | What to do |",
-                "|---|---|---|---|",
-            ]
-        imap = f"<br>`[{entry.imap}]`" if entry.imap else ""
-        cells = (
-            f"`{code} {entry.reply.enhanced}`{imap}<br>{entry.key}",
-            entry.reply.text,
-            entry.when,
-            entry.remedy,
-        )
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        if known[-1] is entry or known[known.index(entry) + 1].reply.code != code:
-            lines.append("")
-    return "\n".join(lines)
+    for code, group in groupby(known, key=lambda entry: entry.reply.code):
+        lines += [f"## {code}", "", "| Codes | Sentence | When | What to do |", "|---|---|---|---|"]
+        lines += [
+            _row(
+                f"`{code} {entry.reply.enhanced}`<br>{entry.key}",
+                entry.reply.text,
+                entry.when,
+                entry.remedy,
+            )
+            for entry in group
+        ]
+        lines.append("")
+    lines += [
+        "## IMAP",
+        "",
+        "`NO` with a response code (RFC 5530). Sentences are US-ASCII (RFC 3501 4).",
+        "",
+        "| Code | Sentence | When | What to do |",
+        "|---|---|---|---|",
+    ]
+    lines += [_row(f"`[{each.code}]`", each.text, each.when, each.remedy) for each in codes]
+    return "\n".join(lines) + "\n"
+
+
+def _row(*cells: str) -> str:
+    escaped = (cell.replace("|", "\\|") for cell in cells)
+    return "| " + " | ".join(escaped) + " |"
 
 
 def main(arguments: list[str]) -> int:
     """Write or check the page; the exit code is 1 when something is wrong."""
-    known = entries()
-    page = render(known)
+    try:
+        known = entries()
+        page = render(known, imap_entries())
+    except NoEntry as error:
+        print(f"no entry for {error}", file=sys.stderr)
+        return 1
     if "--check" not in arguments:
         TARGET.write_text(page, encoding="utf-8")
         return 0

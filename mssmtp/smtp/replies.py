@@ -310,12 +310,42 @@ LOOP = _entry(
 )
 # ---------------------------------------------------------------- shared with every room
 
-for _key, _reply, _when in (
-    ("core.internal", INTERNAL, "A bug or a lost resource of ours; the log has the connection id."),
-    ("core.bad-syntax", BadSyntax.smtp, "A command that is not in the grammar."),
-    ("core.bad-address", BadAddress.smtp, "An address that is not one of RFC 5321 4.1.2."),
-    ("core.non-ascii-address", NonAsciiAddress.smtp, "An address with accents (OP-67)."),
-    ("core.storage-full", StorageFull.smtp, "No space where the store lives."),
-    ("core.storage-unavailable", StorageUnavailable.smtp, "The store cannot be written now."),
+for _key, _reply, _when, _remedy in (
+    (
+        "core.internal",
+        INTERNAL,
+        "A bug or a lost resource of ours: the message is neither lost nor refused for good.",
+        "The sender tries again; the administrator finds the connection id in the log.",
+    ),
+    (
+        "core.bad-syntax",
+        BadSyntax.smtp,
+        "A command that is not in the grammar.",
+        "Repair the client.",
+    ),
+    (
+        "core.bad-address",
+        BadAddress.smtp,
+        "An address that is not one of RFC 5321 4.1.2.",
+        "Correct the address.",
+    ),
+    (
+        "core.non-ascii-address",
+        NonAsciiAddress.smtp,
+        "An address with accents (OP-67).",
+        "Write the address as the directory shows it.",
+    ),
+    (
+        "core.storage-full",
+        StorageFull.smtp,
+        "No space where the store lives; nothing was stored of this message.",
+        "The administrator makes room; senders try again by themselves.",
+    ),
+    (
+        "core.storage-unavailable",
+        StorageUnavailable.smtp,
+        "The store cannot be written now: read-only, lost or too busy.",
+        "The administrator looks at the disk with `mssmtp doctor`; senders try again.",
+    ),
 ):
-    _entry(_key, _reply, _when, "See the administrator's guide.")
+    _entry(_key, _reply, _when, _remedy)
