@@ -7,11 +7,15 @@ until `share` moves it.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 from prometheus_client import Counter, Gauge, Histogram, values
+from prometheus_client.mmap_dict import MmapedDict
+
+logger = logging.getLogger(__name__)
 
 
 class _Place(Protocol):
@@ -55,10 +59,39 @@ class _Value:
 
 values.ValueClass = _Value
 
+_FILE_OCTETS = 1_048_576
+"""Room for some 5,000 numbers; labels are few and known (T21)."""
+
+
+class _ReservedFile(MmapedDict):
+    """A file of shared numbers whose space on disk is taken when it is made.
+
+    Touching a page for which a full disk has no room would kill the process (SIGBUS), and a full
+    disk must refuse mail, not stop its reading (D9). Without that room the numbers of this process
+    stay in its memory, where nobody adds them up.
+    """
+
+    def __init__(self, filename: str, read_mode: bool = False) -> None:
+        super().__init__(_reserved(filename), read_mode)  # type: ignore[no-untyped-call]
+
+
+def _reserved(filename: str) -> str:
+    try:
+        with open(filename, "ab") as file:
+            os.posix_fallocate(file.fileno(), 0, _FILE_OCTETS)
+    except OSError as error:
+        logger.error("metrics are not shared", extra={"why": error.strerror})
+        Path(filename).unlink(missing_ok=True)  # an empty one could not be added up
+        handle = os.memfd_create("metrics", os.MFD_CLOEXEC)
+        os.ftruncate(handle, _FILE_OCTETS)
+        return f"/proc/self/fd/{handle}"
+    return filename
+
 
 def share(directory: Path) -> None:
     """Keep every value in files of `directory` from now on, one per process. Call it once."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+    values.MmapedDict = _ReservedFile  # type: ignore[attr-defined]
     shared: type[_Place] = values.MultiProcessValue()  # type: ignore[no-untyped-call]
     values.ValueClass = shared
     for value in _Value.made:
