@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -114,6 +115,9 @@ class Store:
             settings.master_key_file.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             create_master_key(settings.master_key_file, entropy)
             make_directories(home)
+            for made in (settings.master_key_file, home):
+                with suppress(PermissionError):  # a directory we may write to but not list
+                    sync_directory(made.parent)
             keys = Keyring(read_master_key(settings.master_key_file), entropy)
             with home_lock(home):
                 _create_database(home, keys)
