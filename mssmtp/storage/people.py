@@ -51,7 +51,6 @@ _BALS = sql(_BAL.order_by(bals.c.id))
 _ACCOUNT = select(accounts.c.id, accounts.c.sealed, accounts.c.active, accounts.c.bal)
 _ACCOUNT_BY_LOGIN = sql(_ACCOUNT.where(accounts.c.login_digest == bindparam("digest")))
 _ACCOUNT_BY_ID = sql(_ACCOUNT.where(accounts.c.id == bindparam("id")))
-_ACCOUNTS_OF_BAL = sql(_ACCOUNT.where(accounts.c.bal == bindparam("bal")))
 _MEMBERSHIPS = sql(
     select(members.c.bal).where(members.c.account == bindparam("account")).order_by(members.c.bal)
 )
@@ -143,15 +142,6 @@ class PeopleReading(View):
         """The account of a login name; case does not matter."""
         row = self._one(_ACCOUNT_BY_LOGIN, digest=self._login_digest(login))
         return self._opened_account(row) if row else None
-
-    def account_by_id(self, account: AccountId) -> Account | None:
-        """The account with this id."""
-        row = self._one(_ACCOUNT_BY_ID, id=account)
-        return self._opened_account(row) if row else None
-
-    def accounts_of(self, bal: BalId) -> tuple[Account, ...]:
-        """Accounts whose own BAL this is."""
-        return tuple(self._opened_account(row) for row in self._all(_ACCOUNTS_OF_BAL, bal=bal))
 
     def app_passwords(self, account: AccountId) -> tuple[AppPassword, ...]:
         """Every application password, revoked ones too."""

@@ -19,7 +19,6 @@ from mssmtp.errors import Damaged
 from mssmtp.mail import BlobId
 
 CHUNK_OCTETS = 65_536
-TAG_OCTETS = 16
 _COMPRESSED = 0x8000_0000
 _CONTEXT = struct.Struct(">16sIBB")
 
