@@ -32,7 +32,7 @@ from mssmtp.smtp import content, replies, trace
 from mssmtp.smtp.content import HeaderGate
 from mssmtp.smtp.trace import Hop
 from mssmtp.smtp.transaction import Destination, Refused, Transaction, bounced, judged
-from mssmtp.smtp_lookup import Services, done
+from mssmtp.smtp_lookup import Services
 from mssmtp.storage import Letter, LetterWriter, LocalDelivery, Transfer, Writing
 
 log = logging.getLogger(__name__)
@@ -222,7 +222,9 @@ class Intake:
         transfer = self._transfer(refused.decision, refused.reply)
         facts = facts_to_bytes(refused.decision.facts)
         owner = self._owner()
-        await done(store.write(lambda w: w.reject(envelope, transfer, facts, owner=owner)))
+        await asyncio.wrap_future(
+            store.write(lambda w: w.reject(envelope, transfer, facts, owner=owner))
+        )
 
     async def _commit(self, letter: Letter, decision: Decision) -> Reply:
         returned = bounced(decision)
@@ -254,7 +256,7 @@ class Intake:
 
         # One commit for the letter, its copies, the queue, the events and the reports.
         try:
-            await done(self._services.store.write(job))
+            await asyncio.wrap_future(self._services.store.write(job))
         except Exception:
             # Not when the wait was cut short (CancelledError): then it may have been committed.
             self._services.store.discard(letter)

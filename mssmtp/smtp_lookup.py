@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
@@ -25,8 +24,6 @@ from mssmtp.trust import Trust
 if TYPE_CHECKING:
     from mssmtp.storage.store import Reading
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -44,11 +41,6 @@ class Services:
     def domains(self) -> frozenset[Domain]:
         """Domains served here."""
         return frozenset(self.settings.operator.domains)
-
-
-async def done(future: Future[T]) -> T:
-    """The result of work in a storage thread."""
-    return await asyncio.wrap_future(future)
 
 
 class LoginLost(MailError):
@@ -105,7 +97,8 @@ async def destination(
     services: Services, transaction: Transaction, command: RcptCommand
 ) -> Destination:
     """RCPT: the recipient after every rewrite, if the policy takes it. Raises Refused."""
-    found = await done(services.store.read(about(services, transaction, command.address)))
+    query = about(services, transaction, command.address)
+    found = await asyncio.wrap_future(services.store.read(query))
     facts = transaction.facts(Stage.RECIPIENT, services.clock.now(), [found])
     settled = judged(services.engine, facts).facts.recipients[0]
     recipient = Recipient(

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -30,12 +29,6 @@ MAX_ADDRESSES = 2
 """Of one host. RFC 5321 5.1 asks for at least two addresses in all; a hostile zone gets no more."""
 
 SMTP_PORT = 25
-
-
-class OpenConnection(Protocol):
-    """How a connection is made; tests give another."""
-
-    async def __call__(self, target: Target, settings: ClientSettings) -> PeerConnection: ...
 
 
 @dataclass(frozen=True, slots=True)
