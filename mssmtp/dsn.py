@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from mssmtp.mail import Address, Domain, Recipient, ReversePath
+from mssmtp.message.dates import render_date
 
 FAILURE_SUBJECT = "Undelivered Mail Returned to Sender"
 DELAYED_SUBJECT = "Delayed Mail (still being retried)"
@@ -23,8 +24,6 @@ FULL_OCTETS = 1_048_576
 
 _LINE_OCTETS = 998  # RFC 5322 2.1.1, without CRLF
 _DIAGNOSTIC_CHARACTERS = 1_000
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 
 Action = Literal["failed", "delayed", "relayed"]
@@ -265,7 +264,7 @@ def _message(
     head = [
         f"From: MAILER-DAEMON@{report.domain} (Mail Delivery System)",
         f"To: {report.to}",
-        f"Date: {_date(report.now)}",
+        f"Date: {render_date(report.now.astimezone(UTC))}",
         f"Message-ID: <{_token(report.id)}@{report.domain}>",
         f"Subject: {subject}",
         "Auto-Submitted: auto-replied",
@@ -298,7 +297,7 @@ def _status_fields(report: Report, action: Action, retry_until: datetime | None)
     lines = [
         f"Reporting-MTA: dns; {report.host_name}",
         f"Original-Envelope-Id: {_token(_from_xtext(report.envid))}",
-        f"Arrival-Date: {_date(report.arrived_at)}",
+        f"Arrival-Date: {render_date(report.arrived_at.astimezone(UTC))}",
     ]
     for each in report.statuses:
         recipient = each.recipient
@@ -314,7 +313,7 @@ def _status_fields(report: Report, action: Action, retry_until: datetime | None)
         if each.diagnostic:
             lines.append(f"Diagnostic-Code: smtp; {_plain(each.diagnostic)}")
         if retry_until is not None:
-            lines.append(f"Will-Retry-Until: {_date(retry_until)}")
+            lines.append(f"Will-Retry-Until: {render_date(retry_until.astimezone(UTC))}")
     return "".join(f"{_folded(line)}\r\n" for line in lines).encode("ascii")
 
 
@@ -367,13 +366,6 @@ def _boundary(report_id: str, parts: tuple[bytes, ...]) -> str:
         if not any(boundary.encode() in part for part in parts):
             return boundary
         number += 1
-
-
-def _date(at: datetime) -> str:
-    """RFC 5322 3.3, UTC; strftime would follow the locale."""
-    at = at.astimezone(UTC)
-    day, month = _DAYS[at.weekday()], _MONTHS[at.month - 1]
-    return f"{day}, {at.day:02d} {month} {at.year:04d} {at:%H:%M:%S} +0000"
 
 
 def _readable(text: str) -> str:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mssmtp.mail import Domain, EnvelopeId, ReversePath
+from mssmtp.message.dates import render_date
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _ATOM = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}\Z")
 _WORD = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
@@ -56,7 +55,7 @@ def received(hop: Hop, envelope: EnvelopeId, at: datetime) -> bytes:
     lines = [f"Received: {origin}", f"by {hop.host_name} with {hop.protocol} id {envelope}"]
     if hop.tls_version and _WORD.match(hop.tls_version) and _WORD.match(hop.tls_cipher or ""):
         lines.append(f"(version={hop.tls_version} cipher={hop.tls_cipher})")
-    return ("\r\n\t".join(lines) + f";\r\n\t{date_time(at)}\r\n").encode("ascii")
+    return ("\r\n\t".join(lines) + f";\r\n\t{render_date(at)}\r\n").encode("ascii")
 
 
 def message_id(envelope: EnvelopeId, domain: Domain) -> bytes:
@@ -66,16 +65,7 @@ def message_id(envelope: EnvelopeId, domain: Domain) -> bytes:
 
 def date(at: datetime) -> bytes:
     """A `Date` line for a message that came without (RFC 6409 8.2)."""
-    return f"Date: {date_time(at)}\r\n".encode("ascii")
-
-
-def date_time(at: datetime) -> str:
-    """RFC 5322 3.3, without the locale's names."""
-    offset = at.strftime("%z") or "+0000"
-    return (
-        f"{_DAYS[at.weekday()]}, {at.day:02d} {_MONTHS[at.month - 1]} {at.year} "
-        f"{at:%H:%M:%S} {offset}"
-    )
+    return f"Date: {render_date(at)}\r\n".encode("ascii")
 
 
 def _literal(address: str) -> str:

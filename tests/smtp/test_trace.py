@@ -44,7 +44,7 @@ def test_return_path_of_null_is_empty_brackets() -> None:
 
 def test_dates_have_english_names_and_their_offset() -> None:
     at = NOW.astimezone(timezone(timedelta(hours=2)))
-    assert trace.date_time(at) == "Mon, 05 Jan 2026 11:15:00 +0200"
+    assert trace.date(at) == b"Date: Mon, 05 Jan 2026 11:15:00 +0200\r\n"
 
 
 @pytest.mark.attack
