@@ -8,34 +8,13 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterable
 from typing import Protocol
 
 from mssmtp.message.headers import fields
-from mssmtp.message.parameters import decode_parameters, parse_parametrised
-from mssmtp.message.transfer import Decoder, decoder_of
-from mssmtp.message.words import (
-    CharsetDecoder,
-    decode_charset,
-    decode_unlabelled,
-    decode_words,
-)
+from mssmtp.message.transfer import decoded
+from mssmtp.message.words import decode_charset, decode_unlabelled, decode_words
 
-__all__ = [
-    "Decoder",
-    "TextDecoder",
-    "decode_charset",
-    "decode_parameters",
-    "decode_unlabelled",
-    "decode_words",
-    "decoder_of",
-    "fold",
-    "header_text",
-    "headers_text",
-    "parse_parametrised",
-    "text_of",
-    "transfer_decoded",
-]
+__all__ = ["decode_unlabelled", "decode_words", "fold", "header_text", "headers_text", "text_of"]
 
 _CHUNK = 1_024
 _MARKS = re.compile(
@@ -85,43 +64,12 @@ class TextEntity(Protocol):
         ...
 
 
-def transfer_decoded(encoding: str, body: Iterable[bytes]) -> Iterable[bytes]:
-    """The decoded octets of a body that comes in blocks."""
-    decoder = decoder_of(encoding)
-    for block in body:
-        if decoded := decoder.feed(block):
-            yield decoded
-    if rest := decoder.close():
-        yield rest
-
-
-class TextDecoder:
-    """Text of a body that comes in blocks: transfer encoding, then charset. Never raises.
-
-    Octets that are not UTF-8 in a body of undeclared charset become U+FFFD here; `text_of`, which
-    sees the whole, tries Windows-1252 as well.
-    """
-
-    def __init__(self, encoding: str, charset: str) -> None:
-        self._transfer = decoder_of(encoding)
-        self._charset = CharsetDecoder(charset)
-
-    def feed(self, block: bytes) -> str:
-        """The text that is complete now."""
-        return self._charset.decode(self._transfer.feed(block))
-
-    def close(self) -> str:
-        """The rest."""
-        return self._charset.decode(self._transfer.close(), final=True)
-
-
 def text_of(part: TextEntity, body: bytes) -> str:
     """The text a reader sees in the encoded octets `body` of a text leaf.
 
     Of HTML, tags are left out and character references resolved; nothing is rendered.
     """
-    octets = b"".join(transfer_decoded(part.encoding, (body,)))
-    text = decode_charset(octets, part.charset)
+    text = decode_charset(decoded(part.encoding, body), part.charset)
     return _without_tags(text) if part.full_type == "text/html" else text
 
 

@@ -1,12 +1,11 @@
-"""Content-Transfer-Encoding: how large a body decodes, and decoding in blocks (RFC 2045 6)."""
+"""Content-Transfer-Encoding: how large a body decodes, and decoding it (RFC 2045 6)."""
 
 from __future__ import annotations
 
-import binascii
 import re
 from typing import Protocol
 
-from mssmtp.message.words import BASE64_ALPHABET, NOT_BASE64
+from mssmtp.message.words import BASE64_ALPHABET, decode_base64
 
 _ESCAPE = re.compile(rb"=[0-9A-Fa-f][0-9A-Fa-f]")
 _HEX = frozenset(b"0123456789ABCDEFabcdef")
@@ -90,66 +89,15 @@ def counter_of(encoding: str) -> Counter:
     return PlainCounter()
 
 
-class Decoder(Protocol):
-    """Decodes a body that comes in blocks of any split; never raises."""
+def decoded(encoding: str, body: bytes) -> bytes:
+    """The octets of a whole body in a lower-case transfer encoding; never raises.
 
-    def feed(self, block: bytes) -> bytes:
-        """What can be decoded now."""
-        ...
-
-    def close(self) -> bytes:
-        """What was waiting for more octets."""
-        ...
-
-
-class Identity:
-    """7bit, 8bit, binary."""
-
-    def feed(self, block: bytes) -> bytes:
-        return block
-
-    def close(self) -> bytes:
-        return b""
-
-
-class Base64:
-    """Anything outside the alphabet is ignored, padding included."""
-
-    __slots__ = ("_held",)
-
-    def __init__(self) -> None:
-        self._held = b""
-
-    def feed(self, block: bytes) -> bytes:
-        kept = self._held + block.translate(None, NOT_BASE64)
-        whole = len(kept) & ~3
-        self._held = kept[whole:]
-        return binascii.a2b_base64(kept[:whole])
-
-    def close(self) -> bytes:
-        kept, self._held = self._held, b""
-        if len(kept) < 2:
-            return b""
-        return binascii.a2b_base64(kept + b"=" * (4 - len(kept)))
-
-
-class QuotedPrintable:
-    """`=XX` and soft breaks; a broken escape stays as it is written."""
-
-    __slots__ = ("_held",)
-
-    def __init__(self) -> None:
-        self._held = b""
-
-    def feed(self, block: bytes) -> bytes:
-        data = self._held + block
-        tail = data.rfind(b"=", max(0, len(data) - 2))
-        self._held = b"" if tail < 0 else data[tail:]
-        return _unquoted(data[: len(data) - len(self._held)])
-
-    def close(self) -> bytes:
-        held, self._held = self._held, b""
-        return _unquoted(held)
+    Of base64 anything outside the alphabet is ignored, padding included; a broken escape of
+    quoted-printable stays as it is written; an unknown encoding is none.
+    """
+    if encoding == "base64":
+        return decode_base64(body)
+    return _unquoted(body) if encoding == "quoted-printable" else body
 
 
 def _unquoted(data: bytes) -> bytes:
@@ -169,12 +117,3 @@ def _unquoted(data: bytes) -> bytes:
 
 
 _OCTETS = tuple(bytes((n,)) for n in range(256))
-
-
-def decoder_of(encoding: str) -> Decoder:
-    """The decoder of a lower-case transfer encoding; unknown ones are left as they are."""
-    if encoding == "base64":
-        return Base64()
-    if encoding == "quoted-printable":
-        return QuotedPrintable()
-    return Identity()

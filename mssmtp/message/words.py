@@ -84,30 +84,6 @@ def decode_unlabelled(octets: bytes) -> str:
         return octets.decode("cp1252", "replace")
 
 
-class CharsetDecoder:
-    """`decode_charset` for text that comes in blocks, without its guess of Windows-1252."""
-
-    def __init__(self, charset: str) -> None:
-        codec = codec_of(charset)
-        if codec in (None, "ascii"):
-            codec = "utf-8" if not charset or codec == "ascii" else "iso8859-1"
-        self._codec = codec or "utf-8"
-        self._held = b""
-        self._decoder: codecs.IncrementalDecoder | None = None
-
-    def decode(self, octets: bytes, *, final: bool = False) -> str:
-        """The text that is complete now."""
-        if self._decoder is None:
-            octets = self._held + octets
-            if self._codec == "utf-16":
-                if len(octets) < 2 and not final:
-                    self._held = octets
-                    return ""
-                self._codec, octets = _utf_16(octets)
-            self._decoder = codecs.getincrementaldecoder(self._codec)("replace")
-        return self._decoder.decode(octets, final)
-
-
 class _Word(NamedTuple):
     charset: str
     octets: bytes
@@ -170,14 +146,13 @@ def _word_at(value: bytes, start: int) -> _Word | None:
     return _Word(charset, octets, end + 2) if charset else None
 
 
-_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))
-BASE64_ALPHABET = _BASE64
+BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_NOT_BASE64 = bytes(set(range(256)) - set(BASE64_ALPHABET))
 
 
 def decode_base64(text: bytes) -> bytes:
     """Base64 with anything else ignored and padding supplied; a single left-over sextet is lost."""
-    kept = text.translate(None, NOT_BASE64)
+    kept = text.translate(None, _NOT_BASE64)
     if len(kept) % 4 == 1:
         kept = kept[:-1]
     return binascii.a2b_base64(kept + b"=" * (-len(kept) % 4))
