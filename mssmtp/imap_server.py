@@ -25,6 +25,7 @@ from mssmtp.imap.effects import Effect, Woken
 from mssmtp.imap.incoming import Ended
 from mssmtp.imap.session import Session, State, Timing
 from mssmtp.log import connection_id
+from mssmtp.logins import Left, Logins
 from mssmtp.mail import BalId, Change, MailboxId, Principal
 from mssmtp.outside import Clock
 from mssmtp.storage import Store
@@ -37,9 +38,6 @@ STALLED_S = 300.0
 """A client that takes nothing for so long is gone."""
 TURNS = 32
 """Effects without a pause: thousands of pipelined NOOPs must not stop everybody else (ATT-27)."""
-LOGINS_PER_ADDRESS = 4
-"""Passwords of one address checked at once: a guesser queues behind himself (ATT-14)."""
-_LOGIN_THREADS = 16
 _LETTER_THREADS = 4
 _REFRESH_THREADS = 2
 
@@ -95,11 +93,9 @@ class ImapDoor:
         self.context = tls.server_context(settings.tls, settings.tls.users, ask_certificate=False)
         self.connections: set[_Connection] = set()
         self.per_address: Counter[str] = Counter()
-        self._checking: Counter[str] = Counter()
-        self._checked = asyncio.Condition()
         self._server: asyncio.AbstractServer | None = None
         self._unsubscribe: Callable[[], None] | None = None
-        self._logins = ThreadPoolExecutor(_LOGIN_THREADS, "imap-login")
+        self._logins = Logins(authenticator, "imap")
         self._letters = ThreadPoolExecutor(_LETTER_THREADS, "imap-letter")
         # Apart from both: neither slow hashes nor slow disks hold up who is logged in already.
         self._refreshes = ThreadPoolExecutor(_REFRESH_THREADS, "imap-refresh")
@@ -129,7 +125,8 @@ class ImapDoor:
             await asyncio.gather(*late, return_exceptions=True)
         if self._unsubscribe is not None:
             self._unsubscribe()
-        for pool in (self._logins, self._letters, self._refreshes):
+        self._logins.close()
+        for pool in (self._letters, self._refreshes):
             pool.shutdown(wait=False, cancel_futures=True)
 
     # ------------------------------------------------------------ for connections
@@ -142,24 +139,17 @@ class ImapDoor:
             and self.per_address[address] < limits.connections_per_address
         )
 
-    async def check(self, login: str, password: str, address: str) -> Principal:
-        """Ask the authenticator in a thread. Raises what it raises."""
-        async with self._checked:
-            await self._checked.wait_for(lambda: self._checking[address] < LOGINS_PER_ADDRESS)
-            self._checking[address] += 1
+    async def check(
+        self, login: str, password: str, address: str, is_gone: Callable[[], bool]
+    ) -> Principal:
+        """Who that is. Raises what the authenticator raises, and Ended for who has left."""
         try:
-            principal = await asyncio.get_running_loop().run_in_executor(
-                self._logins, self.authenticator.authenticate, login, password, address
-            )
+            principal = await self._logins.check(login, password, address, is_gone)
+        except Left as error:
+            raise Ended from error
         except MailError:
             metrics.logins.labels("imap", "refused").inc()
             raise
-        finally:
-            async with self._checked:
-                self._checking[address] -= 1
-                if not self._checking[address]:
-                    del self._checking[address]
-                self._checked.notify_all()
         metrics.logins.labels("imap", "accepted").inc()
         return principal
 
@@ -360,7 +350,8 @@ class _Connection(asyncio.Protocol):
             case effects.Watch():
                 self._watch(effect.mailbox)
             case effects.Authenticate():
-                effect.answer(await self._door.check(effect.login, effect.password, self._address))
+                who = effect.login, effect.password, self._address
+                effect.answer(await self._door.check(*who, lambda: self._lost))
             case effects.Refresh():
                 effect.answer(await self._door.refresh(effect.principal))
             case effects.Pause():

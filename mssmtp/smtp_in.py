@@ -15,6 +15,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 from mssmtp import metrics
 from mssmtp.config import CertificateSettings
+from mssmtp.logins import Logins
 from mssmtp.mail import Door
 from mssmtp.smtp.transaction import DoorRules
 from mssmtp.smtp_link import Link
@@ -27,7 +28,6 @@ __all__ = ["OperatorDoor", "Services", "SubmissionDoor"]
 log = logging.getLogger(__name__)
 
 _CONTENT_THREADS = 4
-_LOGIN_THREADS = 2
 
 
 class _SmtpDoor:
@@ -41,7 +41,7 @@ class _SmtpDoor:
         self.content_threads: Executor = ThreadPoolExecutor(
             _CONTENT_THREADS, f"smtp-{door}-content"
         )
-        self.login_threads: Executor = ThreadPoolExecutor(_LOGIN_THREADS, f"smtp-{door}-login")
+        self.logins = Logins(services.authenticator, f"smtp-{door}")
         self._servers: list[asyncio.AbstractServer] = []
         self._links: set[Link] = set()
         self._addresses: Counter[str] = Counter()
@@ -104,7 +104,7 @@ class _SmtpDoor:
         if tasks:
             await asyncio.wait(tasks)
         self.content_threads.shutdown(wait=False)
-        self.login_threads.shutdown(wait=False)
+        self.logins.close()
 
 
 class OperatorDoor(_SmtpDoor):

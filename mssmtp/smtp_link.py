@@ -19,6 +19,7 @@ from aiosmtpd.smtp import SMTP
 from mssmtp import log as log_room
 from mssmtp import metrics
 from mssmtp.errors import INTERNAL, BadAddress, BadSyntax, MailError, Reply
+from mssmtp.logins import Logins
 from mssmtp.pki import CertificateRefused
 from mssmtp.smtp import replies
 from mssmtp.smtp.lines import BadLine, Inbox
@@ -65,7 +66,7 @@ class House(Protocol):
     rules: DoorRules
     starttls: ServerContext | None
     content_threads: Executor
-    login_threads: Executor
+    logins: Logins
 
     def admit(self, link: Link, address: str) -> bool:
         """Count the connection; False: there are too many."""

@@ -152,13 +152,8 @@ class Machine(Link):
     async def _log_in(self, credentials: Credentials) -> None:
         door = self._house.rules.door.value
         try:
-            # The slow hash never runs on the loop, nor on the threads that take content (ATT-14).
-            self._conversation.principal = await self.loop.run_in_executor(
-                self._house.login_threads,
-                self._services.authenticator.authenticate,
-                credentials.login,
-                credentials.password,
-                self.address,
+            self._conversation.principal = await self._house.logins.check(
+                credentials.login, credentials.password, self.address, lambda: self._wire is None
             )
         except LoginRefused as refused:
             metrics.logins.labels(door, "refused").inc()

@@ -153,13 +153,11 @@ class Authenticator:
 
         `address` is the client's, for counting wrong secrets. Every refusal carries `delay_s`.
         """
-        # As the store folds it: every spelling of one login is one pair for `Guesses` (ATT-18).
-        login = login.strip().casefold()
-        if len(login) > MOST_LOGIN or len(password) > MOST_LOGIN or "\0" in login + password:
-            login, password = login[:MOST_LOGIN].replace("\0", ""), ""
+        login, password = _bounded(login, password)
         secret = self._digest(login, password)
         state, row = self._current(login, self._cached(secret))
         if row is None:
+            self._forget(secret)
             number = self._verified(login, password, address)
             # Read again: what was revoked during the slow hash is refused too.
             state, row = self._current(login, number)
@@ -169,6 +167,13 @@ class Authenticator:
         self._remember(secret, row.id)
         self._touch(row)
         return replace(state.principal, app_password=row.id)
+
+    def is_known(self, login: str, password: str) -> bool:
+        """True when this password was right before: `authenticate` then needs no slow hash.
+
+        Does not block, and proves nothing: what was revoked since is still refused.
+        """
+        return self._cached(self._digest(*_bounded(login, password))) is not None
 
     def refresh(self, principal: Principal) -> Principal:
         """`principal` as of now, for a session that is already open. Raises BadCredentials.
@@ -243,6 +248,10 @@ class Authenticator:
         with self._lock:
             return self._known.get(secret)
 
+    def _forget(self, secret: bytes) -> None:
+        with self._lock:
+            self._known.pop(secret, None)
+
     def _remember(self, secret: bytes, number: int) -> None:
         with self._lock:
             self._known[secret] = number
@@ -259,6 +268,17 @@ class Authenticator:
         except MailError as error:
             # A full or read-only disk must not keep people from reading their mail.
             _log.warning("last use not written", extra={"reason": type(error).__name__})
+
+
+def _bounded(login: str, password: str) -> tuple[str, str]:
+    """Login and password as they are looked at; nothing that is too long is ever hashed.
+
+    Folded as the store folds it: every spelling of one login is one pair for `Guesses` (ATT-18).
+    """
+    login = login.strip().casefold()
+    if len(login) > MOST_LOGIN or len(password) > MOST_LOGIN or "\0" in login + password:
+        return login[:MOST_LOGIN].replace("\0", ""), ""
+    return login, password
 
 
 def _own(reading: AccountReading, login: str) -> Bal | None:

@@ -251,6 +251,9 @@ class FakeLogins:
             raise BadCredentials
         return self.principal
 
+    def is_known(self, login: str, password: str) -> bool:
+        return False
+
     def refresh(self, principal: Principal) -> Principal:
         if self.revoked:
             raise BadCredentials

@@ -66,7 +66,7 @@ def unhandled_abort(patch: Patch, rig: Rig) -> None:
 
 
 def one_thread_for_all_logins(patch: Patch, rig: Rig) -> None:
-    patch.setattr("mssmtp.smtp_in._LOGIN_THREADS", 1)
+    patch.setattr("mssmtp.logins._SLOW_THREADS", 1)
 
 
 def logins_never_asked_again(patch: Patch, rig: Rig) -> None:

@@ -1,0 +1,75 @@
+"""Passwords of a door's clients, checked away from its loop and in fair turns (ATT-14, ATT-41)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from mssmtp.identity import Authenticator
+from mssmtp.mail import Principal
+
+PER_ADDRESS = 4
+"""Slow checks of one address at once: a guesser queues behind himself."""
+_SLOW_THREADS = 16
+_QUICK_THREADS = 2
+
+
+class Left(ConnectionResetError):
+    """The client has gone while it waited: its password is not worth a slow hash."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """Those of one address who wait or are being served."""
+
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PER_ADDRESS))
+    members: int = 0
+
+
+class Logins:
+    """One per door. A password that was right before never waits behind slow hashes, so that
+    guessing delays neither those elsewhere nor those behind the same address who are known."""
+
+    def __init__(self, authenticator: Authenticator, name: str) -> None:
+        self._authenticator = authenticator
+        self._lines: dict[str, _Line] = {}
+        self._slow = ThreadPoolExecutor(_SLOW_THREADS, f"{name}-login")
+        self._quick = ThreadPoolExecutor(_QUICK_THREADS, f"{name}-known")
+
+    async def check(
+        self, login: str, password: str, address: str, is_gone: Callable[[], bool]
+    ) -> Principal:
+        """`Authenticator.authenticate`. Raises what it raises, and Left."""
+        if self._authenticator.is_known(login, password):
+            return await self._run(self._quick, login, password, address)
+        async with self._turn(address):
+            if is_gone():
+                raise Left
+            return await self._run(self._slow, login, password, address)
+
+    async def _run(
+        self, pool: ThreadPoolExecutor, login: str, password: str, address: str
+    ) -> Principal:
+        return await asyncio.get_running_loop().run_in_executor(
+            pool, self._authenticator.authenticate, login, password, address
+        )
+
+    @asynccontextmanager
+    async def _turn(self, address: str) -> AsyncIterator[None]:
+        line = self._lines.setdefault(address, _Line())
+        line.members += 1
+        try:
+            async with line.turns:
+                yield
+        finally:
+            line.members -= 1
+            if not line.members:
+                del self._lines[address]
+
+    def close(self) -> None:
+        """No more checks."""
+        for pool in (self._slow, self._quick):
+            pool.shutdown(wait=False, cancel_futures=True)
