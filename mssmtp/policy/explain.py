@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
-from mssmtp.mail import Action, Address, Domain, Facts, Verdict, masked
+from mssmtp.mail import Action, Address, Domain, Facts, Verdict, masked, masked_text
 from mssmtp.policy.engine import REWRITES, RULES, Decision
-
-Tree: TypeAlias = "None | bool | int | str | Sequence[Tree] | Mapping[str, Tree]"
+from mssmtp.policy.facts import Json
 
 _REQUIREMENTS = {rule.name: rule.requirements for rule in RULES} | {
     rewrite.name: rewrite.requirements for rewrite in REWRITES
@@ -22,7 +20,7 @@ _MARKS = {
 }
 
 
-def as_dict(decision: Decision) -> dict[str, Tree]:
+def as_dict(decision: Decision) -> dict[str, Json]:
     """Everything of `decision`, ready for JSON."""
     patients = decision.patient_domains
     return {
@@ -45,9 +43,7 @@ def as_dict(decision: Decision) -> dict[str, Tree]:
 
 def _reply(decision: Decision) -> str | None:
     reply = decision.final.reply
-    if reply is None:
-        return None
-    return _masked_text(str(reply), decision.facts, decision.patient_domains)
+    return None if reply is None else masked_text(str(reply), decision.patient_domains)
 
 
 def explain(decision: Decision) -> tuple[str, ...]:
@@ -91,14 +87,6 @@ def _list(addresses: Sequence[Address], patients: frozenset[Domain]) -> str:
     return ", ".join(masked(each, patients) for each in addresses)
 
 
-def _masked_text(text: str, facts: Facts, patients: frozenset[Domain]) -> str:
-    for recipient in facts.recipients:
-        for address in (recipient.address, recipient.typed):
-            if address is not None:
-                text = text.replace(str(address), masked(address, patients))
-    return text
-
-
 def _named(facts: Facts, patients: frozenset[Domain]) -> list[tuple[str, str]]:
     """The facts worth a line, without names of attachments."""
     named = [("sender", "<>" if facts.sender is None else masked(facts.sender, patients))]
@@ -130,11 +118,11 @@ def _named(facts: Facts, patients: frozenset[Domain]) -> list[tuple[str, str]]:
     return named
 
 
-def _facts(facts: Facts, patients: frozenset[Domain]) -> list[Tree]:
+def _facts(facts: Facts, patients: frozenset[Domain]) -> list[Json]:
     return [[name, value] for name, value in _named(facts, patients)]
 
 
-def _verdict(verdict: Verdict, patients: frozenset[Domain]) -> dict[str, Tree]:
+def _verdict(verdict: Verdict, patients: frozenset[Domain]) -> dict[str, Json]:
     reply = verdict.reply
     return {
         "rule": verdict.rule,
@@ -147,7 +135,7 @@ def _verdict(verdict: Verdict, patients: frozenset[Domain]) -> dict[str, Tree]:
     }
 
 
-def _silent(name: str, *, relaxed: bool) -> dict[str, Tree]:
+def _silent(name: str, *, relaxed: bool) -> dict[str, Json]:
     return {
         "rule": name,
         "outcome": "relaxed" if relaxed else "not concerned",
