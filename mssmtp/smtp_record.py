@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -128,7 +128,7 @@ class Recorder:
         now = self._clock.now()
         outcomes = [self._outcome(attempt, each, now) for each in attempt.lease.recipients]
         delay_due = self._delay_is_due(attempt, now)
-        outcomes = [self._warned(each) if delay_due(each) else each for each in outcomes]
+        outcomes = [replace(each, warned=True) if delay_due(each) else each for each in outcomes]
         self._tell(attempt, outcomes, now)
         transfer = _transfer(attempt)
         notices: list[_Notice] = []
@@ -186,17 +186,6 @@ class Recorder:
             return late and outcome.result == "retry" and wanted
 
         return is_due
-
-    @staticmethod
-    def _warned(outcome: Outcome) -> Outcome:
-        return Outcome(
-            outcome.envelope,
-            outcome.recipient,
-            outcome.result,
-            outcome.reply,
-            outcome.next_attempt,
-            warned=True,
-        )
 
     def _tell(self, attempt: Attempt, outcomes: list[Outcome], now: datetime) -> None:
         """Metrics and one log line: domains, hosts and codes, never an address."""
