@@ -25,7 +25,7 @@ from mssmtp.tls import ServerContext, listen, server_context
 
 __all__ = ["OperatorDoor", "Services", "SubmissionDoor"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _CONTENT_THREADS = 4
 
@@ -85,7 +85,7 @@ class _SmtpDoor:
 
     def _handshake_failed(self, reason: str) -> None:
         metrics.handshakes_failed.labels(self.rules.door.value).inc()
-        log.info("handshake failed", extra={"reason": reason})
+        logger.info("handshake failed", extra={"reason": reason})
 
     async def stop(self, grace_s: float) -> None:
         """Take no more, finish what is in flight, answer 421, close; after `grace_s` cut."""
@@ -98,7 +98,9 @@ class _SmtpDoor:
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace_s)
             if late:
-                log.warning("connections cut at the end of the grace", extra={"count": len(late)})
+                logger.warning(
+                    "connections cut at the end of the grace", extra={"count": len(late)}
+                )
         for link in tuple(self._links):
             link.abort()
         if tasks:

@@ -35,7 +35,7 @@ from mssmtp.smtp.transaction import Destination, Refused, Transaction, bounced, 
 from mssmtp.smtp_lookup import Services
 from mssmtp.storage import Letter, LetterWriter, LocalDelivery, Transfer, Writing
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PIECE_OCTETS = 131_072
@@ -95,7 +95,7 @@ class Intake:
             await self.refuse(error)
         except Exception:
             # Our bug must not bounce mail nor end the session in the middle of the data.
-            log.exception("taking content failed")
+            logger.exception("taking content failed")
             metrics.internal_errors.labels("smtp_in").inc()
             await self.refuse(MailError(reply=INTERNAL))
 
@@ -262,7 +262,7 @@ class Intake:
             self._services.store.discard(letter)
             raise
         self._count()
-        log.info(
+        logger.info(
             "accepted",
             extra={
                 "envelope": self.envelope_id,

@@ -16,9 +16,9 @@ from typing import NoReturn, Protocol, cast
 
 from aiosmtpd.smtp import SMTP
 
-from mssmtp import log as log_room
 from mssmtp import metrics
 from mssmtp.errors import INTERNAL, BadAddress, BadSyntax, MailError, Reply
+from mssmtp.log import connection_id
 from mssmtp.logins import Logins
 from mssmtp.pki import CertificateRefused
 from mssmtp.smtp import replies
@@ -28,7 +28,7 @@ from mssmtp.smtp_lookup import Services
 from mssmtp.tls import ServerContext
 from mssmtp.trust import PeerRefused
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 HIGH_WATER_OCTETS = 131_072
 """Octets waiting to be used; above it the peer is not read."""
@@ -262,7 +262,7 @@ class Link(SMTP):
             self._arm()
 
     def _time_out(self) -> None:
-        log.info("timeout")
+        logger.info("timeout")
         if self._wire is None:
             return
         if self._writable is not None:
@@ -360,12 +360,12 @@ class Link(SMTP):
         raise Hangup
 
     async def _serve(self) -> None:
-        log_room.connection_id.set(self._services.entropy.token_bytes(6).hex())
-        log.info("connected", extra={"door": self._house.rules.door.value, "peer": self.address})
+        connection_id.set(self._services.entropy.token_bytes(6).hex())
+        logger.info("connected", extra={"door": self._house.rules.door.value, "peer": self.address})
         try:
             await self._handle_client()
         except ConnectionResetError:
-            log.info("closed")
+            logger.info("closed")
         finally:
             self.hang_up()
 
@@ -378,18 +378,18 @@ class Link(SMTP):
         if isinstance(error, MailError):
             reply = error.reply
         else:
-            log.error("command failed", exc_info=error)
+            logger.error("command failed", exc_info=error)
             metrics.internal_errors.labels("smtp_in").inc()
         rule = error.rule if isinstance(error, Refused) else type(error).__name__
         metrics.refused.labels(self._house.rules.door.value, str(reply.code), rule).inc()
         if isinstance(error, (PeerRefused, CertificateRefused)):
             metrics.peers_refused.labels(error.reason).inc()
-            log.warning("peer refused", extra={"reason": error.reason, "serial": error.serial})
+            logger.warning("peer refused", extra={"reason": error.reason, "serial": error.serial})
         else:
             # What a stranger can repeat for ever without a decision must not fill the disk.
             level = logging.DEBUG if isinstance(error, (OutOfOrder, BadSyntax)) else logging.INFO
             told = {"code": reply.code, "enhanced": reply.enhanced, "rule": rule}
-            log.log(level, "refused", extra=told)
+            logger.log(level, "refused", extra=told)
         self._count_error(error)
         if reply.code == 421:
             self._is_last = True

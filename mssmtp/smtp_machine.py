@@ -22,7 +22,7 @@ from mssmtp.smtp_link import Hangup, House, Link
 from mssmtp.smtp_lookup import LoginLost, destination, from_operator, from_principal
 from mssmtp.tls import start_tls
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _MAX_IDLE_COMMANDS = 500
 """Commands that move nothing (NOOP, RSET, VRFY, HELP, EHLO) between two accepted messages."""
@@ -114,7 +114,7 @@ class Machine(Link):
         await self._flush()
         if len(self._inbox):
             # RFC 3207 4.2, ATT-02: what came before the handshake may be injected.
-            log.warning("octets behind STARTTLS")
+            logger.warning("octets behind STARTTLS")
             self.hang_up()
             raise Hangup
         if wire is None or wire.is_closing():
@@ -164,7 +164,7 @@ class Machine(Link):
                 raise MailError(reply=replies.TOO_MANY_LOGINS) from refused
             raise
         metrics.logins.labels(door, "ok").inc()
-        log.info("logged in", extra={"account": self._conversation.principal.account})
+        logger.info("logged in", extra={"account": self._conversation.principal.account})
         self.say(replies.LOGGED_IN)
 
     async def smtp_MAIL(self, arg: str | None) -> None:

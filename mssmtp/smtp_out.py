@@ -29,7 +29,7 @@ from mssmtp.trust import PeerRefused, Trust
 
 __all__ = ["Relay", "next_attempt"]
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _LEASES_AT_ONCE = 100
 _LEASES_HELD = 2_000
@@ -143,7 +143,7 @@ class Relay:
         try:
             await asyncio.wrap_future(self._store.write(lambda w: w.release(self._worker)))
         except MailError as error:
-            _LOG.warning("leases not given back", extra={"kind": type(error).__name__})
+            logger.warning("leases not given back", extra={"kind": type(error).__name__})
 
     async def _wait(self) -> None:
         """Until something is queued, a place is free, or the next look at what has become due."""
@@ -164,12 +164,12 @@ class Relay:
                     return
                 leases = await asyncio.wrap_future(self._store.write(self._due))
             except MailError as error:
-                _LOG.warning("queue not readable", extra={"kind": type(error).__name__})
+                logger.warning("queue not readable", extra={"kind": type(error).__name__})
                 return
             except Exception:
                 # Raised on, it would end this worker and every session of it (D10).
                 metrics.internal_errors.labels("smtp_out").inc()
-                _LOG.exception("queue not readable")
+                logger.exception("queue not readable")
                 return
             for lease in leases:
                 self._submit(lease, group)
@@ -219,7 +219,7 @@ class Relay:
         left_s = (lease.until - self._clock.now()).total_seconds() - _LEASE_MARGIN_S
         if left_s <= 0:
             # It waited too long in its lane: another worker may hold it by now.
-            _LOG.info("lease lost", extra={"domain": lease.domain})
+            logger.info("lease lost", extra={"domain": lease.domain})
             return
         attempt = Attempt(lease)
         try:
@@ -235,14 +235,14 @@ class Relay:
         except Exception as error:
             # Our own bug must neither bounce the letter nor stop the queue (D10).
             metrics.internal_errors.labels("smtp_out").inc()
-            _LOG.exception("delivery failed", extra={"kind": type(error).__name__})
+            logger.exception("delivery failed", extra={"kind": type(error).__name__})
             attempt.all_get(from_reply(FinalReplyLost.smtp if attempt.in_doubt else INTERNAL))
         try:
             await self._recorder.record(attempt)
         except Exception as error:
             # The lease ends by itself and the recipients are tried again: late, never lost (D3).
             metrics.internal_errors.labels("smtp_out").inc()
-            _LOG.exception("outcome not recorded", extra={"kind": type(error).__name__})
+            logger.exception("outcome not recorded", extra={"kind": type(error).__name__})
 
     async def _attempt(self, attempt: Attempt) -> None:
         """Ask the policy again, find a judged connection, hand the letter over."""

@@ -22,7 +22,7 @@ from mssmtp.smtp_client import ClientSettings, PeerConnection, Target
 from mssmtp.smtp_wire import PeerFailed, PeerNotTrusted
 from mssmtp.trust import PeerRefused, Trust
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MAX_HOSTS = 6
 MAX_ADDRESSES = 2
@@ -144,7 +144,7 @@ class Pool:
             metrics.peers_refused.labels(error.reason).inc()
             if error.reply.is_permanent:
                 raise
-            _LOG.error(
+            logger.error(
                 "alarm: server certificate refused",
                 extra={
                     "host": connection.target.host,
@@ -162,7 +162,7 @@ async def _end(connections: list[PeerConnection]) -> None:
     ends = await asyncio.gather(*(each.quit() for each in connections), return_exceptions=True)
     for error in ends:
         if error is not None:
-            _LOG.warning("connection not ended", exc_info=error)
+            logger.warning("connection not ended", exc_info=error)
 
 
 def _worse(known: PeerFailed | LookupFailed | None, new: PeerFailed) -> PeerFailed:
@@ -171,7 +171,7 @@ def _worse(known: PeerFailed | LookupFailed | None, new: PeerFailed) -> PeerFail
 
 
 def _note(target: Target, domain: Domain, error: PeerFailed) -> None:
-    _LOG.warning(
+    logger.warning(
         "host failed",
         extra={
             "host": target.host,
@@ -188,7 +188,7 @@ def _note(target: Target, domain: Domain, error: PeerFailed) -> None:
 def _note_name(connection: PeerConnection) -> None:
     """OP-12: a host name the certificate does not carry is logged and accepted."""
     if connection.target.host not in certificate_hosts(connection.chain[0]):
-        _LOG.info("host name is not in the certificate", extra={"host": connection.target.host})
+        logger.info("host name is not in the certificate", extra={"host": connection.target.host})
 
 
 def certificate_hosts(leaf: x509.Certificate) -> frozenset[str]:

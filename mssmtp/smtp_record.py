@@ -32,7 +32,7 @@ from mssmtp.smtp_client import PeerConnection
 from mssmtp.smtp_wire import PeerReply, TlsUnavailable
 from mssmtp.storage import Lease, Letter, LocalDelivery, Outcome, Owner, Store, Transfer, Writing
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 EXPIRED_STATUS = "5.4.7"
@@ -148,7 +148,9 @@ class Recorder:
                 lambda: asyncio.shield(asyncio.wrap_future(self._store.write(job))), attempt
             )
         except (StorageFull, StorageUnavailable):
-            _LOG.error("outcome lost, will be tried again", extra={"domain": attempt.lease.domain})
+            logger.error(
+                "outcome lost, will be tried again", extra={"domain": attempt.lease.domain}
+            )
             for notice in notices:
                 self._store.discard(notice.letter)
 
@@ -194,7 +196,7 @@ class Recorder:
         for result, count in counts.items():
             metrics.attempts.labels(result).inc(count)
         connection = attempt.connection
-        _LOG.info(
+        logger.info(
             "attempt",
             extra={
                 "envelope": lease.envelope.id,
@@ -211,7 +213,7 @@ class Recorder:
         )
         unencrypted = isinstance(attempt.failure, TlsUnavailable)
         if unencrypted and now - lease.queued_at >= _TLS_ALARM_AFTER:
-            _LOG.error("alarm: no TLS for an hour", extra={"domain": lease.domain})
+            logger.error("alarm: no TLS for an hour", extra={"domain": lease.domain})
 
     # ------------------------------------------------------------ reports
 
@@ -243,7 +245,7 @@ class Recorder:
             except Exception as error:
                 # A report that cannot be made must not keep the outcome from being written.
                 metrics.internal_errors.labels("dsn").inc()
-                _LOG.exception("no report", extra={"kind": type(error).__name__})
+                logger.exception("no report", extra={"kind": type(error).__name__})
             else:
                 notices += [notice] if notice is not None else []
         return notices
@@ -262,7 +264,7 @@ class Recorder:
         bal = await asyncio.wrap_future(self._store.read(lambda r: r.bal(sender)))
         is_ours = sender.domain in self._operator.domains
         if is_ours and (bal is None or bal.state is BalState.CLOSED):
-            _LOG.warning("nobody to report to", extra={"envelope": lease.envelope.id})
+            logger.warning("nobody to report to", extra={"envelope": lease.envelope.id})
             return None
         octets = render(await self._report(attempt, envelope, sender, concerned))
         letter = await asyncio.to_thread(self._store.seal, _RETURN_PATH + octets)
@@ -327,7 +329,7 @@ class Recorder:
                 return await step()
             except (StorageFull, StorageUnavailable) as error:
                 name = type(error).__name__
-                _LOG.warning("outcome not written", extra={"kind": name, "pause_s": pause_s})
+                logger.warning("outcome not written", extra={"kind": name, "pause_s": pause_s})
                 await self._sleep(pause_s)
                 if self._clock.now() >= attempt.lease.until:
                     raise

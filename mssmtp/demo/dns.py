@@ -21,7 +21,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _UDP_OCTETS = 512  # RFC 1035 4.2.1, for a client without EDNS
 _TCP_TIMEOUT_S = 10.0
 _TTL_S = 60
@@ -157,7 +157,7 @@ class DnsServer:
                     writer.write(len(reply).to_bytes(2, "big") + reply)
                     await writer.drain()
         except (asyncio.IncompleteReadError, TimeoutError, ConnectionError):
-            _LOG.debug("a TCP client went away")
+            logger.debug("a TCP client went away")
         finally:
             writer.close()
 

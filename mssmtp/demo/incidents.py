@@ -43,7 +43,7 @@ BIG_OCTETS = 10_380_902  # 9.9 MiB, decoded
 _TIMEOUT_S = 60.0
 _HOST = Domain("mx.incidents.test")
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Incidents:
@@ -130,7 +130,7 @@ class Incidents:
             elif name in self._visits:
                 await asyncio.to_thread(self._visit, name, victim)
         except (OSError, smtplib.SMTPException):
-            _log.exception("an incident did not happen", extra={"incident": name})
+            logger.exception("an incident did not happen", extra={"incident": name})
 
     def _visit(self, name: str, victim: Address) -> None:
         letter = self._letter(victim, "Visite", "Cette lettre ne doit pas arriver.").as_bytes()

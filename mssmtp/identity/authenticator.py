@@ -31,7 +31,7 @@ MOST_LOGIN = 320
 _NOBODY = AccountId(0)
 """No account has this id: its passwords are asked for an unknown login, to do the same work."""
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -267,7 +267,7 @@ class Authenticator:
             self._store.write(lambda writing: writing.touch_app_password(number, now)).result()
         except MailError as error:
             # A full or read-only disk must not keep people from reading their mail.
-            _log.warning("last use not written", extra={"reason": type(error).__name__})
+            logger.warning("last use not written", extra={"reason": type(error).__name__})
 
 
 def _bounded(login: str, password: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from mssmtp.mail import BalId, Change, ChangeKind, MailboxId, ModSeq
 from mssmtp.storage import database
 from mssmtp.storage.schema import changes, mailboxes, sql
 
-log = logging.getLogger("mssmtp.storage")
+logger = logging.getLogger(__name__)
 
 POLL_S = 1.0
 KEPT_CHANGES = 50_000
@@ -145,7 +145,7 @@ class Follower:
         try:
             found = self._new_changes()
         except sqlite3.Error:
-            log.exception("changes cannot be read; trying again")
+            logger.exception("changes cannot be read; trying again")
             return
         if not found and not rung:
             return
@@ -155,7 +155,7 @@ class Follower:
             try:
                 listener(found)
             except Exception:  # one session's trouble must not silence the others
-                log.exception("a listener failed")
+                logger.exception("a listener failed")
 
     def _new_changes(self) -> tuple[Change, ...]:
         self._db.execute("BEGIN")

@@ -29,7 +29,7 @@ from mssmtp.storage.database import refusal
 from mssmtp.storage.model import TooManyWaiting
 from mssmtp.storage.view import Effects, WritingView
 
-log = logging.getLogger("mssmtp.storage")
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 W = TypeVar("W", bound=WritingView)
@@ -144,7 +144,7 @@ class Committer(Generic[W]):
             metrics.commit_jobs.observe(len(waiting))
             self._tidy(done)
         except Exception:  # committed and answered: tidying can be done again later
-            log.exception("tidying after a commit failed")
+            logger.exception("tidying after a commit failed")
 
     def _transaction(self, waiting: list[_Waiting[W]]) -> list[_Done]:
         db = self._db
@@ -212,7 +212,7 @@ class Committer(Generic[W]):
     def _fail(self, waiting: list[_Waiting[W]], error: BaseException) -> None:
         answer = refusal(error)
         if isinstance(answer, StorageUnavailable) or answer is not error:
-            log.error("nothing was written: %s", type(error).__name__)
+            logger.error("nothing was written: %s", type(error).__name__)
         for one in waiting:
             one.future.set_exception(answer)
 
@@ -233,7 +233,7 @@ class Committer(Generic[W]):
                 for call in one.effects.after:
                     call()
             except Exception:  # the others' files must go all the same
-                log.exception("tidying after a job failed")
+                logger.exception("tidying after a job failed")
 
 
 def _latest(changes: list[Change]) -> list[Change]:

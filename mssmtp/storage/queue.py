@@ -39,7 +39,7 @@ from mssmtp.storage.model import (
 from mssmtp.storage.schema import envelopes, queue, sql
 from mssmtp.storage.view import Row
 
-_LOG = logging.getLogger("mssmtp.storage")
+logger = logging.getLogger(__name__)
 
 _REPLY = b"queue-reply\0"
 _ILLEGIBLE = "illisible"
@@ -287,7 +287,7 @@ class QueueWriting(QueueReading, DeliveryWriting):
         for row in rows:
             self._run(_PARK, envelope_=row[0], position_=row[1])
         metrics.internal_errors.labels("storage").inc()
-        _LOG.error("queue rows do not authenticate; held", extra={"envelope": envelope})
+        logger.error("queue rows do not authenticate; held", extra={"envelope": envelope})
 
     def _leased(self, rows: Sequence[Row], domain: Domain, until: datetime) -> Lease:
         stored = self._known_envelope(EnvelopeId(rows[0][0]))

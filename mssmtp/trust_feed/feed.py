@@ -22,7 +22,7 @@ from mssmtp.trust_feed.files import CrlState, ListState, TrustFiles
 from mssmtp.whitelist import ListRefused, ListRules, Whitelist
 from mssmtp.whitelist_child import verify_in_child
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 POLL_S = 2.0
 FIRST_POLL_S = 0.25
@@ -80,7 +80,7 @@ class TrustFeed:
                     await self.tick()
                 except Exception:
                     metrics.internal_errors.labels(room="trust_feed").inc()
-                    _log.exception("trust feed failed; it goes on")
+                    logger.exception("trust feed failed; it goes on")
                 await asyncio.sleep(POLL_S if self._in_force.is_set() else FIRST_POLL_S)
         finally:
             self._files.release()
@@ -133,7 +133,7 @@ class TrustFeed:
                 octets = self._files.octets(crl.file)
                 read_crls(octets, anchors)
             except (OSError, BadRevocationList) as error:
-                _log.error("kept CRL unusable", extra={"file": crl.file, "why": str(error)})
+                logger.error("kept CRL unusable", extra={"file": crl.file, "why": str(error)})
                 continue
             files.append(octets)
         return Revocation.of(files, anchors) if files else None
@@ -150,7 +150,7 @@ class TrustFeed:
             octets = self._files.octets(state.file)
             listed = self._verify(octets, self._rules(revocation), self._clock.now())
         except (OSError, ListRefused) as error:
-            _log.error("kept list unusable", extra={"file": state.file, "why": str(error)})
+            logger.error("kept list unusable", extra={"file": state.file, "why": str(error)})
             return snapshot.whitelist
         _tell(listed)
         return listed
@@ -196,7 +196,7 @@ class TrustFeed:
         known = self._trust.snapshot.whitelist
         if known is not None and known.signer != listed.signer:
             # OP-25: the pinned subject may renew its certificate; a person should know of it.
-            _log.warning("list signer renewed", extra={"was": known.signer, "is": listed.signer})
+            logger.warning("list signer renewed", extra={"was": known.signer, "is": listed.signer})
         self._verified = listed
         self._files.keep_list(fetched.octets, listed.date, now, fetched.validators)
         _tell(listed)
@@ -261,7 +261,7 @@ class TrustFeed:
         reason = error.reason if isinstance(error, ListRefused) else what
         metrics.trust_failures.labels(reason=reason).inc()
         level = logging.WARNING if isinstance(error, FetchFailed) else logging.ERROR
-        _log.log(level, "%s not taken", what, extra={"url": url, "why": str(error)})
+        logger.log(level, "%s not taken", what, extra={"url": url, "why": str(error)})
         self._plan(url, min(RETRY, self._list.refresh) if usable else FIRST_RETRY)
 
     def _remind(self) -> None:
@@ -283,7 +283,7 @@ class TrustFeed:
         now = self._clock.now()
         if now - self._reminded.get(event, now - REMIND_EVERY) >= REMIND_EVERY:
             self._reminded[event] = now
-            _log.log(level, event, extra=facts)
+            logger.log(level, event, extra=facts)
 
     def _measure(self) -> None:
         now, listed = self._clock.now(), self._files.state().listed
@@ -302,6 +302,6 @@ def _tell(listed: Whitelist) -> None:
         "rows": len(listed.rows),
         "domains": len(listed.domains),
     }
-    _log.info("list verified", extra=facts)
+    logger.info("list verified", extra=facts)
     if listed.unusable:
-        _log.warning("entries that never match", extra={"row_numbers": list(listed.unusable)})
+        logger.warning("entries that never match", extra={"row_numbers": list(listed.unusable)})
