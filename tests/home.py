@@ -105,7 +105,7 @@ class Home:
         return Home(directory)
 
 
-def values(identity: str = "operator", **more: Value) -> dict[str, Value]:
+def values(**more: Value) -> dict[str, Value]:
     """Settings of hopital-a.test; `more` by dotted name with `__` for the dot."""
     named = {name.replace("__", "."): value for name, value in more.items()}
     return {
@@ -114,10 +114,10 @@ def values(identity: str = "operator", **more: Value) -> dict[str, Value]:
         "operator.domains": A_DOMAIN,
         "store.home": "store",
         "store.master_key_file": "keys/master.key",
-        "tls.operators.certificate_file": f"certs/{identity}.pem",
-        "tls.operators.key_file": f"certs/{identity}.key",
-        "tls.users.certificate_file": f"certs/{identity}.pem",
-        "tls.users.key_file": f"certs/{identity}.key",
+        "tls.operators.certificate_file": "certs/operator.pem",
+        "tls.operators.key_file": "certs/operator.key",
+        "tls.users.certificate_file": "certs/operator.pem",
+        "tls.users.key_file": "certs/operator.key",
         "pki.anchors_file": "certs/ca.pem",
         "pki.crl_urls": CRL_URLS,
         "whitelist.url": LIST_URL,
