@@ -267,7 +267,7 @@ class Authenticator:
             self._store.write(lambda writing: writing.touch_app_password(number, now)).result()
         except MailError as error:
             # A full or read-only disk must not keep people from reading their mail.
-            logger.warning("last use not written", extra={"reason": type(error).__name__})
+            logger.warning("last use not written", extra={"kind": type(error).__name__})
 
 
 def _bounded(login: str, password: str) -> tuple[str, str]:

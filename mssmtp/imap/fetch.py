@@ -294,5 +294,6 @@ def _read(message: Message, start: int, stop: int) -> bytes | None:
     try:
         return message.reading.body(message.mailbox, message.row.uid, start, stop)
     except (Damaged, NoSuchMessage):
-        logger.exception("message damaged", extra={"uid": message.row.uid})
+        place = {"mailbox": message.mailbox, "uid": message.row.uid}
+        logger.exception("message damaged", extra=place)
         return None

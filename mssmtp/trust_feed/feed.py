@@ -133,7 +133,7 @@ class TrustFeed:
                 octets = self._files.octets(crl.file)
                 read_crls(octets, anchors)
             except (OSError, BadRevocationList) as error:
-                logger.error("kept CRL unusable", extra={"file": crl.file, "why": str(error)})
+                logger.error("kept CRL unusable", extra={"file": crl.file, "reason": str(error)})
                 continue
             files.append(octets)
         return Revocation.of(files, anchors) if files else None
@@ -150,7 +150,7 @@ class TrustFeed:
             octets = self._files.octets(state.file)
             listed = self._verify(octets, self._rules(revocation), self._clock.now())
         except (OSError, ListRefused) as error:
-            logger.error("kept list unusable", extra={"file": state.file, "why": str(error)})
+            logger.error("kept list unusable", extra={"file": state.file, "reason": str(error)})
             return snapshot.whitelist
         _tell(listed)
         return listed
@@ -261,7 +261,7 @@ class TrustFeed:
         reason = error.reason if isinstance(error, ListRefused) else what
         metrics.trust_failures.labels(reason=reason).inc()
         level = logging.WARNING if isinstance(error, FetchFailed) else logging.ERROR
-        logger.log(level, "%s not taken", what, extra={"url": url, "why": str(error)})
+        logger.log(level, "%s not taken", what, extra={"url": url, "reason": str(error)})
         self._plan(url, min(RETRY, self._list.refresh) if usable else FIRST_RETRY)
 
     def _remind(self) -> None:
