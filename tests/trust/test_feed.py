@@ -435,4 +435,4 @@ async def test_files_are_the_owners_alone(world: World, tmp_path: Path) -> None:
 
 
 def why(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [str(vars(r)["why"]) for r in caplog.records if r.getMessage() == "list not taken"]
+    return [str(vars(r)["reason"]) for r in caplog.records if r.getMessage() == "list not taken"]
