@@ -118,7 +118,9 @@ class PkiSettings(Section):
     """Anchors and revocation of the trust space (OP-07, OP-08, OP-09)."""
 
     anchors_file: Path = Field(description="PEM: root and intermediates of IGC-Santé.")
-    crl_urls: tuple[str, ...] = Field((), description="CRLs to download, one per issuer.")
+    crl_urls: tuple[str, ...] = Field(
+        (), description="CRLs to download: of each authority in anchors_file, roots too."
+    )
     crl_refresh: timedelta = Field(timedelta(days=1), description="How often CRLs are fetched.")
     require_eku: bool = Field(False, description="Refuse a certificate without any EKU (WT-44).")
 

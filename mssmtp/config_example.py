@@ -17,6 +17,12 @@ from mssmtp.config import Endpoint, Section, Settings
 
 Value = str | int | bool | tuple[str, ...] | dict[str, int]
 
+IGC_SANTE_CRLS = (
+    "http://igc-sante.esante.gouv.fr/CRL/ACR-EL.crl",
+    "http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
+)
+"""Of the root, which answers for the intermediate, and of the Organisations intermediate."""
+
 # What a real operator fills in; every other setting is shown commented with its default.
 OPERATOR_VALUES: dict[str, Value] = {
     "operator.name": "hopital-valmont",
@@ -35,7 +41,7 @@ OPERATOR_VALUES: dict[str, Value] = {
     "tls.users.certificate_file": "/etc/mssmtp/certs/users.pem",
     "tls.users.key_file": "/etc/mssmtp/certs/users.key",
     "pki.anchors_file": "/etc/mssmtp/certs/igc-sante.pem",
-    "pki.crl_urls": "http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
+    "pki.crl_urls": IGC_SANTE_CRLS,
 }
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from mssmtp import app
 from mssmtp.config import CertificateSettings, Settings
 from mssmtp.errors import ConfigError, MailError
-from mssmtp.pki import certificate_name
+from mssmtp.pki import certificate_name, printed_name
 from mssmtp.policy import Engine
 from mssmtp.storage import Store
 from mssmtp.tls_settings import check_settings, load_certificate
@@ -150,8 +150,23 @@ def _revocation(snapshot: Snapshot, now: datetime) -> Iterator[Finding]:
         yield Finding(
             Severity.ERROR, "revocation lists", "out of date: operators are deferred", "Same."
         )
+    elif without := _without_crl(snapshot):
+        yield Finding(
+            Severity.ERROR,
+            "revocation lists",
+            f"none of {', '.join(without)}: operators are deferred",
+            "Add its address to pki.crl_urls; certificates it issued name it.",
+        )
     else:
         yield Finding(Severity.OK, "revocation lists", f"good until {ends:%Y-%m-%d %H:%M} UTC")
+
+
+def _without_crl(snapshot: Snapshot) -> tuple[str, ...]:
+    """Authorities whose CRL is asked for and not there: of the peers and of their issuers."""
+    issuing = snapshot.anchors.issuing
+    asked = {each.subject for each in issuing} | {each.issuer for each in issuing}
+    held = {crl.issuer for crl in snapshot.revocation.crls} if snapshot.revocation else set()
+    return tuple(sorted(printed_name(name) for name in asked - held))
 
 
 def _policy(settings: Settings) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mssmtp.config import Settings, load
-from mssmtp.config_example import Value, render
+from mssmtp.config_example import IGC_SANTE_CRLS, Value, render
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Domain
 from mssmtp.outside import Clock, Entropy
@@ -70,7 +70,7 @@ def _values(domain: Domain, host_name: Domain) -> dict[str, Value]:
         "tls.users.certificate_file": "certs/users.pem",
         "tls.users.key_file": "certs/users.key",
         "pki.anchors_file": "certs/igc-sante.pem",
-        "pki.crl_urls": "http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
+        "pki.crl_urls": IGC_SANTE_CRLS,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -32,6 +33,13 @@ def renamed(home: Home, authority: Authority) -> None:
 def bit_flipped(home: Home, authority: Authority) -> None:
     with closing(sqlite3.connect(home.directory / "store/store.db")) as db, db:
         db.execute("UPDATE mailboxes SET unseen = 7")
+
+
+def without_root_crl(home: Home, authority: Authority) -> None:
+    state = home.directory / "store/trust/state.json"
+    told = json.loads(state.read_bytes())
+    del told["crls"]["http://crl.test/racine.crl"]
+    state.write_text(json.dumps(told))
 
 
 ERRORS: dict[str, tuple[Damage, str, str, str]] = {
@@ -65,6 +73,12 @@ ERRORS: dict[str, tuple[Damage, str, str, str]] = {
         "whitelist",
         "every operator is deferred with 451 4.7.5",
         "https://liste.test/liste.xml answers",
+    ),
+    "no CRL of the root": (
+        without_root_crl,
+        "revocation lists",
+        "none of CN=TEST AC RACINE IGC-SANTE ELEMENTAIRE",
+        "pki.crl_urls",
     ),
     "other name": (renamed, "hopital-a.test", "peers refuse us", "Install the listed certificate"),
     "not listed": (
