@@ -33,7 +33,7 @@ ENV PYTHONDONTWRITEBYTECODE=1
 ENV MSSMTP_CONFIG=/var/lib/mssmtp/mssmtp.toml
 USER mssmtp
 EXPOSE 25 587 465 143 993
-HEALTHCHECK --interval=30s --timeout=10s CMD test -e /var/lib/mssmtp/store/run/ready
+HEALTHCHECK --interval=30s --timeout=10s CMD test -e /var/lib/mssmtp/store/run/ready || test -e /var/lib/mssmtp/run/ready
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/opt/mssmtp/run"]
 CMD ["serve"]

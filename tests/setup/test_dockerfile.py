@@ -67,7 +67,7 @@ def test_the_environment_is_the_one_run_looks_for() -> None:
 def test_paths_are_those_of_a_home_made_by_init() -> None:
     volume, _ = of("VOLUME")
     assert f"MSSMTP_CONFIG={volume}/{home.SETTINGS_FILE}" in of("ENV")
-    assert of("HEALTHCHECK")[0].endswith(f"CMD test -e {volume}/store/run/ready")
+    assert f"CMD test -e {volume}/store/run/ready " in of("HEALTHCHECK")[0]
     assert json.loads(of("CMD")[0]) == ["serve"]
 
 
