@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -36,6 +37,7 @@ __all__ = ["Reading", "Store", "Writing"]
 T = TypeVar("T")
 
 FOLDS_AT_ONCE = 8
+_LEAST_FREE_OCTETS = 1_048_576
 _KEY_CHECK = b"key-check"
 _CHECK_VALUE = sql(select(meta.c.value).where(meta.c.key == bindparam("key")))
 _HAS_BLOB = sql(select(blobs.c.number).where(blobs.c.id == bindparam("id")))
@@ -67,7 +69,7 @@ class Store:
         try:
             db = self._opened()
         except (sqlite3.Error, OSError, StorageUnavailable, StorageFull) as error:
-            raise _unusable(error) from error
+            raise _unusable(error, self._home) from error
         self._vault = Vault(
             self._keys,
             self._files,
@@ -275,7 +277,7 @@ def _existing(home: Path) -> Path:
     return path
 
 
-def _unusable(error: Exception) -> ConfigError:
+def _unusable(error: Exception, home: Path) -> ConfigError:
     """`error` at opening, for the administrator."""
     code = getattr(error, "sqlite_errorcode", None)
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
@@ -284,6 +286,9 @@ def _unusable(error: Exception) -> ConfigError:
             "store.db is damaged or no store at all",
             "Keep a copy of the home as it is, then restore the last good one.",
         )
+    if shutil.disk_usage(home).free < _LEAST_FREE_OCTETS:
+        # The engine says only "disk I/O error" when its shared memory has no room.
+        return ConfigError("store.home", "the disk is full", "Make room, then start again.")
     why = error.strerror if isinstance(error, OSError) else str(error)
     return ConfigError(
         "store.home", f"cannot be opened ({why})", "Check the disk: rights, free space, read-only."
