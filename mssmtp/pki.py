@@ -392,6 +392,10 @@ def _check_crl(crl: x509.CertificateRevocationList, anchors: Anchors) -> None:
         raise BadRevocationList("without an end")
     if not isinstance(crl.signature_hash_algorithm, _HASHES):
         raise BadRevocationList("weak signature")
+    if not crl.public_bytes(DER).endswith(b"\0" + crl.signature):
+        # The one octet no signature covers counts unused bits. OpenSSL takes only 0, and would
+        # refuse every peer with such a CRL: whoever sits on the way must not slip it in (OP-09).
+        raise BadRevocationList("unused bits in the signature")
     for extension in crl.extensions:
         scope = extension.value
         whole = isinstance(scope, x509.IssuingDistributionPoint) and not (

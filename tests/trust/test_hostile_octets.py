@@ -176,6 +176,27 @@ def test_att_16_no_single_octet_of_a_crl_or_certificate_can_be_changed(
                 identify((leaf,), snapshot, authority.now)
 
 
+@pytest.mark.attack
+def test_att_16_a_crl_is_not_taken_that_openssl_would_refuse_later(
+    authority: Authority, snapshot: Snapshot
+) -> None:
+    """The octet before the signature is covered by none: read by us, not by OpenSSL."""
+    for second in range(100):  # the octet can be 1 only where the signature ends in a zero bit
+        at = authority.now - timedelta(seconds=second)
+        octets = authority.crls(this_update=at)[1]
+        crl = x509.load_der_x509_crl(octets)
+        where = len(octets) - len(crl.signature) - 1
+        if not crl.signature[-1] & 1:
+            break
+    changed = octets[:where] + b"\x01" + octets[where + 1 :]
+    assert x509.load_der_x509_crl(changed).is_signature_valid(
+        authority.intermediate.public_key()  # type: ignore[arg-type]  # an RSA key
+    )
+    with pytest.raises(BadRevocationList):
+        Revocation.of([changed], snapshot.anchors)
+    assert Revocation.of([octets], snapshot.anchors).crls == (crl,)
+
+
 _LEAVES: dict[int, x509.Certificate] = {}
 
 
