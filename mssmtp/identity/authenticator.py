@@ -8,8 +8,8 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -145,8 +145,9 @@ class Authenticator:
         self._guesses = Guesses()
         self._lock = threading.Lock()
         self._known: OrderedDict[bytes, int] = OrderedDict()
-        # A slow hash holds 16 MiB: more at once than there are processors would only cost memory.
-        self._slow = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
+        # A slow hash holds 16 MiB, and the C library keeps as much for every thread that ever
+        # computed one: few threads of their own, not whichever thread asks.
+        self._slow = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "slow-hash")
 
     def authenticate(self, login: str, password: str, address: str = "") -> Principal:
         """The principal of `login`. Raises BadCredentials, TooManyGuesses; storage errors pass.
@@ -219,18 +220,26 @@ class Authenticator:
 
     def _verified(self, login: str, password: str, address: str) -> int | None:
         """The id of the live row of `password`: the same work whoever the login is."""
-        wait = self._guesses.wait_s(login, address, self._clock.monotonic())
-        if wait > 0:
-            raise TooManyGuesses(delay_s=wait)
+        self._may_guess(login, address)
 
         def rows_of(reading: AccountReading) -> tuple[AppPasswordRow, ...]:
             account = reading.account(login)
             return self._live(reading, _NOBODY if account is None else account.id)
 
         rows = self._store.read(rows_of).result()
-        with self._slow:
-            found = app_password.matching(password, [row.argon2 for row in rows])
+
+        def matching() -> Collection[str]:
+            # Again: hundreds may have passed the first look before one of them was found wrong.
+            self._may_guess(login, address)
+            return app_password.matching(password, [row.argon2 for row in rows])
+
+        found = self._slow.submit(matching).result()
         return next((row.id for row in rows if row.argon2 in found), None)
+
+    def _may_guess(self, login: str, address: str) -> None:
+        wait = self._guesses.wait_s(login, address, self._clock.monotonic())
+        if wait > 0:
+            raise TooManyGuesses(delay_s=wait)
 
     def _refusal(self, login: str, address: str, secret: bytes, *, right: bool) -> BadCredentials:
         if right:  # suspended: not a guess, and the wait would tell that the password is good
