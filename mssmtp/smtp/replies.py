@@ -164,12 +164,6 @@ BAD_LINE = _entry(
     "A command line that is empty, or holds a control character, or ends in a bare LF.",
     "Repair the client: lines end in CRLF (RFC 5321 2.3.8).",
 )
-NON_ASCII_LINE = _entry(
-    "smtp.non-ascii-line",
-    Reply(500, "5.5.2", "Caractère non ASCII dans une commande ; vérifiez le logiciel d'envoi."),
-    "Octets above 127 in a command other than MAIL or RCPT.",
-    "Repair the client; addresses with accents do not exist in the trust space.",
-)
 UNKNOWN_COMMAND = _entry(
     "smtp.unknown-command",
     Reply(500, "5.5.1", "Commande inconnue."),
