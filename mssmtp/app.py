@@ -132,13 +132,35 @@ def serve(config: Path, count: int) -> int:
     check_files(settings)
     for file in expired(settings):
         logger.error("own certificate has expired", extra={"file": str(file)})
+    # Verified once, before the fork: the workers share its memory and start without waiting.
+    known = _Known(settings, stored_trust(settings).snapshot)
     workers.use_metrics_directory(settings.store.home)
     plan = workers.Plan(settings.store.home, count, endpoints(settings), SUPERVISOR_GRACE_S)
 
     def run(context: workers.WorkerContext) -> None:
-        uvloop.run(_Worker(config, context).run())
+        uvloop.run(_Worker(config, context, known).run())
 
     return workers.supervise(plan, run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the supervisor found on disk under the settings of its start."""
+
+    settings: Settings
+    snapshot: Snapshot
+
+    def trust(self, settings: Settings) -> Trust:
+        """Where a worker begins; from nothing when anchors or pin have changed since."""
+        trust = _untrusting(settings)
+        anchors = trust.snapshot.anchors
+        before = self.settings
+        if (settings.pki, settings.whitelist) == (
+            before.pki,
+            before.whitelist,
+        ) and anchors.certificates == self.snapshot.anchors.certificates:
+            trust.swap(self.snapshot)
+        return trust
 
 
 @dataclass(slots=True)
@@ -164,14 +186,14 @@ def services_of(settings: Settings, store: Store, trust: Trust) -> Services:
     )
 
 
-def build(settings: Settings, store: Store, worker: str) -> Rooms:
+def build(settings: Settings, store: Store, trust: Trust, worker: str) -> Rooms:
     """The rooms of one worker, nothing started. Raises ConfigError.
 
     `worker` is the same for whoever replaces it: the leases of one that was killed are given back
     at once, not after `queue.lease`.
     """
-    services = services_of(settings, store, _untrusting(settings))
-    trust, engine, authenticator = services.trust, services.engine, services.authenticator
+    services = services_of(settings, store, trust)
+    engine, authenticator = services.engine, services.authenticator
     out = settings.smtp_out
     resolver = DnsResolver(ENTROPY, out.nameservers, out.nameserver_port)
     makers: dict[str, Callable[[], Door]] = {
@@ -191,11 +213,12 @@ def build(settings: Settings, store: Store, worker: str) -> Rooms:
 class _Worker:
     """One process's doors on one event loop."""
 
-    def __init__(self, config: Path, context: workers.WorkerContext) -> None:
+    def __init__(self, config: Path, context: workers.WorkerContext, known: _Known) -> None:
         # Read again: after SIGHUP the worker that replaces another serves the new settings.
         self._config = config
         self._settings = load(config)
         self._context = context
+        self._known = known
         self._name = f"worker-{context.number}"
         self._stop = asyncio.Event()
 
@@ -221,7 +244,7 @@ class _Worker:
         self._stop.set()
 
     async def _serve(self, store: Store) -> None:
-        rooms = build(self._settings, store, self._name)
+        rooms = build(self._settings, store, self._known.trust(self._settings), self._name)
         await rooms.feed.load()
         async with asyncio.TaskGroup() as tasks:
             background = [

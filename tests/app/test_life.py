@@ -166,6 +166,24 @@ def test_without_a_list_peers_are_deferred_and_mail_is_read(site: Site, damage: 
             assert client.rcpt(B_SENDER)[0] in (451, 550)
 
 
+def test_the_list_is_verified_once_for_all_workers_and_their_successors(site: Site) -> None:
+    with serving(site) as server:
+        os.kill(min(server.workers), signal.SIGKILL)
+        until(lambda: server.said("serving") == 3, "replaced")
+        for _ in range(6):
+            assert site.receive(letter("essai")).startswith("250 ")
+        assert server.said("list verified") == 1
+
+
+def test_a_new_pin_makes_nothing_of_what_the_old_one_accepted(site: Site) -> None:
+    with serving(site, 1) as server:
+        assert site.receive(letter("essai")).startswith("250 ")
+        site.write(whitelist__signer_subject="CN=autre.test")
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: server.said("serving") == 2, "replaced")
+        assert site.receive(letter("essai")).startswith("451 4.7.5 ")
+
+
 # ---------------------------------------------------------------- signals
 
 
