@@ -40,6 +40,8 @@ TURNS = 32
 """Effects without a pause: thousands of pipelined NOOPs must not stop everybody else (ATT-27)."""
 _LETTER_THREADS = 4
 _REFRESH_THREADS = 2
+_LONG_READS = 1
+"""Of the store's reading threads (four by default) the searches of one door use no more."""
 
 Key = tuple[BalId, MailboxId]
 
@@ -93,6 +95,7 @@ class ImapDoor:
         self.context = tls.server_context(settings.tls, settings.tls.users, ask_certificate=False)
         self.connections: set[_Connection] = set()
         self.per_address: Counter[str] = Counter()
+        self.long_reads = asyncio.Semaphore(_LONG_READS)
         self._server: asyncio.AbstractServer | None = None
         self._unsubscribe: Callable[[], None] | None = None
         self._logins = Logins(authenticator, "imap")
@@ -336,6 +339,10 @@ class _Connection(asyncio.Protocol):
                 await self._send(effect.octets)
             case effects.Wait():
                 effect.answer(await self._wait(effect))
+            case effects.Read(is_long=True):
+                async with self._door.long_reads:
+                    found = await asyncio.wrap_future(self._door.store.read(effect.query))
+                effect.answer(found)
             case effects.Read():
                 effect.answer(await asyncio.wrap_future(self._door.store.read(effect.query)))
             case effects.Write():

@@ -77,13 +77,18 @@ class Wait(Asking[bytes | Woken]):
 
 
 class Read(Asking[T]):
-    """Run a query on one snapshot of the store."""
+    """Run a query on one snapshot of the store.
 
-    __slots__ = ("query",)
+    `is_long`: it may take a second (a search of text); few of these run at once, so that short
+    ones never wait for all reading threads.
+    """
 
-    def __init__(self, query: Callable[[Reading], T]) -> None:
+    __slots__ = ("is_long", "query")
+
+    def __init__(self, query: Callable[[Reading], T], *, is_long: bool = False) -> None:
         super().__init__()
         self.query = query
+        self.is_long = is_long
 
 
 class Write(Asking[T]):
@@ -167,9 +172,9 @@ def wait(timeout_s: float, *, changes: bool = False) -> Steps[bytes | Woken]:
     return effect.answered
 
 
-def read(query: Callable[[Reading], T]) -> Steps[T]:
+def read(query: Callable[[Reading], T], *, is_long: bool = False) -> Steps[T]:
     """See Read."""
-    effect = Read(query)
+    effect = Read(query, is_long=is_long)
     yield effect
     return effect.answered
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -43,7 +43,17 @@ class Stretch:
     stop: int
 
 
-Piece = bytes | Stretch
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A value of a message that has filled its batch alone: got when its turn has come (D11)."""
+
+    mailbox: MailboxId
+    row: MessageRow
+    recent: bool
+    value_of: Value
+
+
+Piece = bytes | Stretch | Late
 
 _STUB = Summary(
     size_octets=0,
@@ -73,7 +83,7 @@ class Message:
         return self.summary is _STUB
 
 
-Value = Callable[[Message], Piece]
+Value = Callable[[Message], bytes | Stretch]
 
 
 def _in_summary(section: Section) -> bool:
@@ -150,13 +160,12 @@ def render(
     if not plan.needs_summary and not plan.bodies and not seen:
         octets = _render_rows(plan, numbered, selected)
         return Batch([octets], spans[-1][1], _wanted(spans) - len(rows))
-    summaries = _summaries(reading, mailbox, rows) if plan.needs_summary else {}
+    summaries = _Summaries(reading, mailbox, rows if plan.needs_summary else ())
     pieces: list[Piece] = []
     size = 0
     for count, (at, row) in enumerate(numbered, 1):
-        message = Message(
-            reading, mailbox, at, row, row.uid in selected.recents, summaries.get(row.uid, _STUB)
-        )
+        recent = row.uid in selected.recents
+        message = Message(reading, mailbox, at, row, recent, summaries.of(row.uid))
         size += _render_message(plan, message, pieces, show_flags=row.uid in seen)
         if size >= BATCH_OCTETS and count < len(numbered):
             return Batch(pieces, numbered[count][0] - 1, 0)
@@ -198,31 +207,51 @@ def _label(item: Item) -> bytes:
     return item.name if isinstance(item, Body) else item.value.encode("ascii")
 
 
-def _summaries(
-    reading: Reading, mailbox: MailboxId, rows: Sequence[MessageRow]
-) -> Mapping[Uid, Summary]:
-    found: dict[Uid, Summary] = {}
-    for uid, octets in reading.summaries(mailbox, [row.uid for row in rows]):
+class _Summaries:
+    """Summaries of `rows`, asked for in the order of UIDs and opened one by one: those behind a
+    batch that is full are never held (D11)."""
+
+    def __init__(self, reading: Reading, mailbox: MailboxId, rows: Sequence[MessageRow]) -> None:
+        self._mailbox = mailbox
+        self._left = iter(reading.summaries(mailbox, [row.uid for row in rows]) if rows else ())
+        self._next = next(self._left, None)
+
+    def of(self, uid: Uid) -> Summary:
+        """The summary of `uid`, or the stub."""
+        while self._next is not None and self._next[0] < uid:
+            self._next = next(self._left, None)
+        if self._next is None or self._next[0] != uid:
+            return _STUB
         try:
-            found[uid] = Summary.from_bytes(octets)
+            return Summary.from_bytes(self._next[1])
         except UnknownSummary:
-            logger.error("message damaged", extra={"mailbox": mailbox, "uid": uid})
-    return found
+            logger.error("message damaged", extra={"mailbox": self._mailbox, "uid": uid})
+            return _STUB
+
+
+def late(reading: Reading, piece: Late) -> bytes | Stretch:
+    """The value that was put off."""
+    summary = _Summaries(reading, piece.mailbox, (piece.row,)).of(piece.row.uid)
+    return piece.value_of(Message(reading, piece.mailbox, 0, piece.row, piece.recent, summary))
 
 
 def _render_message(plan: Plan, message: Message, pieces: list[Piece], *, show_flags: bool) -> int:
-    """Append the response to `pieces`; the octets it takes on the wire."""
+    """Append the response to `pieces`; the octets it takes on the wire.
+
+    A thousand sections of one message may be asked for at once: what does not fit is put off.
+    """
     labelled = plan.labelled
     if show_flags and Simple.FLAGS not in plan.items:
         labelled = (*labelled, (b"FLAGS ", _flags))
     size = 0
     out: list[bytes] = []
     glue = b"* %d FETCH (" % message.number
+    put_off = message.mailbox, message.row, message.recent
     for label, value_of in labelled:
-        value = value_of(message)
+        value = value_of(message) if size < BATCH_OCTETS else Late(*put_off, value_of)
         out += (glue, label)
-        if isinstance(value, Stretch):
-            size += value.stop - value.start
+        if not isinstance(value, bytes):
+            size += value.stop - value.start if isinstance(value, Stretch) else 0
             pieces += (b"".join(out), value)
             out = []
         else:
@@ -250,7 +279,7 @@ def _flags(message: Message) -> bytes:
     return b"(%b)" % responses.flags(message.row.flags, recent=message.recent)
 
 
-def _body(body: Body, message: Message) -> Piece:
+def _body(body: Body, message: Message) -> bytes | Stretch:
     section = body.section
     if section == WHOLE:
         return _stretch(body, message, 0, message.row.size_octets)
@@ -278,7 +307,7 @@ def _octets(body: Body, header: bytes) -> bytes:
     return responses.literal(header)
 
 
-def _stretch(body: Body, message: Message, start: int, stop: int) -> Piece:
+def _stretch(body: Body, message: Message, start: int, stop: int) -> bytes | Stretch:
     """Octets of the message: at once when they are few."""
     if body.partial:
         start, stop = min(start + body.partial[0], stop), min(start + sum(body.partial), stop)

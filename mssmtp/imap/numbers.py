@@ -169,3 +169,8 @@ def cut(spans: Sequence[Span], size: int) -> Iterator[list[Span]]:
                 group, room = [], size
     if group:
         yield group
+
+
+def after(spans: Sequence[Span], position: int) -> list[Span]:
+    """What of `spans` lies at or behind `position`."""
+    return [(max(start, position), stop) for start, stop in spans if stop > position]

@@ -47,7 +47,8 @@ ROWS = 8_192
 SUMMARIES = 512
 BODIES = 32
 MOST_TEXT = 8_388_608
-"""Octets of one text part that are searched."""
+"""Octets of text of one message that are searched, and after which a reading thread is given back:
+folding them takes seconds, and everybody's reads wait for these threads (D11)."""
 
 _ROW, _SUMMARY, _BODY = 0, 1, 2
 
@@ -63,6 +64,12 @@ class Candidate:
     recent: bool
     summary: Summary | None = None
     folded: dict[str, str] = field(default_factory=dict)
+    text_octets: int = 0
+
+    def close(self) -> None:
+        """It was tested: let go of what was opened."""
+        self.summary = None
+        self.folded.clear()
 
     def header(self, name: str) -> str:
         """Decoded, folded values of a field."""
@@ -91,7 +98,8 @@ class Candidate:
             return ""
         texts = []
         for part in self.summary.text_parts():
-            stop = min(part.body_end, part.body_start + MOST_TEXT)
+            stop = min(part.body_end, part.body_start + MOST_TEXT - self.text_octets)
+            self.text_octets += stop - part.body_start
             try:
                 octets = self.reading.body(self.mailbox, self.row.uid, part.body_start, stop)
             except (Damaged, NoSuchMessage):
@@ -133,8 +141,8 @@ def compiled(key: And, view: View) -> Search:
 
 def find(
     reading: Reading, selected: Selected, search: Search, spans: Sequence[Span]
-) -> list[tuple[int, int]]:
-    """(sequence number, UID) of what matches within `spans`."""
+) -> tuple[list[tuple[int, int]], int]:
+    """(sequence number, UID) of what matches within `spans`, and the position to go on from."""
     mailbox = selected.mailbox.id
     recents = selected.recents
     rows = reading.messages(mailbox, selected.view.uid_ranges(spans))
@@ -146,23 +154,42 @@ def find(
             candidate := Candidate(reading, mailbox, at, row, bool(recents) and row.uid in recents),
         )
     ]
+    position = spans[-1][1]
     if search.dear and left:
-        _open_summaries(reading, mailbox, left)
-        left = [candidate for candidate in left if _all(search.dear, candidate)]
-    return [(candidate.number, candidate.row.uid) for candidate in left]
+        left, reached = _sifted(reading, mailbox, search.dear, left)
+        position = position if reached is None else reached
+    return [(candidate.number, candidate.row.uid) for candidate in left], position
 
 
 def _all(tests: tuple[Test, ...], candidate: Candidate) -> bool:
     return all(test(candidate) for test in tests)
 
 
-def _open_summaries(reading: Reading, mailbox: MailboxId, left: list[Candidate]) -> None:
-    by_uid = {candidate.row.uid: candidate for candidate in left}
-    for uid, octets in reading.summaries(mailbox, list(by_uid)):
+def _sifted(
+    reading: Reading, mailbox: MailboxId, dear: tuple[Test, ...], left: list[Candidate]
+) -> tuple[list[Candidate], int | None]:
+    """Those of `left` that pass; one message is open at a time, however large they are (D11).
+
+    The position to go on from, when enough text was read before the last; else None.
+    """
+    waiting = {candidate.row.uid: candidate for candidate in left}
+    passed: set[int] = set()
+    text_octets = 0
+    for uid, octets in reading.summaries(mailbox, list(waiting)):
+        candidate = waiting.pop(uid)
         try:
-            by_uid[uid].summary = Summary.from_bytes(octets)
+            candidate.summary = Summary.from_bytes(octets)
         except UnknownSummary:
             logger.error("message damaged", extra={"mailbox": mailbox, "uid": uid})
+        if _all(dear, candidate):
+            passed.add(uid)
+        candidate.close()
+        text_octets += candidate.text_octets
+        if text_octets >= MOST_TEXT:
+            return [each for each in left if each.row.uid in passed], candidate.number
+    # Without a summary since they were expunged meanwhile.
+    passed.update(uid for uid, candidate in waiting.items() if _all(dear, candidate))
+    return [each for each in left if each.row.uid in passed], None
 
 
 def _cost(key: Key) -> int:

@@ -26,7 +26,9 @@ from mssmtp.storage.view import Row, ranges
 PACK_FROM = 32
 """Below this many messages of a window, rows are read even when there is a pack."""
 
-MAX_PACK_OCTETS = 256 * 1_048_576
+MAX_PACK_OCTETS = 8 * 1_048_576
+"""Of a window with larger summaries no pack is made: it would have to be opened whole for one
+message, and letters with the largest headers would fill the memory (D10, D11)."""
 SCAN_OCTETS = 262_144
 _PACK = b"pack\0"
 _ENTRY = struct.Struct(">II")
@@ -84,9 +86,12 @@ class SummaryReading(MessageReading):
                 yield from self._from_rows(mailbox, chosen, key)
                 continue
             packed = self._from_pack(mailbox, window, key)
+            if packed is None and row[1] >= _end(window):
+                packed = self._folded(mailbox, window, key)
             if packed is None:
-                packed = self._folded(mailbox, window, key, is_full=row[1] >= _end(window))
-            yield from ((uid, packed[uid]) for uid in chosen if uid in packed)
+                yield from self._from_rows(mailbox, chosen, key)
+            else:
+                yield from ((uid, packed[uid]) for uid in chosen if uid in packed)
 
     def _from_rows(
         self, mailbox: MailboxId, uids: Sequence[Uid], key: OwnerKey
@@ -125,10 +130,8 @@ class SummaryReading(MessageReading):
         except Damaged:
             return None
 
-    def _folded(
-        self, mailbox: MailboxId, window: int, key: OwnerKey, *, is_full: bool
-    ) -> dict[Uid, bytes]:
-        """Summaries of a window from its rows; kept as a pack when no UID can join any more."""
+    def _folded(self, mailbox: MailboxId, window: int, key: OwnerKey) -> dict[Uid, bytes] | None:
+        """Summaries of a window that no UID can join any more, kept as a pack; None: too large."""
         rows = self._all(
             _ROWS,
             mailbox=mailbox,
@@ -136,8 +139,14 @@ class SummaryReading(MessageReading):
             low=window * PACK_UIDS,
             high=_end(window) - 1,
         )
-        found = {Uid(row[0]): self._summary(row, key) for row in rows}
-        if is_full and all(found.values()):
+        found: dict[Uid, bytes] = {}
+        size = 0
+        for row in rows:
+            found[Uid(row[0])] = summary = self._summary(row, key)
+            size += len(summary) + _ENTRY.size
+            if size > MAX_PACK_OCTETS - 4:
+                return None
+        if all(found.values()):
             sealed = key.seal(_context(mailbox, window), compressed(packed(found)))
             self._vault.fold(mailbox, window, len(found), sealed)
         return found

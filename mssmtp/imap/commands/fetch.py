@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,10 @@ from mssmtp.errors import MailError
 from mssmtp.imap import fetch, items
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send, write
-from mssmtp.imap.fetch import Batch, Plan, Stretch
+from mssmtp.imap.fetch import Batch, Late, Plan, Stretch
 from mssmtp.imap.incoming import Ended
 from mssmtp.imap.items import Item, Simple
-from mssmtp.imap.numbers import NumberSet, Span, cut
+from mssmtp.imap.numbers import NumberSet, Span, after, cut
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
@@ -70,13 +70,20 @@ def _send_group(
     """Send the responses of `group` batch by batch; how many messages were gone."""
     left = list(group)
     missing = 0
+    room = plan.batch_rows
     while left:
-        batch = yield from read(_rendering(selected, plan, left, seen))
+        asked = next(cut(left, room))
+        batch = yield from read(_rendering(selected, plan, asked, seen))
         missing += batch.missing
         yield from _send_pieces(batch)
-        left = [(max(start, batch.position), stop) for start, stop in left]
-        left = [(start, stop) for start, stop in left if start < stop]
+        # Where a few messages fill a batch, the rows of hundreds are not read for each (ATT-27).
+        room = min(2 * _count(asked, batch.position), plan.batch_rows)
+        left = after(left, batch.position)
     return missing
+
+
+def _count(spans: Sequence[Span], position: int) -> int:
+    return max(sum(min(stop, position) - start for start, stop in spans if start < position), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +113,16 @@ def _send_pieces(batch: Batch) -> Steps[None]:
             continue
         yield from send(b"".join(waiting))
         waiting.clear()
-        yield from _send_stretch(piece)
+        value = piece if isinstance(piece, Stretch) else (yield from read(_getting(piece)))
+        if isinstance(value, bytes):
+            yield from send(value)
+        else:
+            yield from _send_stretch(value)
     yield from send(b"".join(waiting))
+
+
+def _getting(piece: Late) -> Callable[[Reading], bytes | Stretch]:
+    return lambda reading: fetch.late(reading, piece)
 
 
 def _send_stretch(stretch: Stretch) -> Steps[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax
 from mssmtp.imap import mailboxes, names, responses
@@ -13,8 +14,14 @@ from mssmtp.imap.mailboxes import Shown
 from mssmtp.imap.names import DELIMITER
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
+from mssmtp.mail import Principal
+
+if TYPE_CHECKING:
+    from mssmtp.storage import Reading
 
 MAX_PATTERN = 1_024
+MAX_PATTERNS = 20
+LONG_PATTERN = 64
 _SLASH = DELIMITER.encode("ascii")
 
 
@@ -74,13 +81,15 @@ class List(Command):
             yield from send(b'* %b (\\Noselect) "/" ""\r\n' % verb)  # 6.3.8: what is the delimiter?
             return Done(b"%b completed" % verb)
         who = session.principal
-        if self.subscribed:
-            known = yield from read(lambda reading: mailboxes.subscribed(reading, who))
-            yield from send(b"".join(_lsub(known, self.patterns)))
-        else:
-            shown = yield from read(lambda reading: mailboxes.shown(reading, who))
-            yield from send(b"".join(self._list(shown)))
+        # Not on the loop: thousands of names against long patterns take seconds (ATT-27).
+        is_long = sum(map(len, self.patterns)) > LONG_PATTERN
+        yield from send((yield from read(lambda r: self._lines(r, who), is_long=is_long)))
         return Done(b"%b completed" % verb)
+
+    def _lines(self, reading: Reading, who: Principal) -> bytes:
+        if self.subscribed:
+            return b"".join(_lsub(mailboxes.subscribed(reading, who), self.patterns))
+        return b"".join(self._list(mailboxes.shown(reading, who)))
 
     def _list(self, shown: list[Shown]) -> Iterable[bytes]:
         parents = _parents(shown)
@@ -154,6 +163,8 @@ def parse(cursor: Cursor) -> List:
         _known(cursor.listed(cursor.word, may_be_empty=True))
     cursor.end()
     _known(options)
+    if len(wanted) > MAX_PATTERNS:
+        raise BadSyntax("too many patterns")
     patterns = tuple(_joined(reference, each) if each else each for each in wanted)
     if "SUBSCRIBED" in options:
         raise BadSyntax("unknown option")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from mssmtp.imap import keys, responses, search
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.keys import And
-from mssmtp.imap.numbers import Span, cut
+from mssmtp.imap.numbers import Span, after, cut
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
@@ -38,8 +39,12 @@ class Search(Command):
         compiled = search.compiled(self.key, selected.view)
         found: list[tuple[int, int]] = []
         told_at = session.clock.monotonic()
-        for spans in cut(compiled.spans, compiled.batch):
-            found += yield from read(_Finding(selected, compiled, tuple(spans)))
+        left: Sequence[Span] = compiled.spans
+        while left:
+            finding = _Finding(selected, compiled, tuple(next(cut(left, compiled.batch))))
+            matches, position = yield from read(finding, is_long=bool(compiled.dear))
+            found += matches
+            left = after(left, position)
             if session.clock.monotonic() - told_at >= PROGRESS_S:
                 told_at = session.clock.monotonic()
                 yield from send(responses.untagged(b"OK", b"Still searching"))
@@ -56,7 +61,7 @@ class _Finding:
     search: search.Search
     spans: tuple[Span, ...]
 
-    def __call__(self, reading: Reading) -> list[tuple[int, int]]:
+    def __call__(self, reading: Reading) -> tuple[list[tuple[int, int]], int]:
         return search.find(reading, self.selected, self.search, self.spans)
 
 

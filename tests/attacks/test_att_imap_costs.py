@@ -1,0 +1,131 @@
+"""What one IMAP command may cost, whatever it asks and whatever letters it asks about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mssmtp.imap import effects, search
+from mssmtp.mail import Uid
+from mssmtp.message.summary import Summary
+from mssmtp.storage import summaries
+from mssmtp.storage.messages import PACK_UIDS
+from tests.imap.world import Client, World, message, worlds
+
+pytestmark = pytest.mark.attack
+
+HEADER_LINES = 250
+"""Of 1,000 octets each: nearly the largest header section that is taken."""
+MOST_AT_ONCE = 2_000_000
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    yield from worlds(tmp_path)
+
+
+def long_header(number: int) -> bytes:
+    lines = b"".join(b"X-%d: %b\r\n" % (line, b"y" * 990) for line in range(HEADER_LINES))
+    return lines + message(number)
+
+
+def test_att_04_a_thousand_sections_of_one_letter_are_never_in_memory_together(
+    world: World,
+) -> None:
+    world.deliver(long_header(1))
+    client = world.client()
+    whole = b"\r\n".join(line.encode() for line in client.ok("FETCH 1 BODY.PEEK[HEADER]"))
+    wanted = " ".join(f"BODY.PEEK[HEADER.FIELDS.NOT (A{n})]" for n in range(100))
+    answer = client.send(f"f FETCH 1 (UID {wanted} FLAGS ENVELOPE)\r\n".encode())
+    assert answer.count(b"HEADER.FIELDS.NOT (A") == 100
+    assert len(answer) > 100 * 249_000
+    assert answer.endswith(b")\r\nf OK FETCH completed\r\n")
+    assert whole[-300:-10] in answer
+    assert client.largest_send < MOST_AT_ONCE
+
+
+def test_att_27_letters_with_long_headers_are_opened_once_each_by_a_fetch(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1, 41):
+        world.deliver(long_header(number))
+    opened = 0
+    genuine = Summary.from_bytes
+
+    def counted(octets: bytes) -> Summary:
+        nonlocal opened
+        opened += 1
+        return genuine(octets)
+
+    monkeypatch.setattr(Summary, "from_bytes", counted)
+    client = world.client()
+    assert len([x for x in client.ok("FETCH 1:* (BODY.PEEK[HEADER])") if "FETCH" in x]) == 40
+    assert opened <= 2 * 40  # of each batch one more is looked at than fits
+    assert client.largest_send < MOST_AT_ONCE
+
+
+def test_att_05_no_pack_is_made_of_letters_with_long_headers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    pack = summaries.packed
+
+    def noted(found: dict[Uid, bytes]) -> bytes:
+        made.append(len(found))
+        return pack(found)
+
+    def fetched() -> list[str]:
+        return client.ok("FETCH 1:* (ENVELOPE)")
+
+    monkeypatch.setattr(summaries, "packed", noted)
+    world.fill(PACK_UIDS + 1)
+    client = world.client()
+    with monkeypatch.context() as small:
+        small.setattr(summaries, "MAX_PACK_OCTETS", 10_000)
+        expected = fetched()
+        assert made == []
+    assert fetched() == expected
+    assert made, "the control: with room the pack is made"
+
+
+def long_reads(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each Read that `client` will ask for says that it is long."""
+    seen: list[bool] = []
+    perform = client._perform
+
+    def noted(effect: effects.Effect) -> bool:
+        if isinstance(effect, effects.Read):
+            seen.append(effect.is_long)
+        return perform(effect)
+
+    monkeypatch.setattr(client, "_perform", noted)
+    return seen
+
+
+def test_att_27_a_text_search_gives_its_thread_back_after_so_much_text(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.fill(12)
+    client = world.client()
+    monkeypatch.setattr(search, "MOST_TEXT", 20)
+    reads = long_reads(client, monkeypatch)
+    assert client.ok("SEARCH BODY Bonjour") == ["* SEARCH " + " ".join(map(str, range(1, 13)))]
+    assert reads.count(True) >= 6
+    reads.clear()
+    monkeypatch.setattr(search, "MOST_TEXT", 1_000_000)
+    assert client.ok("SEARCH NOT BODY Bonjour") == ["* SEARCH"]
+    assert reads.count(True) == 1
+
+
+def test_att_27_long_patterns_are_bounded_and_matched_off_the_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = world.client()
+    client.bad('LIST "" (' + " ".join(["a%"] * 21) + ")")
+    reads = long_reads(client, monkeypatch)
+    client.ok(f'LIST "" "{"%a" * 100}"')
+    client.ok(f'LSUB "" "{"%a" * 100}"')
+    client.ok('LIST "" "*"')
+    assert reads == [True, True, False]
