@@ -163,7 +163,7 @@ class Machine(Link):
                 self.say(refused.reply)
                 raise MailError(reply=replies.TOO_MANY_LOGINS) from refused
             raise
-        metrics.logins.labels(door, "ok").inc()
+        metrics.logins.labels(door, "accepted").inc()
         logger.info("logged in", extra={"account": self._conversation.principal.account})
         self.say(replies.LOGGED_IN)
 
