@@ -224,6 +224,15 @@ class Server:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return {int(child) for child in children}
 
+    @property
+    def cpu_s(self) -> float:
+        """Processor time of supervisor, workers and what they have waited for."""
+        ticks = 0
+        for pid in (self.process.pid, *self.workers):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Stop it; its exit code."""
         if self.process.poll() is None:

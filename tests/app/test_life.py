@@ -33,6 +33,12 @@ def test_a_letter_goes_in_and_is_read_and_the_stop_is_orderly(site: Site) -> Non
     assert server.said("worker died") == 0
 
 
+def test_a_start_costs_little(site: Site) -> None:
+    """Less than 2 s on a machine that has nothing else to do: processor time knows no others."""
+    with serving(site, 1) as server:
+        assert server.cpu_s < 3.0
+
+
 def test_a_port_in_use_is_named_with_its_door(site: Site) -> None:
     with closing(socket.socket()) as other:
         other.bind(("127.0.0.1", site.ports["imap"]))
