@@ -93,6 +93,22 @@ async def from_principal(services: Services, known: Principal, command: MailComm
     return transaction
 
 
+async def still_entitled(
+    services: Services, transaction: Transaction, chain: Sequence[x509.Certificate]
+) -> None:
+    """Ask again about the sender of a transaction that has been open for a while.
+
+    Between MAIL and the end of the data hours may pass: what was revoked meanwhile sends nothing
+    (ATT-18, ATT-25). Raises as `from_operator` and `from_principal`.
+    """
+    if transaction.principal is not None:
+        now = await from_principal(services, transaction.principal, transaction.command)
+    else:
+        now = await from_operator(services, chain, transaction.command)
+    transaction.principal, transaction.acting = now.principal, now.acting
+    transaction.operator = now.operator
+
+
 async def destination(
     services: Services, transaction: Transaction, command: RcptCommand
 ) -> Destination:

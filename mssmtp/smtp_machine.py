@@ -9,7 +9,7 @@ from typing import cast
 from cryptography import x509
 
 from mssmtp import metrics
-from mssmtp.errors import BadSyntax, MailError, Reply
+from mssmtp.errors import BadSyntax, MailError
 from mssmtp.identity import Challenge, Credentials, Exchange, LoginRefused
 from mssmtp.mail import Door
 from mssmtp.smtp import replies
@@ -19,7 +19,13 @@ from mssmtp.smtp.trace import Hop
 from mssmtp.smtp.transaction import Transaction
 from mssmtp.smtp_intake import Intake, Origin
 from mssmtp.smtp_link import Hangup, House, Link
-from mssmtp.smtp_lookup import LoginLost, destination, from_operator, from_principal
+from mssmtp.smtp_lookup import (
+    LoginLost,
+    destination,
+    from_operator,
+    from_principal,
+    still_entitled,
+)
 from mssmtp.tls import start_tls
 
 logger = logging.getLogger(__name__)
@@ -29,6 +35,7 @@ _MAX_IDLE_COMMANDS = 500
 _FLOOD_FACTOR = 2
 """A message is consumed up to this many times the size limit before the connection is cut."""
 _LONGEST_DELAY_S = 5.0
+_ASK_AGAIN_S = 1.0
 
 
 class NotServed(BadSyntax):
@@ -43,6 +50,7 @@ class Machine(Link):
     def __init__(self, house: House) -> None:
         super().__init__(house)
         self._idle_commands = self._wrong_passwords = 0
+        self._asked_at = 0.0
 
     def _count_idle_command(self) -> None:
         self._idle_commands += 1
@@ -182,6 +190,7 @@ class Machine(Link):
             chain = self._peer_chain()
             conversation.transaction = await from_operator(self._services, chain, command)
         self._misplaced = 0
+        self._asked_at = self.loop.time()
         self.say(replies.SENDER_OK)
 
     def _peer_chain(self) -> tuple[x509.Certificate, ...]:
@@ -209,7 +218,9 @@ class Machine(Link):
         self._receiving = True
         try:
             await self._receive(receiver, intake)
-            self.say(await self._outcome(receiver, intake))
+            self._check(receiver)
+            await self._ask_again(transaction)
+            self.say(await intake.finish())
             self._idle_commands = self._refused = 0
         finally:
             self._receiving = False
@@ -231,7 +242,18 @@ class Machine(Link):
         self._receiving = False
         self._inbox.unread(receiver.rest)
 
-    async def _outcome(self, receiver: DataReceiver, intake: Intake) -> Reply:
+    async def _ask_again(self, transaction: Transaction) -> None:
+        """SEC-06: who was suspended or unlisted more than a second ago sends nothing."""
+        if self.loop.time() - self._asked_at < _ASK_AGAIN_S:
+            return
+        try:
+            await still_entitled(self._services, transaction, self._peer_chain())
+        except LoginLost:
+            self._conversation.principal = None
+            raise
+
+    def _check(self, receiver: DataReceiver) -> None:
+        """Raises MailError for data that must not be taken."""
         if receiver.ambiguous:
             # Somebody on the way may hold the rest for another message: execute none of it.
             self._is_last = True
@@ -241,7 +263,6 @@ class Machine(Link):
             raise MailError(reply=replies.NUL_OCTET)
         if receiver.too_big:
             raise MailError(reply=replies.too_big(self._house.rules.limits.message_octets))
-        return await intake.finish()
 
     def _origin(self, transaction: Transaction) -> Origin:
         """What is traced of the connection; a person's own address is not in the message."""
