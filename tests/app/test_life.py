@@ -11,14 +11,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from mssmtp.demo.authority import Make
-from tests.app.server import B_SENDER, Server, Site, letter, send, serving, until
-from tests.authority import A_SUBJECT
-from tests.home import PASSWORD, PATIENT_DOMAIN, SECRETARIAT, ZOE
+from mssmtp.demo.authority import Authority, Identity, Make
+from tests.app.server import B_SENDER, DOORS, Server, Site, letter, send, serving, until
+from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN
+from tests.home import PASSWORD, PATIENT_DOMAIN, SECRETARIAT, ZOE, Home, typed
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -31,6 +32,29 @@ def test_a_letter_goes_in_and_is_read_and_the_stop_is_orderly(site: Site) -> Non
     assert server.end() == 0
     assert server.said("serving") == 2
     assert server.said("worker died") == 0
+
+
+def test_a_home_made_by_init_serves_once_its_certificates_are_there(
+    authority: Authority, healthy: dict[str, Identity], tmp_path: Path
+) -> None:
+    assert typed("init", "--home", str(tmp_path / "op"), "--domain", A_DOMAIN).code == 0
+    site = Site(Home(tmp_path / "op"), authority, healthy[B_DOMAIN])
+    for door, port in zip(DOORS, (25, 587, 465, 143, 993, 9125), strict=True):
+        host = "127.0.0.1" if door == "metrics" else "0.0.0.0"  # noqa: S104 - what init wrote
+        place = f'{{ host = "{host}", port = {port} }}'
+        site.home.edit(place, f"{{ port = {site.ports[door]} }}")
+    # No test asks the national servers for anything.
+    site.home.edit("http://igc-sante.esante.gouv.fr/CRL/", "http://127.0.0.1:9/")
+    site.home.edit("http://igc-sante.esante.gouv.fr/CRL/", "http://127.0.0.1:9/")
+    site.home.edit("# url = ", 'url = "https://127.0.0.1:9/liste.xml"\n# url = ')
+    for stem in ("operators", "users"):
+        healthy[A_DOMAIN].write(site.home.directory / "certs", stem)
+    (site.home.directory / "certs" / "igc-sante.pem").write_bytes(authority.anchors_pem)
+    password = ("--password-stdin", "--type", "MED")
+    with serving(site):
+        assert site.home.mssmtp("bal", "add", str(ZOE), *password, stdin=f"{PASSWORD}\n").code == 0
+        assert site.subjects() == []
+        assert site.receive(letter("essai")).startswith("451 4.7.5 "), "no list yet"
 
 
 def test_a_start_costs_little(site: Site) -> None:
@@ -238,6 +262,45 @@ def load(site: Site) -> Iterator[list[Load]]:
 
 def acknowledged(load: list[Load]) -> list[str]:
     return sorted(subject for each in load for subject in each.acknowledged)
+
+
+def half_sent(site: Site, server: Server) -> str:
+    """A letter whose second half is sent after SIGTERM; the reply, empty when there is none."""
+    octets = letter("essai", 400_000)
+    with site.as_operator() as client:
+        client.mail(B_SENDER)
+        client.rcpt(str(ZOE))
+        assert client.docmd("DATA")[0] == 354
+        client.send(octets[:200_000])
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: server.said("stopping") == 2, "the worker stops too")
+        try:
+            client.send(octets[200_000:] + b".\r\n")
+            return str(client.getreply()[0])
+        except (OSError, smtplib.SMTPServerDisconnected):
+            return ""
+
+
+def test_a_letter_in_the_middle_of_its_data_is_taken_after_sigterm(site: Site) -> None:
+    with serving(site, 1) as server:
+        assert half_sent(site, server) == "250"
+        assert server.process.wait(20) == 0
+    assert site.stored() == ["essai"]
+
+
+def test_the_detector_sees_a_server_that_cuts_what_is_in_flight(site: Site) -> None:
+    weakened = (
+        "from mssmtp import cli, smtp_in\n"
+        "async def stop(self, grace_s):\n"
+        "    for link in tuple(self._links):\n"
+        "        link.abort()\n"
+        "smtp_in._SmtpDoor.stop = stop\n"
+        "cli.main()\n"
+    )
+    with serving(site, 1, code=weakened) as server:
+        assert half_sent(site, server) == ""
+        server.kill()
+    assert site.stored() == []
 
 
 def test_sigterm_under_load_finishes_what_is_in_flight_and_loses_nothing(
