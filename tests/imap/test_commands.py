@@ -149,6 +149,14 @@ def test_a_full_disk_refuses_an_append_and_the_session_goes_on(
     client.ok(b"APPEND INBOX {5+}\r\nhello")
 
 
+def test_an_append_with_nul_is_refused_and_the_session_goes_on(world: World) -> None:
+    client = world.client()
+    letter = b"From: x\r\n\r\na\0b\r\n"
+    tagged, _ = client.command(b"APPEND Drafts {%d+}\r\n%s" % (len(letter), letter))
+    assert tagged.startswith("NO [CANNOT]")
+    assert client.ok("STATUS Drafts (MESSAGES)") == ['* STATUS "Drafts" (MESSAGES 0)']
+
+
 def test_a_failed_commit_refuses_an_append(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     client = world.client()
 

@@ -104,6 +104,9 @@ def _copy(session: Session, writer: LetterWriter) -> Steps[None]:
 
 
 def _hand_over(writer: LetterWriter, block: bytes) -> Steps[MailError | None]:
+    if b"\0" in block:
+        # RFC 3501 9, CHAR8: what is kept has to be told again, and no literal may hold NUL.
+        return Refused("CANNOT", b"A message holds no NUL")
     try:
         yield from off_loop(lambda store: writer.write(block))
     except MailError as error:
