@@ -46,7 +46,8 @@ def of_question(services: Services, question: Question) -> Decision:
     settled = at_rcpt.facts.recipients[0]
     transaction.add(Destination(Recipient(settled.address), settled))
     scan = _scan(services, question.message)
-    facts = transaction.content_facts(now, authors(scan.header), scan.size_octets, scan.attachments)
+    named = authors(scan.header, services.trust.snapshot.lists)
+    facts = transaction.content_facts(now, named, scan.size_octets, scan.attachments)
     return services.engine.decide(facts)
 
 

@@ -287,7 +287,8 @@ class Facts:
 
     At SENDER `recipients` is empty; at RECIPIENT and RELAY it holds the one asked about; at
     CONTENT it holds all that were accepted. Sizes are octets; `attachments` is known at CONTENT.
-    `sender_addresses` are those of the Sender field, bound like From (ATT-42).
+    `sender_addresses` are those of the Sender and Resent fields, bound like From;
+    `shown_domains` the listed domains a reader sees in From and Sender (ATT-42).
     """
 
     stage: Stage
@@ -301,6 +302,7 @@ class Facts:
     recipients: tuple[RecipientFacts, ...] = ()
     from_addresses: tuple[Address, ...] = ()
     sender_addresses: tuple[Address, ...] = ()
+    shown_domains: frozenset[Domain] = frozenset()
     size_octets: int = 0
     attachments: tuple[Attachment, ...] = ()
     list_date: datetime | None = None

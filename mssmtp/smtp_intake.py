@@ -209,7 +209,7 @@ class Intake:
     def _facts(self, letter: Letter) -> Facts:
         return self._transaction.content_facts(
             self._services.clock.now(),
-            content.authors(self._gate.header),
+            content.authors(self._gate.header, self._services.trust.snapshot.lists),
             self.size_octets,
             letter.scan.attachments,
         )

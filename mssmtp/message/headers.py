@@ -7,12 +7,16 @@ nowhere else, so that a line without a colon can never hide a second `From:` fro
 from __future__ import annotations
 
 import re
+import string
+import unicodedata
 from functools import lru_cache
+from itertools import takewhile
 from typing import NamedTuple
 
 from mssmtp.errors import BadAddress, MailError, Reply
-from mssmtp.mail import Address, domain
+from mssmtp.mail import Address, Domain, domain
 from mssmtp.message.addresses import Group, Mailbox, parse_addresses
+from mssmtp.message.words import decode_words
 
 _FTEXT = bytes(c for c in range(33, 127) if c != ord(":"))
 _EMPTY = (b"", b"\r")
@@ -34,6 +38,8 @@ _PIECES = re.compile(
     rb"\r?(?:\n|\Z)(?s:.)*+"
     rb"|(([!-9;-~]++)[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?+|[^\n]++\n?+)"
 )
+_HOST = frozenset(string.ascii_letters + string.digits + ".-")
+_LONGEST_DOMAIN = 253
 MAX_MESSAGE_ID_OCTETS = 998
 MAX_FROM_ADDRESSES = 100
 
@@ -155,6 +161,30 @@ def sender_address(header: bytes) -> Address | None:
     if len(authors) != 1:
         raise BadFrom
     return authors[0]
+
+
+def resent_addresses(header: bytes) -> tuple[Address, ...]:
+    """Everybody who says to have sent the letter again (RFC 5322 3.6.6). Raises BadFrom."""
+    found = values(header, "resent-from") + values(header, "resent-sender")
+    return tuple(address for value in found for address in _strict((value,)))
+
+
+def shown_domains(header: bytes) -> frozenset[Domain]:
+    """The domain behind every `@` a reader sees in `From` and `Sender`, the true ones included.
+
+    A client that shows the display name alone shows whatever address was written there (ATT-42):
+    in encoded words, comments, quoted local parts and letters of other widths too.
+    """
+    found: set[Domain] = set()
+    for value in values(header, "from") + values(header, "sender"):
+        shown = unicodedata.normalize("NFKC", decode_words(value))
+        for behind in shown.split("@")[1:]:
+            name = "".join(takewhile(_HOST.__contains__, behind.lstrip()[:_LONGEST_DOMAIN]))
+            try:
+                found.add(domain(name.strip(".-")))
+            except BadAddress:
+                continue
+    return frozenset(found)
 
 
 def _strict(found: tuple[bytes, ...]) -> tuple[Address, ...]:

@@ -47,6 +47,7 @@ def condensed(facts: Facts) -> Facts:
     if facts.operator is None:
         return facts
     named = {a.domain for a in facts.from_addresses + facts.sender_addresses}
+    named |= facts.shown_domains
     if facts.sender is not None:
         named.add(facts.sender.domain)
     kept = facts.operator.domains & named
@@ -69,6 +70,7 @@ def facts_to_bytes(facts: Facts) -> bytes:
         "recipients": [_recipient(each) for each in facts.recipients],
         "from": [str(each) for each in facts.from_addresses],
         "senders": [str(each) for each in facts.sender_addresses],
+        "shown": sorted(facts.shown_domains),
         "size": facts.size_octets,
         "attachments": [[a.name, a.media_type, a.size_octets] for a in facts.attachments],
         "list": facts.list_date.isoformat() if facts.list_date else None,
@@ -216,6 +218,7 @@ def _facts(node: _Node) -> Facts:
         recipients=tuple(_read_recipient(_Node(each)) for each in node.items("recipients")),
         from_addresses=node.addresses("from"),
         sender_addresses=node.addresses("senders"),
+        shown_domains=frozenset(Domain(_as(str, each)) for each in node.items("shown")),
         size_octets=node.number("size"),
         attachments=tuple(_read_attachment(each) for each in node.items("attachments")),
         list_date=None if listed is None else datetime.fromisoformat(listed),

@@ -38,6 +38,21 @@ def _peer(facts: Facts, tables: Tables) -> Verdict | None:
     return refuse("from.peer", refusals.FROM_FOREIGN.reply(), why)
 
 
+def _shown(facts: Facts, tables: Tables) -> Verdict | None:
+    """Many clients show the display name alone: it must not pass for somebody else's address."""
+    if facts.operator is not None:
+        own = facts.operator.domains if tables.from_policy == "reject" else facts.shown_domains
+    elif facts.principal is not None:
+        own = frozenset(box.address.domain for box in facts.principal.bals)
+    else:
+        return None
+    foreign = sorted(facts.shown_domains - own)
+    if not foreign:
+        return None
+    because = f"From or Sender shows an address of {foreign[0]}"
+    return refuse("from.shown", refusals.FROM_SHOWN.reply(domain=foreign[0]), because)
+
+
 def _internal(facts: Facts, tables: Tables) -> Verdict | None:
     return accept("from.internal", "written by this server")
 
@@ -45,5 +60,6 @@ def _internal(facts: Facts, tables: Tables) -> Verdict | None:
 RULES = (
     Rule("from.bound", ("OP-86", "ATT-42"), _ASKED, SUBMISSION, _bound, must=True, grants=True),
     Rule("from.peer", ("OP-15",), _ASKED, OPERATOR, _peer, grants=True),
+    Rule("from.shown", ("ATT-42",), _ASKED, OPERATOR | SUBMISSION, _shown),
     Rule("from.internal", ("OP-19",), _ASKED, INTERNAL, _internal, grants=True),
 )

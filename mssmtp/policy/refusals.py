@@ -245,6 +245,16 @@ FROM_FOREIGN = Refusal(
     "Operator door: the domain of From (or Sender) is not listed for the peer (OP-15).",
     "The peer sends only what its own domains have written.",
 )
+FROM_SHOWN = Refusal(
+    "from.shown",
+    550,
+    "5.7.1",
+    "Le nom affiché de l'expéditeur contient une adresse d'un autre domaine MSSanté ({domain}) ; "
+    "retirez-la.",
+    "The display name of From or Sender shows an address of a listed domain that is not the "
+    "sender's (ATT-42).",
+    "Take the address out of the display name.",
+)
 MESSAGE_TOO_BIG = Refusal(
     "size.message",
     552,

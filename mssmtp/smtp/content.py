@@ -5,6 +5,7 @@ Nothing of the message itself is ever changed (OP-63): our lines go on top, the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -102,22 +103,27 @@ def check_header(header: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Authors:
-    """Who the reader will see as the author: `From`, and `Sender` which is bound like it."""
+    """Who the reader will see as the author: `From`, `Sender` and `Resent-…` bound like it, and
+    the domains of the trust space that are written beside them, as in a display name (ATT-42)."""
 
     from_addresses: tuple[Address, ...] = ()
     sender_addresses: tuple[Address, ...] = ()
+    shown_domains: frozenset[Domain] = frozenset()
 
 
-def authors(header: bytes) -> Authors:
-    """Addresses of From and Sender; none at all when either cannot be read in one way only.
+def authors(header: bytes, is_listed: Callable[[Domain], bool]) -> Authors:
+    """Addresses of From, Sender and Resent; none at all when one cannot be read in one way only.
 
     What nobody can read authorises nothing: the rules of the policy refuse it (ATT-08, ATT-42).
     """
     try:
+        found = headers.from_addresses(header)
         sender = headers.sender_address(header)
-        return Authors(headers.from_addresses(header), () if sender is None else (sender,))
+        resent = headers.resent_addresses(header)
     except BadFrom:
         return Authors()
+    shown = frozenset(filter(is_listed, headers.shown_domains(header)))
+    return Authors(found, resent if sender is None else (sender, *resent), shown)
 
 
 def top(

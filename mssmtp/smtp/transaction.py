@@ -127,6 +127,7 @@ class Transaction:
             known,
             from_addresses=authors.from_addresses,
             sender_addresses=authors.sender_addresses,
+            shown_domains=authors.shown_domains,
             size_octets=size_octets,
             attachments=attachments,
         )

@@ -116,19 +116,25 @@ def test_a_hundred_and_one_hops_are_a_loop() -> None:
         content.check_header(b"Received: x\r\n" * 101 + b"\r\n")
 
 
+def listed_nowhere(name: Domain) -> bool:
+    return False
+
+
 @pytest.mark.attack
 @pytest.mark.requirement("OP-86")
 def test_att_42_unreadable_authors_authorise_nothing() -> None:
     zoe = Address.parse("zoe@hopital-a.test")
-    assert content.authors(b"From: Z <zoe@hopital-a.test>\r\n\r\n").from_addresses == (zoe,)
+    assert content.authors(
+        b"From: Z <zoe@hopital-a.test>\r\n\r\n", listed_nowhere
+    ).from_addresses == (zoe,)
     for header in (
         b"\r\n",
         b"From: a@b.test\r\nFrom: zoe@hopital-a.test\r\n\r\n",
         b"From: g: zoe@hopital-a.test;\r\n\r\n",
         b"From: zoe@hopital-a.test\r\nSender: a@b.test, c@d.test\r\n\r\n",
     ):
-        assert content.authors(header).from_addresses == ()
-    both = content.authors(b"From: zoe@hopital-a.test\r\nSender: a@b.test\r\n\r\n")
+        assert content.authors(header, listed_nowhere).from_addresses == ()
+    both = content.authors(b"From: zoe@hopital-a.test\r\nSender: a@b.test\r\n\r\n", listed_nowhere)
     assert both.sender_addresses == (Address.parse("a@b.test"),)
 
 
