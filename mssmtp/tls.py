@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import cast
@@ -218,20 +218,30 @@ class _Outgoing:
 
 
 class _Admission:
-    """Unfinished handshakes of one listener, bounded (ATT-40)."""
+    """Unfinished handshakes of one listener, bounded, and of one address to a fifth of it: who says
+    nothing on a thousand connections keeps nobody else out (ATT-40, ATT-41)."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._inside: set[_Layer] = set()
+        self._inside: dict[_Layer, str] = {}
+        self._addresses: Counter[str] = Counter()
 
     def enter(self, layer: _Layer) -> bool:
-        if len(self._inside) >= self._most:
+        peer = layer.raw.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        share = max(self._most // 5, 1)
+        if len(self._inside) >= self._most or self._addresses[address] >= share:
             return False
-        self._inside.add(layer)
+        self._inside[layer] = address
+        self._addresses[address] += 1
         return True
 
     def leave(self, layer: _Layer) -> None:
-        self._inside.discard(layer)
+        address = self._inside.pop(layer, None)
+        if address is not None:
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
 
 
 class _Layer(asyncio.BufferedProtocol):

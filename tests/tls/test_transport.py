@@ -495,7 +495,10 @@ async def test_att_40_unfinished_handshakes_are_bounded(
     failures: asyncio.Queue[str] = asyncio.Queue()
     arrivals = Arrivals(Recorder)
     async with serving(context, arrivals, failures.put_nowait, max_handshakes=2) as port:
-        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        idle = [
+            await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.0.{host}", 0))
+            for host in (2, 3, 4)
+        ]
         assert await failures.get() == "too many handshakes"
         for _, writer in idle:
             await close_quietly(writer)
@@ -506,6 +509,27 @@ async def test_att_40_unfinished_handshakes_are_bounded(
         door = await arrivals.next()
         await close(writer)
         await door.lost
+
+
+@pytest.mark.attack
+async def test_att_41_unfinished_handshakes_of_one_address_leave_room_for_others(
+    context: ServerContext, settings: TlsSettings
+) -> None:
+    failures: asyncio.Queue[str] = asyncio.Queue()
+    arrivals = Arrivals(Recorder)
+    async with serving(context, arrivals, failures.put_nowait, max_handshakes=10) as port:
+        hostile = ("127.0.0.2", 0)
+        idle = [
+            await asyncio.open_connection("127.0.0.1", port, local_addr=hostile) for _ in range(12)
+        ]
+        for _ in range(10):
+            assert await failures.get() == "too many handshakes"
+        _, writer = await connect(port, client_of(settings, "TLSv1.3"))
+        door = await arrivals.next()
+        await close(writer)
+        await door.lost
+        for _, writer in idle:
+            await close_quietly(writer)
 
 
 @pytest.mark.parametrize(
