@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -125,10 +126,24 @@ def expired(settings: Settings) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(files.certificate_file for files in own if end_of(files) <= now))
 
 
+def _harden() -> None:
+    """What the server's processes may do, whoever started them.
+
+    As many connections as the system allows: with the usual soft limit of 1,024 one address could
+    leave no descriptor for the store's own files (ATT-41). Whatever is made is ours alone to read
+    (ATT-39), and a crash writes no keys nor mail to a core file.
+    """
+    os.umask(0o077)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def serve(config: Path, count: int) -> int:
     """Run the server of `config` with `count` workers until it is told to stop; its exit code."""
     settings = load(config)
     log.configure(settings.log.level)
+    _harden()
     check_files(settings)
     for file in expired(settings):
         logger.error("own certificate has expired", extra={"file": str(file)})
