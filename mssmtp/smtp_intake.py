@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -29,7 +29,7 @@ from mssmtp.mail import (
 from mssmtp.policy.engine import Decision
 from mssmtp.policy.facts import facts_to_bytes
 from mssmtp.smtp import content, replies, trace
-from mssmtp.smtp.content import HeaderGate
+from mssmtp.smtp.content import Authors, HeaderGate
 from mssmtp.smtp.trace import Hop
 from mssmtp.smtp.transaction import Destination, Refused, Transaction, bounced, judged
 from mssmtp.smtp_lookup import Services
@@ -68,6 +68,7 @@ class Intake:
         self._origin = origin
         self._executor = executor
         self._gate = HeaderGate(services.settings.limits.header_octets)
+        self._authors = Authors()
         self._writer: LetterWriter | None = None
         self._pieces: list[bytes] = []
         self._waiting_octets = 0
@@ -87,9 +88,9 @@ class Intake:
         self.size_octets += len(octets)
         await self._guarded(lambda: self._take(octets))
 
-    async def _guarded(self, step: Callable[[], bool]) -> None:
+    async def _guarded(self, step: Callable[[], Awaitable[bool]]) -> None:
         try:
-            if step() and self._waiting_octets >= PIECE_OCTETS:
+            if await step() and self._waiting_octets >= PIECE_OCTETS:
                 await self._hand_over()
         except MailError as error:
             await self.refuse(error)
@@ -99,27 +100,38 @@ class Intake:
             metrics.internal_errors.labels("smtp_in").inc()
             await self.refuse(MailError(reply=INTERNAL))
 
-    def _take(self, octets: bytes) -> bool:
+    async def _take(self, octets: bytes) -> bool:
         was_open = self._gate.is_open
         passed = self._gate.feed(octets)
         if self._gate.is_open and not was_open:
-            self._start()
+            await self._start()
         self._keep(passed)
         return self._gate.is_open
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
         """The header section is known: write our lines above it."""
         header = self._gate.header
-        content.check_header(header)
-        extra = b""
+        if len(header) <= _INLINE_OCTETS:
+            self._authors, extra = self._judge(header)
+        else:
+            # Tens of thousands of fields take a second to read (ATT-07): not on the loop.
+            self._authors, extra = await self._run(self._judge, header)
         sender = self._transaction.command.sender
-        if self._transaction.door is Door.SUBMISSION:
-            own = sender.domain if sender else self._services.settings.operator.domains[0]
-            extra = content.missing_fields(header, self.envelope_id, own, self._received_at)
         top = content.top(self._origin.hop, self.envelope_id, sender, self._received_at, extra)
         self._skip = top.skip
         self._writer = self._services.store.writer()
         self._keep(top.octets)
+
+    def _judge(self, header: bytes) -> tuple[Authors, bytes]:
+        """Who wrote it, and the lines it lacks. Raises RefusedContent."""
+        content.check_header(header)
+        authors = content.authors(header, self._services.trust.snapshot.lists)
+        if self._transaction.door is not Door.SUBMISSION:
+            return authors, b""
+        sender = self._transaction.command.sender
+        own = sender.domain if sender else self._services.settings.operator.domains[0]
+        lines = content.missing_fields(header, self.envelope_id, own, self._received_at)
+        return authors, lines
 
     def _keep(self, octets: bytes) -> None:
         if octets:
@@ -182,10 +194,10 @@ class Intake:
             raise
         return await self._commit(letter, decision)
 
-    def _take_rest(self) -> bool:
+    async def _take_rest(self) -> bool:
         if not self._gate.is_open:
             rest = self._gate.close()
-            self._start()
+            await self._start()
             self._keep(rest)
         return True
 
@@ -209,7 +221,7 @@ class Intake:
     def _facts(self, letter: Letter) -> Facts:
         return self._transaction.content_facts(
             self._services.clock.now(),
-            content.authors(self._gate.header, self._services.trust.snapshot.lists),
+            self._authors,
             self.size_octets,
             letter.scan.attachments,
         )

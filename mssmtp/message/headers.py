@@ -173,12 +173,14 @@ def shown_domains(header: bytes) -> frozenset[Domain]:
     """The domain behind every `@` a reader sees in `From` and `Sender`, the true ones included.
 
     A client that shows the display name alone shows whatever address was written there (ATT-42):
-    in encoded words, comments, quoted local parts and letters of other widths too.
+    in encoded words, comments, quoted local parts and letters of other widths too. Raises BadFrom.
     """
     found: set[Domain] = set()
     for value in values(header, "from") + values(header, "sender"):
-        shown = unicodedata.normalize("NFKC", decode_words(value))
-        for behind in shown.split("@")[1:]:
+        shown = unicodedata.normalize("NFKC", decode_words(value)).split("@")
+        if len(shown) > 2 * MAX_FROM_ADDRESSES:
+            raise BadFrom  # no reader can tell who that is
+        for behind in shown[1:]:
             name = "".join(takewhile(_HOST.__contains__, behind.lstrip()[:_LONGEST_DOMAIN]))
             try:
                 found.add(domain(name.strip(".-")))

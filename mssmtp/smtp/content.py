@@ -120,9 +120,9 @@ def authors(header: bytes, is_listed: Callable[[Domain], bool]) -> Authors:
         found = headers.from_addresses(header)
         sender = headers.sender_address(header)
         resent = headers.resent_addresses(header)
+        shown = frozenset(filter(is_listed, headers.shown_domains(header)))
     except BadFrom:
         return Authors()
-    shown = frozenset(filter(is_listed, headers.shown_domains(header)))
     return Authors(found, resent if sender is None else (sender, *resent), shown)
 
 
