@@ -33,6 +33,7 @@ from mssmtp.storage import Store
 from tests.space import Account, Operator, RunningSpace, run_space
 
 _DRAIN_WITHIN_S = 90.0
+_SERVED_WITHIN_S = 45.0
 _MARK = "Message-ID: <"
 
 
@@ -221,6 +222,19 @@ def kill_some(space: RunningSpace, kills: int, chance: random.Random) -> int:
     return done
 
 
+def served_again(space: RunningSpace, route: Route) -> None:
+    """Wait for the replacement of the last worker that was killed. Raises AssertionError."""
+    deadline = time.monotonic() + _SERVED_WITHIN_S
+    while True:
+        try:
+            mailbox(space, route).logout()
+        except (OSError, IMAPClient.Error):
+            assert time.monotonic() < deadline, f"{route.name}: nobody answers any more"
+            time.sleep(0.2)
+        else:
+            return
+
+
 def drain(space: RunningSpace) -> None:
     """Wait until A's queue is empty, making retries due at once. Raises AssertionError."""
     clock = SystemClock()
@@ -281,7 +295,8 @@ def play(space: RunningSpace, kills: int, seed: int, senders: int = 3) -> Outcom
         stop.set()
         for thread in (*threads, *observers):
             thread.join(60)
-    time.sleep(1.0)
+    for route in found:
+        served_again(space, route)
     drain(space)
     problems = [problem for route in found for problem in judge(space, route)]
     problems += [problem for observer in observers for problem in observer.problems]
