@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mssmtp.imap import effects, search
+from mssmtp.imap.commands import copy, rename, store
 from mssmtp.mail import Uid
 from mssmtp.message.summary import Summary
 from mssmtp.storage import summaries
@@ -129,3 +130,57 @@ def test_att_27_long_patterns_are_bounded_and_matched_off_the_loop(
     client.ok(f'LSUB "" "{"%a" * 100}"')
     client.ok('LIST "" "*"')
     assert reads == [True, True, False]
+
+
+def commits(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[effects.Write[object]]:
+    """Every Write that `client` asks for."""
+    seen: list[effects.Write[object]] = []
+    perform = client._perform
+
+    def noted(effect: effects.Effect) -> bool:
+        if isinstance(effect, effects.Write):
+            seen.append(effect)
+        return perform(effect)
+
+    monkeypatch.setattr(client, "_perform", noted)
+    return seen
+
+
+def test_att_41_a_large_move_store_or_renamed_inbox_is_many_short_commits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy, "MOVE_BATCH", 2)
+    monkeypatch.setattr(rename, "MOVE_BATCH", 2)
+    monkeypatch.setattr(store, "BATCH", 2)
+    world.fill(5)
+    client = world.client()
+    client.ok("NOOP")
+    writes = commits(client, monkeypatch)
+    told = client.ok("STORE 1:5 +FLAGS (rouge)")
+    assert [line for line in told if "rouge" in line][1:] == [
+        f"* {number} FETCH (FLAGS (\\Recent rouge))" for number in range(1, 6)
+    ]
+    assert len(writes) == 3
+    writes.clear()
+    moved = client.ok("MOVE 1:5 Archive")
+    assert [line for line in moved if "COPYUID" in line][0].endswith(" 1:5 1:5] Moved")
+    assert [line for line in moved if "EXPUNGE" in line] == ["* 1 EXPUNGE"] * 5
+    assert len(writes) == 3
+    client.ok("SELECT Archive")
+    client.ok("MOVE 1:5 INBOX")
+    writes.clear()
+    client.ok("RENAME INBOX Vieux")
+    assert len(writes) == 4
+    assert "* 5 EXISTS" in client.ok("SELECT Vieux")
+    assert "* 0 EXISTS" in client.ok("SELECT INBOX")
+
+
+def test_att_41_one_copy_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy, "MOST_COPIED", 4)
+    world.fill(5)
+    client = world.client()
+    client.no("COPY 1:5 Archive", "LIMIT")
+    client.no("UID COPY 1:* INBOX", "LIMIT")
+    client.ok("COPY 1:4 Archive")
+    client.ok("MOVE 1:5 Archive")
+    assert "* 9 EXISTS" in client.ok("SELECT Archive")

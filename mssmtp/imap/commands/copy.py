@@ -18,6 +18,12 @@ from mssmtp.storage.model import Mailbox
 if TYPE_CHECKING:
     from mssmtp.storage import Writing
 
+MOVE_BATCH = 500
+"""Messages of one commit of MOVE: all of a large mailbox at once kept every delivery of the home
+waiting for seconds (13 s for 130,000)."""
+MOST_COPIED = 50_000
+"""Messages of one COPY, which is all or nothing: a second for everybody who waits. Copied into
+itself again and again a mailbox would double without end."""
 Copied = tuple[Mailbox, list[tuple[Uid, Uid]]]
 
 
@@ -36,7 +42,9 @@ class Copy(Command):
             raise Refused("NOPERM", b"Mailbox is read-only")
         spans = selected.view.spans(self.numbers, by_uid=self.by_uid)
         uids = [Uid(uid) for uid in selected.view.uids_of(spans)]
-        target, pairs = yield from write(lambda writing: self._copy(writing, session, uids))
+        if not self.moves and len(uids) > MOST_COPIED:
+            raise Refused("LIMIT", b"Copy fewer messages at once")
+        target, pairs = yield from self._in_batches(session, uids)
         verb = b"MOVE" if self.moves else b"COPY"
         if self.moves or target.id == selected.mailbox.id:
             session.is_changed = True
@@ -52,7 +60,19 @@ class Copy(Command):
             return Done(b"MOVE completed")
         return Done(b"%b completed" % verb, code)
 
-    def _copy(self, writing: Writing, session: Session, uids: list[Uid]) -> Copied:
+    def _in_batches(self, session: Session, uids: list[Uid]) -> Steps[Copied]:
+        """A copy is one commit; a move is atomic for each message only (RFC 6851 3.3)."""
+        size = MOVE_BATCH if self.moves else MOST_COPIED
+        pairs: list[tuple[Uid, Uid]] = []
+        for start in range(0, max(len(uids), 1), size):
+            batch = _Batch(self, session, uids[start : start + size])
+            session.is_changed |= self.moves
+            target, done = yield from write(batch)
+            pairs += done
+        return target, pairs
+
+    def copy(self, writing: Writing, session: Session, uids: list[Uid]) -> Copied:
+        """One batch, with the rights of this moment."""
         target = mailboxes.find_target(writing, session.principal, self.mailbox)
         source = session.selected.mailbox.id
         if not uids:
@@ -60,6 +80,16 @@ class Copy(Command):
         if self.moves:
             return target, writing.move(source, uids, target.id)
         return target, writing.copy(source, uids, target.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    command: Copy
+    session: Session
+    uids: list[Uid]
+
+    def __call__(self, writing: Writing) -> Copied:
+        return self.command.copy(writing, self.session, self.uids)
 
 
 def _parse(cursor: Cursor, *, by_uid: bool, moves: bool) -> Copy:

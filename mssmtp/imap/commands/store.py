@@ -9,7 +9,7 @@ from mssmtp.errors import BadSyntax
 from mssmtp.imap import responses, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, send, write
-from mssmtp.imap.numbers import NumberSet
+from mssmtp.imap.numbers import NumberSet, Span, cut
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
@@ -20,7 +20,7 @@ from mssmtp.storage.model import FlagsOperation, MessageRow
 if TYPE_CHECKING:
     from mssmtp.storage import Writing
 
-BATCH = 4_096
+BATCH = 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +45,25 @@ class Store(Command):
         uids = [Uid(uid) for uid in selected.view.uids_of(spans)]
         if not uids:
             return Done(b"Nothing to do")
-        ranges = selected.view.uid_ranges(spans)
+        found = 0
+        # Not all at once: every delivery of the home would wait for a mailbox of 100,000.
+        for group in cut(spans, BATCH):
+            found += yield from self._batch(selected, group)
+        if found < len(uids) and not self.by_uid:
+            raise Refused("EXPUNGEISSUED")
+        return Done(b"STORE completed")
+
+    def _batch(self, selected: Selected, group: list[Span]) -> Steps[int]:
+        """One commit and its responses; how many of the messages there were."""
+        uids = [Uid(uid) for uid in selected.view.uids_of(group)]
+        ranges = selected.view.uid_ranges(group)
         rows, foreign = yield from write(lambda w: self._store(w, selected, uids, ranges))
         yield from send(b"".join(sync.new_keywords(selected, self.flags)))
         if not self.silent:
-            for start in range(0, len(rows), BATCH):
-                yield from send(self._responses(selected, rows[start : start + BATCH]))
+            yield from send(self._responses(selected, rows))
         # 6.4.6: .SILENT does not hide what somebody else changed meanwhile.
         selected.tell([row for row in rows if not self.silent or row.uid not in foreign])
-        if len(rows) < len(uids) and not self.by_uid:
-            raise Refused("EXPUNGEISSUED")
-        return Done(b"STORE completed")
+        return len(rows)
 
     def _store(
         self, writing: Writing, selected: Selected, uids: list[Uid], ranges: list[tuple[int, int]]
