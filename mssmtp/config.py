@@ -10,10 +10,18 @@ import difflib
 import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from mssmtp.errors import BadAddress, ConfigError
 from mssmtp.mail import Domain, domain
@@ -81,7 +89,15 @@ class ListenSettings(Section):
     submissions: Endpoint | None = Field(None, description="Submission over TLS, port 465 (CL-04).")
     imap: Endpoint | None = Field(None, description="IMAP with STARTTLS, port 143.")
     imaps: Endpoint | None = Field(None, description="IMAP over TLS, port 993 (CL-04).")
-    metrics: Endpoint | None = Field(None, description="Prometheus metrics; keep it on loopback.")
+    metrics: Endpoint | None = Field(None, description="Prometheus metrics, on loopback only.")
+
+    @field_validator("metrics")
+    @classmethod
+    def _on_loopback(cls, endpoint: Endpoint | None) -> Endpoint | None:
+        """ATT-38: nobody logs in to read the metrics, so nobody else may reach them."""
+        if endpoint is not None and not ip_address(endpoint.host).is_loopback:
+            raise ValueError("metrics are served on a loopback address only, such as 127.0.0.1")
+        return endpoint
 
 
 class CertificateSettings(Section):
