@@ -115,3 +115,55 @@ def test_att_18_another_spelling_of_a_login_does_not_open_what_was_suspended(
             wire, b'LOGIN {%d+}\r\n%b "%b"' % (len(login), login, member.password.encode())
         )
         assert b"a NO [AUTHENTICATIONFAILED]" in said
+
+
+NAMES = (
+    "Other Users/{victim}/INBOX",
+    "Other Users/{victim}",
+    "OTHER USERS/{victim}/INBOX",
+    "Other Users/{upper}/INBOX",
+    "Other Users//{victim}/INBOX",
+    "Other Users/{victim}/../INBOX",
+    "Other Users/{victim}/INBOX/",
+    "/Other Users/{victim}/INBOX",
+    "../{victim}/INBOX",
+    "{victim}/INBOX",
+    "#user/{victim}/INBOX",
+    "user.{victim}",
+)
+COMMANDS = (
+    "SELECT {name}",
+    "EXAMINE {name}",
+    "STATUS {name} (MESSAGES UIDNEXT)",
+    "APPEND {name} {{4+}}\r\na: b",
+    "CREATE {name}",
+    "RENAME {name} mien",
+    "RENAME INBOX {name}",
+    "DELETE {name}",
+    "LIST {name} *",
+    'LIST "" {name}',
+)
+
+
+def shown(wire: Wire) -> list[bytes]:
+    """Everything a box shows of itself."""
+    names = wire.ok(b'LIST "" "*"')
+    return names + wire.ok(b"STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)")
+
+
+def test_att_24_no_name_leads_into_the_box_of_somebody_else(space: RunningSpace) -> None:
+    victim = space.b.doctor(0)
+    with (
+        reader(space, space.b, victim) as own,
+        reader(space, space.b, space.b.of_type("INT")) as wire,
+    ):
+        own.ok(b"APPEND INBOX {%d+}\r\n%b" % (len(LETTER), LETTER))
+        before = shown(own)
+        for form in NAMES:
+            name = form.format(victim=victim.address, upper=victim.address.upper())
+            for command in COMMANDS:
+                wire.ask(command.format(name=f'"{name}"').encode())
+            for verb in (b"SELECT", b"EXAMINE"):
+                wire.ask(b'%b "%b"' % (verb, name.encode()))
+                assert SECRET not in b"".join(wire.ask(b"FETCH 1:* BODY.PEEK[TEXT]"))
+        assert shown(own) == before
