@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mssmtp.demo.authority import Authority, Make
+from mssmtp.demo.authority import Authority, Make, new_key
 from tests.authority import A_SUBJECT, B_SUBJECT
 from tests.home import Home, typed
 
@@ -161,7 +162,9 @@ def test_no_command_works_on_settings_it_does_not_understand(
 
 
 def test_the_key_of_another_certificate_is_refused(home: Home, authority: Authority) -> None:
-    (home.directory / KEY).write_bytes(authority.issue(B_SUBJECT).key_pem)
+    # Certificates of the tests take turns with a few keys: this one has to be another.
+    other = dataclasses.replace(authority.issue(B_SUBJECT), key=new_key())
+    (home.directory / KEY).write_bytes(other.key_pem)
     answer = home.mssmtp("check-config")
     assert answer.code == 2
     assert "is not the key of the first certificate in" in answer.err
