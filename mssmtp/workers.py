@@ -392,7 +392,9 @@ class _Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
             self._close_inherited()
             context = WorkerContext(number, pipe)
-            threading.Thread(target=_follow, args=(self._lifeline,), daemon=True).start()
+            threading.Thread(
+                target=_follow, args=(self._lifeline, self._plan.grace_s), daemon=True
+            ).start()
             try:
                 self._run_worker(context)
                 code = EXIT_STOPPED
@@ -495,10 +497,12 @@ def _noted(number: int, frame: object) -> None:
     """The wakeup pipe has it already."""
 
 
-def _follow(lifeline: int) -> None:
-    """End this worker in order when the supervisor is gone."""
+def _follow(lifeline: int, grace_s: float) -> None:
+    """End this worker when the supervisor is gone: in order, and after `grace_s` all the same."""
     os.read(lifeline, 1)
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(grace_s)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -147,11 +147,14 @@ def test_a_worker_that_does_not_stop_is_killed_and_reported(tmp_path: Path) -> N
     assert err.count("worker killed") == 2
 
 
-def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
+@pytest.mark.parametrize(("behaviour", "in_order"), [("normal", 2), ("stubborn", 0)])
+def test_workers_end_when_their_supervisor_is_killed(
+    tmp_path: Path, behaviour: str, in_order: int
+) -> None:
+    with serving(tmp_path, behaviour) as server:
         server.process.kill()
         code, out, _ = server.end()  # returns when the last worker closed its output
-    assert (code, out.count("stopped in order")) == (-9, 2)
+    assert (code, out.count("stopped in order")) == (-9, in_order)
 
 
 def test_sighup_replaces_one_worker_after_the_other_and_the_port_always_answers(
