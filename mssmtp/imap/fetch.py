@@ -27,6 +27,9 @@ BATCH_OCTETS = 262_144
 """A batch ends when it holds as much, so that memory stays bounded whatever is fetched."""
 INLINE_OCTETS = 65_536
 """A part of the message up to this size is read with its batch; a larger one is streamed."""
+READ_COST = 1_024
+"""Opening a part of a message counts as so many octets: hundreds of empty parts fill a batch too,
+and a reading thread is never kept for seconds (ATT-27)."""
 ROWS = 1_024
 BODIES = 64
 WHOLE = Section()
@@ -96,12 +99,13 @@ class Plan:
     """The items of one command, with their names in the response and how to get their values."""
 
     items: tuple[Item, ...]
-    labelled: tuple[tuple[bytes, Value], ...]
+    labelled: tuple[tuple[bytes, Value, int], ...]
+    """Name, way to the value, and what that way costs (`_cost`)."""
 
     @classmethod
     def of(cls, items: tuple[Item, ...]) -> Plan:
         """Names and ways are looked up once, not once a message."""
-        return cls(items, tuple((_label(item) + b" ", _value(item)) for item in items))
+        return cls(items, tuple((_label(item) + b" ", _value(item), _cost(item)) for item in items))
 
     @property
     def bodies(self) -> tuple[Body, ...]:
@@ -191,7 +195,7 @@ def _render_rows(
     plan: Plan, numbered: Sequence[tuple[int, MessageRow]], selected: Selected
 ) -> bytes:
     """The fast path: flags, UIDs, sizes and dates of many messages."""
-    values = b" ".join(label + b"%b" for label, _ in plan.labelled)
+    values = b" ".join(label + b"%b" for label, _, _ in plan.labelled)
     template = b"* %d FETCH (" + values + b")\r\n"
     recents = selected.recents
     flags = responses.flags
@@ -201,6 +205,11 @@ def _render_rows(
         shown = b"(%b)" % flags(row.flags, recent=bool(recents) and row.uid in recents)
         out.append(template % (at, *[shown if get is None else get(row) for get in getters]))
     return b"".join(out)
+
+
+def _cost(item: Item) -> int:
+    """What looking an item up counts beside the octets it yields."""
+    return READ_COST if isinstance(item, Body) and not _in_summary(item.section) else 0
 
 
 def _label(item: Item) -> bytes:
@@ -242,13 +251,14 @@ def _render_message(plan: Plan, message: Message, pieces: list[Piece], *, show_f
     """
     labelled = plan.labelled
     if show_flags and Simple.FLAGS not in plan.items:
-        labelled = (*labelled, (b"FLAGS ", _flags))
+        labelled = (*labelled, (b"FLAGS ", _flags, 0))
     size = 0
     out: list[bytes] = []
     glue = b"* %d FETCH (" % message.number
     put_off = message.mailbox, message.row, message.recent
-    for label, value_of in labelled:
+    for label, value_of, cost in labelled:
         value = value_of(message) if size < BATCH_OCTETS else Late(*put_off, value_of)
+        size += cost
         out += (glue, label)
         if not isinstance(value, bytes):
             size += value.stop - value.start if isinstance(value, Stretch) else 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from mssmtp.message.structure import body_of
@@ -91,7 +92,7 @@ class Summary:
     @property
     def root(self) -> Node:
         """The tree of entities."""
-        return _unpack(self.tree, 0)[0]
+        return _opened(self.tree)
 
     def section(self, path: tuple[int, ...], text: SectionText) -> tuple[int, int] | None:
         """Octets [start, stop) of the message for `BODY[path.text]`; None when there is none.
@@ -156,6 +157,12 @@ def _pack(part: Part, pieces: list[bytes]) -> None:
     pieces.extend(words)
     for child in part.children:
         _pack(child, pieces)
+
+
+@lru_cache(maxsize=16)
+def _opened(tree: bytes) -> Node:
+    """Kept for a moment: a thousand sections of one message may be asked for in turn (ATT-27)."""
+    return _unpack(tree, 0)[0]
 
 
 def _unpack(tree: bytes, position: int) -> tuple[Node, int]:

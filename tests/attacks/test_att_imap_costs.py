@@ -91,6 +91,20 @@ def test_att_05_no_pack_is_made_of_letters_with_long_headers(
     assert made, "the control: with room the pack is made"
 
 
+def test_att_27_a_thousand_small_parts_are_looked_up_in_short_turns(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = b"From: a@b.test\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    world.deliver(head + b"--b\r\nX: y\r\n\r\nx\r\n" * 900 + b"--b--\r\n")
+    client = world.client()
+    turns = long_reads(client, monkeypatch)
+    wanted = " ".join(f"BODY.PEEK[{number}.MIME]" for number in range(1, 901))
+    answer = client.send(f"f FETCH 1 ({wanted})\r\n".encode())
+    assert answer.count(b"X: y") == 900
+    assert answer.endswith(b"f OK FETCH completed\r\n")
+    assert len(turns) > 600
+
+
 def long_reads(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each Read that `client` will ask for says that it is long."""
     seen: list[bool] = []
