@@ -1,0 +1,228 @@
+"""Each guard behind a line of "bad input" taken away, one at a time: the tests have to notice.
+
+    python -m tests.weakened              (about five minutes)
+    python -m tests.weakened revoked      (those whose name holds the word)
+
+The tree is copied, one text is replaced in the copy, and the tests named must fail there. That each
+text is still in the source is a test of the suite: a guard that moves takes its entry along.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_WITHIN_S = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Weakening:
+    """One guard: where it stands, what replaces it, which tests must fail without it."""
+
+    name: str
+    file: str
+    guard: str
+    weakened: str
+    tests: tuple[str, ...]
+
+
+WEAKENINGS = (
+    Weakening(
+        "no certificate",
+        "mssmtp/pki.py",
+        'raise CertificateRefused("no certificate")',
+        "return",
+        ("tests/trust/test_decision.py", "tests/trust/test_chains.py"),
+    ),
+    Weakening(
+        "unlisted",
+        "mssmtp/trust.py",
+        "    if not operator.domains:\n",
+        "    if False:\n",
+        ("tests/trust/test_decision.py",),
+    ),
+    Weakening(
+        "other operator's certificate",
+        "mssmtp/trust.py",
+        "    if operator.dn not in names:\n",
+        "    if False:\n",
+        ("tests/trust/test_decision.py",),
+    ),
+    Weakening(
+        "expired, wrong authority",
+        "mssmtp/pki.py",
+        "        context.verify_certificate()\n",
+        "        pass\n",
+        ("tests/trust/test_chains.py",),
+    ),
+    Weakening(
+        "revoked",
+        "mssmtp/pki.py",
+        '    if "revoked" in statuses:\n',
+        "    if False:\n",
+        ("tests/trust/test_chains.py",),
+    ),
+    Weakening(
+        "wrong EKU",
+        "mssmtp/pki.py",
+        "    if not _fits(leaf, role, require_eku=require_eku):\n",
+        "    if False:\n",
+        ("tests/trust/test_chains.py",),
+    ),
+    Weakening(
+        "unknown or foreign recipient",
+        "mssmtp/policy/engine.py",
+        "    + recipient.RULES\n",
+        "",
+        ("tests/policy",),
+    ),
+    Weakening(
+        "oversize, announced",
+        "mssmtp/smtp/transaction.py",
+        "        if command.size_octets > limit:\n",
+        "        if False:\n",
+        ("tests/smtp/test_transaction.py", "tests/smtp_in"),
+    ),
+    Weakening(
+        "oversize, not announced",
+        "mssmtp/smtp/receiver.py",
+        "            self.too_big = True\n",
+        "            pass\n",
+        ("tests/smtp/test_receiver.py",),
+    ),
+    Weakening(
+        "bare CR or LF",
+        "mssmtp/smtp/receiver.py",
+        "            self.bare = True\n",
+        "            pass\n",
+        ("tests/smtp/test_receiver.py",),
+    ),
+    Weakening(
+        "NUL",
+        "mssmtp/smtp/receiver.py",
+        "            self.nul = True\n",
+        "            pass\n",
+        ("tests/smtp/test_receiver.py",),
+    ),
+    Weakening(
+        "a dot between other line ends",
+        "mssmtp/smtp/receiver.py",
+        "            self.ambiguous = bool(_DOT_LINE.search(window)) or (\n",
+        "            self.ambiguous = False and (\n",
+        ("tests/smtp/test_receiver.py", "tests/smtp_in"),
+    ),
+    Weakening(
+        "100,000 headers",
+        "mssmtp/smtp/content.py",
+        "            if len(self._held) > self._limit + len(_EMPTY_LINE):\n",
+        "            if False:\n",
+        ("tests/smtp", "tests/smtp_in"),
+    ),
+    Weakening(
+        "clear text behind STARTTLS, SMTP",
+        "mssmtp/smtp_machine.py",
+        "        if len(self._inbox):\n            # RFC 3207",
+        "        if False:\n            # RFC 3207",
+        ("tests/smtp_in",),
+    ),
+    Weakening(
+        "clear text behind STARTTLS, IMAP",
+        "mssmtp/imap/commands/starttls.py",
+        "        if session.framer.buffered:\n",
+        "        if False:\n",
+        ("tests/imap", "tests/imap_server"),
+    ),
+    Weakening(
+        "literal of 4 GiB before login",
+        "mssmtp/imap/incoming.py",
+        "    elif session.state is State.NOT_AUTHENTICATED or (\n",
+        "    elif False and (\n",
+        ("tests/imap", "tests/imap_server"),
+    ),
+    Weakening(
+        "wrong passwords",
+        "mssmtp/smtp_machine.py",
+        "            if self._wrong_passwords >= self._house.rules.limits.wrong_passwords:\n",
+        "            if False:\n",
+        ("tests/smtp_in",),
+    ),
+    Weakening(
+        "broken configuration",
+        "mssmtp/config.py",
+        'extra="forbid"',
+        'extra="ignore"',
+        ("tests/cli/test_settings.py",),
+    ),
+    Weakening(
+        "key file others can read",
+        "mssmtp/tls_settings.py",
+        "    if mode & 0o077:\n",
+        "    if False:\n",
+        ("tests/tls/test_settings.py",),
+    ),
+    Weakening(
+        "port in use",
+        "mssmtp/workers.py",
+        "            _probe(door, endpoint)\n",
+        "            pass\n",
+        ("tests/workers",),
+    ),
+    Weakening(
+        "full disk",
+        "mssmtp/storage/database.py",
+        "        if primary == sqlite3.SQLITE_FULL:\n",
+        "        if False:\n",
+        ("tests/storage/test_faults.py",),
+    ),
+    Weakening(
+        "read-only disk",
+        "mssmtp/storage/database.py",
+        "        sqlite3.SQLITE_READONLY,\n",
+        "",
+        ("tests/storage/test_faults.py",),
+    ),
+)
+
+
+def is_noticed(weakening: Weakening) -> bool:
+    """Do the named tests fail once the guard is gone?"""
+    with tempfile.TemporaryDirectory(prefix="mssmtp-weakened-") as folder:
+        copy = Path(folder) / "tree"
+        ignored = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__")
+        shutil.copytree(ROOT, copy, ignore=ignored)
+        target = copy / weakening.file
+        source = target.read_text("utf-8")
+        target.write_text(source.replace(weakening.guard, weakening.weakened), "utf-8")
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [*command, "-n", "2", *weakening.tests],
+            cwd=copy,
+            env=os.environ | {"PYTHONPATH": str(copy)},
+            capture_output=True,
+            text=True,
+            timeout=_WITHIN_S,
+            check=False,
+        )
+    return done.returncode == 1 and " failed" in done.stdout
+
+
+def main(words: list[str]) -> int:
+    """Play those asked for; 1 when a missing guard went unnoticed."""
+    missed = []
+    for weakening in WEAKENINGS:
+        if not words or any(word in weakening.name for word in words):
+            noticed = is_noticed(weakening)
+            print(f"{'noticed' if noticed else 'MISSED':<8} {weakening.name}", flush=True)
+            if not noticed:
+                missed.append(weakening.name)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
