@@ -69,6 +69,15 @@ def test_nothing_of_a_transaction_is_legal_in_clear() -> None:
     assert refused(state.may_log_in) == replies.TLS_BEFORE_LOGIN
 
 
+@pytest.mark.requirement("OP-66")
+def test_an_announced_size_above_the_limit_is_refused_before_any_look_up() -> None:
+    state = conversation(message_octets=1000)
+    state.secure()
+    state.greet("x", extended=True)
+    assert state.mail(f"FROM:<{ANNE}> SIZE=1000").size_octets == 1000
+    assert refused(state.mail, f"FROM:<{ANNE}> SIZE=1001") == replies.too_big(1000)
+
+
 def test_tls_forgets_what_was_said_in_clear() -> None:
     state = conversation()
     state.greet("x", extended=True)
