@@ -1,6 +1,6 @@
 """Each guard behind a line of "bad input" taken away, one at a time: the tests have to notice.
 
-    python -m tests.weakened              (about five minutes)
+    python -m tests.weakened              (about three minutes)
     python -m tests.weakened revoked      (those whose name holds the word)
 
 The tree is copied, one text is replaced in the copy, and the tests named must fail there. That each
