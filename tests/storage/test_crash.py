@@ -88,7 +88,7 @@ def test_a_file_without_row_is_swept_at_the_next_start(
     letter = store.seal(message(body=os.urandom(200_000)))
     letter.blob.keep()
     half = store.writer()
-    half.write(os.urandom(300_000))
+    half.write(message(body=os.urandom(300_000)))
     assert half._forget is not None
     assert half._file is not None
     half._forget.detach()
