@@ -121,7 +121,7 @@ def test_an_aborted_or_forgotten_letter_leaves_no_file(store: Store, home: Path)
 
     before = len(files())
     writer = store.writer()
-    writer.write(os.urandom(300_000))
+    writer.write(b"\r\n" + os.urandom(300_000))
     assert any(p.name != "lock" for p in (home / "incoming").glob("*/*"))
     writer.abort()
     letter = store.seal(os.urandom(300_000))
