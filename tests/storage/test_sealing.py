@@ -124,7 +124,7 @@ def test_an_aborted_or_forgotten_letter_leaves_no_file(store: Store, home: Path)
     writer.write(b"\r\n" + os.urandom(300_000))
     assert any(p.name != "lock" for p in (home / "incoming").glob("*/*"))
     writer.abort()
-    letter = store.seal(os.urandom(300_000))
+    letter = store.seal(b"\r\n" + os.urandom(300_000))
     assert len(files()) == before + 1
     del letter
     kept = store.seal(os.urandom(300_000))
