@@ -127,7 +127,7 @@ def test_an_aborted_or_forgotten_letter_leaves_no_file(store: Store, home: Path)
     letter = store.seal(b"\r\n" + os.urandom(300_000))
     assert len(files()) == before + 1
     del letter
-    kept = store.seal(os.urandom(300_000))
+    kept = store.seal(b"\r\n" + os.urandom(300_000))
     store.discard(kept)
     assert len(files()) == before
     assert [p.name for p in (home / "incoming").glob("*/*")] == ["lock"]

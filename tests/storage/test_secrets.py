@@ -70,7 +70,7 @@ def leaks(home: Path) -> list[Path]:
 
 def test_everything_in_the_home_is_private(home: Path) -> None:
     store = open_new(home)
-    accept(store, store.seal(os.urandom(300_000)), [add_bal(store)])
+    accept(store, store.seal(b"\r\n" + os.urandom(300_000)), [add_bal(store)])
     store.write(lambda w: None).result()
     for path in [home, *home.rglob("*")]:
         assert path.lstat().st_mode & 0o077 == 0, path
