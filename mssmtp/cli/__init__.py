@@ -17,6 +17,7 @@ from mssmtp.cli import (
     init,
     queue,
     serve,
+    store,
     trust,
 )
 from mssmtp.cli.output import fail, fail_config
@@ -56,6 +57,7 @@ app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.add_typer(bal.app, name="bal")
 app.add_typer(queue.app, name="queue")
+app.add_typer(store.app, name="store")
 app.add_typer(trust.app, name="trust")
 
 

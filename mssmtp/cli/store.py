@@ -1,0 +1,11 @@
+"""`mssmtp store`: the sealed store. Each command is a module `store_<command>`, registered here."""
+
+from __future__ import annotations
+
+import typer
+
+from mssmtp.cli import store_check
+
+app = typer.Typer(help="The sealed store: check its promises.", no_args_is_help=True)
+
+app.command("check")(store_check.check)
