@@ -317,7 +317,9 @@ def _is_free(port: int) -> bool:
 
 def program(name: str) -> str:
     """Path of a foreign program; the test is skipped by name without it, never in CI."""
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    places = (os.environ["PATH"], "/usr/sbin", "/sbin", *map(str, versions))
+    found = shutil.which(name, path=":".join(places))
     if found is None:
         message = f"{name} is not installed: as root, ./run test installs it"
         if os.environ.get("MSSMTP_NOTHING_SKIPPED"):

@@ -198,6 +198,21 @@ def test_as_root_on_debian_missing_packages_are_installed(checkout: Checkout) ->
     assert "-qq install -y --no-install-recommends a-package" in checkout.story.read_text()
 
 
+def test_postgresql_is_installed_without_a_cluster_of_its_own(checkout: Checkout) -> None:
+    _root_with_apt(checkout, "")
+    checkout.script("sed", '#!/bin/sh\necho "sed $@" >>"$STORY"\n')
+    packages = checkout.place / "tests" / "debian-packages"
+    packages.write_text("env coreutils\nno-such-a a-package\nno-such-b postgresql\n")
+    assert checkout.run("test")[0] == 0
+    told = [line for line in checkout.story.read_text().splitlines() if " " in line]
+    assert [line.rpartition(" --no-install-recommends ")[2] for line in told] == [
+        "postgresql-common",
+        "sed -i s/^#*create_main_cluster.*/create_main_cluster = false/"
+        " /etc/postgresql-common/createcluster.conf",
+        "a-package postgresql",
+    ]
+
+
 def test_offline_as_root_the_suite_runs_all_the_same(checkout: Checkout) -> None:
     _root_with_apt(checkout, "echo no archive answers >&2; exit 100")
     code, out, err = checkout.run("test")
