@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from mssmtp import metrics
@@ -107,7 +107,7 @@ class Relay:
 
         unsubscribe = self._store.subscribe(changed)
         try:
-            await self._give_back()
+            await self._give_back(lambda w: w.take_back(self._worker))
             async with asyncio.TaskGroup() as group:
                 sweeper = group.create_task(self._pool.sweep())
                 while not self._stopping:
@@ -117,7 +117,7 @@ class Relay:
         finally:
             unsubscribe()
             await self._pool.close()
-            await self._give_back()
+            await self._give_back(lambda w: w.release(self._worker))
             self._stopped.set()
 
     def wake(self) -> None:
@@ -138,10 +138,10 @@ class Relay:
                 task.cancel()
             await self._stopped.wait()
 
-    async def _give_back(self) -> None:
-        """Every lease in this worker's name."""
+    async def _give_back(self, how: Callable[[Writing], int]) -> None:
+        """Every lease in this worker's name: a predecessor's that died, or our own at the end."""
         try:
-            await asyncio.wrap_future(self._store.write(lambda w: w.release(self._worker)))
+            await asyncio.wrap_future(self._store.write(how))
         except MailError as error:
             logger.warning("leases not given back", extra={"kind": type(error).__name__})
 

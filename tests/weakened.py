@@ -181,6 +181,15 @@ WEAKENINGS = (
         ("tests/storage/test_faults.py",),
     ),
     Weakening(
+        "missing key file",
+        "mssmtp/tls_settings.py",
+        "    except OSError as error:\n        raise ConfigError(\n"
+        '            str(path), f"cannot be read',
+        "    except ZeroDivisionError as error:\n        raise ConfigError(\n"
+        '            str(path), f"cannot be read',
+        ("tests/tls/test_settings.py",),
+    ),
+    Weakening(
         "read-only disk",
         "mssmtp/storage/database.py",
         "        sqlite3.SQLITE_READONLY,\n",

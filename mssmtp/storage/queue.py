@@ -15,7 +15,7 @@ from sqlalchemy import and_, bindparam, delete, func, select, update
 
 from mssmtp import metrics
 from mssmtp.errors import Damaged
-from mssmtp.mail import Address, Domain, EnvelopeId, Recipient
+from mssmtp.mail import Address, Domain, Door, EnvelopeId, Recipient
 from mssmtp.storage.contents import ContentReading
 from mssmtp.storage.delivery import (
     RECIPIENT,
@@ -43,6 +43,13 @@ logger = logging.getLogger(__name__)
 
 _REPLY = b"queue-reply\0"
 _ILLEGIBLE = "illisible"
+_DIED = Transfer(
+    direction="out",
+    door=Door.OPERATOR,
+    peer_address="",
+    verdict="in doubt",
+    reply="451 4.4.2 the worker ended before the outcome was recorded",
+)
 
 _ROW = select(
     queue.c.envelope,
@@ -78,6 +85,12 @@ _RELEASE = sql(
     .where(queue.c.lease_worker == bindparam("worker"))
     .values(lease_until=0, lease_worker=None)
 )
+_LEFT_BEHIND = sql(
+    _ROW.where(queue.c.lease_worker == bindparam("worker")).order_by(
+        queue.c.envelope, queue.c.position
+    )
+)
+_DOUBT = sql(update(queue).where(_ONE).values(last_reply=bindparam("reply")))
 _BYRECIPIENT = sql(
     select(queue.c.position)
     .where(queue.c.envelope == bindparam("envelope"))
@@ -213,10 +226,13 @@ class QueueWriting(QueueReading, DeliveryWriting):
 
         Grouped by envelope, domain and number of attempts; oldest due first. A row that cannot be
         read is held from now on and reported, so that it never stands before the others (D10).
+        What another worker held until its lease ran out is marked as in `take_back`.
         """
         until = now + duration
         groups: dict[tuple[str, str, int, bool], list[Row]] = {}
-        for row in self._all(_DUE, now=to_us(now), most=limit):
+        due = self._all(_DUE, now=to_us(now), most=limit)
+        self._mark_in_doubt([row for row in due if row[10] is not None])
+        for row in due:
             self._run(_LEASE, envelope_=row[0], position_=row[1], until=to_us(until), worker=worker)
             groups.setdefault((row[0], row[2], row[5], bool(row[6])), []).append(row)
         leases = []
@@ -243,8 +259,17 @@ class QueueWriting(QueueReading, DeliveryWriting):
         return counted
 
     def release(self, worker: str) -> int:
-        """Give back every lease of `worker`; how many (orderly stop, or its next start)."""
+        """Give back every lease of `worker`, all of whose attempts are recorded; how many."""
         return self._woken(self._run(_RELEASE, worker=worker))
+
+    def take_back(self, worker: str) -> int:
+        """Give back the leases of a `worker` that died; how many.
+
+        How far it came with them is not known: a peer may have taken a letter and its reply is
+        lost. Each is marked "in doubt", in the queue and in a trace of its own (D4).
+        """
+        self._mark_in_doubt(self._all(_LEFT_BEHIND, worker=worker))
+        return self.release(worker)
 
     def hold(self, envelope: EnvelopeId, *, on: bool = True) -> int:
         """Stop or resume trying; how many recipients."""
@@ -282,6 +307,23 @@ class QueueWriting(QueueReading, DeliveryWriting):
         """`rows` may be due now: whoever works the queue off is told."""
         self.effects.queued = self.effects.queued or rows > 0
         return rows
+
+    def _mark_in_doubt(self, rows: Sequence[Row]) -> None:
+        by_envelope: dict[EnvelopeId, list[Row]] = {}
+        for row in rows:
+            by_envelope.setdefault(EnvelopeId(row[0]), []).append(row)
+        for id, group in by_envelope.items():
+            try:
+                stored = self._known_envelope(id)
+                key = self._owner_key(stored.owner)
+                addresses = [self._opened_recipient(key, id, row[3]).address for row in group]
+            except (Damaged, NoSuchMessage):
+                continue  # `lease` holds it back and reports it
+            for row in group:
+                reply = key.seal(_REPLY + id.encode(), _DIED.reply.encode())
+                self._run(_DOUBT, envelope_=id, position_=row[1], reply=reply)
+            trace = (stored.size, stored.traced)
+            self._trace_transfer(stored.envelope, addresses, _DIED, key, trace)
 
     def _park(self, envelope: EnvelopeId, rows: Sequence[Row]) -> None:
         for row in rows:

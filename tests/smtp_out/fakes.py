@@ -212,6 +212,8 @@ class FakeStore:
             row.leased_by = row.lease_until = None
         return len(held)
 
+    take_back = release
+
     # for assertions
 
     def row(self, envelope: EnvelopeId, recipient: Recipient) -> Row:

@@ -58,6 +58,48 @@ def test_a_lease_is_held_until_it_runs_out(store: Store, zoe: Bal, clock: Steppi
     assert len(lease(store, clock, "w3")) == 2
 
 
+def doubts(store: Store, envelope: EnvelopeId) -> list[tuple[str, ...]]:
+    """Recipients of each trace that says "in doubt"."""
+    found = store.read(lambda r: r.transfers(envelope)).result()
+    return [each.recipients for each in found if each.transfer.verdict == "in doubt"]
+
+
+@pytest.mark.requirement("SEED-58")
+def test_what_a_dead_worker_held_is_marked_in_doubt(
+    store: Store, zoe: Bal, clock: SteppingClock
+) -> None:
+    """D4: nobody knows whether a peer took it before the worker died."""
+    envelope = queued(store, zoe)
+    lease(store, clock, "w1")
+    record(store, envelope, TO[2], "delivered")
+    assert store.write(lambda w: w.take_back("w1")).result() == 2
+    entries = store.read(lambda r: r.queue()).result()
+    assert {str(entry.last_reply)[:9] for entry in entries} == {"451 4.4.2"}
+    assert doubts(store, envelope) == [("bob@cabinet-c.test", "eva@cabinet-c.test")]
+    assert len(lease(store, clock, "w2")) == 1
+    assert store.check(deep=True).problems == ()
+
+
+def test_a_lease_that_ran_out_is_marked_in_doubt_when_taken_over(
+    store: Store, zoe: Bal, clock: SteppingClock
+) -> None:
+    envelope = queued(store, zoe)
+    lease(store, clock, "w1")
+    clock.advance(timedelta(minutes=16))
+    lease(store, clock, "w2")
+    assert [len(each) for each in doubts(store, envelope)] == [3]
+
+
+def test_leases_given_back_in_order_are_not_in_doubt(
+    store: Store, zoe: Bal, clock: SteppingClock
+) -> None:
+    envelope = queued(store, zoe)
+    lease(store, clock, "w1")
+    store.write(lambda w: w.release("w1")).result()
+    lease(store, clock, "w1")
+    assert doubts(store, envelope) == []
+
+
 def test_every_outcome_is_counted_once(store: Store, zoe: Bal, clock: SteppingClock) -> None:
     envelope = queued(store, zoe)
     lease(store, clock)
