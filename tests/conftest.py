@@ -8,8 +8,9 @@ import pytest
 from _pytest.nodeid import NodeId
 
 from tests.authority import authority, healthy, snapshot
+from tests.postgres import postgres
 
-__all__ = ["authority", "healthy", "snapshot"]
+__all__ = ["authority", "healthy", "postgres", "snapshot"]
 
 
 @pytest.hookimpl(trylast=True)
