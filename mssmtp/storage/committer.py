@@ -24,8 +24,10 @@ from typing import Any, Generic, TypeVar
 from mssmtp import metrics
 from mssmtp.errors import StorageUnavailable
 from mssmtp.mail import Change
+from mssmtp.storage import deadlines
 from mssmtp.storage.changes import Bell, forget_changes, write_changes
 from mssmtp.storage.database import refusal
+from mssmtp.storage.deadlines import Answer, Deadlines
 from mssmtp.storage.model import TooManyWaiting
 from mssmtp.storage.view import Effects, WritingView
 
@@ -37,14 +39,26 @@ W = TypeVar("W", bound=WritingView)
 MAX_WAITING = 2_048
 MAX_BATCH = 256
 COMMITS_BETWEEN_PRUNING = 1_000
+_LOOK_AT_LOCK_S = 0.02
 
 
 @contextmanager
 def home_lock(home: Path) -> Iterator[None]:
-    """Hold the home's commit lock: one process writes, the others wait in the kernel."""
+    """Hold the home's commit lock, to open a store. Raises StorageUnavailable after 8 s (CL-79).
+
+    Committers wait for it in the kernel, where their answers expire by themselves.
+    """
     number = os.open(home / "commit.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    until_s = time.monotonic() + deadlines.ANSWER_WITHIN_S
     try:
-        fcntl.flock(number, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until_s:
+                    raise StorageUnavailable("another process holds commit.lock") from error
+                time.sleep(_LOOK_AT_LOCK_S)
         yield
     finally:
         os.close(number)
@@ -53,12 +67,12 @@ def home_lock(home: Path) -> Iterator[None]:
 @dataclass(slots=True)
 class _Waiting(Generic[W]):
     job: Callable[[W], Any]
-    future: Future[Any]
+    answer: Answer[Any]
 
 
 @dataclass(slots=True)
 class _Done:
-    future: Future[Any]
+    answer: Answer[Any]
     result: object
     effects: Effects
 
@@ -73,11 +87,13 @@ class Committer(Generic[W]):
         view: Callable[[], W],
         rolled_back: Callable[[], None],
         unlink: Callable[[Effects], None],
+        answers: Deadlines,
     ) -> None:
         self._db = db
         self._view = view
         self._rolled_back = rolled_back
         self._unlink = unlink
+        self._answers = answers
         self._bell = Bell(home / "run")
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         self._lock = os.open(home / "commit.lock", flags, 0o600)
@@ -96,7 +112,7 @@ class Committer(Generic[W]):
                 future.set_exception(StorageUnavailable("the store is closed"))
                 return future
             try:
-                self._queue.put_nowait(_Waiting(job, future))
+                self._queue.put_nowait(_Waiting(job, self._answers.expect(future)))
             except queue.Full:
                 future.set_exception(TooManyWaiting())
         return future
@@ -122,9 +138,7 @@ class Committer(Generic[W]):
                 except queue.Empty:
                     break
             is_open = None not in batch
-            waiting = [w for w in batch if w and w.future.set_running_or_notify_cancel()]
-            if waiting:
-                self._commit(waiting)
+            self._commit([w for w in batch if w])
 
     def _commit(self, waiting: list[_Waiting[W]]) -> None:
         started = time.perf_counter()
@@ -132,11 +146,15 @@ class Committer(Generic[W]):
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             try:
+                # Behind a lock that was long in coming nobody may be waiting any more (CL-79).
+                waiting = [one for one in waiting if one.answer.begin()]
+                if not waiting:
+                    return
                 done = self._transaction(waiting)
             finally:
                 fcntl.flock(self._lock, fcntl.LOCK_UN)
         except BaseException as error:  # the batch failed as a whole; the thread goes on
-            self._fail([w for w in waiting if not w.future.done()], error)
+            self._fail(waiting, error)
             return
         self._answer(done)
         try:
@@ -197,7 +215,7 @@ class Committer(Generic[W]):
             self._fail([one], error)
         else:
             db.execute("RELEASE job")
-            done.append(_Done(one.future, result, view.effects))
+            done.append(_Done(one.answer, result, view.effects))
 
     def _undo(self, effects: Effects) -> None:
         self._rolled_back()
@@ -214,7 +232,7 @@ class Committer(Generic[W]):
         if isinstance(answer, StorageUnavailable) or answer is not error:
             logger.error("nothing was written: %s", type(error).__name__)
         for one in waiting:
-            one.future.set_exception(answer)
+            one.answer.fail(answer)
 
     @staticmethod
     def _answer(done: list[_Done]) -> None:
@@ -222,7 +240,7 @@ class Committer(Generic[W]):
         for one in done:
             for blob in one.effects.adopted:
                 blob.keep()
-            one.future.set_result(one.result)
+            one.answer.give(one.result)
 
     def _tidy(self, done: list[_Done]) -> None:
         if any(one.effects.changes or one.effects.queued for one in done):

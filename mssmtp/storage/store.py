@@ -18,9 +18,10 @@ from mssmtp.config import StoreSettings
 from mssmtp.errors import ConfigError, Damaged, StorageFull, StorageUnavailable
 from mssmtp.mail import BlobId, Change, EnvelopeId, MailboxId
 from mssmtp.outside import Clock, Entropy
-from mssmtp.storage import database, identifiers
+from mssmtp.storage import database, deadlines, identifiers
 from mssmtp.storage.changes import Follower
 from mssmtp.storage.committer import Committer, home_lock
+from mssmtp.storage.deadlines import Answer, Deadlines
 from mssmtp.storage.files import DIRECTORY_MODE, BlobFiles, make_directories, sync_directory
 from mssmtp.storage.keys import Keyring, create_master_key, read_master_key
 from mssmtp.storage.letters import LetterWriter, Reader, message_reader
@@ -79,8 +80,14 @@ class Store:
             settings.facts_kept,
             self._fold,
         )
+        self._deadlines = Deadlines(deadlines.ANSWER_WITHIN_S)
         self._committer: Committer[Writing] = Committer(
-            db, self._home, lambda: Writing(db, self._vault), self._keys.forget, self._tidy
+            db,
+            self._home,
+            lambda: Writing(db, self._vault),
+            self._keys.forget,
+            self._tidy,
+            self._deadlines,
         )
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -128,10 +135,18 @@ class Store:
                 "store.home", f"cannot be written ({error.strerror})", "Correct owner and modes."
             ) from error
 
-    def read(self, query: Callable[[Reading], T]) -> Future[T]:
-        """Run `query` on one snapshot, in a reading thread."""
+    def read(self, query: Callable[[Reading], T], *, patient: bool = False) -> Future[T]:
+        """Run `query` on one snapshot, in a reading thread.
+
+        It fails with StorageUnavailable when nothing comes within ANSWER_WITHIN_S while the thread
+        computes nothing (CL-79), unless `patient`: for commands that a person watches.
+        """
         try:
-            return self._pool.submit(self._run_query, query)
+            if patient:
+                return self._pool.submit(self._run_query, query)
+            future: Future[T] = Future()
+            self._pool.submit(self._answer_query, query, self._deadlines.expect(future))
+            return future
         except RuntimeError:
             refused: Future[T] = Future()
             refused.set_exception(StorageUnavailable("the store is closed"))
@@ -193,7 +208,9 @@ class Store:
         from mssmtp.storage.check import check
 
         def look() -> CheckReport:
-            return self.read(lambda reading: check(reading, self._vault, deep=deep)).result()
+            return self.read(
+                lambda reading: check(reading, self._vault, deep=deep), patient=True
+            ).result()
 
         if (first := look()).is_sound:
             return first
@@ -211,9 +228,20 @@ class Store:
         if self._follower is not None:
             self._follower.close()
         self._pool.shutdown(wait=True)
+        self._deadlines.close()
         for db in self._connections:
             db.close()
         self._files.close()
+
+    def _answer_query(self, query: Callable[[Reading], T], answer: Answer[T]) -> None:
+        if not answer.begin():
+            return
+        try:
+            result = self._run_query(query)
+        except BaseException as error:
+            answer.fail(error)
+        else:
+            answer.give(result)
 
     def _run_query(self, query: Callable[[Reading], T]) -> T:
         try:
@@ -285,6 +313,12 @@ def _unusable(error: Exception, home: Path) -> ConfigError:
             "store.home",
             "store.db is damaged or no store at all",
             "Keep a copy of the home as it is, then restore the last good one.",
+        )
+    if isinstance(error, StorageUnavailable):
+        return ConfigError(
+            "store.home",
+            f"cannot be opened ({error})",
+            "Look for a process of mssmtp that is stopped or hangs: `fuser -v commit.lock`.",
         )
     if shutil.disk_usage(home).free < _LEAST_FREE_OCTETS:
         # The engine says only "disk I/O error" when its shared memory has no room.

@@ -1,0 +1,131 @@
+"""No answer of the store comes later than `ANSWER_WITHIN_S`, whatever it waits for (CL-79).
+
+A lock held by a process that was stopped, a disk or a database that does not answer: a thread that
+waits in the kernel can be neither interrupted nor given up. What can is the waiting for it: the
+future fails with StorageUnavailable, the door answers, and the thread goes on when it can.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future, InvalidStateError
+from typing import Any, Generic, TypeVar
+
+from mssmtp.errors import StorageUnavailable
+
+logger = logging.getLogger(__name__)
+
+ANSWER_WITHIN_S = 8.0
+_LOOK_EVERY_S = 0.5
+_LEFT_SHARE = 8
+"""What has less than this share of its time left when its turn comes is not begun any more."""
+_COMPUTING_S = 0.05
+"""A thread that computed for so long since the last look works, and is not stuck."""
+
+T = TypeVar("T")
+
+
+class Answer(Generic[T]):
+    """What somebody waits for. Given too late, it is dropped: a temporary failure was told."""
+
+    __slots__ = ("_cpu_clock", "_cpu_s", "_deadlines", "due_s", "future")
+
+    def __init__(self, future: Future[T], deadlines: Deadlines, due_s: float) -> None:
+        self.future: Future[T] | None = future
+        self.due_s = due_s
+        self._deadlines = deadlines
+        self._cpu_clock: int | None = None
+        self._cpu_s = 0.0
+
+    def begin(self) -> bool:
+        """The calling thread starts on it. False: cancelled or too late, nobody waits for it."""
+        with self._deadlines.lock:
+            future = self.future
+            if future is None or (future.done() and not future.cancelled()):
+                return False
+            if time.monotonic() > self.due_s - self._deadlines.within_s / _LEFT_SHARE:
+                # Begun now it could end after its deadline, and be repeated by who was refused.
+                self.fail(StorageUnavailable("no turn in time"))
+                return False
+            self._cpu_clock = time.pthread_getcpuclockid(threading.get_ident())
+            self._cpu_s = time.thread_time()
+            return future.set_running_or_notify_cancel()
+
+    def give(self, result: T) -> None:
+        """Resolve the future."""
+        future, self.future = self.future, None
+        try:
+            if future is not None:
+                future.set_result(result)
+        except InvalidStateError:
+            logger.warning("done, but too late: a temporary failure was answered")
+
+    def fail(self, error: BaseException) -> None:
+        """Fail the future."""
+        future, self.future = self.future, None
+        try:
+            if future is not None:
+                future.set_exception(error)
+        except InvalidStateError:
+            return  # a temporary failure was answered: as true as this one
+
+    def expire(self, now_s: float) -> bool:
+        """Give up the waiting; False when the thread at work is computing, not waiting."""
+        future = self.future
+        if future is None or future.done():
+            return True
+        if self._cpu_clock is not None:
+            used_s = time.clock_gettime(self._cpu_clock)
+            if used_s - self._cpu_s > _COMPUTING_S:
+                self._cpu_s = used_s
+                self.due_s = now_s + self._deadlines.within_s
+                return False
+        try:
+            future.set_exception(StorageUnavailable("no answer in time"))
+        except InvalidStateError:
+            return True  # answered or cancelled at this moment
+        logger.error("no answer in time: a temporary failure is told")
+        return True
+
+
+class Deadlines:
+    """The answers of one store, and the thread that looks after them."""
+
+    def __init__(self, within_s: float) -> None:
+        self.within_s = within_s
+        self.lock = threading.Lock()
+        self._answers: deque[Answer[Any]] = deque()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="store-deadlines", daemon=True)
+        self._thread.start()
+
+    def expect(self, future: Future[T]) -> Answer[T]:
+        """`future` fails unless it is answered in time."""
+        answer = Answer(future, self, time.monotonic() + self.within_s)
+        self._answers.append(answer)
+        return answer
+
+    def close(self) -> None:
+        """Look no more."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(min(_LOOK_EVERY_S, self.within_s / 4)):
+            self._look(time.monotonic())
+
+    def _look(self, now_s: float) -> None:
+        """In the order they are due; those that were answered leave when they come to the front."""
+        answers = self._answers
+        while answers:
+            first = answers[0]
+            if first.future is not None and first.due_s > now_s:
+                return
+            answers.popleft()
+            with self.lock:
+                is_over = first.expire(now_s)
+            if not is_over:
+                answers.append(first)
