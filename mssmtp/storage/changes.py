@@ -1,8 +1,9 @@
 """Telling every process of a home about committed changes.
 
-The changes themselves are rows of the commit; a datagram without content only says "look". A lost
-datagram is made good by a look every second, so that nothing depends on it but the delay. A commit
-that made something due in the queue rings too: listeners are then called with no change at all.
+The changes themselves are rows of the commit; a bell without content only says "look": a datagram
+beside SQLite, a notification of PostgreSQL. A lost one is made good by a look every second, so that
+nothing depends on it but the delay. A commit that made something due in the queue rings too:
+listeners are then called with no change at all.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from pathlib import Path
 
 from sqlalchemy import bindparam, delete, func, insert, select
 
+from mssmtp.errors import StorageUnavailable
 from mssmtp.mail import BalId, Change, ChangeKind, MailboxId, ModSeq
-from mssmtp.storage import database
+from mssmtp.storage.engine import Connection, Engine
 from mssmtp.storage.schema import changes, mailboxes, sql
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ _ALL_MAILBOXES = sql(select(mailboxes.c.bal, mailboxes.c.id, mailboxes.c.highest
 _FORGET = sql(delete(changes).where(changes.c.number <= bindparam("last")))
 
 
-def write_changes(db: sqlite3.Connection, found: list[Change]) -> None:
+def write_changes(db: Connection, found: list[Change]) -> None:
     """Insert the changes of a batch into its transaction."""
     db.executemany(
         _NEW,
@@ -54,19 +56,25 @@ def write_changes(db: sqlite3.Connection, found: list[Change]) -> None:
     )
 
 
-def forget_changes(db: sqlite3.Connection) -> None:
+def forget_changes(db: Connection) -> None:
     """Keep only the last KEPT_CHANGES."""
     last = db.execute(_LAST).fetchone()[0]
     db.execute(_FORGET, {"last": last - KEPT_CHANGES})
 
 
 class Bell:
-    """Wakes the other processes. Socket names stay short through the directory's descriptor."""
+    """Wakes the followers of a home by datagrams.
+
+    Socket names stay short through the directory's descriptor.
+    """
 
     def __init__(self, run: Path) -> None:
         self._directory = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
+
+    def announce(self, db: Connection) -> None:
+        """Nothing: followers would look before the commit."""
 
     def ring(self) -> None:
         """One datagram to every listening process; the names of dead ones are removed."""
@@ -91,20 +99,47 @@ class Bell:
         os.close(self._directory)
 
 
-class Follower:
-    """A thread that reads new changes and hands them to this process's listeners."""
+class Ear:
+    """Hears the datagrams of bells."""
 
-    def __init__(self, path: Path, run: Path, token: str) -> None:
-        self._db = database.connect(path, writing=False)
-        self._last = int(self._db.execute(_LAST).fetchone()[0])
-        self._listeners: dict[int, Listener] = {}
-        self._lock = threading.Lock()
-        self._stopping = False
+    def __init__(self, run: Path, token: str) -> None:
         self._directory = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._name = f"{token}.wake"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.bind(f"/proc/self/fd/{self._directory}/{self._name}")
+
+    def wait(self, seconds: float) -> bool:
+        """Whether a bell rang within `seconds`."""
+        rung, _, _ = polling.select([self._socket], [], [], seconds)
+        with suppress(BlockingIOError):
+            while True:
+                self._socket.recv(16)
+        return bool(rung)
+
+    def wake(self) -> None:
+        """End a `wait` from another thread."""
+        with suppress(OSError):
+            self._socket.sendto(b"!", f"/proc/self/fd/{self._directory}/{self._name}")
+
+    def close(self) -> None:
+        """Remove the socket."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._name, dir_fd=self._directory)
+        self._socket.close()
+        os.close(self._directory)
+
+
+class Follower:
+    """A thread that reads new changes and hands them to this process's listeners."""
+
+    def __init__(self, engine: Engine, token: str) -> None:
+        self._db = engine.connect(writing=False)
+        self._last = int(self._db.execute(_LAST).fetchone()[0])
+        self._listeners: dict[int, Listener] = {}
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._ear = engine.ear(token)
         self._thread = threading.Thread(target=self._run, name="store-changes", daemon=True)
         self._thread.start()
 
@@ -121,30 +156,23 @@ class Follower:
         return unsubscribe
 
     def close(self) -> None:
-        """Stop the thread and remove the socket."""
+        """Stop the thread and listen no more."""
         self._stopping = True
-        with suppress(OSError):
-            self._socket.sendto(b"!", f"/proc/self/fd/{self._directory}/{self._name}")
+        self._ear.wake()
         self._thread.join(5)
-        with suppress(FileNotFoundError):
-            os.unlink(self._name, dir_fd=self._directory)
-        self._socket.close()
-        os.close(self._directory)
+        self._ear.close()
         self._db.close()
 
     def _run(self) -> None:
         while not self._stopping:
-            rung, _, _ = polling.select([self._socket], [], [], POLL_S)
-            with suppress(BlockingIOError):
-                while True:
-                    self._socket.recv(16)
+            rung = self._ear.wait(POLL_S)
             if not self._stopping:
-                self._look(rung=bool(rung))
+                self._look(rung=rung)
 
     def _look(self, *, rung: bool) -> None:
         try:
             found = self._new_changes()
-        except sqlite3.Error:
+        except (sqlite3.Error, StorageUnavailable):
             logger.exception("changes cannot be read; trying again")
             return
         if not found and not rung:
@@ -172,7 +200,8 @@ class Follower:
                     for bal, mailbox, modseq in self._db.execute(_ALL_MAILBOXES)
                 ]
         finally:
-            self._db.execute("COMMIT")
+            if self._db.in_transaction:  # what lost the connection ended it already
+                self._db.execute("COMMIT")
         return tuple(
             Change(ChangeKind(kind), BalId(bal), MailboxId(mailbox), ModSeq(modseq))
             for _, kind, bal, mailbox, modseq in rows

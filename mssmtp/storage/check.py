@@ -282,7 +282,7 @@ class _Checker:
     def sealed_contents(self) -> Iterator[str]:
         """Every content and summary authenticates under every owner's key."""
         # One at a time: contents do not fit into memory together.
-        for row in self._view._db.execute(_BLOBS):
+        for row in self._view._each(_BLOBS):
             number, id, size, index, data, owner, wrapped, summary = row
             try:
                 key = self._view._owner_key(owner)

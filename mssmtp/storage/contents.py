@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import BlobId, EnvelopeId
+from mssmtp.storage.engine import Connection
 from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.model import Letter, NoSuchMessage
 from mssmtp.storage.schema import blob_keys, blobs, doomed_files, sql
@@ -91,7 +91,7 @@ class ContentReading(View):
 class ContentWriting(ContentReading, WritingView):
     """Counting references; the last one of an owner shreds, the last of all removes."""
 
-    def __init__(self, db: sqlite3.Connection, vault: Vault) -> None:
+    def __init__(self, db: Connection, vault: Vault) -> None:
         super().__init__(db, vault)
         self._made: set[int] = set()
         self._referred: set[tuple[int, int]] = set()

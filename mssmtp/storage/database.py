@@ -1,15 +1,25 @@
-"""Connections, schema versions, and what an engine error means to a peer."""
+"""SQLite: connections, schema versions, and what an error of engine or disk means to a peer."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import shutil
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mssmtp.errors import ConfigError, StorageFull, StorageUnavailable
 from mssmtp.storage import schema
 
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection as Core
+
+    from mssmtp.storage.changes import Bell, Ear
+
+_LEAST_FREE_OCTETS = 1_048_576
 _FULL_ERRNO = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _LOST_ERRNO = frozenset(
     {errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOENT}
@@ -97,23 +107,23 @@ def version(path: Path) -> str | None:
 
 def ensure_version(path: Path) -> None:
     """Upgrade an older schema; refuse a newer one (D8). Raises ConfigError."""
-    found = version(path)
-    if found == schema.VERSION:
-        return
+    if is_older(version(path), "store.home"):
+        upgrade(path)
+
+
+def is_older(found: str | None, where: str) -> bool:
+    """Whether a schema is to be upgraded. Raises ConfigError for one newer than this code."""
     if found is not None and found not in schema.KNOWN_VERSIONS:
         raise ConfigError(
-            "store.home",
+            where,
             f"the store was written by a newer release (schema {found})",
             "Install that release again; a store is never taken back to an older schema.",
         )
-    upgrade(path)
+    return found != schema.VERSION
 
 
 def upgrade(path: Path) -> None:
     """Run the migrations up to `schema.VERSION`, in one transaction."""
-    # Imported here: opening a store that is up to date does not pay for the migration tool.
-    from alembic import command
-    from alembic.config import Config
     from sqlalchemy import create_engine
 
     # The driver opens no transaction before DDL by itself: autocommit, and BEGIN by name.
@@ -123,10 +133,117 @@ def upgrade(path: Path) -> None:
             connection.exec_driver_sql("PRAGMA synchronous=FULL")
             connection.commit()
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-            config = Config()
-            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, schema.VERSION)
+            run_migrations(connection)
             connection.commit()
     finally:
         engine.dispose()
+
+
+def run_migrations(connection: Core) -> None:
+    """Bring a database to `schema.VERSION`, inside the transaction that `connection` is in."""
+    # Imported here: opening a store that is up to date does not pay for the migration tool.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, schema.VERSION)
+
+
+class FileTurn:
+    """The commit lock of a home: one process writes, the others wait in the kernel."""
+
+    def __init__(self, home: Path) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        self._number = os.open(home / "commit.lock", flags, 0o600)
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._number, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.flock(self._number, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Let go."""
+        os.close(self._number)
+
+
+class SqliteEngine:
+    """The file `store.db` of a home (`engine.Engine`)."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._path = home / "store.db"
+
+    def holds_store(self) -> bool:
+        """Whether the file is there."""
+        try:
+            os.stat(self._path)
+        except OSError:
+            return False
+        return True
+
+    def create(self, rows: Mapping[str, bytes]) -> None:
+        """Make the file, with `rows` in `meta`."""
+        from sqlalchemy import insert
+
+        create(self._path)
+        db = connect(self._path, writing=True)
+        try:
+            for key, value in rows.items():
+                db.execute(schema.sql(insert(schema.meta)), {"key": key, "value": value})
+        finally:
+            db.close()
+
+    def ensure_version(self) -> None:
+        """Upgrade an older schema; refuse a newer one (D8). Raises ConfigError."""
+        ensure_version(self._path)
+
+    def connect(self, *, writing: bool) -> sqlite3.Connection:
+        """The driver's own connection: nothing of ours between a statement and the engine."""
+        return connect(self._path, writing=writing)
+
+    def turn(self) -> FileTurn:
+        """The commit lock."""
+        return FileTurn(self._home)
+
+    def bell(self) -> Bell:
+        """Datagrams to every process of the home."""
+        from mssmtp.storage.changes import Bell
+
+        return Bell(self._home / "run")
+
+    def ear(self, token: str) -> Ear:
+        """A datagram socket in the home."""
+        from mssmtp.storage.changes import Ear
+
+        return Ear(self._home / "run", token)
+
+    def unusable(self, error: Exception) -> ConfigError:
+        """`error` at opening, for the administrator."""
+        code = getattr(error, "sqlite_errorcode", None)
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return ConfigError(
+                "store.home",
+                "store.db is damaged or no store at all",
+                "Keep a copy of the home as it is, then restore the last good one.",
+            )
+        return unusable_home(error, self._home)
+
+
+def unusable_home(error: Exception, home: Path) -> ConfigError:
+    """What the disk said at opening, for the administrator."""
+    if isinstance(error, StorageUnavailable):
+        return ConfigError(
+            "store.home",
+            f"cannot be opened ({error})",
+            "Look for a process of mssmtp that is stopped or hangs: `fuser -v commit.lock`.",
+        )
+    if shutil.disk_usage(home).free < _LEAST_FREE_OCTETS:
+        # The engine says only "disk I/O error" when its shared memory has no room.
+        return ConfigError("store.home", "the disk is full", "Make room, then start again.")
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return ConfigError(
+        "store.home", f"cannot be opened ({why})", "Check the disk: rights, free space, read-only."
+    )

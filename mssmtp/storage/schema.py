@@ -1,8 +1,9 @@
-"""The tables, in one place, for both engines (SQLite now).
+"""The tables, in one place, for both engines.
 
 Statements are SQLAlchemy Core expressions compiled once by `sql()` and run on the driver's own
-cursor: through Core a point read costs 3.7 times as much (perf/README.md). Times are integer
-microseconds; columns named `sealed` hold AES-256-GCM; digests of names and addresses are keyed.
+cursor: through Core a point read costs 3.7 times as much (perf/README.md). Their SQLite text names
+them, PostgreSQL's is made when it is first asked for (`engine.py`). Times are integer microseconds;
+columns named `sealed` hold AES-256-GCM; digests of names and addresses are keyed.
 
 In clear: ids, digests, sizes, flags, dates, states, domains, certificate names of peers.
 """
@@ -10,6 +11,7 @@ In clear: ids, digests, sizes, flags, dates, states, domains, certificate names 
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from sqlalchemy import (
     BigInteger,
@@ -23,8 +25,10 @@ from sqlalchemy import (
     Text,
 )
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import BindParameter
 
 VERSION = "0001"
 """Newest schema this code knows; the alembic revision of the same name makes it."""
@@ -287,25 +291,54 @@ changes = _counted(
 )
 """The last changes, for the sessions of every process; older ones are pruned."""
 
-_DIALECT = sqlite.dialect(paramstyle="named")
+_SQLITE = sqlite.dialect(paramstyle="named")
+_STATEMENTS: dict[str, ClauseElement] = {}
 
 
 def sql(statement: ClauseElement) -> str:
     """`statement` as text of the embedded engine, with `:name` parameters.
 
     Constants of our own (numbers, null) are written into the text; everything that comes from
-    outside is a `bindparam` and travels as a parameter (ATT-22).
+    outside is a `bindparam` and travels as a parameter (ATT-22). Called once per statement, when
+    its module is loaded: what is compiled is kept.
     """
-    compiled = statement.compile(dialect=_DIALECT)
+    text = _compiled(statement, _SQLITE, ":{}\\b")
+    _STATEMENTS[text] = statement
+    return text
+
+
+@cache
+def postgres_text(name: str) -> str:
+    """The text for PostgreSQL of the statement that `sql` gave `name`, with `%(name)s` parameters.
+
+    Raises KeyError for any other text: nothing reaches that engine that was not made here (ATT-22).
+    """
+    from sqlalchemy.dialects import postgresql  # a store on SQLite never needs it
+
+    dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
+    return _compiled(_STATEMENTS[name], dialect, "%\\({}\\)s")
+
+
+def _compiled(statement: ClauseElement, dialect: Dialect, placeholder: str) -> str:
+    compiled = statement.compile(dialect=dialect)
     if not isinstance(compiled, SQLCompiler):
         raise TypeError("not a statement")
     text = str(compiled)
     for name, parameter in compiled.binds.items():
         if parameter.required or name not in compiled.params:
             continue
-        constant = compiled.params[name]
-        if constant is not None and not isinstance(constant, int):
-            raise TypeError(f"{name} must be a bindparam")
-        literal = "NULL" if constant is None else str(int(constant))
-        text = re.sub(rf":{re.escape(name)}\b", literal, text)
+        literal = _literal(name, parameter, compiled.params[name], dialect)
+        text = re.sub(placeholder.format(re.escape(name)), literal, text)
     return text
+
+
+def _literal(
+    name: str, parameter: BindParameter[object], constant: object, dialect: Dialect
+) -> str:
+    if constant is None:
+        return "NULL"
+    if not isinstance(constant, int):
+        raise TypeError(f"{name} must be a bindparam")
+    if isinstance(parameter.type, Boolean) and dialect.name == "postgresql":
+        return "true" if constant else "false"
+    return str(int(constant))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import bindparam, select
@@ -18,10 +15,12 @@ from mssmtp.config import StoreSettings
 from mssmtp.errors import ConfigError, Damaged, StorageFull, StorageUnavailable
 from mssmtp.mail import BlobId, Change, EnvelopeId, MailboxId
 from mssmtp.outside import Clock, Entropy
-from mssmtp.storage import database, deadlines, identifiers
+from mssmtp.storage import deadlines, identifiers
 from mssmtp.storage.changes import Follower
 from mssmtp.storage.committer import Committer, home_lock
+from mssmtp.storage.database import refusal
 from mssmtp.storage.deadlines import Answer, Deadlines
+from mssmtp.storage.engine import Connection, Engine, engine_of
 from mssmtp.storage.files import DIRECTORY_MODE, BlobFiles, make_directories, sync_directory
 from mssmtp.storage.keys import Keyring, create_master_key, read_master_key
 from mssmtp.storage.letters import LetterWriter, Reader, message_reader
@@ -38,8 +37,8 @@ __all__ = ["Reading", "Store", "Writing"]
 T = TypeVar("T")
 
 FOLDS_AT_ONCE = 8
-_LEAST_FREE_OCTETS = 1_048_576
-_KEY_CHECK = b"key-check"
+KEY_CHECK = "key-check"
+_KEY_CHECK = KEY_CHECK.encode()
 _CHECK_VALUE = sql(select(meta.c.value).where(meta.c.key == bindparam("key")))
 _HAS_BLOB = sql(select(blobs.c.number).where(blobs.c.id == bindparam("id")))
 
@@ -59,7 +58,7 @@ class Store:
     ) -> None:
         """Raises ConfigError: no store, key missing or wrong, modes too open, newer schema."""
         self._home = settings.home
-        self._path = _existing(settings.home)
+        self._engine = _existing(settings)
         self._keys = Keyring(read_master_key(settings.master_key_file), entropy)
         self._entropy = entropy
         self._ids = identifiers.Identifiers(clock, entropy)
@@ -70,7 +69,7 @@ class Store:
         try:
             db = self._opened()
         except (sqlite3.Error, OSError, StorageUnavailable, StorageFull) as error:
-            raise _unusable(error, self._home) from error
+            raise self._engine.unusable(error) from error
         self._vault = Vault(
             self._keys,
             self._files,
@@ -83,23 +82,23 @@ class Store:
         self._deadlines = Deadlines(deadlines.ANSWER_WITHIN_S)
         self._committer: Committer[Writing] = Committer(
             db,
-            self._home,
+            self._engine,
             lambda: Writing(db, self._vault),
             self._keys.forget,
             self._tidy,
             self._deadlines,
         )
         self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._connections: list[Connection] = []
         self._pool = ThreadPoolExecutor(settings.read_threads, "store-reader")
         self._follower: Follower | None = None
         self._follower_lock = threading.Lock()
 
-    def _opened(self) -> sqlite3.Connection:
+    def _opened(self) -> Connection:
         """The writing connection, once key and schema are right and leftovers are swept."""
         with home_lock(self._home):
-            database.ensure_version(self._path)
-            db = database.connect(self._path, writing=True)
+            self._engine.ensure_version()
+            db = self._engine.connect(writing=True)
             try:
                 self._check_key(db)
                 self._files = BlobFiles(self._home, self._token)
@@ -116,7 +115,8 @@ class Store:
         Raises ConfigError when there is a store already or the place cannot be written.
         """
         home = settings.home
-        if (home / "store.db").exists():
+        engine = engine_of(settings)
+        if engine.holds_store():
             raise ConfigError("store.home", "holds a store already", "Choose another directory.")
         try:
             home.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -129,7 +129,8 @@ class Store:
                     sync_directory(made.parent)
             keys = Keyring(read_master_key(settings.master_key_file), entropy)
             with home_lock(home):
-                _create_database(home, keys)
+                engine.create({KEY_CHECK: keys.seal(_KEY_CHECK, b"mssmtp")})
+                sync_directory(home)
         except OSError as error:
             raise ConfigError(
                 "store.home", f"cannot be written ({error.strerror})", "Correct owner and modes."
@@ -196,7 +197,7 @@ class Store:
         """
         with self._follower_lock:
             if self._follower is None:
-                self._follower = Follower(self._path, self._home / "run", self._token)
+                self._follower = Follower(self._engine, self._token)
             return self._follower.subscribe(listener)
 
     def check(self, *, deep: bool = False) -> CheckReport:
@@ -253,15 +254,15 @@ class Store:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
         except (sqlite3.Error, OSError) as error:
-            answer = database.refusal(error)
+            answer = refusal(error)
             if answer is error:
                 raise
             raise answer from error
 
-    def _reading_connection(self) -> sqlite3.Connection:
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+    def _reading_connection(self) -> Connection:
+        db: Connection | None = getattr(self._local, "db", None)
         if db is None:
-            db = self._local.db = database.connect(self._path, writing=False)
+            db = self._local.db = self._engine.connect(writing=False)
             self._connections.append(db)
         return db
 
@@ -279,8 +280,8 @@ class Store:
         for id in effects.doomed:
             self._files.remove(id)
 
-    def _check_key(self, db: sqlite3.Connection) -> None:
-        row = db.execute(_CHECK_VALUE, {"key": "key-check"}).fetchone()
+    def _check_key(self, db: Connection) -> None:
+        row = db.execute(_CHECK_VALUE, {"key": KEY_CHECK}).fetchone()
         try:
             self._keys.open(_KEY_CHECK, row[0] if row else b"")
         except Damaged as error:
@@ -291,57 +292,21 @@ class Store:
             ) from error
 
 
-def _existing(home: Path) -> Path:
-    path = home / "store.db"
+def _existing(settings: StoreSettings) -> Engine:
+    home = settings.home
+    engine = engine_of(settings)
     try:
         mode = home.stat().st_mode
-        os.stat(path)
-    except OSError as error:
+    except OSError:
+        mode = None
+    if mode is None or not engine.holds_store():
         raise ConfigError(
             "store.home", f"there is no store in {home}", "Run `mssmtp init` to make one."
-        ) from error
+        )
     if mode & 0o077:
         raise ConfigError("store.home", "others may enter the directory", "Set its mode to 0700.")
-    return path
+    return engine
 
 
-def _unusable(error: Exception, home: Path) -> ConfigError:
-    """`error` at opening, for the administrator."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return ConfigError(
-            "store.home",
-            "store.db is damaged or no store at all",
-            "Keep a copy of the home as it is, then restore the last good one.",
-        )
-    if isinstance(error, StorageUnavailable):
-        return ConfigError(
-            "store.home",
-            f"cannot be opened ({error})",
-            "Look for a process of mssmtp that is stopped or hangs: `fuser -v commit.lock`.",
-        )
-    if shutil.disk_usage(home).free < _LEAST_FREE_OCTETS:
-        # The engine says only "disk I/O error" when its shared memory has no room.
-        return ConfigError("store.home", "the disk is full", "Make room, then start again.")
-    why = error.strerror if isinstance(error, OSError) else str(error)
-    return ConfigError(
-        "store.home", f"cannot be opened ({why})", "Check the disk: rights, free space, read-only."
-    )
-
-
-def _create_database(home: Path, keys: Keyring) -> None:
-    from sqlalchemy import insert
-
-    path = home / "store.db"
-    database.create(path)
-    db = database.connect(path, writing=True)
-    try:
-        value = keys.seal(_KEY_CHECK, b"mssmtp")
-        db.execute(sql(insert(meta)), {"key": "key-check", "value": value})
-    finally:
-        db.close()
-    sync_directory(home)
-
-
-def _has(db: sqlite3.Connection, blob: BlobId) -> bool:
+def _has(db: Connection, blob: BlobId) -> bool:
     return db.execute(_HAS_BLOB, {"id": blob}).fetchone() is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +12,7 @@ from sqlalchemy import bindparam, insert, select
 from mssmtp.errors import Damaged
 from mssmtp.mail import BalId, BlobId, Change, Domain, MailboxId
 from mssmtp.outside import Clock, Entropy
+from mssmtp.storage.engine import Connection, stream
 from mssmtp.storage.files import BlobFiles
 from mssmtp.storage.keys import Keyring, OwnerKey
 from mssmtp.storage.letters import Reader, SealedBlob
@@ -49,7 +49,7 @@ class Vault:
 class View:
     """One connection inside one transaction."""
 
-    def __init__(self, db: sqlite3.Connection, vault: Vault) -> None:
+    def __init__(self, db: Connection, vault: Vault) -> None:
         self._db = db
         self._vault = vault
         self._owner_ids: dict[Owner, int] = {}
@@ -60,6 +60,10 @@ class View:
 
     def _all(self, statement: str, **values: object) -> list[Row]:
         return self._db.execute(statement, values).fetchall()
+
+    def _each(self, statement: str, **values: object) -> Iterator[Row]:
+        """Rows one by one: what does not fit into memory together."""
+        return stream(self._db, statement, values)
 
     def _owner_key(self, id: int) -> OwnerKey:
         """The opened key of an owner. Raises Damaged."""
@@ -110,7 +114,7 @@ class Effects:
 class WritingView(View):
     """A view that may write; its effects happen only if its commit does."""
 
-    def __init__(self, db: sqlite3.Connection, vault: Vault) -> None:
+    def __init__(self, db: Connection, vault: Vault) -> None:
         super().__init__(db, vault)
         self.effects = Effects()
 

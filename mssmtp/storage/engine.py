@@ -1,0 +1,173 @@
+"""The seam between the store and its database: what SQLite and PostgreSQL both have to offer.
+
+The store speaks to the driver's own connection, and only in statements that `schema.sql` made. The
+text for SQLite is also the *name* of a statement: SQLite runs it as it stands, through nothing of
+ours; PostgreSQL's connection looks up its own text by it (`schema.postgres_text`). So are the few
+statements around a transaction: BEGIN IMMEDIATE (one writer of all processes and nodes at a time),
+BEGIN (one snapshot), SAVEPOINT job, RELEASE job, ROLLBACK TO job, ROLLBACK, COMMIT.
+
+Rows are tuples of int, str, bytes, bool or None; a truth value may come as 0 or 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from mssmtp.config import StoreSettings
+from mssmtp.errors import ConfigError
+
+HOME_ID = "home-id"
+"""Key in `meta` of what names the home: a database belongs to one."""
+
+
+class Cursor(Protocol):
+    """What a statement gave."""
+
+    @property
+    def rowcount(self) -> int:
+        """Rows changed."""
+        ...
+
+    def fetchone(self) -> Any:
+        """The next row, None after the last."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """Every row that is left."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """One connection, used by one thread. It opens no transaction by itself."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """False also when the engine ended a transaction itself: lost connection, full disk."""
+        ...
+
+    def execute(self, sql: str, parameters: Mapping[str, object] = ..., /) -> Cursor:
+        """Run a statement. Raises what `database.refusal` understands."""
+        ...
+
+    def executemany(self, sql: str, parameters: Iterable[Mapping[str, object]], /) -> object:
+        """Run a statement for each of `parameters`."""
+        ...
+
+    def close(self) -> None:
+        """Let go; harmless twice."""
+        ...
+
+
+class Bell(Protocol):
+    """Tells the followers of every process that something was committed."""
+
+    def announce(self, db: Connection) -> None:
+        """Inside the transaction: what the engine itself delivers with the commit."""
+        ...
+
+    def ring(self) -> None:
+        """After the commit: what the engine does not deliver. Never raises."""
+        ...
+
+    def close(self) -> None:
+        """Stop ringing."""
+        ...
+
+
+class Ear(Protocol):
+    """Hears bells, for the one thread that waits."""
+
+    def wait(self, seconds: float) -> bool:
+        """Whether a bell rang within `seconds`. Never raises, and never returns early for long:
+        what cannot listen waits all the same."""
+        ...
+
+    def wake(self) -> None:
+        """End a `wait` from another thread."""
+        ...
+
+    def close(self) -> None:
+        """Stop listening."""
+        ...
+
+
+class Turn(AbstractContextManager[None], Protocol):
+    """Queues the committers of several processes before they begin, where that is faster."""
+
+    def close(self) -> None:
+        """Let go."""
+        ...
+
+
+class Engine(Protocol):
+    """Where a store's rows are. Made of settings alone; nothing is opened before it is needed."""
+
+    def holds_store(self) -> bool:
+        """Whether there is a store already. Raises ConfigError when that cannot be said."""
+        ...
+
+    def create(self, rows: Mapping[str, bytes]) -> None:
+        """An empty store of the newest schema with these rows in `meta`. Raises ConfigError."""
+        ...
+
+    def ensure_version(self) -> None:
+        """Upgrade an older schema; refuse a newer one, or a database that keeps no promise (D8).
+
+        Raises ConfigError.
+        """
+        ...
+
+    def connect(self, *, writing: bool) -> Connection:
+        """A new connection, for one thread."""
+        ...
+
+    def turn(self) -> Turn:
+        """The committers' queue, for one committer."""
+        ...
+
+    def bell(self) -> Bell:
+        """For one committer."""
+        ...
+
+    def ear(self, token: str) -> Ear:
+        """For one follower; `token` is unique among the processes."""
+        ...
+
+    def unusable(self, error: Exception) -> ConfigError:
+        """`error` at opening, for the administrator."""
+        ...
+
+
+def engine_of(settings: StoreSettings) -> Engine:
+    """The engine that the settings name. Raises ConfigError: the driver is not installed."""
+    from mssmtp.storage.database import SqliteEngine
+
+    return SqliteEngine(settings.home)
+
+
+def stream(
+    db: Connection, statement: str, values: Mapping[str, object] | None = None
+) -> Iterator[tuple[Any, ...]]:
+    """Rows one by one, for results that do not fit into memory together."""
+    streaming = getattr(db, "stream", None)  # a connection that would fetch everything has it
+    rows: Iterable[tuple[Any, ...]] = (
+        db.execute(statement, values or {}) if streaming is None else streaming(statement, values)
+    )
+    yield from rows
+
+
+__all__: Sequence[str] = (
+    "HOME_ID",
+    "Bell",
+    "Connection",
+    "Cursor",
+    "Ear",
+    "Engine",
+    "Turn",
+    "engine_of",
+    "stream",
+)
