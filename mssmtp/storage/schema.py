@@ -30,10 +30,10 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter
 
-VERSION = "0001"
+VERSION = "0002"
 """Newest schema this code knows; the alembic revision of the same name makes it."""
 
-KNOWN_VERSIONS = frozenset({"0001"})
+KNOWN_VERSIONS = frozenset({"0001", "0002"})
 
 metadata = MetaData()
 
@@ -175,6 +175,7 @@ messages = _clustered(
     Column("internal_date", BigInteger, nullable=False),
     Column("blob", BigInteger, nullable=False),
     Index("messages_by_modseq", "mailbox", "modseq"),
+    Index("messages_by_blob", "blob"),
 )
 
 expunged = _clustered(
@@ -224,6 +225,7 @@ envelopes = _clustered(
     Column("bounced", BigInteger, nullable=False),
     Column("dropped", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    Index("envelopes_by_blob", "blob"),
 )
 """Conservation (D3): accepted = delivered + bounced + dropped + rows in `queue`."""
 
