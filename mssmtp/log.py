@@ -14,6 +14,10 @@ connection_id: ContextVar[str] = ContextVar("connection_id", default="")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+# Built once: json.dumps builds an encoder for every call with options.
+_JSON = json.JSONEncoder(ensure_ascii=True, default=str)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: peer text is a string value, never syntax (ATT-37)."""
 
@@ -31,7 +35,7 @@ class JsonFormatter(logging.Formatter):
             # The exception's own text may quote peer octets: its class and place are enough.
             line["exception"] = record.exc_info[0].__name__
             line["where"] = _where(record)
-        return json.dumps(line, ensure_ascii=True, default=str)
+        return _JSON.encode(line)
 
 
 def _where(record: logging.LogRecord) -> str:

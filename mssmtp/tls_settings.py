@@ -220,9 +220,13 @@ class Engine:
         pieces = []
         while True:
             try:
-                pieces.append(self._connection.bio_read(_TAKE_OCTETS))
+                piece = self._connection.bio_read(_TAKE_OCTETS)
             except SSL.WantReadError:
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                break
+            pieces.append(piece)
+            if len(piece) < _TAKE_OCTETS:  # that was all; to be told so is an exception
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def close(self) -> None:
         """Say close_notify (RFC 8446 6.1): without it some peers report a truncation."""

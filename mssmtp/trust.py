@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 from cryptography import x509
@@ -226,7 +227,7 @@ def _recall(
 ) -> Operator | None:
     if not chain:
         return None
-    answer = known.get((chain[0].fingerprint(hashes.SHA256()), domain))
+    answer = known.get((_fingerprint(chain[0]), domain))
     return answer[0] if answer is not None and answer[1][0] <= now < answer[1][1] else None
 
 
@@ -238,7 +239,12 @@ def _remember(
 ) -> None:
     if len(known) >= _REMEMBERED:
         known.clear()
-    known[(chain[0].fingerprint(hashes.SHA256()), domain)] = answer
+    known[(_fingerprint(chain[0]), domain)] = answer
+
+
+@lru_cache(maxsize=256)
+def _fingerprint(leaf: x509.Certificate) -> bytes:
+    return leaf.fingerprint(hashes.SHA256())
 
 
 def _good_until(leaf: x509.Certificate, snapshot: Snapshot) -> tuple[datetime, datetime]:

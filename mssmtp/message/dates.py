@@ -56,7 +56,8 @@ def render_date(moment: datetime) -> str:
     sign = "-" if offset < timedelta() else "+"
     return (
         f"{_DAY_NAMES[moment.weekday()]}, {moment.day:02} {_MONTH_NAMES[moment.month - 1]}"
-        f" {moment.year:04} {moment:%H:%M:%S} {sign}{minutes // 60:02}{minutes % 60:02}"
+        f" {moment.year:04} {moment.hour:02}:{moment.minute:02}:{moment.second:02}"
+        f" {sign}{minutes // 60:02}{minutes % 60:02}"
     )
 
 

@@ -40,6 +40,7 @@ _PIECES = re.compile(
 )
 _HOST = frozenset(string.ascii_letters + string.digits + ".-")
 _LONGEST_DOMAIN = 253
+_REMEMBERED_OCTETS = 16_384
 MAX_MESSAGE_ID_OCTETS = 998
 MAX_FROM_ADDRESSES = 100
 
@@ -83,6 +84,11 @@ def field_name(line: bytes) -> bytes | None:
 
 def fields(header: bytes) -> tuple[Field, ...]:
     """Every field of the section, in order. Lines that belong to no field are left out."""
+    # One section is asked about a dozen times on its way in.
+    return _fields_lately(header) if len(header) <= _REMEMBERED_OCTETS else _fields(header)
+
+
+def _fields(header: bytes) -> tuple[Field, ...]:
     found: list[Field] = []
     name: bytes | None = None
     pieces: list[bytes] = []
@@ -103,6 +109,9 @@ def fields(header: bytes) -> tuple[Field, ...]:
     if name is not None:
         found.append(_field(name, pieces, start, min(position, len(header))))
     return tuple(found)
+
+
+_fields_lately = lru_cache(maxsize=8)(_fields)
 
 
 def _continuation(line: bytes) -> bytes:

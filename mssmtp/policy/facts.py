@@ -38,6 +38,10 @@ Json: TypeAlias = "None | bool | int | str | Sequence[Json] | Mapping[str, Json]
 T = TypeVar("T")
 
 
+# Built once: json.dumps builds an encoder for every call with options.
+_JSON = json.JSONEncoder(separators=(",", ":"))
+
+
 class BadFacts(MailError):
     """Sealed facts that are not what this version writes."""
 
@@ -75,7 +79,7 @@ def facts_to_bytes(facts: Facts) -> bytes:
         "attachments": [[a.name, a.media_type, a.size_octets] for a in facts.attachments],
         "list": facts.list_date.isoformat() if facts.list_date else None,
     }
-    return json.dumps(_sparse(tree), separators=(",", ":")).encode("ascii")
+    return _JSON.encode(_sparse(tree)).encode("ascii")
 
 
 def _sparse(tree: dict[str, Json]) -> dict[str, Json]:

@@ -60,13 +60,19 @@ def render(reply: Reply) -> bytes:
 
 
 def _lines(reply: Reply) -> Iterator[bytes]:
-    text = ascii_text(reply.text)
-    parts = textwrap.wrap(text, _LINE_OCTETS, break_on_hyphens=False) or [""]
+    if reply.text.isascii() and reply.text.isprintable() and len(reply.text) <= _LINE_OCTETS:
+        parts = [reply.text]  # every acceptance names its envelope: nothing is remembered of it
+    else:
+        parts = _wrapped(reply.text)
     for number, part in enumerate(parts, 1):
         mark = " " if number == len(parts) else "-"
         codes = f"{reply.enhanced} " if reply.enhanced else ""
         line = f"{reply.code}{mark}{codes}{part}".rstrip()
         yield line.encode("ascii") + b"\r\n"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(ascii_text(text), _LINE_OCTETS, break_on_hyphens=False) or [""]
 
 
 # ---------------------------------------------------------------- good news
