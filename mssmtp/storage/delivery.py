@@ -25,7 +25,7 @@ from mssmtp.storage.model import (
 from mssmtp.storage.schema import envelopes, queue, sql
 from mssmtp.storage.view import View
 
-_ENVELOPE = b"envelope\0"
+ENVELOPE = b"envelope\0"
 RECIPIENT = b"recipient\0"
 
 _NEW_ENVELOPE = sql(insert(envelopes))
@@ -76,7 +76,7 @@ class StoredEnvelope:
         self, id: EnvelopeId, row: tuple[int, int, int | None, int, int, bytes], key: OwnerKey
     ) -> None:
         at, self.owner, self.blob, self.skip, self.size, sealed = row
-        opened = json.loads(key.open(_ENVELOPE + id.encode(), sealed))
+        opened = json.loads(key.open(ENVELOPE + id.encode(), sealed))
         sender = opened["sender"]
         self.traced = tuple((name, value) for name, value in opened["traced"])
         self.envelope = Envelope(
@@ -178,7 +178,7 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
             delivered=local,
             bounced=accepted - local - queued,
             dropped=0,
-            sealed=key.seal(_ENVELOPE + envelope.id.encode(), json.dumps(opened).encode()),
+            sealed=key.seal(ENVELOPE + envelope.id.encode(), json.dumps(opened).encode()),
         )
 
     def _sealing_event(self, envelope: Envelope, letter: Letter, key: OwnerKey) -> str:
@@ -234,7 +234,7 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
                 position=position,
                 domain=recipient.address.domain,
                 sealed=key.seal(
-                    RECIPIENT + envelope.id.encode(),
+                    recipient_purpose(envelope.id, position),
                     json.dumps(packed_recipient(recipient)).encode(),
                 ),
                 digest=key.digest(RECIPIENT, recipient.address.key),
@@ -247,6 +247,11 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
                 lease_worker=None,
                 last_reply=None,
             )
+
+
+def recipient_purpose(envelope: str, position: int) -> bytes:
+    """What a sealed recipient of the queue is bound to."""
+    return RECIPIENT + envelope.encode() + b"\0%d" % position
 
 
 def _sender_line(sender: ReversePath) -> Iterator[Line]:

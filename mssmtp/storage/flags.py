@@ -20,7 +20,6 @@ DELETED = 8
 ALL_BITS = (1 << 62) - 1
 MAX_KEYWORDS = 62 - len(SYSTEM_FLAGS)
 _SYSTEM_BITS = {flag.lower(): 1 << bit for bit, flag in enumerate(SYSTEM_FLAGS)}
-_KEYWORD = b"keyword"
 
 _KEYWORDS = sql(
     select(keywords.c.bit, keywords.c.sealed, mailboxes.c.bal)
@@ -71,7 +70,12 @@ class FlagReading(View):
         if not rows:
             return {}
         key = self._bal_key(BalId(rows[0][2]))
-        return {bit: key.open(_KEYWORD, sealed).decode() for bit, sealed, _ in rows}
+        found = {}
+        for bit, sealed, _ in rows:
+            name = self._legible(key.open, keyword_purpose(mailbox, bit), sealed)
+            # The bit stays taken: under another name it would come to messages that never had it.
+            found[bit] = f"illisible-{bit}" if name is None else name.decode()
+        return found
 
     def _flag_sets(self, mailbox: MailboxId) -> FlagSets:
         return FlagSets(self._keyword_bits(mailbox))
@@ -111,7 +115,7 @@ class FlagWriting(FlagReading, WritingView):
         row = self._one(_BAL, mailbox=mailbox)
         if row is None:
             raise NoSuchMailbox
-        sealed = self._bal_key(BalId(row[0])).seal(_KEYWORD, name.encode())
+        sealed = self._bal_key(BalId(row[0])).seal(keyword_purpose(mailbox, bit), name.encode())
         self._run(_NEW_KEYWORD, mailbox=mailbox, bit=bit, sealed=sealed)
 
     def _flag_translation(self, source: MailboxId, target: MailboxId) -> Callable[[int], int]:
@@ -132,3 +136,8 @@ class FlagWriting(FlagReading, WritingView):
 
     def _forget_keywords(self, mailbox: MailboxId) -> None:
         self._run(_FORGET, mailbox=mailbox)
+
+
+def keyword_purpose(mailbox: int, bit: int) -> bytes:
+    """What a sealed keyword is bound to."""
+    return b"keyword\0%d\0%d" % (mailbox, bit)

@@ -3,22 +3,25 @@
 master key (file) -> one key per BAL and per domain -> one key per message, wrapped once per owner
 that refers to it. Everything is AES-256-GCM with its purpose and its owner authenticated, so that
 no sealed value can be moved to another place or another owner (ATT-19).
+
+Every sealed value begins with the *mark* of its key, one octet that each rotation counts on. While
+a key is being replaced both of them open; what is sealed anew is sealed under the new one. The
+mark itself is not authenticated and needs not to be: under another key the value does not open.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import stat
 from collections import OrderedDict
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Lock
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from mssmtp.errors import ConfigError, Damaged
+from mssmtp.errors import Damaged
 from mssmtp.mail import BlobId
 from mssmtp.outside import Entropy
 
@@ -26,41 +29,12 @@ KEY_OCTETS = 32
 NONCE_OCTETS = 12
 HANDLE_OCTETS = 16
 CACHED_OWNERS = 4_096
+FIRST_MARK = b"\x01"
 
 
-def create_master_key(path: Path, entropy: Entropy) -> None:
-    """Write a new master key to `path`, mode 0600, unless the file exists. Raises OSError."""
-    try:
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        return
-    with open(number, "wb") as file:
-        file.write(entropy.token_bytes(KEY_OCTETS))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_master_key(path: Path) -> bytes:
-    """The 32 octets of `path`. Raises ConfigError: missing, readable by others, wrong size."""
-    try:
-        with open(path, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            octets = file.read(KEY_OCTETS + 1)
-    except OSError as error:
-        raise ConfigError(
-            "store.master_key_file",
-            f"cannot be read ({error.strerror})",
-            "Restore it from its safe copy: without it the store cannot be opened.",
-        ) from error
-    if not stat.S_ISREG(mode) or mode & 0o077:
-        raise ConfigError(
-            "store.master_key_file", "others may read the file", "Set its mode to 0600."
-        )
-    if len(octets) != KEY_OCTETS:
-        raise ConfigError(
-            "store.master_key_file", "must hold exactly 32 octets", "Restore it from its safe copy."
-        )
-    return octets
+def next_mark(mark: bytes) -> bytes:
+    """The mark after `mark`: never more than two are in use, so that one octet is enough."""
+    return bytes([(mark[0] + 1) & 0xFF])
 
 
 class Sealer:
@@ -85,89 +59,277 @@ class Sealer:
             raise Damaged("a sealed value does not authenticate") from error
 
 
+@dataclass(frozen=True, slots=True)
+class OwnerRow:
+    """What the table `owners` knows about a key; `older` is there while it is being replaced."""
+
+    id: int
+    name: bytes
+    """Whose it is: authenticated, so that no row can be given to somebody else."""
+    handle: bytes
+    mark: bytes
+    wrapped: bytes
+    older: bytes | None
+
+
 class OwnerKey:
     """The key of one BAL or domain. `handle` names it in every authenticated context."""
 
-    __slots__ = ("_digest_key", "_sealer", "handle", "id")
+    __slots__ = ("_digest_keys", "_sealer", "_sealers", "handle", "id", "mark")
 
-    def __init__(self, id: int, handle: bytes, key: bytes, entropy: Entropy) -> None:
-        self.id = id
-        self.handle = handle
-        self._sealer = Sealer(_derived(key, b"seal"), entropy)
-        self._digest_key = _derived(key, b"digest")
+    def __init__(self, row: OwnerRow, keys: dict[bytes, bytes], entropy: Entropy) -> None:
+        """`keys` by mark, the current one first."""
+        self.id = row.id
+        self.handle = row.handle
+        self.mark = row.mark
+        self._sealers = {m: Sealer(_derived(key, b"seal"), entropy) for m, key in keys.items()}
+        self._digest_keys = tuple(_derived(key, b"digest") for key in keys.values())
+        self._sealer = self._sealers[row.mark]
+
+    def __repr__(self) -> str:
+        return f"OwnerKey({self.id})"
 
     def seal(self, purpose: bytes, octets: bytes) -> bytes:
         """Seal a small value of this owner."""
-        return self._sealer.seal(purpose + self.handle, octets)
+        return self.mark + self._sealer.seal(purpose + self.handle, octets)
 
     def open(self, purpose: bytes, sealed: bytes) -> bytes:
         """Open a value of this owner. Raises Damaged."""
-        return self._sealer.open(purpose + self.handle, sealed)
+        sealer = self._sealers.get(sealed[:1])
+        if sealer is None:
+            raise Damaged("a sealed value does not authenticate: no key of its owner has its mark")
+        return sealer.open(purpose + self.handle, sealed[1:])
+
+    def is_current(self, sealed: bytes) -> bool:
+        """True when `sealed` needs no key but the newest."""
+        return sealed[:1] == self.mark
+
+    def renewed(self, purpose: bytes, sealed: bytes) -> bytes:
+        """The same value under the newest key. Raises Damaged."""
+        return sealed if self.is_current(sealed) else self.seal(purpose, self.open(purpose, sealed))
 
     def wrap(self, blob: BlobId, key: bytes) -> bytes:
         """The message key `key` for this owner only."""
-        return self.seal(b"message-key\0" + blob, key)
+        return self.seal(MESSAGE_KEY + blob, key)
 
     def unwrap(self, blob: BlobId, wrapped: bytes) -> bytes:
         """The message key. Raises Damaged."""
-        return self.open(b"message-key\0" + blob, wrapped)
+        return self.open(MESSAGE_KEY + blob, wrapped)
 
     def digest(self, purpose: bytes, text: str) -> bytes:
         """Keyed digest for look-ups: equal for nobody else's same text."""
-        return _digest(self._digest_key, purpose, text)
+        return _digest(self._digest_keys[0], purpose, text)
+
+    def digests(self, purpose: bytes, text: str) -> tuple[bytes, ...]:
+        """Digests under which a row may stand: the newest first, then that being replaced."""
+        return tuple(_digest(key, purpose, text) for key in self._digest_keys)
 
 
-class Keyring:
-    """Master key and a bounded cache of owner keys; safe between threads."""
+MESSAGE_KEY = b"message-key\0"
+_OWNER_KEY = b"owner-key\0"
 
-    def __init__(self, master: bytes, entropy: Entropy) -> None:
-        self._entropy = entropy
-        self._wrapping = Sealer(_derived(master, b"owners"), entropy)
-        self._names = Sealer(_derived(master, b"names"), entropy)
-        self._digest_key = _derived(master, b"digest")
-        self._cache: OrderedDict[int, OwnerKey] = OrderedDict()
-        self._lock = Lock()
+
+class MasterKey:
+    """One master key, opened for its three uses. `id` may be told to anybody."""
+
+    __slots__ = ("_digest_key", "_names", "_wrapping", "id")
+
+    def __init__(self, key: bytes, entropy: Entropy) -> None:
+        self.id = key_id(key)
+        self._wrapping = Sealer(_derived(key, b"owners"), entropy)
+        self._names = Sealer(_derived(key, b"names"), entropy)
+        self._digest_key = _derived(key, b"digest")
+
+    def __repr__(self) -> str:
+        return f"MasterKey({self.id})"
+
+    @property
+    def wrapping(self) -> Sealer:
+        """For owner keys."""
+        return self._wrapping
+
+    @property
+    def names(self) -> Sealer:
+        """For names and addresses of the operator's own people."""
+        return self._names
 
     def digest(self, purpose: bytes, text: str) -> bytes:
         """Keyed digest of an address or login of ours."""
         return _digest(self._digest_key, purpose, text)
 
+
+@dataclass(frozen=True, slots=True)
+class MasterState:
+    """Which master keys a store wants: `id` under `mark`; `older` while it is being replaced."""
+
+    mark: bytes
+    id: str
+    older: str | None = None
+
+    def __bytes__(self) -> bytes:
+        return self.mark + f"{self.id} {self.older or ''}".encode()
+
+    @classmethod
+    def parse(cls, octets: bytes) -> MasterState:
+        """The inverse of `bytes`. Raises Damaged."""
+        id, space, older = octets[1:].decode("ascii", "replace").partition(" ")
+        if not octets[:1] or not id or not space:
+            raise Damaged("the ids of the master key cannot be read")
+        return cls(octets[:1], id, older or None)
+
+
+@dataclass(frozen=True, slots=True)
+class _InForce:
+    """One state and its keys by mark, the newest first."""
+
+    state: MasterState
+    masters: dict[bytes, MasterKey]
+
+    @property
+    def current(self) -> MasterKey:
+        return self.masters[self.state.mark]
+
+
+class Keyring:
+    """The master keys in force and a bounded cache of owner keys; safe between threads.
+
+    `find` gives the master key of an id: at the start, and when a rotation, perhaps by another
+    process, needs one that is not known yet.
+    """
+
+    def __init__(
+        self, state: MasterState, entropy: Entropy, find: Callable[[str], MasterKey]
+    ) -> None:
+        """What `find` raises."""
+        self._entropy = entropy
+        self._find = find
+        # Replaced as a whole: who reads it without the lock sees one state, complete.
+        self._now = _InForce(state, self._found(state, {}))
+        self._cache: OrderedDict[int, OwnerKey] = OrderedDict()
+        self._lock = Lock()
+
+    def __repr__(self) -> str:
+        return f"Keyring({self._now.state.id})"
+
+    @property
+    def state(self) -> MasterState:
+        """The newest state followed."""
+        return self._now.state
+
+    def follow(self, state: MasterState) -> bool:
+        """Have the keys of `state` and no others; True when something changed.
+
+        A state older than the one in force, of a snapshot taken before, changes nothing. What
+        `find` raises.
+        """
+        with self._lock:
+            if not _is_after(state, self._now.state):
+                return False
+            by_id = {master.id: master for master in self._now.masters.values()}
+            self._now = _InForce(state, self._found(state, by_id))
+            return True
+
+    def knows(self, sealed: bytes) -> bool:
+        """False when a value is sealed under a master key that was not followed yet."""
+        return sealed[:1] in self._now.masters
+
+    def is_current(self, sealed: bytes) -> bool:
+        """True when `sealed` needs no master key but the newest."""
+        return sealed[:1] == self._now.state.mark
+
+    def digest(self, purpose: bytes, text: str) -> bytes:
+        """Keyed digest of an address or login of ours, for a new row."""
+        return self._now.current.digest(purpose, text)
+
+    def digests(self, purpose: bytes, text: str) -> tuple[bytes, ...]:
+        """Digests under which a row may stand, the newest first."""
+        return tuple(master.digest(purpose, text) for master in self._now.masters.values())
+
     def seal(self, purpose: bytes, octets: bytes) -> bytes:
         """Seal under the master key: names and addresses of the operator's own people."""
-        return self._names.seal(purpose, octets)
+        now = self._now
+        return now.state.mark + now.current.names.seal(purpose, octets)
 
     def open(self, purpose: bytes, sealed: bytes) -> bytes:
         """Open what `seal` took. Raises Damaged."""
-        return self._names.open(purpose, sealed)
+        return self._master_of(sealed).names.open(purpose, sealed[1:])
 
-    def new_owner(self) -> tuple[bytes, bytes]:
+    def renewed_owner(self, row: OwnerRow, wrapped: bytes) -> bytes:
+        """An owner key wrapped under the newest master key. Raises Damaged."""
+        if self.is_current(wrapped):
+            return wrapped
+        return self._wrapped(row.name, row.handle, self._unwrapped(row.name, row.handle, wrapped))
+
+    def new_owner(self, name: bytes) -> tuple[bytes, bytes]:
         """Handle and wrapped key for a new row of `owners`."""
         handle = self._entropy.token_bytes(HANDLE_OCTETS)
-        key = self._entropy.token_bytes(KEY_OCTETS)
-        return handle, self._wrapping.seal(b"owner-key\0" + handle, key)
+        return handle, self.new_owner_key(name, handle)
 
-    def owner(self, id: int, handle: bytes, wrapped: bytes) -> OwnerKey:
+    def new_owner_key(self, name: bytes, handle: bytes) -> bytes:
+        """A fresh key, wrapped, for the owner of `handle`."""
+        return self._wrapped(name, handle, self._entropy.token_bytes(KEY_OCTETS))
+
+    def owner(self, row: OwnerRow) -> OwnerKey:
         """The opened key of a row of `owners`, kept for next time. Raises Damaged."""
-        key = self._wrapping.open(b"owner-key\0" + handle, wrapped)
-        opened = OwnerKey(id, handle, key, self._entropy)
+        keys = {row.mark: self._unwrapped(row.name, row.handle, row.wrapped)}
+        if row.older is not None:
+            keys[_mark_before(row.mark)] = self._unwrapped(row.name, row.handle, row.older)
+        opened = OwnerKey(row, keys, self._entropy)
         with self._lock:
-            self._cache[id] = opened
+            self._cache[row.id] = opened
             while len(self._cache) > CACHED_OWNERS:
                 self._cache.popitem(last=False)
         return opened
 
-    def cached(self, id: int) -> OwnerKey | None:
-        """The key if it was opened lately."""
+    def cached(self, id: int, mark: bytes) -> OwnerKey | None:
+        """The key if it was opened lately and no other has replaced it."""
         with self._lock:
             found = self._cache.get(id)
-            if found is not None:
-                self._cache.move_to_end(id)
+            if found is None or found.mark != mark:
+                return None
+            self._cache.move_to_end(id)
             return found
 
     def forget(self) -> None:
         """Empty the cache: after a rollback an id may come again with another key."""
         with self._lock:
             self._cache.clear()
+
+    def _found(self, state: MasterState, known: dict[str, MasterKey]) -> dict[bytes, MasterKey]:
+        masters = {state.mark: known.get(state.id) or self._find(state.id)}
+        if state.older is not None:
+            before = _mark_before(state.mark)
+            masters[before] = known.get(state.older) or self._find(state.older)
+        return masters
+
+    def _master_of(self, sealed: bytes) -> MasterKey:
+        if (master := self._now.masters.get(sealed[:1])) is None:
+            raise Damaged("a sealed value does not authenticate: no master key has its mark")
+        return master
+
+    def _wrapped(self, name: bytes, handle: bytes, key: bytes) -> bytes:
+        now = self._now
+        return now.state.mark + now.current.wrapping.seal(_OWNER_KEY + handle + name, key)
+
+    def _unwrapped(self, name: bytes, handle: bytes, wrapped: bytes) -> bytes:
+        sealer = self._master_of(wrapped).wrapping
+        return sealer.open(_OWNER_KEY + handle + name, wrapped[1:])
+
+
+def key_id(key: bytes) -> str:
+    """What names a master key to people and in the store; nothing about the key follows from it."""
+    return _derived(key, b"id")[:8].hex()
+
+
+def _mark_before(mark: bytes) -> bytes:
+    return bytes([(mark[0] - 1) & 0xFF])
+
+
+def _is_after(state: MasterState, known: MasterState) -> bool:
+    """True when `state` came after `known`. Marks come round, but never by half the circle."""
+    if state.mark == known.mark:
+        return known.older is not None and state.older is None
+    return (state.mark[0] - known.mark[0]) & 0xFF < 0x80
 
 
 def _derived(key: bytes, purpose: bytes) -> bytes:

@@ -35,8 +35,7 @@ FIRST_PREVIOUS = bytes(32)
 
 SALT_OCTETS = 15
 LINES = b"event\0"
-_TRACE = b"transfer\0"
-_FACTS = b"facts\0"
+FACTS = b"facts\0"
 
 LineKind = Literal["sender", "person", "recipient", "name", "reply"]
 Line = tuple[LineKind, str]
@@ -124,7 +123,7 @@ class LedgerReading(View):
                 envelope,
                 from_us(at),
                 json.loads(clear),
-                json.loads(self._owner_key(owner).open(_TRACE + envelope.encode(), sealed)),
+                json.loads(self._owner_key(owner).open(trace_purpose(envelope, at, clear), sealed)),
             )
             for at, owner, clear, sealed in self._all(_TRANSFERS, envelope=envelope)
         )
@@ -132,7 +131,7 @@ class LedgerReading(View):
     def facts(self, envelope: EnvelopeId) -> bytes | None:
         """The facts of the decision on an envelope; None once they expired."""
         row = self._one(_FACTS_OF, envelope=envelope)
-        return self._owner_key(row[0]).open(_FACTS + envelope.encode(), row[1]) if row else None
+        return self._owner_key(row[0]).open(FACTS + envelope.encode(), row[1]) if row else None
 
     def _opened_lines(self, event: int) -> tuple[tuple[str, str, str], ...]:
         row = self._one(_OPENABLE, event=event)
@@ -231,14 +230,15 @@ class LedgerWriting(LedgerReading, WritingView):
             "headers": traced,
             "reply": transfer.reply,
         }
+        at, text = to_us(self._vault.clock.now()), canonical(clear)
         self._run(
             _NEW_TRANSFER,
             envelope=envelope.id,
-            at=to_us(self._vault.clock.now()),
+            at=at,
             owner=owner.id,
-            clear=canonical(clear),
+            clear=text,
             sealed=owner.seal(
-                _TRACE + envelope.id.encode(),
+                trace_purpose(envelope.id, at, text),
                 canonical(sealed).encode("utf-8", "surrogatepass"),
             ),
         )
@@ -250,7 +250,7 @@ class LedgerWriting(LedgerReading, WritingView):
             envelope=envelope,
             expires_at=to_us(expires_at),
             owner=owner.id,
-            sealed=owner.seal(_FACTS + envelope.encode(), octets),
+            sealed=owner.seal(FACTS + envelope.encode(), octets),
         )
 
     def _drop_facts(self, envelope: EnvelopeId) -> None:
@@ -258,6 +258,11 @@ class LedgerWriting(LedgerReading, WritingView):
 
     def _forget_facts(self, now: datetime) -> int:
         return self._run(_OLD_FACTS, now=to_us(now))
+
+
+def trace_purpose(envelope: str, at: int, clear: str) -> bytes:
+    """What the sealed part of a trace is bound to: its clear part is authenticated with it."""
+    return b"transfer\0" + envelope.encode() + b"\0%d\0" % at + chain_digest(clear)
 
 
 def _trace(

@@ -10,6 +10,7 @@ import unicodedata
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
+from mssmtp.errors import Damaged
 from mssmtp.mail import BalId, Change, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
 from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.model import (
@@ -29,7 +30,8 @@ INBOX = "INBOX"
 MAX_NAME_CHARACTERS = 1_000
 MAX_LEVELS = 30
 MAX_MAILBOXES = 10_000
-_NAME = b"mailbox-name"
+NAME = b"mailbox-name\0"
+SUBSCRIPTION = b"subscription\0"
 
 _COLUMNS = (
     mailboxes.c.id,
@@ -74,6 +76,11 @@ _RENAME = sql(
     .where(mailboxes.c.id == bindparam("mailbox"))
     .values(digest=bindparam("new_digest"), sealed=bindparam("new_sealed"))
 )
+_SEAL = sql(
+    update(mailboxes)
+    .where(mailboxes.c.id == bindparam("mailbox"))
+    .values(sealed=bindparam("new_sealed"))
+)
 _SUBSCRIBE = sql(
     update(mailboxes)
     .where(mailboxes.c.id == bindparam("mailbox"))
@@ -92,7 +99,9 @@ _BUMP = sql(
     .returning(mailboxes.c.highest_modseq, mailboxes.c.bal)
 )
 _ORPHAN_SUBSCRIPTIONS = sql(
-    select(subscriptions.c.sealed).where(subscriptions.c.bal == bindparam("bal"))
+    select(subscriptions.c.digest, subscriptions.c.sealed).where(
+        subscriptions.c.bal == bindparam("bal")
+    )
 )
 _UNSUBSCRIBE_ORPHAN = sql(
     delete(subscriptions)
@@ -122,13 +131,25 @@ class MailboxReading(View):
 
     def _mailbox_id(self, bal: BalId, name: str) -> MailboxId | None:
         """Id of the mailbox called `name` (checked, folded); nothing is opened. NoSuchBal."""
-        row = self._one(_ID_BY_NAME, bal=bal, digest=self._bal_key(bal).digest(_NAME, name))
+        row = self._named(_ID_BY_NAME, bal, name)
         return MailboxId(row[0]) if row else None
 
+    def _named(self, statement: str, bal: BalId, name: str) -> Row | None:
+        for digest in self._bal_key(bal).digests(NAME, name):
+            if (row := self._one(statement, bal=bal, digest=digest)) is not None:
+                return row
+        return None
+
     def mailboxes(self, bal: BalId) -> tuple[Mailbox, ...]:
-        """Every mailbox of the BAL, INBOX first, then by name. Raises NoSuchBal."""
+        """Every mailbox of the BAL, INBOX first, then by name. Raises NoSuchBal.
+
+        One whose name is damaged is left out: it cannot be shown, and must not hide the others.
+        """
         key = self._bal_key(bal)
-        found = [self._opened_mailbox(row, key) for row in self._all(_OF_BAL, bal=bal)]
+        found = []
+        for row in self._all(_OF_BAL, bal=bal):
+            if self._legible(key.open, mailbox_purpose(row[0]), row[2]) is not None:
+                found.append(self._opened_mailbox(row, key))
         return tuple(sorted(found, key=lambda mailbox: (mailbox.name != INBOX, mailbox.name)))
 
     def mailbox(self, bal: BalId, name: str) -> Mailbox | None:
@@ -137,9 +158,11 @@ class MailboxReading(View):
             folded = mailbox_name(name)
         except BadMailboxName:
             return None
-        key = self._bal_key(bal)
-        row = self._one(_BY_NAME, bal=bal, digest=key.digest(_NAME, folded))
-        return self._opened_mailbox(row, key) if row else None
+        row = self._named(_BY_NAME, bal, folded)
+        found = self._opened_mailbox(row, self._bal_key(bal)) if row else None
+        if found is not None and found.name != folded:
+            raise Damaged("a mailbox stands under another name")
+        return found
 
     def mailbox_by_id(self, mailbox: MailboxId) -> Mailbox | None:
         """The mailbox with this id, None once deleted."""
@@ -149,9 +172,11 @@ class MailboxReading(View):
     def subscriptions(self, bal: BalId) -> tuple[str, ...]:
         """Subscribed names, also of mailboxes deleted meanwhile (RFC 3501 6.3.6, 6.3.9)."""
         key = self._bal_key(bal)
-        gone = (
-            key.open(_NAME, row[0]).decode() for row in self._all(_ORPHAN_SUBSCRIPTIONS, bal=bal)
+        names = (
+            self._legible(key.open, SUBSCRIPTION + digest, sealed)
+            for digest, sealed in self._all(_ORPHAN_SUBSCRIPTIONS, bal=bal)
         )
+        gone = (name.decode() for name in names if name is not None)
         here = (mailbox.name for mailbox in self.mailboxes(bal) if mailbox.subscribed)
         return tuple(sorted({*gone, *here}))
 
@@ -166,7 +191,7 @@ class MailboxReading(View):
         return Mailbox(
             id=MailboxId(row[0]),
             bal=BalId(row[1]),
-            name=key.open(_NAME, row[2]).decode(),
+            name=key.open(mailbox_purpose(row[0]), row[2]).decode(),
             uid_validity=UidValidity(row[3]),
             uid_next=Uid(row[4]),
             highest_modseq=ModSeq(row[5]),
@@ -203,7 +228,7 @@ class MailboxWriting(MailboxReading, WritingView):
         """Subscribe or not. Raises NoSuchMailbox when subscribing to what is not there."""
         folded = mailbox_name(name)
         found = self.mailbox(bal, folded)
-        self._run(_UNSUBSCRIBE_ORPHAN, bal=bal, digest=self._name_digest(bal, folded))
+        self._unsubscribe_orphan(bal, folded)
         if found is not None:
             self._run(_SUBSCRIBE, mailbox=found.id, new=on)
         elif on:
@@ -224,13 +249,12 @@ class MailboxWriting(MailboxReading, WritingView):
 
     def _add_mailbox(self, bal: BalId, name: str, special_use: str | None) -> MailboxId:
         key = self._bal_key(bal)
-        digest = key.digest(_NAME, name)
-        self._run(_UNSUBSCRIBE_ORPHAN, bal=bal, digest=digest)
+        self._unsubscribe_orphan(bal, name)
         row = self._new(
             _NEW,
             bal=bal,
-            digest=digest,
-            sealed=key.seal(_NAME, name.encode()),
+            digest=key.digest(NAME, name),
+            sealed=b"",
             uid_validity=self._next_validity(bal),
             uid_next=1,
             highest_modseq=1,
@@ -240,6 +264,9 @@ class MailboxWriting(MailboxReading, WritingView):
             messages=0,
             unseen=0,
             size=0,
+        )
+        self._run(
+            _SEAL, mailbox=row[0], new_sealed=key.seal(mailbox_purpose(row[0]), name.encode())
         )
         self._changed(ChangeKind.MAILBOX, bal, MailboxId(row[0]), ModSeq(1))
         return MailboxId(row[0])
@@ -258,8 +285,8 @@ class MailboxWriting(MailboxReading, WritingView):
         self._run(
             _RENAME,
             mailbox=mailbox.id,
-            new_digest=key.digest(_NAME, new),
-            new_sealed=key.seal(_NAME, new.encode()),
+            new_digest=key.digest(NAME, new),
+            new_sealed=key.seal(mailbox_purpose(mailbox.id), new.encode()),
         )
         self._changed(ChangeKind.MAILBOX, mailbox.bal, mailbox.id, mailbox.highest_modseq)
 
@@ -277,12 +304,9 @@ class MailboxWriting(MailboxReading, WritingView):
         self._run(_DELETE, mailbox=mailbox.id)
         if mailbox.subscribed:
             key = self._bal_key(mailbox.bal)
-            self._run(
-                _SUBSCRIBE_ORPHAN,
-                bal=mailbox.bal,
-                digest=key.digest(_NAME, mailbox.name),
-                sealed=key.seal(_NAME, mailbox.name.encode()),
-            )
+            digest = key.digest(NAME, mailbox.name)
+            sealed = key.seal(SUBSCRIPTION + digest, mailbox.name.encode())
+            self._run(_SUBSCRIBE_ORPHAN, bal=mailbox.bal, digest=digest, sealed=sealed)
         self._changed(ChangeKind.MAILBOX, mailbox.bal, mailbox.id, mailbox.highest_modseq)
 
     def _bump(self, mailbox: MailboxId) -> tuple[ModSeq, BalId]:
@@ -295,8 +319,14 @@ class MailboxWriting(MailboxReading, WritingView):
     def _changed(self, kind: ChangeKind, bal: BalId, mailbox: MailboxId, modseq: ModSeq) -> None:
         self.effects.changes.append(Change(kind, bal, mailbox, modseq))
 
-    def _name_digest(self, bal: BalId, name: str) -> bytes:
-        return self._bal_key(bal).digest(_NAME, name)
+    def _unsubscribe_orphan(self, bal: BalId, name: str) -> None:
+        for digest in self._bal_key(bal).digests(NAME, name):
+            self._run(_UNSUBSCRIBE_ORPHAN, bal=bal, digest=digest)
+
+
+def mailbox_purpose(mailbox: int) -> bytes:
+    """What the sealed name of a mailbox is bound to."""
+    return NAME + b"%d" % mailbox
 
 
 def deletable(mailbox: Mailbox | None) -> Mailbox:

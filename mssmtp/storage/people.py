@@ -12,6 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, insert, select, update
 
+from mssmtp.errors import Damaged
 from mssmtp.mail import (
     AccountId,
     Address,
@@ -41,6 +42,7 @@ from mssmtp.storage.schema import (
 )
 from mssmtp.storage.view import Row, View, WritingView
 
+CORRESPONDENT = b"correspondent\0"
 _NATIONAL_ID = re.compile(r"(8\d{11}|0[0-9A-Z]{9})\Z")
 
 _BAL = select(bals.c.id, bals.c.sealed, bals.c.type, bals.c.state, bals.c.person)
@@ -52,7 +54,9 @@ _ACCOUNT = select(accounts.c.id, accounts.c.sealed, accounts.c.active, accounts.
 _ACCOUNT_BY_LOGIN = sql(_ACCOUNT.where(accounts.c.login_digest == bindparam("digest")))
 _ACCOUNT_BY_ID = sql(_ACCOUNT.where(accounts.c.id == bindparam("id")))
 _MEMBERSHIPS = sql(
-    select(members.c.bal).where(members.c.account == bindparam("account")).order_by(members.c.bal)
+    select(members.c.bal, members.c.sealed)
+    .where(members.c.account == bindparam("account"))
+    .order_by(members.c.bal)
 )
 _PASSWORDS = sql(
     select(
@@ -66,7 +70,7 @@ _PASSWORDS = sql(
     .order_by(app_passwords.c.id)
 )
 _HAS_WRITTEN = sql(
-    select(correspondents.c.bal)
+    select(correspondents.c.digest)
     .where(correspondents.c.bal == bindparam("bal"))
     .where(correspondents.c.digest == bindparam("digest"))
 )
@@ -90,11 +94,15 @@ _NEW_BAL = sql(
     )
     .returning(bals.c.id)
 )
+_SEAL_BAL = sql(update(bals).where(bals.c.id == bindparam("bal")).values(sealed=bindparam("new")))
 _SET_STATE = sql(update(bals).where(bals.c.id == bindparam("bal")).values(state=bindparam("new")))
 _NEW_ACCOUNT = sql(
     insert(accounts)
     .values({name: bindparam(name) for name in ("login_digest", "sealed", "bal", "active")})
     .returning(accounts.c.id)
+)
+_SEAL_ACCOUNT = sql(
+    update(accounts).where(accounts.c.id == bindparam("account")).values(sealed=bindparam("new"))
 )
 _SET_ACTIVE = sql(
     update(accounts).where(accounts.c.id == bindparam("account")).values(active=bindparam("new"))
@@ -104,6 +112,11 @@ _NEW_PASSWORD = sql(
     insert(app_passwords)
     .values({name: bindparam(name) for name in ("account", "sealed", "created_at")})
     .returning(app_passwords.c.id)
+)
+_SEAL_PASSWORD = sql(
+    update(app_passwords)
+    .where(app_passwords.c.id == bindparam("password"))
+    .values(sealed=bindparam("new"))
 )
 _REVOKE = sql(
     update(app_passwords)
@@ -123,33 +136,53 @@ class PeopleReading(View):
     """Who is who."""
 
     def bal(self, address: Address) -> Bal | None:
-        """The BAL of exactly this address, in any state."""
-        return self._bal_where(_BAL_BY_DIGEST, digest=self._address_digest(address))
+        """The BAL of exactly this address, in any state. Raises Damaged."""
+        row = self._sought(_BAL_BY_DIGEST, b"address", address.key)
+        found = self._opened_bal(row) if row else None
+        if found is not None and found.address.key != address.key:
+            raise Damaged("a BAL stands under another address")
+        return found
 
     def bal_by_id(self, bal: BalId) -> Bal | None:
         """The BAL with this id."""
-        return self._bal_where(_BAL_BY_ID, id=bal)
+        row = self._one(_BAL_BY_ID, id=bal)
+        return self._opened_bal(row) if row else None
 
     def bal_by_usual(self, address: Address) -> Bal | None:
         """The BAL whose holder registered `address` as usual address (SEED-29)."""
-        return self._bal_where(_BAL_BY_USUAL, digest=self._address_digest(address))
+        row = self._sought(_BAL_BY_USUAL, b"address", address.key)
+        found = self._opened_bal(row) if row else None
+        usual = None if found is None else found.usual_address
+        if found is not None and (usual is None or usual.key != address.key):
+            raise Damaged("a BAL stands under another usual address")
+        return found
 
     def bals(self) -> tuple[Bal, ...]:
-        """Every BAL, oldest first."""
-        return tuple(self._opened_bal(row) for row in self._all(_BALS))
+        """Every BAL that can be read, oldest first."""
+        return tuple(
+            self._opened_bal(row)
+            for row in self._all(_BALS)
+            if self._legible(self._master_open, bal_purpose(row[0]), row[1]) is not None
+        )
 
     def account(self, login: str) -> Account | None:
         """The account of a login name; case does not matter."""
-        row = self._one(_ACCOUNT_BY_LOGIN, digest=self._login_digest(login))
-        return self._opened_account(row) if row else None
+        row = self._sought(_ACCOUNT_BY_LOGIN, b"login", login.casefold())
+        found = self._opened_account(row) if row else None
+        if found is not None and found.login.casefold() != login.casefold():
+            raise Damaged("an account stands under another login")
+        return found
 
     def app_passwords(self, account: AccountId) -> tuple[AppPassword, ...]:
-        """Every application password, revoked ones too."""
+        """Every application password that can be read, revoked ones too."""
         found = []
         for id, sealed, created_at, last_used_at, revoked_at in self._all(
             _PASSWORDS, account=account
         ):
-            opened = json.loads(self._vault.keys.open(_password_purpose(account), sealed))
+            octets = self._legible(self._master_open, password_purpose(account, id), sealed)
+            if octets is None:
+                continue
+            opened = json.loads(octets)
             found.append(
                 AppPassword(
                     id,
@@ -172,23 +205,31 @@ class PeopleReading(View):
         if row is None:
             raise NoSuchBal
         ids = [] if row[3] is None else [row[3]]
-        ids += [member[0] for member in self._all(_MEMBERSHIPS, account=account)]
+        for bal, sealed in self._all(_MEMBERSHIPS, account=account):
+            if self._legible(self._master_open, member_purpose(account, bal), sealed) is not None:
+                ids.append(bal)
         found = (self.bal_by_id(BalId(id)) for id in ids)
         active = tuple(bal for bal in found if bal and bal.state is BalState.ACTIVE)
         return Principal(account, self._opened_account(row).login, active)
 
     def has_written(self, bal: BalId, address: Address) -> bool:
         """True when mail from `address` was stored in `bal` before (SEED-37)."""
-        digest = self._bal_key(bal).digest(b"correspondent", address.key)
-        return self._one(_HAS_WRITTEN, bal=bal, digest=digest) is not None
+        digests = self._bal_key(bal).digests(CORRESPONDENT, address.key)
+        return any(self._one(_HAS_WRITTEN, bal=bal, digest=digest) for digest in digests)
 
-    def _bal_where(self, statement: str, **values: object) -> Bal | None:
-        row = self._one(statement, **values)
-        return self._opened_bal(row) if row else None
+    def _sought(self, statement: str, purpose: bytes, text: str) -> Row | None:
+        """The row under the digest of `text`, which a rotation may just have changed."""
+        for _ in range(2):
+            for digest in self._vault.keys.digests(purpose, text):
+                if (row := self._one(statement, digest=digest)) is not None:
+                    return row
+            if not self._follow_masters():
+                break
+        return None
 
     def _opened_bal(self, row: Row) -> Bal:
         id, sealed, type, state, person = row
-        opened = json.loads(self._vault.keys.open(b"bal", sealed))
+        opened = json.loads(self._master_open(bal_purpose(id), sealed))
         usual = opened["usual"]
         return Bal(
             BalId(id),
@@ -201,14 +242,8 @@ class PeopleReading(View):
         )
 
     def _opened_account(self, row: Row) -> Account:
-        login = self._vault.keys.open(b"login", row[1]).decode()
+        login = self._master_open(account_purpose(row[0], row[3]), row[1]).decode()
         return Account(AccountId(row[0]), login, bool(row[2]))
-
-    def _address_digest(self, address: Address) -> bytes:
-        return self._vault.keys.digest(b"address", address.key)
-
-    def _login_digest(self, login: str) -> bytes:
-        return self._vault.keys.digest(b"login", login.casefold())
 
 
 class PeopleWriting(PeopleReading, WritingView):
@@ -221,6 +256,7 @@ class PeopleWriting(PeopleReading, WritingView):
         """
         if bal.type is BalType.PER and not _NATIONAL_ID.match(bal.national_id or ""):
             raise NationalIdRequired
+        self._follow_masters()
         usual = bal.usual_address
         taken = [bal.address] if usual is None else [bal.address, usual]
         if any(self.bal(address) or self.bal_by_usual(address) for address in taken):
@@ -232,15 +268,17 @@ class PeopleWriting(PeopleReading, WritingView):
         }
         row = self._new(
             _NEW_BAL,
-            digest=self._address_digest(bal.address),
-            sealed=self._vault.keys.seal(b"bal", json.dumps(sealed).encode()),
+            digest=self._vault.keys.digest(b"address", bal.address.key),
+            sealed=b"",
             type=bal.type.value,
             state=bal.state.value,
             person=bal.person.value,
-            usual_digest=None if usual is None else self._address_digest(usual),
+            usual_digest=None if usual is None else self._vault.keys.digest(b"address", usual.key),
             last_uid_validity=0,
             created_at=to_us(self._vault.clock.now()),
         )
+        octets = json.dumps(sealed).encode()
+        self._run(_SEAL_BAL, bal=row[0], new=self._master_seal(bal_purpose(row[0]), octets))
         self._add_owner(bal=BalId(row[0]), domain=None)
         return BalId(row[0])
 
@@ -251,15 +289,18 @@ class PeopleWriting(PeopleReading, WritingView):
 
     def create_account(self, login: str, bal: BalId | None = None) -> Account:
         """A new account; `bal` is its own. Raises BalExists when the login is taken."""
+        self._follow_masters()
         if self.account(login) is not None:
             raise BalExists
         row = self._new(
             _NEW_ACCOUNT,
-            login_digest=self._login_digest(login),
-            sealed=self._vault.keys.seal(b"login", login.encode()),
+            login_digest=self._vault.keys.digest(b"login", login.casefold()),
+            sealed=b"",
             bal=bal,
             active=True,
         )
+        sealed = self._master_seal(account_purpose(row[0], bal), login.encode())
+        self._run(_SEAL_ACCOUNT, account=row[0], new=sealed)
         return Account(AccountId(row[0]), login, True)
 
     def set_account_active(self, account: AccountId, *, active: bool) -> None:
@@ -270,7 +311,8 @@ class PeopleWriting(PeopleReading, WritingView):
     def add_member(self, org: BalId, account: AccountId) -> None:
         """Let `account` act in the BAL `org`; nothing happens when it may already."""
         if not any(row[0] == org for row in self._all(_MEMBERSHIPS, account=account)):
-            self._run(_NEW_MEMBER, account=account, bal=org)
+            sealed = self._master_seal(member_purpose(account, org), b"")
+            self._run(_NEW_MEMBER, account=account, bal=org, sealed=sealed)
 
     def add_app_password(self, account: AccountId, name: str, argon2: str, scram: str) -> int:
         """Store the verifiers of a new application password (CL-31); returns its id."""
@@ -278,9 +320,12 @@ class PeopleWriting(PeopleReading, WritingView):
         row = self._new(
             _NEW_PASSWORD,
             account=account,
-            sealed=self._vault.keys.seal(_password_purpose(account), json.dumps(opened).encode()),
+            sealed=b"",
             created_at=to_us(self._vault.clock.now()),
         )
+        octets = json.dumps(opened).encode()
+        sealed = self._master_seal(password_purpose(account, row[0]), octets)
+        self._run(_SEAL_PASSWORD, password=row[0], new=sealed)
         return int(row[0])
 
     def revoke_app_password(self, password: int) -> None:
@@ -292,10 +337,28 @@ class PeopleWriting(PeopleReading, WritingView):
         self._run(_TOUCH, password=password, at=to_us(at))
 
     def _remember_correspondent(self, bal: BalId, sender: Address) -> None:
-        digest = self._bal_key(bal).digest(b"correspondent", sender.key)
-        if self._one(_HAS_WRITTEN, bal=bal, digest=digest) is None:
-            self._run(_NEW_CORRESPONDENT, bal=bal, digest=digest)
+        if not self.has_written(bal, sender):
+            key = self._bal_key(bal)
+            digest = key.digest(CORRESPONDENT, sender.key)
+            sealed = key.seal(CORRESPONDENT + digest, sender.key.encode())
+            self._run(_NEW_CORRESPONDENT, bal=bal, digest=digest, sealed=sealed)
 
 
-def _password_purpose(account: AccountId) -> bytes:
-    return b"app-password\0" + str(account).encode()
+def bal_purpose(bal: int) -> bytes:
+    """What the sealed part of a row of `bals` is bound to."""
+    return b"bal\0%d" % bal
+
+
+def account_purpose(account: int, bal: int | None) -> bytes:
+    """The same of `accounts`: whose mail the account reads is bound too."""
+    return b"login\0%d\0%d" % (account, bal or 0)
+
+
+def member_purpose(account: int, bal: int) -> bytes:
+    """The same of `members`."""
+    return b"member\0%d\0%d" % (account, bal)
+
+
+def password_purpose(account: int, password: int) -> bytes:
+    """The same of `app_passwords`."""
+    return b"app-password\0%d\0%d" % (account, password)

@@ -22,6 +22,7 @@ from mssmtp.storage.delivery import (
     DeliveryWriting,
     EnvelopeReading,
     StoredEnvelope,
+    recipient_purpose,
     unpacked_recipient,
 )
 from mssmtp.storage.keys import OwnerKey
@@ -41,7 +42,6 @@ from mssmtp.storage.view import Row
 
 logger = logging.getLogger(__name__)
 
-_REPLY = b"queue-reply\0"
 _ILLEGIBLE = "illisible"
 _DIED = Transfer(
     direction="out",
@@ -194,21 +194,23 @@ class QueueReading(EnvelopeReading, ContentReading):
         return QueueEntry(
             envelope=id,
             sender=stored.envelope.sender,
-            recipient=self._opened_recipient(key, id, row[3]),
+            recipient=self._opened_recipient(key, row),
             queued_at=from_us(row[7]),
             next_attempt=from_us(row[8]),
             attempts=row[5],
             held=bool(row[4]),
             leased_by=row[10] if row[9] > to_us(self._vault.clock.now()) else None,
-            last_reply=None if reply is None else key.open(_REPLY + id.encode(), reply).decode(),
+            last_reply=None
+            if reply is None
+            else key.open(reply_purpose(id, row[1]), reply).decode(),
             size_octets=stored.size,
             skip=stored.skip,
             owner=self._named_owner(stored.owner),
         )
 
     @staticmethod
-    def _opened_recipient(key: OwnerKey, id: EnvelopeId, sealed: bytes) -> Recipient:
-        return unpacked_recipient(json.loads(key.open(RECIPIENT + id.encode(), sealed)))
+    def _opened_recipient(key: OwnerKey, row: Row) -> Recipient:
+        return unpacked_recipient(json.loads(key.open(recipient_purpose(row[0], row[1]), row[3])))
 
 
 class QueueWriting(QueueReading, DeliveryWriting):
@@ -288,7 +290,7 @@ class QueueWriting(QueueReading, DeliveryWriting):
         for row in rows:
             lines: list[Line] = [("reply", reason)]
             try:
-                to = self._opened_recipient(key, envelope, row[3])
+                to = self._opened_recipient(key, row)
                 lines.insert(0, ("recipient", str(to.address)))
             except Damaged:
                 lines.insert(0, ("recipient", f"{_ILLEGIBLE}@{row[2]}"))
@@ -316,11 +318,11 @@ class QueueWriting(QueueReading, DeliveryWriting):
             try:
                 stored = self._known_envelope(id)
                 key = self._owner_key(stored.owner)
-                addresses = [self._opened_recipient(key, id, row[3]).address for row in group]
+                addresses = [self._opened_recipient(key, row).address for row in group]
             except (Damaged, NoSuchMessage):
                 continue  # `lease` holds it back and reports it
             for row in group:
-                reply = key.seal(_REPLY + id.encode(), _DIED.reply.encode())
+                reply = key.seal(reply_purpose(id, row[1]), _DIED.reply.encode())
                 self._run(_DOUBT, envelope_=id, position_=row[1], reply=reply)
             trace = (stored.size, stored.traced)
             self._trace_transfer(stored.envelope, addresses, _DIED, key, trace)
@@ -334,11 +336,10 @@ class QueueWriting(QueueReading, DeliveryWriting):
     def _leased(self, rows: Sequence[Row], domain: Domain, until: datetime) -> Lease:
         stored = self._known_envelope(EnvelopeId(rows[0][0]))
         key = self._owner_key(stored.owner)
-        id = stored.envelope.id
         return Lease(
             envelope=stored.envelope,
             domain=domain,
-            recipients=tuple(self._opened_recipient(key, id, row[3]) for row in rows),
+            recipients=tuple(self._opened_recipient(key, row) for row in rows),
             attempts=rows[0][5],
             warned=bool(rows[0][6]),
             queued_at=from_us(rows[0][7]),
@@ -356,8 +357,8 @@ class QueueWriting(QueueReading, DeliveryWriting):
         delivered = bounced = 0
         counted = []
         for outcome in outcomes:
-            digest = key.digest(RECIPIENT, outcome.recipient.address.key)
-            rows = self._all(_BYRECIPIENT, envelope=id, digest=digest)
+            digests = key.digests(RECIPIENT, outcome.recipient.address.key)
+            rows = [row for d in digests for row in self._all(_BYRECIPIENT, envelope=id, digest=d)]
             if rows:
                 counted.append(outcome)
             for (position,) in rows:
@@ -383,7 +384,7 @@ class QueueWriting(QueueReading, DeliveryWriting):
             envelope_=id,
             position_=position,
             next=to_us(outcome.next_attempt),
-            reply=key.seal(_REPLY + id.encode(), outcome.reply.encode("utf-8", "replace")),
+            reply=key.seal(reply_purpose(id, position), outcome.reply.encode("utf-8", "replace")),
             new_warned=outcome.warned,
         )
 
@@ -410,6 +411,11 @@ class QueueWriting(QueueReading, DeliveryWriting):
         if not left and stored.blob is not None:
             self._run(_FORGET_BLOB, envelope=id)
             self._release(stored.blob, stored.owner)
+
+
+def reply_purpose(envelope: str, position: int) -> bytes:
+    """What a peer's last words about a recipient are bound to."""
+    return b"queue-reply\0" + envelope.encode() + b"\0%d" % position
 
 
 def _damaged_entry(row: Row) -> QueueEntry:

@@ -30,10 +30,10 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter
 
-VERSION = "0002"
+VERSION = "0003"
 """Newest schema this code knows; the alembic revision of the same name makes it."""
 
-KNOWN_VERSIONS = frozenset({"0001", "0002"})
+KNOWN_VERSIONS = frozenset({"0001", "0002", "0003"})
 
 metadata = MetaData()
 
@@ -68,7 +68,11 @@ owners = _counted(
     Column("domain", Text, unique=True),
     Column("handle", LargeBinary, nullable=False),
     Column("wrapped", LargeBinary, nullable=False),
+    Column("mark", LargeBinary),
+    Column("older", LargeBinary),
 )
+"""`mark` is the first octet of everything sealed under the key `wrapped`. While a rotation runs,
+`older` is the key before it; values may still begin with the mark before."""
 
 # ---------------------------------------------------------------- people
 
@@ -98,7 +102,9 @@ members = _clustered(
     "members",
     Column("account", BigInteger, primary_key=True),
     Column("bal", BigInteger, primary_key=True),
+    Column("sealed", LargeBinary),
 )
+"""`sealed` is empty inside: it proves that the operator, not the database, let the account in."""
 
 app_passwords = _counted(
     "app_passwords",
@@ -114,6 +120,7 @@ correspondents = _clustered(
     "correspondents",
     Column("bal", BigInteger, primary_key=True),
     Column("digest", LargeBinary, primary_key=True),
+    Column("sealed", LargeBinary),
 )
 
 # ---------------------------------------------------------------- content

@@ -22,11 +22,12 @@ from mssmtp.storage.database import refusal
 from mssmtp.storage.deadlines import Answer, Deadlines
 from mssmtp.storage.engine import Connection, Engine, engine_of
 from mssmtp.storage.files import DIRECTORY_MODE, BlobFiles, make_directories, sync_directory
-from mssmtp.storage.keys import Keyring, create_master_key, read_master_key
+from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState
 from mssmtp.storage.letters import LetterWriter, Reader, message_reader
+from mssmtp.storage.masters import MasterFiles, create_master_key
 from mssmtp.storage.model import CheckReport, Letter
 from mssmtp.storage.schema import blobs, meta, sql
-from mssmtp.storage.view import Effects, Vault
+from mssmtp.storage.view import MASTERS, Effects, Vault
 from mssmtp.storage.views import Reading, Writing
 
 if TYPE_CHECKING:
@@ -37,9 +38,7 @@ __all__ = ["Reading", "Store", "Writing"]
 T = TypeVar("T")
 
 FOLDS_AT_ONCE = 8
-KEY_CHECK = "key-check"
-_KEY_CHECK = KEY_CHECK.encode()
-_CHECK_VALUE = sql(select(meta.c.value).where(meta.c.key == bindparam("key")))
+_META = sql(select(meta.c.value).where(meta.c.key == bindparam("key")))
 _HAS_BLOB = sql(select(blobs.c.number).where(blobs.c.id == bindparam("id")))
 
 
@@ -59,7 +58,8 @@ class Store:
         """Raises ConfigError: no store, key missing or wrong, modes too open, newer schema."""
         self._home = settings.home
         self._engine = _existing(settings)
-        self._keys = Keyring(read_master_key(settings.master_key_file), entropy)
+        self._masters = MasterFiles(settings.master_key_file, entropy)
+        self._masters.current()
         self._entropy = entropy
         self._ids = identifiers.Identifiers(clock, entropy)
         self._small_octets = settings.small_octets
@@ -100,7 +100,7 @@ class Store:
             self._engine.ensure_version()
             db = self._engine.connect(writing=True)
             try:
-                self._check_key(db)
+                self._keys = self._keyring(db)
                 self._files = BlobFiles(self._home, self._token)
                 self._files.sweep(lambda blob: _has(db, blob))
             except BaseException:
@@ -127,9 +127,9 @@ class Store:
             for made in (settings.master_key_file, home):
                 with suppress(PermissionError):  # a directory we may write to but not list
                     sync_directory(made.parent)
-            keys = Keyring(read_master_key(settings.master_key_file), entropy)
+            master = MasterFiles(settings.master_key_file, entropy).current()
             with home_lock(home):
-                engine.create({KEY_CHECK: keys.seal(_KEY_CHECK, b"mssmtp")})
+                engine.create({MASTERS: bytes(MasterState(FIRST_MARK, master.id))})
                 sync_directory(home)
         except OSError as error:
             raise ConfigError(
@@ -280,16 +280,18 @@ class Store:
         for id in effects.doomed:
             self._files.remove(id)
 
-    def _check_key(self, db: Connection) -> None:
-        row = db.execute(_CHECK_VALUE, {"key": KEY_CHECK}).fetchone()
+    def _keyring(self, db: Connection) -> Keyring:
+        """The keys this store wants. Raises ConfigError with their ids when they are others."""
+        row = db.execute(_META, {"key": MASTERS}).fetchone()
         try:
-            self._keys.open(_KEY_CHECK, row[0] if row else b"")
+            state = MasterState.parse(row[0] if row else b"")
         except Damaged as error:
             raise ConfigError(
-                "store.master_key_file",
-                "is not the key this store was made with",
-                "Restore the right file from its safe copy.",
+                "store.home",
+                "the store does not say which master key it wants",
+                "Restore the last good copy of the store.",
             ) from error
+        return Keyring(state, self._entropy, self._masters.find)
 
 
 def _existing(settings: StoreSettings) -> Engine:

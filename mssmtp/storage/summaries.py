@@ -125,7 +125,7 @@ class SummaryReading(MessageReading):
         if row is None:
             return None
         try:
-            sealed = key.open(_context(mailbox, window), row[0])
+            sealed = key.open(pack_purpose(mailbox, window), row[0])
             return unpacked(decompressed(sealed, MAX_PACK_OCTETS))
         except Damaged:
             return None
@@ -147,7 +147,7 @@ class SummaryReading(MessageReading):
             if size > MAX_PACK_OCTETS - 4:
                 return None
         if all(found.values()):
-            sealed = key.seal(_context(mailbox, window), compressed(packed(found)))
+            sealed = key.seal(pack_purpose(mailbox, window), compressed(packed(found)))
             self._vault.fold(mailbox, window, len(found), sealed)
         return found
 
@@ -156,7 +156,9 @@ class SummaryWriting(SummaryReading, MessageWriting):
     """Keeping packs."""
 
     def keep_pack(self, mailbox: MailboxId, window: int, count: int, sealed: bytes) -> None:
-        """Keep a pack that a reader made, unless a message was expunged meanwhile."""
+        """Keep a pack a reader made; not if a message was expunged or the key replaced since."""
+        if not self._bal_key(self._bal_of(mailbox)).is_current(sealed):
+            return
         span = {"low": window * PACK_UIDS, "high": _end(window) - 1}
         if self._new(_COUNT, mailbox=mailbox, **span)[0] != count:
             return
@@ -196,5 +198,6 @@ def _end(window: int) -> int:
     return (window + 1) * PACK_UIDS
 
 
-def _context(mailbox: MailboxId, window: int) -> bytes:
+def pack_purpose(mailbox: int, window: int) -> bytes:
+    """What a pack is bound to."""
     return _PACK + struct.pack(">QQ", mailbox, window)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,25 +10,44 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select
 
-from mssmtp.errors import Damaged
+from mssmtp import metrics
+from mssmtp.errors import ConfigError, Damaged, StorageUnavailable
 from mssmtp.mail import BalId, BlobId, Change, Domain, MailboxId
 from mssmtp.outside import Clock, Entropy
 from mssmtp.storage.engine import Connection, stream
 from mssmtp.storage.files import BlobFiles
-from mssmtp.storage.keys import Keyring, OwnerKey
+from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState, OwnerKey, OwnerRow
 from mssmtp.storage.letters import Reader, SealedBlob
 from mssmtp.storage.model import NoSuchBal, Owner
-from mssmtp.storage.schema import owners, sql
+from mssmtp.storage.schema import meta, owners, sql
+
+logger = logging.getLogger(__name__)
+
+MASTERS = "masters"
+"""Row of `meta` with the MasterState."""
 
 Row = tuple[Any, ...]
 
-_OWNER = sql(select(owners.c.handle, owners.c.wrapped).where(owners.c.id == bindparam("id")))
-_OWNER_OF_BAL = sql(select(owners.c.id).where(owners.c.bal == bindparam("bal")))
-_OWNER_OF_DOMAIN = sql(select(owners.c.id).where(owners.c.domain == bindparam("domain")))
+_OWNER = sql(
+    select(
+        owners.c.bal,
+        owners.c.domain,
+        owners.c.handle,
+        owners.c.mark,
+        owners.c.wrapped,
+        owners.c.older,
+    ).where(owners.c.id == bindparam("id"))
+)
+_MARK = sql(select(owners.c.mark).where(owners.c.id == bindparam("id")))
+_OWNER_OF_BAL = sql(select(owners.c.id, owners.c.mark).where(owners.c.bal == bindparam("bal")))
+_OWNER_OF_DOMAIN = sql(
+    select(owners.c.id, owners.c.mark).where(owners.c.domain == bindparam("domain"))
+)
+_MASTERS = sql(select(meta.c.value).where(meta.c.key == bindparam("key")))
 _NAMED_OWNER = sql(select(owners.c.bal, owners.c.domain).where(owners.c.id == bindparam("id")))
 _NEW_OWNER = sql(
     insert(owners)
-    .values({name: bindparam(name) for name in ("bal", "domain", "handle", "wrapped")})
+    .values({name: bindparam(name) for name in ("bal", "domain", "handle", "mark", "wrapped")})
     .returning(owners.c.id)
 )
 
@@ -53,6 +73,8 @@ class View:
         self._db = db
         self._vault = vault
         self._owner_ids: dict[Owner, int] = {}
+        self._marks: dict[int, bytes] = {}
+        self._has_followed = False
 
     def _one(self, statement: str, **values: object) -> Row | None:
         found: Row | None = self._db.execute(statement, values).fetchone()
@@ -66,13 +88,62 @@ class View:
         return stream(self._db, statement, values)
 
     def _owner_key(self, id: int) -> OwnerKey:
-        """The opened key of an owner. Raises Damaged."""
-        if (key := self._vault.keys.cached(id)) is not None:
-            return key
+        """The opened key of an owner, as this snapshot has it. Raises Damaged."""
+        if (mark := self._marks.get(id)) is None:
+            row = self._one(_MARK, id=id)
+            if row is None:
+                raise Damaged("an owner has no key")
+            mark = self._marks[id] = bytes(row[0])
+        return self._vault.keys.cached(id, mark) or self._vault.keys.owner(self._owner_row(id))
+
+    def _owner_row(self, id: int) -> OwnerRow:
+        """The row of an owner, with the master keys it is wrapped under. Raises Damaged."""
         row = self._one(_OWNER, id=id)
         if row is None:
             raise Damaged("an owner has no key")
-        return self._vault.keys.owner(id, row[0], row[1])
+        bal, domain, handle, mark, wrapped, older = row
+        if not self._vault.keys.knows(wrapped) or not self._vault.keys.knows(older or wrapped):
+            self._follow_masters()
+        return OwnerRow(id, owner_name(bal, domain), handle, mark, wrapped, older)
+
+    def _follow_masters(self) -> bool:
+        """Have the master keys this snapshot wants; True when they are others than before.
+
+        A rotation, perhaps by another process, changes them (once per view: a snapshot stands
+        still). Raises Damaged, StorageUnavailable.
+        """
+        if self._has_followed:
+            return False
+        row = self._one(_MASTERS, key=MASTERS)
+        state = MasterState.parse(row[0] if row else b"")
+        try:
+            changed = self._vault.keys.follow(state)
+        except ConfigError as error:
+            logger.error("a master key is missing", extra={"why": error.why})
+            raise StorageUnavailable from error
+        self._has_followed = True
+        return changed
+
+    def _master_open(self, purpose: bytes, sealed: bytes) -> bytes:
+        """Open what is sealed under the master key. Raises Damaged, StorageUnavailable."""
+        if not self._vault.keys.knows(sealed):
+            self._follow_masters()
+        return self._vault.keys.open(purpose, sealed)
+
+    def _legible(
+        self, opens: Callable[[bytes, bytes], bytes], purpose: bytes, sealed: bytes | None
+    ) -> bytes | None:
+        """What `opens` finds; None, and a line in the log, when it is damaged.
+
+        For lists: one bad entry must not hide the others (D10).
+        """
+        try:
+            return opens(purpose, sealed or b"")
+        except Damaged:
+            what = purpose.partition(b"\0")[0].decode()
+            metrics.internal_errors.labels("storage").inc()
+            logger.error("a sealed value does not authenticate", extra={"what": what})
+            return None
 
     def _owner_id(self, owner: Owner) -> int | None:
         """Id of the owner row of a BAL or a domain, None when there is none yet."""
@@ -85,6 +156,7 @@ class View:
         if row is None:
             return None
         self._owner_ids[owner] = id = int(row[0])
+        self._marks[id] = bytes(row[1])
         return id
 
     def _named_owner(self, id: int) -> Owner:
@@ -140,9 +212,22 @@ class WritingView(View):
         return self._owner_key(id)
 
     def _add_owner(self, *, bal: BalId | None, domain: Domain | None) -> int:
-        handle, wrapped = self._vault.keys.new_owner()
-        row = self._new(_NEW_OWNER, bal=bal, domain=domain, handle=handle, wrapped=wrapped)
+        self._follow_masters()
+        handle, wrapped = self._vault.keys.new_owner(owner_name(bal, domain))
+        row = self._new(
+            _NEW_OWNER, bal=bal, domain=domain, handle=handle, mark=FIRST_MARK, wrapped=wrapped
+        )
         return int(row[0])
+
+    def _master_seal(self, purpose: bytes, octets: bytes) -> bytes:
+        """Seal under the master key in force. Raises StorageUnavailable."""
+        self._follow_masters()
+        return self._vault.keys.seal(purpose, octets)
+
+
+def owner_name(bal: int | None, domain: str | None) -> bytes:
+    """What the wrapped key of an owner is bound to."""
+    return b"bal\0" + str(bal).encode() if domain is None else b"domain\0" + domain.encode()
 
 
 def ranges(uids: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -122,7 +122,7 @@ WRONG: dict[str, tuple[Damage, str, str]] = {
     "master key cut": (holding(MASTER, b"k" * 31), "exactly 32 octets", "Restore it"),
     "another master key": (
         holding(MASTER, b"k" * 32),
-        "is not the key this store was made with",
+        "is not the key of this store: the store wants key",
         "Restore the right file",
     ),
 }

@@ -15,7 +15,8 @@ from mssmtp.mail import Bal, BlobId, MailboxId, Uid
 from mssmtp.message import TooComplex
 from mssmtp.outside import SystemEntropy
 from mssmtp.storage import NoSuchMailbox, Reading, Store, Writing
-from mssmtp.storage.keys import Keyring, read_master_key
+from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterKey, MasterState, OwnerKey, OwnerRow
+from mssmtp.storage.masters import read_master_key
 from mssmtp.storage.sealing import CHUNK_OCTETS, ChunkReader, ChunkSealer
 from tests.storage.support import SteppingClock, accept, inbox, message, reopen
 
@@ -142,9 +143,14 @@ def test_a_message_over_a_limit_is_aborted_without_trace(store: Store, home: Pat
 
 
 def test_an_owners_value_opens_for_nobody_else() -> None:
-    keys = Keyring(bytes(32), SystemEntropy())
-    one = keys.owner(1, *keys.new_owner())
-    two = keys.owner(2, *keys.new_owner())
+    master = MasterKey(bytes(32), SystemEntropy())
+    keys = Keyring(MasterState(FIRST_MARK, master.id), SystemEntropy(), lambda _: master)
+
+    def owned(id: int) -> OwnerKey:
+        handle, wrapped = keys.new_owner(b"bal")
+        return keys.owner(OwnerRow(id, b"bal", handle, FIRST_MARK, wrapped, None))
+
+    one, two = owned(1), owned(2)
     value = one.seal(b"purpose", b"secret")
     assert one.open(b"purpose", value) == b"secret"
     for owner, purpose in ((two, b"purpose"), (one, b"other")):
@@ -162,7 +168,9 @@ def test_master_key_must_be_private_and_the_right_one(store: Store, home: Path) 
         read_master_key(path)
     path.chmod(0o600)
     path.write_bytes(bytes(32))
-    with pytest.raises(ConfigError, match="not the key"):
+    with pytest.raises(
+        ConfigError, match="the store wants key [0-9a-f]{16}, the file holds key [0-9a-f]{16}"
+    ):
         reopen(home)
     path.write_bytes(right[:31])
     with pytest.raises(ConfigError, match="32 octets"):
