@@ -180,13 +180,14 @@ class ContentWriting(ContentReading, WritingView):
     def _bury_files(self) -> None:
         """Remove doomed files that are still there after this commit, forget those that are not.
 
-        In this order: a file may only go once the commit that dooms it is on disk.
+        In this order: a file may only go once the commit that dooms it is on disk, and its name
+        may only be forgotten once its removal is.
         """
-        for (id,) in self._all(_DOOMED):
-            if self._vault.files.path(BlobId(id)).exists():
-                self.effects.doomed.append(BlobId(id))
-            else:
-                self._run(_FORGET_DOOMED, id=id)
+        doomed = {BlobId(id) for (id,) in self._all(_DOOMED)}
+        gone = set(self._vault.files.gone(doomed))
+        for id in gone:
+            self._run(_FORGET_DOOMED, id=id)
+        self.effects.doomed += doomed - gone
 
     def _envelope_of(self, blob: int) -> EnvelopeId | None:
         row = self._one(_ENVELOPE, blob=blob)

@@ -1,8 +1,10 @@
 """Files of large blobs: written under `incoming/`, linked under `blobs/`, named by ids only.
 
 A writer's process holds a lock in its own directory of `incoming/`. The partial name is unlinked
-only after the row is committed: after a crash it leads the sweep to everything uncommitted.
-Nothing a peer sends ever becomes part of a path (ATT-23).
+only after the row is committed: while the process lives it says whose the file is. Partial names
+are not synced and may be lost with the power, the directory is: where a dead process left one, the
+sweep looks at every file made since it started. Nothing a peer sends ever becomes part of a path
+(ATT-23).
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import BlobId
 from mssmtp.storage.database import refusal
+from mssmtp.storage.identifiers import ID_OCTETS
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -70,11 +73,14 @@ class PartialFile:
 class BlobFiles:
     """The blob files of one home as one process sees them."""
 
-    def __init__(self, home: Path, token: str) -> None:
+    def __init__(self, home: Path, worker: str, started: bytes) -> None:
+        """`started` is an id: every blob this process makes has a greater one."""
         self._blobs = home / "blobs"
         self._all_incoming = home / "incoming"
-        self._incoming = self._all_incoming / token
+        self._incoming = self._all_incoming / f"{worker}-{started.hex()}"
         self._incoming.mkdir(mode=DIRECTORY_MODE)
+        sync_directory(self._all_incoming)
+        self._discarded_from: set[Path] = set()
         self._lock = os.open(
             self._incoming / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
@@ -82,6 +88,8 @@ class BlobFiles:
 
     def close(self) -> None:
         """Give up this process's directory; an unfinished file in it is swept by the next start."""
+        for shard in self._discarded_from:  # once the directory is gone nobody looks for them
+            sync_directory(shard)
         (self._incoming / "lock").unlink(missing_ok=True)
         with suppress(OSError):  # not empty: a letter is still held by somebody
             self._incoming.rmdir()
@@ -114,7 +122,9 @@ class BlobFiles:
 
     def discard(self, blob: BlobId) -> None:
         """Remove a blob that no row refers to."""
-        self.path(blob).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            self.path(blob).unlink()
+            self._discarded_from.add(self.path(blob).parent)
         self._partial(blob).unlink(missing_ok=True)
 
     def abandon(self, file: PartialFile, blob: BlobId) -> None:
@@ -125,6 +135,13 @@ class BlobFiles:
     def remove(self, blob: BlobId) -> None:
         """Remove the file of a shredded blob."""
         self.path(blob).unlink(missing_ok=True)
+
+    def gone(self, blobs: Iterable[BlobId]) -> list[BlobId]:
+        """Those whose file is gone, also after a power cut."""
+        found = [blob for blob in blobs if not self.path(blob).exists()]
+        for shard in {self.path(blob).parent for blob in found}:
+            sync_directory(shard)
+        return found
 
     def source(self, blob: BlobId) -> Callable[[int, int], bytes]:
         """`(offset, octets)` reader of a blob; raises Damaged when the file is gone or cut."""
@@ -150,40 +167,61 @@ class BlobFiles:
             for entry in sorted(shard.iterdir()):
                 yield BlobId(bytes.fromhex(entry.name))
 
-    def unfinished(self) -> Iterator[BlobId]:
-        """Blobs that some writer has in hand, or a crashed one left."""
-        for directory in list(self._all_incoming.iterdir()):
+    def unfinished(self, but_for: Collection[Path] = ()) -> Iterator[BlobId]:
+        """Blobs that some writer has in hand, or a crashed one left; not those in `but_for`."""
+        for directory in set(self._all_incoming.iterdir()).difference(but_for):
             with suppress(FileNotFoundError):
-                for entry in list(directory.iterdir()):
-                    if entry.name != "lock":
-                        yield BlobId(bytes.fromhex(entry.name))
+                yield from _blobs_in(directory)
 
     def sweep(self, is_committed: Callable[[BlobId], bool]) -> int:
         """Remove what crashed writers left (D2), not what live ones hold; how many files."""
-        removed = 0
-        for directory in list(self._all_incoming.iterdir()):
-            if directory != self._incoming:
-                removed += self._sweep_one(directory, is_committed)
-        return removed
+        with ExitStack() as stack:
+            dead = [
+                directory
+                for directory in self._all_incoming.iterdir()
+                if directory != self._incoming and self._is_dead(directory, stack)
+            ]
+            if not dead:
+                return 0
+            left = {blob for directory in dead for blob in _blobs_in(directory)}
+            since = min(map(_started, dead))
+            left |= {blob for blob in self.names() if blob > since}
+            # After the names: what a live writer no longer holds is committed or removed by now.
+            held = set(self.unfinished(dead))
+            removed = [blob for blob in left - held if not is_committed(blob)]
+            for blob in removed:
+                self.path(blob).unlink(missing_ok=True)
+            for shard in {self.path(blob).parent for blob in removed}:
+                sync_directory(shard)
+            for directory in dead:
+                shutil.rmtree(directory, ignore_errors=True)
+            return len(removed)
 
-    def _sweep_one(self, directory: Path, is_committed: Callable[[BlobId], bool]) -> int:
+    @staticmethod
+    def _is_dead(directory: Path, stack: ExitStack) -> bool:
+        """Whether the owner of a directory is gone; its lock is ours then, as long as `stack`."""
         try:
             lock = os.open(directory / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except FileNotFoundError:  # its owner has just closed it
-            return 0
+            return False
+        stack.callback(os.close, lock)
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return 0
-            removed = 0
-            for entry in [e for e in directory.iterdir() if e.name != "lock"]:
-                blob = BlobId(bytes.fromhex(entry.name))
-                if not is_committed(blob):
-                    self.path(blob).unlink(missing_ok=True)
-                    removed += 1
-                entry.unlink(missing_ok=True)
-            shutil.rmtree(directory, ignore_errors=True)
-            return removed
-        finally:
-            os.close(lock)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def _blobs_in(directory: Path) -> Iterator[BlobId]:
+    for entry in list(directory.iterdir()):
+        if entry.name != "lock":
+            yield BlobId(bytes.fromhex(entry.name))
+
+
+def _started(directory: Path) -> bytes:
+    """The id in the name of a process's directory; of an older release's, one before all."""
+    try:
+        started = bytes.fromhex(directory.name.rpartition("-")[2])
+    except ValueError:
+        return b""
+    return started if len(started) == ID_OCTETS else b""

@@ -7,6 +7,7 @@ import threading
 from mssmtp.outside import Clock, Entropy
 from mssmtp.storage.model import to_us
 
+ID_OCTETS = 16
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -33,7 +34,7 @@ class Identifiers:
             last = self._last
             new = moment << 80 | fresh
             self._last = new if new > last else last + 1 + (fresh & 0xFFFF_FFFF)
-            return self._last.to_bytes(16, "big")
+            return self._last.to_bytes(ID_OCTETS, "big")
 
     def new(self) -> str:
         """The same as 26 characters of Crockford's base 32 (as ULIDs are written)."""

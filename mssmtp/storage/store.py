@@ -64,7 +64,7 @@ class Store:
         self._ids = identifiers.Identifiers(clock, entropy)
         self._small_octets = settings.small_octets
         self._reader = reader or message_reader(limits)
-        self._token = f"{worker}-{entropy.token_bytes(8).hex()}"
+        self._worker, self._started = worker, self._ids.new_octets()
         self._folds = threading.BoundedSemaphore(FOLDS_AT_ONCE)
         try:
             db = self._opened()
@@ -101,7 +101,7 @@ class Store:
             db = self._engine.connect(writing=True)
             try:
                 self._keys = self._keyring(db)
-                self._files = BlobFiles(self._home, self._token)
+                self._files = BlobFiles(self._home, self._worker, self._started)
                 self._files.sweep(lambda blob: _has(db, blob))
             except BaseException:
                 db.close()
@@ -197,7 +197,7 @@ class Store:
         """
         with self._follower_lock:
             if self._follower is None:
-                self._follower = Follower(self._engine, self._token)
+                self._follower = Follower(self._engine, f"{self._worker}-{self._started.hex()}")
             return self._follower.subscribe(listener)
 
     def check(self, *, deep: bool = False) -> CheckReport:

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from mssmtp.errors import StorageUnavailable
 from mssmtp.mail import Bal, Uid
 from mssmtp.message import Summary
-from mssmtp.storage import Store
+from mssmtp.storage import Store, files
 from mssmtp.storage.files import BlobFiles
 from tests.storage.support import accept, add_bal, inbox, message, open_new, reopen
 
@@ -102,6 +103,76 @@ def test_a_file_without_row_is_swept_at_the_next_start(
     assert len(list((home / "incoming").iterdir())) == 1
     assert again.check(deep=True).problems == ()
     again.close()
+
+
+def die(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Close a store as if its process had been killed: its directory stays."""
+    with monkeypatch.context() as patch:
+        patch.setattr(BlobFiles, "close", lambda self: os.close(self._lock))
+        store.close()
+
+
+def contents(home: Path) -> list[str]:
+    """Names of the files of large letters."""
+    return sorted(path.name for path in (home / "blobs").glob("*/*"))
+
+
+def test_a_file_whose_partial_name_the_power_cut_took_is_swept(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_new(home)
+    bal = add_bal(store)
+    accept(store, store.seal(message(body=os.urandom(200_000))), [bal])
+    kept = contents(home)
+    letter = store.seal(message(body=os.urandom(200_000)))
+    letter.blob.keep()
+    partial = home / "incoming" / f"test-{store._started.hex()}" / letter.blob.id.hex()
+    partial.unlink()
+    living = reopen(home)
+    in_hand = living.seal(message(body=os.urandom(200_000)))
+    die(store, monkeypatch)
+    again = reopen(home)
+    assert contents(home) == sorted([*kept, in_hand.blob.id.hex()])
+    living.discard(in_hand)
+    assert again.check(deep=True).problems == ()
+    for one in (again, living):
+        one.close()
+
+
+def test_what_an_older_release_left_is_swept_too(home: Path) -> None:
+    store = open_new(home)
+    letter = store.seal(message(body=os.urandom(200_000)))
+    letter.blob.keep()
+    store.close()
+    left = next((home / "incoming").iterdir())
+    left.rename(left.with_name("worker0-0011223344556677"))
+    again = reopen(home)
+    assert contents(home) == []
+    again.close()
+
+
+def test_a_removed_file_is_forgotten_only_once_its_removal_is_on_disk(
+    store: Store, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bal = add_bal(store)
+    accept(store, store.seal(message(body=os.urandom(200_000))), [bal])
+    shard = next((home / "blobs").glob("*/*")).parent
+    box = inbox(store, bal)
+    store.write(lambda w: w.store_flags(box, [Uid(1)], "+", frozenset({"\\Deleted"}))).result()
+    store.write(lambda w: w.expunge(box)).result()
+    store.write(lambda w: None).result()
+    doomed = "SELECT count(*) FROM doomed_files"
+    counts = [store._committer._db.execute(doomed).fetchone()[0]]
+
+    def sync(path: Path) -> None:
+        assert path == shard
+        counts.append(store._committer._db.execute(doomed).fetchone()[0])
+
+    monkeypatch.setattr(files, "sync_directory", sync)
+    store.write(lambda w: w.prune(datetime(2026, 3, 2, tzinfo=UTC))).result()
+    counts.append(store._committer._db.execute(doomed).fetchone()[0])
+    assert counts == [1, 1, 0]
+    monkeypatch.undo()
 
 
 def test_the_sweep_spares_living_writers_and_committed_files(store: Store, home: Path) -> None:
