@@ -13,6 +13,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -72,6 +73,21 @@ class StoreSettings(Section):
 
     home: Path = Field(description="Directory of the store; mode 0700, one server per home.")
     master_key_file: Path = Field(description="File of the 32-octet master key; mode 0600.")
+    database: str | None = Field(
+        None,
+        description="PostgreSQL database of the rows, as postgresql://user@host/name, without a"
+        " password. Not set: a SQLite file in the home.",
+    )
+    database_password_file: Path | None = Field(
+        None,
+        description="File that holds the password of the database, mode 0600. The passfile and the"
+        " service file of PostgreSQL's own clients work too.",
+    )
+    database_commit: Literal["on", "remote_write", "remote_apply"] = Field(
+        "on",
+        description="What a commit waits for (synchronous_commit of PostgreSQL). It waits for"
+        " standbys only where synchronous_standby_names of the server asks for them.",
+    )
     small_octets: int = Field(
         131_072, description="Messages up to this size ride in the commit; larger ones are files."
     )
@@ -79,6 +95,23 @@ class StoreSettings(Section):
         timedelta(days=7), description="How long the sealed Facts of each decision are kept."
     )
     read_threads: int = Field(4, ge=1, le=64, description="Reading threads per worker.")
+
+    @field_validator("database")
+    @classmethod
+    def _without_password(cls, url: str | None) -> str | None:
+        """A settings file is read by many; the url is shown and logged."""
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("postgresql", "postgres"):
+            raise ValueError("a database is named as postgresql://user@host/name")
+        secret = {name.lower() for name, _ in parse_qsl(parts.query)} & {"password", "sslpassword"}
+        if parts.password is not None or secret:
+            raise ValueError(
+                "a password has no place in the settings file:"
+                " write it into a file of mode 0600 and name that as store.database_password_file"
+            )
+        return url
 
 
 class ListenSettings(Section):

@@ -144,9 +144,19 @@ class Engine(Protocol):
 
 def engine_of(settings: StoreSettings) -> Engine:
     """The engine that the settings name. Raises ConfigError: the driver is not installed."""
-    from mssmtp.storage.database import SqliteEngine
+    if settings.database is None:
+        from mssmtp.storage.database import SqliteEngine
 
-    return SqliteEngine(settings.home)
+        return SqliteEngine(settings.home)
+    try:
+        from mssmtp.storage.postgres import PostgresEngine
+    except ImportError as error:
+        raise ConfigError(
+            "store.database",
+            "PostgreSQL needs the driver psycopg, which is not installed",
+            "Install what requirements.lock names.",
+        ) from error
+    return PostgresEngine(settings)
 
 
 def stream(

@@ -10,12 +10,27 @@ import pytest
 
 from mssmtp.mail import Bal
 from mssmtp.storage import Store
-from tests.storage.support import SteppingClock, add_bal, open_new
+from tests.postgres import Cluster, name_of
+from tests.storage.support import SteppingClock, add_bal, database_file, open_new
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """The two engines. A module about one of them alone has a fixture of its own of this name."""
+    return str(request.param)
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
+def home(tmp_path: Path, engine: str, request: pytest.FixtureRequest) -> Iterator[Path]:
+    home = tmp_path / "home"
+    if engine == "sqlite":
+        yield home
+        return
+    cluster: Cluster = request.getfixturevalue("postgres")
+    url = cluster.new_database()
+    database_file(home).write_text(url, encoding="utf-8")
+    yield home
+    cluster.drop_database(name_of(url))
 
 
 @pytest.fixture

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from mssmtp.config import StoreSettings
 from mssmtp.mail import (
@@ -57,10 +61,17 @@ class SteppingClock:
         self.time += step
 
 
+def database_file(home: Path) -> Path:
+    """Holds the url of the database beside a home on PostgreSQL; child processes read it too."""
+    return home.with_name(f"{home.name}.database")
+
+
 def settings(home: Path, **changed: object) -> StoreSettings:
-    """Settings of a store in `home`."""
+    """Settings of a store in `home`, on the engine that the test's fixture chose for it."""
+    file = database_file(home)
+    database = file.read_text(encoding="utf-8") if file.exists() else None
     return StoreSettings.model_validate(
-        {"home": home, "master_key_file": home / "master.key", **changed}
+        {"home": home, "master_key_file": home / "master.key", "database": database, **changed}
     )
 
 
@@ -87,6 +98,37 @@ def message(subject: str = "Bonjour", body: bytes = b"ligne\r\n" * 20) -> bytes:
         b"From: marius@cabinet-b.test\r\nTo: zoe@hopital-a.test\r\n"
         b"Subject: " + subject.encode() + b"\r\n\r\n" + body
     )
+
+
+def behind(home: Path) -> sqlite3.Connection | Behind:
+    """The database of a home, behind the store's back, in autocommit. To be closed.
+
+    Statements are SQLite's (`?`, `zeroblob`); PostgreSQL's connection translates these two.
+    """
+    file = database_file(home)
+    if file.exists():
+        return Behind(file.read_text(encoding="utf-8"))
+    return sqlite3.connect(home / "store.db", isolation_level=None)
+
+
+class Behind:
+    """PostgreSQL behind the store's back, spoken to as to SQLite."""
+
+    def __init__(self, url: str) -> None:
+        self._db = psycopg.connect(url, autocommit=True)
+        self._db.execute(
+            "CREATE FUNCTION pg_temp.zeroblob(integer) RETURNS bytea LANGUAGE sql"
+            " AS $$ SELECT decode(repeat('00', $1), 'hex') $$"
+        )
+
+    def execute(self, statement: str, values: Sequence[object] = ()) -> Any:
+        """Run a statement; its cursor."""
+        text = statement.replace("zeroblob(", "pg_temp.zeroblob(").replace("?", "%s")
+        return self._db.execute(text.encode(), values)
+
+    def close(self) -> None:
+        """Let go."""
+        self._db.close()
 
 
 SKIP = message().index(b"\r\n") + 2

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from mssmtp.mail import Uid
-from tests.storage.support import accept, add_bal, inbox, message, open_new, recipients, reopen
+from tests.storage.support import (
+    accept,
+    add_bal,
+    behind,
+    inbox,
+    message,
+    open_new,
+    recipients,
+    reopen,
+)
 
 
 def damaged(home: Path, *statements: str, deep: bool = False) -> str:
@@ -24,7 +32,7 @@ def damaged(home: Path, *statements: str, deep: bool = False) -> str:
     store.write(lambda w: w.expunge(box)).result()
     assert store.check(deep=True).problems == ()
     store.close()
-    db = sqlite3.connect(home / "store.db", isolation_level=None)
+    db = behind(home)
     for statement in statements:
         assert db.execute(statement).rowcount > 0, statement
     db.close()

@@ -66,34 +66,6 @@ def test_a_full_disk_refuses_and_loses_nothing(small_disk: Path) -> None:
     store.close()
 
 
-def test_a_full_database_fails_the_jobs_and_serves_the_next(home: Path) -> None:
-    store = open_new(home)
-    bal = add_bal(store)
-    db = store._committer._db
-    pages = db.execute("PRAGMA page_count").fetchone()[0]
-    db.execute(f"PRAGMA max_page_count={pages + 20}")
-    assert not all(fits(store, bal, 30_000) for _ in range(40))
-    db.execute("PRAGMA max_page_count=1000000")
-    accept(store, store.seal(message()), [bal])
-    assert store.check(deep=True).problems == ()
-    store.close()
-
-
-def test_a_read_only_store_is_read_but_not_written(home: Path) -> None:
-    store = open_new(home)
-    bal = add_bal(store)
-    accept(store, store.seal(message()), [bal])
-    store._committer._db.execute("PRAGMA query_only=ON")
-    with pytest.raises(StorageUnavailable):
-        accept(store, store.seal(message()), [bal])
-    box = inbox(store, bal)
-    assert len(store.read(lambda r: r.messages(box)).result()) == 1
-    store._committer._db.execute("PRAGMA query_only=OFF")
-    accept(store, store.seal(message()), [bal])
-    assert store.check(deep=True).problems == ()
-    store.close()
-
-
 def test_a_crowd_of_jobs_is_refused_at_once(home: Path) -> None:
     store = open_new(home)
     go = threading.Event()

@@ -102,18 +102,6 @@ def test_a_failing_listener_silences_nobody(store: Store, zoe: Bal) -> None:
     assert ear.heard.wait(5)
 
 
-def test_the_sockets_of_dead_processes_are_removed(store: Store, home: Path, zoe: Bal) -> None:
-    import socket
-
-    dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    path = home / "run" / "d.wake"
-    dead.bind(str(path))
-    dead.close()
-    accept(store, store.seal(message()), [zoe])
-    store.write(lambda w: None).result()
-    assert not path.exists()
-
-
 def test_what_becomes_due_in_the_queue_wakes_every_process(
     store: Store, zoe: Bal, home: Path, clock: SteppingClock
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from mssmtp.mail import Bal, Door, EnvelopeId, Recipient
 from mssmtp.storage import Lease, NoSuchMessage, Outcome, Store, Transfer
 from mssmtp.storage.model import OutcomeResult
-from tests.storage.support import SKIP, SteppingClock, accept, message, recipients
+from tests.storage.support import SKIP, SteppingClock, accept, behind, message, recipients
 
 OUT = Transfer("out", Door.OPERATOR, "192.0.2.9", "relais", "250 2.0.0 ok bob@cabinet-c.test")
 TO = recipients("bob@cabinet-c.test", "eva@cabinet-c.test", "ida@clinique-d.test")
@@ -178,7 +177,7 @@ def test_a_damaged_row_is_held_and_the_others_are_leased(
     store: Store, zoe: Bal, home: Path, clock: SteppingClock, look: str, change: str
 ) -> None:
     bad, good = queued(store, zoe, TO[:1]), queued(store, zoe, TO[2:])
-    with closing(sqlite3.connect(home / "store.db", isolation_level=None)) as db:
+    with closing(behind(home)) as db:
         (sealed,) = db.execute(look, (bad,)).fetchone()
         db.execute(change, (sealed[::-1], bad))
     assert [each.envelope.id for each in lease(store, clock)] == [good]
@@ -187,7 +186,7 @@ def test_a_damaged_row_is_held_and_the_others_are_leased(
     assert (first.recipient.address.domain, first.leased_by) == ("cabinet-c.test", None)
     assert (second.envelope, second.damaged, second.recipient) == (good, False, TO[2])
     assert f"a recipient of {bad} does not authenticate" in store.check(deep=True).problems[0]
-    with closing(sqlite3.connect(home / "store.db", isolation_level=None)) as db:
+    with closing(behind(home)) as db:
         db.execute(change, (sealed, bad))
 
 
@@ -195,7 +194,7 @@ def test_a_damaged_row_can_be_dropped(
     store: Store, zoe: Bal, home: Path, clock: SteppingClock
 ) -> None:
     envelope = queued(store, zoe, TO[:1])
-    with closing(sqlite3.connect(home / "store.db", isolation_level=None)) as db:
+    with closing(behind(home)) as db:
         db.execute("UPDATE queue SET sealed = zeroblob(90)")
     assert lease(store, clock) == ()
     assert store.write(lambda w: w.drop(envelope, "illisible")).result() == 1

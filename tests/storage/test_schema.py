@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,14 @@ from sqlalchemy import bindparam, create_engine, select
 
 from mssmtp.errors import ConfigError
 from mssmtp.outside import SystemEntropy
-from mssmtp.storage import Store, database, schema
-from tests.storage.support import SteppingClock, open_new, reopen, settings
+from mssmtp.storage import Store, schema
+from tests.storage.support import SteppingClock, behind, open_new, reopen, settings
 
 
 def test_the_migrations_make_the_tables_of_the_code(home: Path) -> None:
     open_new(home).close()
-    engine = create_engine(f"sqlite:///{home / 'store.db'}")
+    url = settings(home).database or f"sqlite:///{home / 'store.db'}"
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, schema.metadata) == []
@@ -27,19 +27,11 @@ def test_the_migrations_make_the_tables_of_the_code(home: Path) -> None:
 
 def test_a_newer_schema_is_refused(home: Path) -> None:
     open_new(home).close()
-    db = sqlite3.connect(home / "store.db")
+    db = behind(home)
     db.execute("UPDATE alembic_version SET version_num = '9999'")
-    db.commit()
     db.close()
     with pytest.raises(ConfigError, match="newer release"):
         reopen(home)
-
-
-def test_an_empty_database_is_upgraded_once(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    database.create(path)
-    assert database.version(path) == schema.VERSION
-    database.ensure_version(path)
 
 
 def test_no_store_no_open_and_no_second_creation(home: Path) -> None:

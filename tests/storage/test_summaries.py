@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 from mssmtp.mail import Bal, MailboxId, Uid
 from mssmtp.message import Summary
 from mssmtp.storage import Store
 from mssmtp.storage.messages import PACK_UIDS
-from tests.storage.support import SteppingClock, inbox, message
+from tests.storage.support import SteppingClock, behind, inbox, message
 
 
 def fill(store: Store, mailbox: MailboxId, count: int) -> None:
@@ -26,7 +25,7 @@ def summaries(store: Store, mailbox: MailboxId, high: int) -> list[tuple[Uid, by
 
 
 def packs(home: Path) -> int:
-    db = sqlite3.connect(home / "store.db")
+    db = behind(home)
     try:
         return int(db.execute("SELECT count(*) FROM packs").fetchone()[0])
     finally:
@@ -63,7 +62,7 @@ def test_a_damaged_pack_or_summary_is_computed_again(store: Store, zoe: Bal, hom
     fill(store, box, PACK_UIDS)
     rows = summaries(store, box, PACK_UIDS)
     store.write(lambda w: None).result()
-    db = sqlite3.connect(home / "store.db", isolation_level=None)
+    db = behind(home)
     db.execute("UPDATE packs SET sealed = zeroblob(100)")
     saved = db.execute("SELECT blob, summary FROM blob_keys WHERE blob = 3").fetchone()
     db.execute("UPDATE blob_keys SET summary = zeroblob(100) WHERE blob = 3")
