@@ -30,6 +30,7 @@ from mssmtp.storage.database import refusal
 from mssmtp.storage.deadlines import Answer, Deadlines
 from mssmtp.storage.engine import Connection, Engine
 from mssmtp.storage.model import TooManyWaiting
+from mssmtp.storage.rows import Rows, RowsRefused
 from mssmtp.storage.view import Effects, WritingView
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class Committer(Generic[W]):
         self,
         db: Connection,
         engine: Engine,
-        view: Callable[[], W],
+        view: Callable[[Rows], W],
         rolled_back: Callable[[], None],
         unlink: Callable[[Effects], None],
         answers: Deadlines,
@@ -149,7 +150,7 @@ class Committer(Generic[W]):
                 waiting = [one for one in waiting if one.answer.begin()]
                 if not waiting:
                     return
-                done = self._transaction(waiting)
+                done = self._together(waiting)
         except BaseException as error:  # the batch failed as a whole; the thread goes on
             self._fail(waiting, error)
             return
@@ -161,15 +162,27 @@ class Committer(Generic[W]):
         except Exception:  # committed and answered: tidying can be done again later
             logger.exception("tidying after a commit failed")
 
-    def _transaction(self, waiting: list[_Waiting[W]]) -> list[_Done]:
+    def _together(self, waiting: list[_Waiting[W]]) -> list[_Done]:
+        """All jobs in one transaction; their rows are written when all have run."""
+        try:
+            return self._transaction(waiting, alone=False)
+        except RowsRefused:
+            logger.warning("rows of a group were refused: every job writes its own")
+            for one in waiting:
+                one.raised = None
+            return self._transaction(waiting, alone=True)
+
+    def _transaction(self, waiting: list[_Waiting[W]], *, alone: bool) -> list[_Done]:
         db = self._db
         if db.in_transaction:  # what ended the one before could not even undo it
             db.execute("ROLLBACK")
         db.execute("BEGIN IMMEDIATE")
         done: list[_Done] = []
+        rows = Rows(db)
         try:
             for one in waiting:
-                self._run(one, done)
+                self._run(one, done, rows, alone=alone)
+            rows.write()
             changes = [change for one in done for change in one.effects.changes]
             if changes:
                 write_changes(db, _latest(changes))
@@ -194,24 +207,35 @@ class Committer(Generic[W]):
             raise
         return done
 
-    def _run(self, one: _Waiting[W], done: list[_Done]) -> None:
-        """One job in its savepoint. Raises only when the whole transaction is lost."""
+    def _run(self, one: _Waiting[W], done: list[_Done], rows: Rows, *, alone: bool) -> None:
+        """One job in its savepoint. Raises only when the whole transaction is lost.
+
+        `alone`: with its rows, so that they fail this job and no other.
+        """
         db = self._db
-        view = self._view()
+        view = self._view(rows)
+        mark = rows.mark()
         db.execute("SAVEPOINT job")
         try:
             result = one.job(view)
+            if alone:
+                rows.write()
         except BaseException as error:
             try:
                 if not db.in_transaction:  # the engine rolled everything back (full disk)
                     raise
                 db.execute("ROLLBACK TO job")
                 db.execute("RELEASE job")
+                rows.back(mark)
             except BaseException:
                 self._undo(view.effects)
                 raise
             self._undo(view.effects)
-            self._fail([one], error)
+            if isinstance(error, RowsRefused):
+                if not alone:
+                    raise  # whose they were is not known
+                error = error.__cause__ or error
+            one.raised = error
         else:
             db.execute("RELEASE job")
             done.append(_Done(one.answer, result, view.effects))

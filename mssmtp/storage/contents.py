@@ -11,6 +11,7 @@ from mssmtp.mail import BlobId, EnvelopeId
 from mssmtp.storage.engine import Connection
 from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.model import Letter, NoSuchMessage
+from mssmtp.storage.rows import Rows
 from mssmtp.storage.schema import blob_keys, blobs, doomed_files, sql
 from mssmtp.storage.sealing import ChunkReader
 from mssmtp.storage.view import Vault, View, WritingView
@@ -91,8 +92,8 @@ class ContentReading(View):
 class ContentWriting(ContentReading, WritingView):
     """Counting references; the last one of an owner shreds, the last of all removes."""
 
-    def __init__(self, db: Connection, vault: Vault) -> None:
-        super().__init__(db, vault)
+    def __init__(self, db: Connection, vault: Vault, rows: Rows) -> None:
+        super().__init__(db, vault, rows)
         self._made: set[int] = set()
         self._referred: set[tuple[int, int]] = set()
 
@@ -104,7 +105,7 @@ class ContentWriting(ContentReading, WritingView):
         self.effects.adopted.append(blob)
         row = self._one(_NUMBER, id=blob.id) if known else None
         if row is None:
-            row = self._new(
+            row = self._apart(
                 _NEW_BLOB,
                 id=blob.id,
                 size=letter.size_octets,
@@ -112,6 +113,8 @@ class ContentWriting(ContentReading, WritingView):
                 chunks=blob.index,
                 data=blob.data,
             )
+            if row is None:
+                raise Damaged("a blob without number")
             self._made.add(row[0])
         return int(row[0])
 
@@ -120,7 +123,7 @@ class ContentWriting(ContentReading, WritingView):
         known = (blob, owner.id) in self._referred or blob not in self._made
         self._referred.add((blob, owner.id))
         if not known or self._one(_REFER, blob_=blob, owner_=owner.id, more=1) is None:
-            self._run(
+            self._later(
                 _NEW_KEY,
                 blob=blob,
                 owner=owner.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select
 
 from mssmtp import metrics
 from mssmtp.mail import Address, BalId, Envelope, EnvelopeId, Recipient, ReversePath
@@ -40,9 +40,6 @@ _ENVELOPE_ROW = sql(
     ).where(envelopes.c.id == bindparam("envelope"))
 )
 _NEW_QUEUED = sql(insert(queue))
-_KEEP_BLOB = sql(
-    update(envelopes).where(envelopes.c.id == bindparam("envelope")).values(blob=bindparam("new"))
-)
 
 
 def packed_recipient(recipient: Recipient) -> dict[str, object]:
@@ -124,7 +121,8 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
         key = self._ensure_owner(owner)
         # Bounced for everybody: the facts of it are kept, the content is not.
         blob = self._adopt(letter, envelope.id) if local or queued else 0
-        self._add_envelope(envelope, letter, key, (len(local), len(queued), skip))
+        kept = blob if queued else None
+        self._add_envelope(envelope, letter, key, (len(local), len(queued), skip, kept))
         events = [self._sealing_event(envelope, letter, key)]
         stored: dict[BalId, Stored] = {}
         for delivery in local:
@@ -134,7 +132,6 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
                 events.append(digest)
         if queued:
             self._refer(blob, key, letter, shown=False)
-            self._run(_KEEP_BLOB, envelope=envelope.id, new=blob)
             self._enqueue(envelope, queued, key)
         addresses = [recipient.address for recipient in envelope.recipients]
         self._trace_transfer(envelope, addresses, transfer, key, letter)
@@ -155,9 +152,13 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
         self._keep_facts(envelope.id, facts, key)
 
     def _add_envelope(
-        self, envelope: Envelope, letter: Letter, key: OwnerKey, counts: tuple[int, int, int]
+        self,
+        envelope: Envelope,
+        letter: Letter,
+        key: OwnerKey,
+        counts: tuple[int, int, int, int | None],
     ) -> None:
-        local, queued, skip = counts
+        local, queued, skip, blob = counts
         accepted = max(len(envelope.recipients), local + queued)
         opened = {
             "sender": None if envelope.sender is None else str(envelope.sender),
@@ -166,12 +167,12 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
             "ret": envelope.ret,
             "traced": letter.traced,
         }
-        self._run(
+        self._later(
             _NEW_ENVELOPE,
             id=envelope.id,
             at=to_us(envelope.received_at),
             owner=key.id,
-            blob=None,
+            blob=blob,
             skip=skip,
             size=letter.size_octets,
             accepted=accepted,
@@ -228,7 +229,7 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
         now = to_us(envelope.received_at)
         self.effects.queued = True
         for position, recipient in enumerate(queued):
-            self._run(
+            self._later(
                 _NEW_QUEUED,
                 envelope=envelope.id,
                 position=position,

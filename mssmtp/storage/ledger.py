@@ -144,9 +144,6 @@ class LedgerReading(View):
 class LedgerWriting(LedgerReading, WritingView):
     """Adding to the ledger."""
 
-    _head: tuple[int, bytes] | None = None
-    """Last event as this job sees it; a view lives for one job, under the home's lock."""
-
     def _event(
         self,
         kind: EventKind,
@@ -159,7 +156,7 @@ class LedgerWriting(LedgerReading, WritingView):
 
         `clear` are ids, digests and sizes only. Returns the digest in hexadecimal.
         """
-        number, previous = self._head or self._one(_LAST) or (0, FIRST_PREVIOUS)
+        number, previous = self._rows.head or self._one(_LAST) or (0, FIRST_PREVIOUS)
         at = self._vault.clock.now()
         salted = [[self._salt(), line_kind, value] for line_kind, value in lines]
         text = canonical(
@@ -174,7 +171,7 @@ class LedgerWriting(LedgerReading, WritingView):
             }
         )
         digest = chain_digest(text)
-        self._run(
+        self._later(
             _NEW_EVENT,
             number=number + 1,
             kind=kind,
@@ -184,11 +181,11 @@ class LedgerWriting(LedgerReading, WritingView):
             previous=previous,
             digest=digest,
         )
-        self._head = (number + 1, digest)
+        self._rows.head = (number + 1, digest)
         purpose = LINES + str(number + 1).encode()
         octets = canonical(salted).encode("utf-8", "surrogatepass")
         for owner in {owner.id: owner for owner in owners}.values():
-            self._run(
+            self._later(
                 _NEW_LINES, event=number + 1, owner=owner.id, sealed=owner.seal(purpose, octets)
             )
         return digest.hex()
@@ -231,7 +228,7 @@ class LedgerWriting(LedgerReading, WritingView):
             "reply": transfer.reply,
         }
         at, text = to_us(self._vault.clock.now()), canonical(clear)
-        self._run(
+        self._later(
             _NEW_TRANSFER,
             envelope=envelope.id,
             at=at,
@@ -245,7 +242,7 @@ class LedgerWriting(LedgerReading, WritingView):
 
     def _keep_facts(self, envelope: EnvelopeId, octets: bytes, owner: OwnerKey) -> None:
         expires_at = self._vault.clock.now() + self._vault.facts_kept
-        self._run(
+        self._later(
             _NEW_FACTS,
             envelope=envelope,
             expires_at=to_us(expires_at),

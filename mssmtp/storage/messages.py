@@ -292,13 +292,13 @@ class MessageWriting(MessageReading, FlagWriting, MailboxWriting, ContentWriting
     def _add_message(self, mailbox: MailboxId, row: tuple[int, int, int, int]) -> Stored:
         """A row (flags, size, internal date, blob) with the next UID and modseq."""
         flags, size, internal_date, blob = row
-        added = self._one(
+        added = self._apart(
             _ADD, mailbox=mailbox, more_unseen=0 if flags & SEEN else 1, more_size=size
         )
         if added is None:
             raise NoSuchMailbox
         uid, modseq, validity, bal = added[0] - 1, ModSeq(added[1]), added[2], BalId(added[3])
-        self._run(
+        self._later(
             _NEW_MESSAGE,
             mailbox=mailbox,
             uid=uid,
@@ -335,10 +335,8 @@ class MessageWriting(MessageReading, FlagWriting, MailboxWriting, ContentWriting
         """Delete rows, leave tombstones, drop the packs that held their summaries."""
         modseq, bal = self._bump(mailbox)
         uids = [row[0] for row in rows]
-        self._db.executemany(_DROP, [{"mailbox": mailbox, "uid": uid} for uid in uids])
-        self._db.executemany(
-            _BURY, [{"mailbox": mailbox, "uid": uid, "modseq": modseq} for uid in uids]
-        )
+        self._run_many(_DROP, [{"mailbox": mailbox, "uid": uid} for uid in uids])
+        self._run_many(_BURY, [{"mailbox": mailbox, "uid": uid, "modseq": modseq} for uid in uids])
         self._run(
             _UNCOUNT,
             mailbox_=mailbox,

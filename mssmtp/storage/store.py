@@ -83,7 +83,7 @@ class Store:
         self._committer: Committer[Writing] = Committer(
             db,
             self._engine,
-            lambda: Writing(db, self._vault),
+            lambda rows: Writing(db, self._vault, rows),
             self._keys.forget,
             self._tidy,
             self._deadlines,

@@ -19,6 +19,7 @@ from mssmtp.storage.files import BlobFiles
 from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState, OwnerKey, OwnerRow
 from mssmtp.storage.letters import Reader, SealedBlob
 from mssmtp.storage.model import NoSuchBal, Owner
+from mssmtp.storage.rows import Rows
 from mssmtp.storage.schema import meta, owners, sql
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,10 @@ class View:
     def _all(self, statement: str, **values: object) -> list[Row]:
         return self._db.execute(statement, values).fetchall()
 
+    def _apart(self, statement: str, **values: object) -> Row | None:
+        """`_one` on tables into which nothing is inserted by `WritingView._later`."""
+        return self._one(statement, **values)
+
     def _each(self, statement: str, **values: object) -> Iterator[Row]:
         """Rows one by one: what does not fit into memory together."""
         return stream(self._db, statement, values)
@@ -90,7 +95,7 @@ class View:
     def _owner_key(self, id: int) -> OwnerKey:
         """The opened key of an owner, as this snapshot has it. Raises Damaged."""
         if (mark := self._marks.get(id)) is None:
-            row = self._one(_MARK, id=id)
+            row = self._apart(_MARK, id=id)
             if row is None:
                 raise Damaged("an owner has no key")
             mark = self._marks[id] = bytes(row[0])
@@ -98,7 +103,7 @@ class View:
 
     def _owner_row(self, id: int) -> OwnerRow:
         """The row of an owner, with the master keys it is wrapped under. Raises Damaged."""
-        row = self._one(_OWNER, id=id)
+        row = self._apart(_OWNER, id=id)
         if row is None:
             raise Damaged("an owner has no key")
         bal, domain, handle, mark, wrapped, older = row
@@ -114,7 +119,7 @@ class View:
         """
         if self._has_followed:
             return False
-        row = self._one(_MASTERS, key=MASTERS)
+        row = self._apart(_MASTERS, key=MASTERS)
         state = MasterState.parse(row[0] if row else b"")
         try:
             changed = self._vault.keys.follow(state)
@@ -150,9 +155,9 @@ class View:
         if (known := self._owner_ids.get(owner)) is not None:
             return known
         if isinstance(owner, str):
-            row = self._one(_OWNER_OF_DOMAIN, domain=owner)
+            row = self._apart(_OWNER_OF_DOMAIN, domain=owner)
         else:
-            row = self._one(_OWNER_OF_BAL, bal=owner)
+            row = self._apart(_OWNER_OF_BAL, bal=owner)
         if row is None:
             return None
         self._owner_ids[owner] = id = int(row[0])
@@ -184,20 +189,50 @@ class Effects:
 
 
 class WritingView(View):
-    """A view that may write; its effects happen only if its commit does."""
+    """A view that may write; its effects happen only if its commit does.
 
-    def __init__(self, db: Connection, vault: Vault) -> None:
+    A job may run twice: when the rows of a group cannot be written, each job runs alone.
+    """
+
+    def __init__(self, db: Connection, vault: Vault, rows: Rows) -> None:
         super().__init__(db, vault)
         self.effects = Effects()
+        self._rows = rows
+
+    def _one(self, statement: str, **values: object) -> Row | None:
+        self._rows.write()
+        return super()._one(statement, **values)
+
+    def _all(self, statement: str, **values: object) -> list[Row]:
+        self._rows.write()
+        return super()._all(statement, **values)
+
+    def _each(self, statement: str, **values: object) -> Iterator[Row]:
+        self._rows.write()
+        return super()._each(statement, **values)
 
     def _run(self, statement: str, **values: object) -> int:
         """Execute; returns how many rows changed."""
+        self._rows.write()
         return self._db.execute(statement, values).rowcount
+
+    def _run_many(self, statement: str, values: list[dict[str, object]]) -> None:
+        """Execute for each of `values`."""
+        self._rows.write()
+        self._db.executemany(statement, values)
 
     def _new(self, statement: str, **values: object) -> Row:
         """Execute a statement that returns one row."""
+        self._rows.write()
         row: Row = self._db.execute(statement, values).fetchone()
         return row
+
+    def _later(self, statement: str, **values: object) -> None:
+        """Insert a row that nobody but `_apart` may overlook before the commit."""
+        self._rows.add(statement, values)
+
+    def _apart(self, statement: str, **values: object) -> Row | None:
+        return super()._one(statement, **values)
 
     def _ensure_owner(self, owner: Owner) -> OwnerKey:
         """The key of a BAL of ours or of any domain, made for a domain not met before.

@@ -1,0 +1,73 @@
+"""Rows that nobody reads before their commit, written table by table when all jobs have run.
+
+An accepted letter is ten rows in seven tables. Written one by one they are ten statements for every
+letter, each of which gives the interpreter away and has to win it back from the event loop; for a
+group of letters they are seven statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from mssmtp.errors import StorageFull, StorageUnavailable
+from mssmtp.storage.database import refusal
+from mssmtp.storage.engine import Connection
+
+
+class RowsRefused(Exception):
+    """The engine does not take a row; whose it is of several jobs' is not known."""
+
+
+class Mark(NamedTuple):
+    """Where a job began."""
+
+    added: int
+    written: int
+    head: tuple[int, bytes] | None
+
+
+class Rows:
+    """The rows of one transaction, in the order in which they were added.
+
+    `head` is the last ledger event as the jobs so far have left it.
+    """
+
+    __slots__ = ("_added", "_db", "_written", "head")
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+        self._added: list[tuple[str, Mapping[str, object]]] = []
+        self._written = 0
+        self.head: tuple[int, bytes] | None = None
+
+    def add(self, statement: str, values: Mapping[str, object]) -> None:
+        """Write this row before anybody reads its table."""
+        self._added.append((statement, values))
+
+    def mark(self) -> Mark:
+        """To be given to `back` when what follows is undone."""
+        return Mark(len(self._added), self._written, self.head)
+
+    def back(self, mark: Mark) -> None:
+        """The engine has undone everything since `mark`: also what was written of earlier rows."""
+        del self._added[mark.added :]
+        self._written = mark.written
+        self.head = mark.head
+
+    def write(self) -> None:
+        """Hand the engine what it does not have yet. Raises RowsRefused."""
+        if self._written == len(self._added):
+            return
+        tables: dict[str, list[Mapping[str, object]]] = {}
+        for statement, values in self._added[self._written :]:
+            tables.setdefault(statement, []).append(values)
+        try:
+            for statement, rows in tables.items():
+                self._db.executemany(statement, rows)
+        except Exception as error:
+            answer = refusal(error)
+            if answer is error and not isinstance(error, (StorageFull, StorageUnavailable)):
+                raise RowsRefused from error
+            raise
+        self._written = len(self._added)
