@@ -82,7 +82,11 @@ class ArrangementWriting(PeopleWriting, MessageWriting):
 
     def _delivery_mailbox(self, bal: BalId, name: str) -> MailboxId:
         """Where a delivery goes: `name`, or INBOX when it is gone. Raises NoSuchBal."""
-        found = self._mailbox_id(bal, mailbox_name(name)) or self._mailbox_id(bal, INBOX)
+        found = None if name == INBOX else self._mailbox_id(bal, mailbox_name(name))
+        found = found or self._vault.known.inbox(bal)
         if found is None:
-            raise NoSuchMailbox
+            found = self._mailbox_id(bal, INBOX)
+            if found is None:
+                raise NoSuchMailbox
+            self._vault.known.keep_inbox(bal, found)
         return found

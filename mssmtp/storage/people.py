@@ -215,7 +215,7 @@ class PeopleReading(View):
     def has_written(self, bal: BalId, address: Address) -> bool:
         """True when mail from `address` was stored in `bal` before (SEED-37)."""
         digests = self._bal_key(bal).digests(CORRESPONDENT, address.key)
-        return any(self._one(_HAS_WRITTEN, bal=bal, digest=digest) for digest in digests)
+        return any(self._apart(_HAS_WRITTEN, bal=bal, digest=digest) for digest in digests)
 
     def _sought(self, statement: str, purpose: bytes, text: str) -> Row | None:
         """The row under the digest of `text`, which a rotation may just have changed."""
@@ -337,6 +337,9 @@ class PeopleWriting(PeopleReading, WritingView):
         self._run(_TOUCH, password=password, at=to_us(at))
 
     def _remember_correspondent(self, bal: BalId, sender: Address) -> None:
+        if self._vault.known.wrote(bal, sender.key):
+            return
+        self._vault.known.keep_correspondent(bal, sender.key)
         if not self.has_written(bal, sender):
             key = self._bal_key(bal)
             digest = key.digest(CORRESPONDENT, sender.key)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from mssmtp.errors import StorageFull, StorageUnavailable
 from mssmtp.storage.database import refusal
 from mssmtp.storage.engine import Connection
+from mssmtp.storage.model import Owner
 
 
 class RowsRefused(Exception):
@@ -30,16 +31,19 @@ class Mark(NamedTuple):
 class Rows:
     """The rows of one transaction, in the order in which they were added.
 
-    `head` is the last ledger event as the jobs so far have left it.
+    `head` is the last ledger event as the jobs so far have left it; `owner_ids` and `marks` are the
+    owners and the marks of their keys that they have looked up.
     """
 
-    __slots__ = ("_added", "_db", "_written", "head")
+    __slots__ = ("_added", "_db", "_written", "head", "marks", "owner_ids")
 
     def __init__(self, db: Connection) -> None:
         self._db = db
         self._added: list[tuple[str, Mapping[str, object]]] = []
         self._written = 0
         self.head: tuple[int, bytes] | None = None
+        self.owner_ids: dict[Owner, int] = {}
+        self.marks: dict[int, bytes] = {}
 
     def add(self, statement: str, values: Mapping[str, object]) -> None:
         """Write this row before anybody reads its table."""
@@ -54,6 +58,14 @@ class Rows:
         del self._added[mark.added :]
         self._written = mark.written
         self.head = mark.head
+        self.owner_ids.clear()
+        self.marks.clear()
+
+    def stir(self) -> None:
+        """Before a job changes anything else, a key perhaps. Raises RowsRefused."""
+        self.write()
+        self.owner_ids.clear()
+        self.marks.clear()
 
     def write(self) -> None:
         """Hand the engine what it does not have yet. Raises RowsRefused."""

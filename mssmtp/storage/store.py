@@ -23,6 +23,7 @@ from mssmtp.storage.deadlines import Answer, Deadlines
 from mssmtp.storage.engine import Connection, Engine, engine_of
 from mssmtp.storage.files import DIRECTORY_MODE, BlobFiles, make_directories, sync_directory
 from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState
+from mssmtp.storage.known import Known
 from mssmtp.storage.letters import LetterWriter, Reader, message_reader
 from mssmtp.storage.masters import MasterFiles, create_master_key
 from mssmtp.storage.model import CheckReport, Letter
@@ -77,6 +78,7 @@ class Store:
             entropy,
             self._reader,
             settings.facts_kept,
+            Known(),
             self._fold,
         )
         self._deadlines = Deadlines(deadlines.ANSWER_WITHIN_S)
@@ -84,7 +86,7 @@ class Store:
             db,
             self._engine,
             lambda rows: Writing(db, self._vault, rows),
-            self._keys.forget,
+            self._forget,
             self._tidy,
             self._deadlines,
         )
@@ -272,6 +274,11 @@ class Store:
             return
         future = self.write(lambda w: w.keep_pack(mailbox, window, count, sealed))
         future.add_done_callback(lambda _: self._folds.release())
+
+    def _forget(self) -> None:
+        """After a rollback: what was looked up in it may not be so."""
+        self._keys.forget()
+        self._vault.known.forget()
 
     def _tidy(self, effects: Effects) -> None:
         for blob in effects.adopted:

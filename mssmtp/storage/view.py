@@ -17,6 +17,7 @@ from mssmtp.outside import Clock, Entropy
 from mssmtp.storage.engine import Connection, stream
 from mssmtp.storage.files import BlobFiles
 from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState, OwnerKey, OwnerRow
+from mssmtp.storage.known import Known
 from mssmtp.storage.letters import Reader, SealedBlob
 from mssmtp.storage.model import NoSuchBal, Owner
 from mssmtp.storage.rows import Rows
@@ -63,6 +64,7 @@ class Vault:
     entropy: Entropy
     reader: Reader
     facts_kept: timedelta
+    known: Known
     fold: Callable[[MailboxId, int, int, bytes], None]
     """Takes a rebuilt pack (mailbox, window, count, sealed) to be written when there is time."""
 
@@ -198,6 +200,8 @@ class WritingView(View):
         super().__init__(db, vault)
         self.effects = Effects()
         self._rows = rows
+        # What the jobs before it have looked up: between them nobody else writes.
+        self._owner_ids, self._marks = rows.owner_ids, rows.marks
 
     def _one(self, statement: str, **values: object) -> Row | None:
         self._rows.write()
@@ -213,17 +217,17 @@ class WritingView(View):
 
     def _run(self, statement: str, **values: object) -> int:
         """Execute; returns how many rows changed."""
-        self._rows.write()
+        self._rows.stir()
         return self._db.execute(statement, values).rowcount
 
     def _run_many(self, statement: str, values: list[dict[str, object]]) -> None:
         """Execute for each of `values`."""
-        self._rows.write()
+        self._rows.stir()
         self._db.executemany(statement, values)
 
     def _new(self, statement: str, **values: object) -> Row:
         """Execute a statement that returns one row."""
-        self._rows.write()
+        self._rows.stir()
         row: Row = self._db.execute(statement, values).fetchone()
         return row
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,21 @@ import pytest
 
 from mssmtp import metrics
 from mssmtp.errors import StorageUnavailable
-from mssmtp.mail import Bal
-from mssmtp.storage import Store
-from tests.storage.support import accept, message, open_new
+from mssmtp.mail import Bal, Envelope, Recipient
+from mssmtp.storage import Letter, LocalDelivery, Store
+from tests.storage.support import (
+    CABINET,
+    SENDER,
+    SKIP,
+    TRANSFER,
+    accept,
+    inbox,
+    message,
+    open_new,
+    recipients,
+)
+
+AT = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 
 
 class Failing:
@@ -89,3 +104,45 @@ def test_a_job_that_comes_while_the_store_closes_is_answered(
         assert store.write(lambda w: 7).result(5) == 7
     finally:
         closer.join(5)
+
+
+def test_a_row_the_engine_refuses_costs_its_job_only(store: Store, zoe: Bal) -> None:
+    """Rows of a group are written together: the others are written again, each by itself."""
+    letters = [store.seal(message(f"lettre {number}")) for number in range(3)]
+    first, _ = accept(store, letters[0], [zoe])
+    envelope = Envelope(first, SENDER, recipients("zoe@hopital-a.test"), AT)
+    doubled: list[Future[Any]] = []
+    hold, held = threading.Event(), threading.Event()
+
+    def holding(writing: object) -> None:
+        held.set()
+        hold.wait(5)
+
+    holder = store.write(holding)
+    assert held.wait(5)
+    for identifier, letter in ((store.new_envelope_id(), letters[1]), (first, letters[2])):
+        doubled.append(_accepted(store, replace(envelope, id=identifier), letter, zoe))
+    hold.set()
+    holder.result(5)
+    assert len(doubled[0].result(5).stored) == 1
+    with pytest.raises(Exception, match="(?i)unique"):  # of either engine
+        doubled[1].result(5)
+    store.discard(letters[2])
+    rows = store.read(lambda r: r.messages(inbox(store, zoe))).result(5)
+    assert [row.uid for row in rows] == [1, 2], "the refused one has left no UID behind"
+
+
+def _accepted(store: Store, envelope: Envelope, letter: Letter, bal: Bal) -> Future[Any]:
+    local = [LocalDelivery(bal.id, Recipient(bal.address))]
+    return store.write(
+        lambda w: w.accept(
+            envelope,
+            letter,
+            local=local,
+            queued=(),
+            skip=SKIP,
+            owner=CABINET,
+            transfer=TRANSFER,
+            facts=b"{}",
+        )
+    )

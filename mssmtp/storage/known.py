@@ -1,0 +1,44 @@
+"""What was looked up once and stays so: which mailbox is the INBOX, who has written to whom.
+
+An INBOX keeps its id as long as its box, a correspondent is never forgotten, and ids never come
+twice: an answer stays right in every process. Only a rollback can take one back; then everything
+is forgotten.
+"""
+
+from __future__ import annotations
+
+from mssmtp.mail import BalId, MailboxId
+
+REMEMBERED = 16_384
+
+
+class Known:
+    """One process's memory, shared by all views of a store; safe between threads."""
+
+    def __init__(self) -> None:
+        self._inboxes: dict[BalId, MailboxId] = {}
+        self._correspondents: set[tuple[BalId, str]] = set()
+
+    def inbox(self, bal: BalId) -> MailboxId | None:
+        """Its INBOX, when it was looked up before."""
+        return self._inboxes.get(bal)
+
+    def keep_inbox(self, bal: BalId, inbox: MailboxId) -> None:
+        """Remember it."""
+        if len(self._inboxes) >= REMEMBERED:
+            self._inboxes = {}
+        self._inboxes[bal] = inbox
+
+    def wrote(self, bal: BalId, sender: str) -> bool:
+        """True when `sender` is known to have written to `bal`; False says nothing."""
+        return (bal, sender) in self._correspondents
+
+    def keep_correspondent(self, bal: BalId, sender: str) -> None:
+        """Remember it."""
+        if len(self._correspondents) >= REMEMBERED:
+            self._correspondents = set()
+        self._correspondents.add((bal, sender))
+
+    def forget(self) -> None:
+        """After a rollback."""
+        self._inboxes, self._correspondents = {}, set()
