@@ -70,6 +70,8 @@ def home_lock(home: Path) -> Iterator[None]:
 class _Waiting(Generic[W]):
     job: Callable[[W], Any]
     answer: Answer[Any]
+    raised: BaseException | None = None
+    """Told only after the commit: the job saw what the jobs before it in the batch had written."""
 
 
 @dataclass(slots=True)
@@ -155,6 +157,9 @@ class Committer(Generic[W]):
             self._fail(waiting, error)
             return
         self._answer(done)
+        for one in waiting:
+            if one.raised is not None:
+                self._fail([one], one.raised)
         try:
             metrics.commit_seconds.observe(time.perf_counter() - started)
             metrics.commit_jobs.observe(len(waiting))

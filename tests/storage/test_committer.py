@@ -74,6 +74,30 @@ def test_a_rollback_that_fails_does_not_refuse_everything_from_then_on(
     accept(store, store.seal(message()), [zoe])
 
 
+def test_a_refusal_is_told_after_the_commit_of_what_it_is_about(store: Store, zoe: Bal) -> None:
+    """A second CREATE of one batch must not hear of the first while nobody else can see that."""
+    committer: Any = store._committer
+    good = committer._db
+    busy, go = threading.Event(), threading.Event()
+
+    def blocking(writing: object) -> None:
+        busy.set()
+        go.wait(5)
+
+    blocked = store.write(blocking)
+    busy.wait(5)
+    made = store.write(lambda w: w.create_mailbox(zoe.id, "Suivi"))
+    again = store.write(lambda w: w.create_mailbox(zoe.id, "Suivi"))
+    committer._db = Failing(good, "COMMIT")  # of the batch after the one under way
+    go.set()
+    blocked.result(5)
+    for refused in (made, again):  # not MailboxExists: there is none
+        with pytest.raises(StorageUnavailable):
+            refused.result(5)
+    committer._db = good
+    assert store.read(lambda r: r.mailbox(zoe.id, "Suivi")).result() is None
+
+
 def test_what_is_committed_is_answered_whatever_happens_next(
     store: Store, zoe: Bal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
