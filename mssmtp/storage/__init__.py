@@ -34,6 +34,7 @@ from mssmtp.storage.model import (
     Transfer,
     TransferTrace,
 )
+from mssmtp.storage.rotation import RotationReport
 from mssmtp.storage.store import Store
 from mssmtp.storage.views import Reading, Writing
 
@@ -64,6 +65,7 @@ __all__ = [
     "ProtectedMailbox",
     "QueueEntry",
     "Reading",
+    "RotationReport",
     "Store",
     "Stored",
     "TooManyKeywords",

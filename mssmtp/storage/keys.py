@@ -126,7 +126,7 @@ class OwnerKey:
 
 
 MESSAGE_KEY = b"message-key\0"
-_OWNER_KEY = b"owner-key\0"
+OWNER_KEY = b"owner-key\0"
 
 
 class MasterKey:
@@ -187,7 +187,36 @@ class _InForce:
 
     @property
     def current(self) -> MasterKey:
+        """What seals."""
         return self.masters[self.state.mark]
+
+    def of(self, sealed: bytes) -> MasterKey:
+        """What opens. Raises Damaged."""
+        if (master := self.masters.get(sealed[:1])) is None:
+            raise Damaged("a sealed value does not authenticate: no master key has its mark")
+        return master
+
+
+class Wrapping:
+    """The keys of owners under the master keys in force."""
+
+    __slots__ = ("_now",)
+
+    def __init__(self, now: Callable[[], _InForce]) -> None:
+        self._now = now
+
+    def seal(self, purpose: bytes, octets: bytes) -> bytes:
+        """A key wrapped under the newest master key."""
+        now = self._now()
+        return now.state.mark + now.current.wrapping.seal(purpose, octets)
+
+    def open(self, purpose: bytes, sealed: bytes) -> bytes:
+        """A wrapped key. Raises Damaged."""
+        return self._now().of(sealed).wrapping.open(purpose, sealed[1:])
+
+    def digest(self, purpose: bytes, text: str) -> bytes:
+        """As `Keyring.digest`."""
+        return self._now().current.digest(purpose, text)
 
 
 class Keyring:
@@ -216,14 +245,16 @@ class Keyring:
         """The newest state followed."""
         return self._now.state
 
-    def follow(self, state: MasterState) -> bool:
+    def follow(self, state: MasterState, *, is_truth: bool = False) -> bool:
         """Have the keys of `state` and no others; True when something changed.
 
-        A state older than the one in force, of a snapshot taken before, changes nothing. What
-        `find` raises.
+        A state older than the one in force, of a snapshot taken before, changes nothing; unless it
+        `is_truth`, read by the one transaction that writes: then one before was undone. What `find`
+        raises.
         """
         with self._lock:
-            if not _is_after(state, self._now.state):
+            known = self._now.state
+            if state == known or not (is_truth or _is_after(state, known)):
                 return False
             by_id = {master.id: master for master in self._now.masters.values()}
             self._now = _InForce(state, self._found(state, by_id))
@@ -252,13 +283,12 @@ class Keyring:
 
     def open(self, purpose: bytes, sealed: bytes) -> bytes:
         """Open what `seal` took. Raises Damaged."""
-        return self._master_of(sealed).names.open(purpose, sealed[1:])
+        return self._now.of(sealed).names.open(purpose, sealed[1:])
 
-    def renewed_owner(self, row: OwnerRow, wrapped: bytes) -> bytes:
-        """An owner key wrapped under the newest master key. Raises Damaged."""
-        if self.is_current(wrapped):
-            return wrapped
-        return self._wrapped(row.name, row.handle, self._unwrapped(row.name, row.handle, wrapped))
+    @property
+    def wrapping(self) -> Wrapping:
+        """The other use of the master key: opening and sealing the keys of owners."""
+        return Wrapping(lambda: self._now)
 
     def new_owner(self, name: bytes) -> tuple[bytes, bytes]:
         """Handle and wrapped key for a new row of `owners`."""
@@ -267,13 +297,14 @@ class Keyring:
 
     def new_owner_key(self, name: bytes, handle: bytes) -> bytes:
         """A fresh key, wrapped, for the owner of `handle`."""
-        return self._wrapped(name, handle, self._entropy.token_bytes(KEY_OCTETS))
+        return self.wrapping.seal(OWNER_KEY + handle + name, self._entropy.token_bytes(KEY_OCTETS))
 
     def owner(self, row: OwnerRow) -> OwnerKey:
         """The opened key of a row of `owners`, kept for next time. Raises Damaged."""
-        keys = {row.mark: self._unwrapped(row.name, row.handle, row.wrapped)}
+        purpose, wrapping = OWNER_KEY + row.handle + row.name, self.wrapping
+        keys = {row.mark: wrapping.open(purpose, row.wrapped)}
         if row.older is not None:
-            keys[_mark_before(row.mark)] = self._unwrapped(row.name, row.handle, row.older)
+            keys[_mark_before(row.mark)] = wrapping.open(purpose, row.older)
         opened = OwnerKey(row, keys, self._entropy)
         with self._lock:
             self._cache[row.id] = opened
@@ -301,19 +332,6 @@ class Keyring:
             before = _mark_before(state.mark)
             masters[before] = known.get(state.older) or self._find(state.older)
         return masters
-
-    def _master_of(self, sealed: bytes) -> MasterKey:
-        if (master := self._now.masters.get(sealed[:1])) is None:
-            raise Damaged("a sealed value does not authenticate: no master key has its mark")
-        return master
-
-    def _wrapped(self, name: bytes, handle: bytes, key: bytes) -> bytes:
-        now = self._now
-        return now.state.mark + now.current.wrapping.seal(_OWNER_KEY + handle + name, key)
-
-    def _unwrapped(self, name: bytes, handle: bytes, wrapped: bytes) -> bytes:
-        sealer = self._master_of(wrapped).wrapping
-        return sealer.open(_OWNER_KEY + handle + name, wrapped[1:])
 
 
 def key_id(key: bytes) -> str:

@@ -1,8 +1,9 @@
 """Files of the master key: the one the settings name, and beside it the next or the former one.
 
-While a rotation runs, the new key lies in `NAME-ID.key` beside `NAME.key`, where every process of
-the home finds it by its id. When the old key is no longer needed it gets its own id as a name, and
-the new one the name the settings know. Nothing here removes the last copy of a key.
+While a rotation runs, the new key lies in `master-next.key` beside `master.key`, where every
+process of the home finds it by its id. Once the old key is no longer needed it becomes
+`master-ID.key`, and the new one takes the name the settings know. Nothing here removes a key that a
+store has ever wanted.
 """
 
 from __future__ import annotations
@@ -48,12 +49,13 @@ class MasterFiles:
     def __init__(self, path: Path, entropy: Entropy) -> None:
         self._path = path
         self._entropy = entropy
+        self.next = path.with_name(f"{path.stem}-next{path.suffix}")
 
     def __repr__(self) -> str:
         return f"MasterFiles({self._path})"
 
-    def named(self, id: str) -> Path:
-        """Where the key of this id lies when it is not the one in use."""
+    def former(self, id: str) -> Path:
+        """Where the key of this id lies when another has replaced it."""
         return self._path.with_name(f"{self._path.stem}-{id}{self._path.suffix}")
 
     def current(self) -> MasterKey:
@@ -62,41 +64,44 @@ class MasterFiles:
 
     def find(self, id: str) -> MasterKey:
         """The key of this id. Raises ConfigError that names the id wanted and the id found."""
-        beside = self.named(id)
-        try:
-            octets = read_master_key(self._path)
-        except ConfigError:
-            if not beside.exists():
-                raise
-            octets = b""
-        if octets and key_id(octets) == id:
-            return MasterKey(octets, self._entropy)
-        if beside.exists() and key_id(found := read_master_key(beside)) == id:
-            return MasterKey(found, self._entropy)
-        holds = f"holds key {key_id(octets)}" if octets else "cannot be used"
+        trouble: ConfigError | None = None
+        held = None
+        for path in (self._path, self.next, self.former(id)):
+            if path != self._path and not path.exists():
+                continue
+            try:
+                octets = read_master_key(path)
+            except ConfigError as error:
+                trouble = trouble or error
+                continue
+            if key_id(octets) == id:
+                return MasterKey(octets, self._entropy)
+            held = held or key_id(octets)
+        if trouble is not None:
+            raise trouble
         raise ConfigError(
             _SETTING,
-            f"is not the key of this store: the store wants key {id}, the file {holds}",
-            f"Restore the right file from its safe copy, or put it beside as {beside.name}.",
+            f"is not the key of this store: the store wants key {id}, the file holds key {held}",
+            f"Restore the right file from its safe copy, or add it as {self.former(id).name}.",
         )
 
-    def create(self) -> MasterKey:
-        """A new key under its own name, durable. Raises ConfigError when it cannot be written."""
-        octets = self._entropy.token_bytes(KEY_OCTETS)
+    def prepare(self) -> MasterKey:
+        """The next key: the one that lies ready, or a new one, durable.
+
+        A file cut by a crash was never wanted by a store and is made again. Raises ConfigError.
+        """
         try:
-            _write(self.named(key_id(octets)), octets)
+            with suppress(FileNotFoundError):
+                if self.next.stat().st_size < KEY_OCTETS:
+                    self.next.unlink()
+            with suppress(FileExistsError):
+                _write(self.next, self._entropy.token_bytes(KEY_OCTETS))
             sync_directory(self._path.parent)
         except OSError as error:
-            raise ConfigError(
-                _SETTING,
-                f"its directory cannot be written ({error.strerror})",
-                "Let the server's user write there while the key is replaced.",
+            raise _unwritable(
+                error, "let the server's user write there, or put the file there"
             ) from error
-        return MasterKey(octets, self._entropy)
-
-    def discard(self, id: str) -> None:
-        """Remove a key made by `create` that no store ever wanted."""
-        self.named(id).unlink(missing_ok=True)
+        return MasterKey(read_master_key(self.next), self._entropy)
 
     def settle(self, id: str) -> None:
         """Have the key `id` under the name of the settings, and what was there under its own id.
@@ -104,27 +109,26 @@ class MasterFiles:
         Killed anywhere, it can be called again; at every moment both keys are found. Raises
         ConfigError.
         """
-        here = key_id(read_master_key(self._path))
+        here = self.current().id
         if here == id:
-            self.named(id).unlink(missing_ok=True)
             return
         self.find(id)
-        turning = self._path.with_name(self._path.name + ".next")
         try:
             with suppress(FileExistsError):
-                os.link(self._path, self.named(here))
-            turning.unlink(missing_ok=True)
-            os.link(self.named(id), turning)
+                os.link(self._path, self.former(here))
             sync_directory(self._path.parent)
-            os.replace(turning, self._path)
-            self.named(id).unlink(missing_ok=True)
+            is_next = self.next.exists() and key_id(read_master_key(self.next)) == id
+            os.replace(self.next if is_next else self.former(id), self._path)
             sync_directory(self._path.parent)
         except OSError as error:
-            raise ConfigError(
-                _SETTING,
-                f"its directory cannot be written ({error.strerror})",
-                f"Give {self.named(id).name} the name {self._path.name} by hand.",
+            raise _unwritable(
+                error, f"give {self.next.name} the name {self._path.name} by hand"
             ) from error
+
+
+def _unwritable(error: OSError, remedy: str) -> ConfigError:
+    why = f"its directory cannot be written ({error.strerror})"
+    return ConfigError(_SETTING, why, remedy[0].upper() + remedy[1:] + ".")
 
 
 def _write(path: Path, octets: bytes) -> None:

@@ -15,7 +15,7 @@ from mssmtp.config import StoreSettings
 from mssmtp.errors import ConfigError, Damaged, StorageFull, StorageUnavailable
 from mssmtp.mail import BlobId, Change, EnvelopeId, MailboxId
 from mssmtp.outside import Clock, Entropy
-from mssmtp.storage import deadlines, identifiers
+from mssmtp.storage import deadlines, identifiers, rotation
 from mssmtp.storage.changes import Follower
 from mssmtp.storage.committer import Committer, home_lock
 from mssmtp.storage.database import refusal
@@ -26,7 +26,8 @@ from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState
 from mssmtp.storage.known import Known
 from mssmtp.storage.letters import LetterWriter, Reader, message_reader
 from mssmtp.storage.masters import MasterFiles, create_master_key
-from mssmtp.storage.model import CheckReport, Letter
+from mssmtp.storage.model import CheckReport, Letter, Owner
+from mssmtp.storage.rotation import Progress, RotationReport, silent
 from mssmtp.storage.schema import blobs, meta, sql
 from mssmtp.storage.view import MASTERS, Effects, Vault
 from mssmtp.storage.views import Reading, Writing
@@ -220,6 +221,24 @@ class Store:
         second = look()
         known = frozenset(first.problems)
         return CheckReport(second.counted, tuple(p for p in second.problems if p in known))
+
+    def rotate_master(
+        self, *, give_up: bool = False, progress: Progress = silent
+    ) -> RotationReport:
+        """Replace the master key, or go on where a crash stopped that (`rotation`).
+
+        Raises ConfigError, StorageFull, StorageUnavailable, Damaged.
+        """
+        return rotation.rotate_master(self, self._masters, give_up=give_up, progress=progress)
+
+    def rotate_owners(
+        self, owner: Owner | None = None, *, give_up: bool = False, progress: Progress = silent
+    ) -> RotationReport:
+        """Replace the key of a BAL, of a domain, or of everybody; or go on with that.
+
+        Raises NoSuchBal, StorageFull, StorageUnavailable, Damaged.
+        """
+        return rotation.rotate_owners(self, owner, give_up=give_up, progress=progress)
 
     def new_envelope_id(self) -> EnvelopeId:
         """A queue id: 26 characters, time-ordered, unique in the store."""

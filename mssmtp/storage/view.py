@@ -72,6 +72,8 @@ class Vault:
 class View:
     """One connection inside one transaction."""
 
+    _is_writing = False
+
     def __init__(self, db: Connection, vault: Vault) -> None:
         self._db = db
         self._vault = vault
@@ -124,7 +126,7 @@ class View:
         row = self._apart(_MASTERS, key=MASTERS)
         state = MasterState.parse(row[0] if row else b"")
         try:
-            changed = self._vault.keys.follow(state)
+            changed = self._vault.keys.follow(state, is_truth=self._is_writing)
         except ConfigError as error:
             logger.error("a master key is missing", extra={"why": error.why})
             raise StorageUnavailable from error
@@ -195,6 +197,8 @@ class WritingView(View):
 
     A job may run twice: when the rows of a group cannot be written, each job runs alone.
     """
+
+    _is_writing = True
 
     def __init__(self, db: Connection, vault: Vault, rows: Rows) -> None:
         super().__init__(db, vault)

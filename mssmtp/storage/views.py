@@ -7,14 +7,15 @@ from datetime import datetime
 from mssmtp.storage.ledger import LedgerReading
 from mssmtp.storage.people import PeopleReading
 from mssmtp.storage.queue import QueueReading, QueueWriting
+from mssmtp.storage.rotating import RotationReading, RotationWriting
 from mssmtp.storage.summaries import SummaryReading, SummaryWriting
 
 
-class Reading(QueueReading, PeopleReading, SummaryReading, LedgerReading):
+class Reading(QueueReading, PeopleReading, SummaryReading, LedgerReading, RotationReading):
     """One snapshot of the store."""
 
 
-class Writing(QueueWriting, SummaryWriting, Reading):
+class Writing(QueueWriting, SummaryWriting, RotationWriting, Reading):
     """The store inside a group commit; what a job raises undoes the job alone."""
 
     def prune(self, now: datetime) -> None:

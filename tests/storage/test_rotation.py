@@ -1,0 +1,368 @@
+"""Replacing keys (SEED-89, OP-77): everybody reads on, and nothing needs the old key."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mssmtp.errors import ConfigError
+from mssmtp.mail import Address, Bal, BalType, Recipient, Uid
+from mssmtp.storage import Outcome, Reading, RotationReport, Store, Writing
+from mssmtp.storage.keys import MasterState
+from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS
+from tests.storage.support import (
+    SENDER,
+    TRANSFER,
+    SteppingClock,
+    accept,
+    add_bal,
+    inbox,
+    message,
+    open_new,
+    recipients,
+    reopen,
+)
+
+Rotate = Callable[[Store], RotationReport]
+
+
+def rotate_master(store: Store) -> RotationReport:
+    return store.rotate_master()
+
+
+def rotate_all(store: Store) -> RotationReport:
+    return store.rotate_owners(None)
+
+
+def both(store: Store) -> RotationReport:
+    store.rotate_master()
+    return store.rotate_owners(None)
+
+
+EVERY = pytest.mark.parametrize("rotate", [rotate_master, rotate_all, both])
+
+
+def fill(store: Store) -> Bal:
+    """Something at every station; the BAL of it."""
+    bal = add_bal(store)
+    other = store.write(
+        lambda w: w.create_bal(
+            Address.parse("secretariat@hopital-a.test"),
+            BalType.ORG,
+            usual_address=Address.parse("secretariat@clinique.test"),
+        )
+    ).result()
+    accept(store, store.seal(message()), [bal, other])
+    to = recipients("marius@cabinet-b.test", "olive@cabinet-b.test")
+    envelope, _ = accept(store, store.seal(message(body=os.urandom(200_000))), [bal], to)
+    later = SteppingClock().now() + timedelta(hours=1)
+    outcome = Outcome(envelope, to[0], "retry", "451 plus tard", later)
+    box = inbox(store, bal)
+
+    def rest(writing: Writing) -> None:
+        account = writing.account("zoe@hopital-a.test")
+        assert account is not None
+        writing.add_member(other.id, account.id)
+        writing.add_app_password(account.id, "telephone", "argon2", "scram")
+        writing.record([outcome], TRANSFER)
+        made = writing.create_mailbox(bal.id, "Suivi")
+        writing.store_flags(box, [Uid(1)], "+", frozenset({"Urgent"}))
+        writing.delete_mailbox(bal.id, writing.create_mailbox(bal.id, "Ancien").name)
+        writing.copy(box, [Uid(1)], made.id)
+
+    store.write(rest).result()
+    many = [store.seal(message(str(number))) for number in range(520)]
+    for at in range(0, len(many), 130):
+        some = many[at : at + 130]
+        store.write(
+            lambda w, some=some: [w.append(box, one, frozenset(), later) for one in some]  # type: ignore[misc]
+        ).result()
+    uids = [Uid(n) for n in range(512)]
+    store.read(lambda r: list(r.summaries(box, uids))).result()  # makes a pack
+    store.write(lambda w: None).result()
+    return bal
+
+
+def seen(store: Store) -> dict[str, Any]:
+    """Everything people and clients can see."""
+
+    def look(r: Reading) -> dict[str, Any]:
+        found: dict[str, Any] = {"bals": r.bals(), "queue": r.queue()}
+        for bal in r.bals():
+            assert r.bal(bal.address) == bal
+            assert bal.usual_address is None or r.bal_by_usual(bal.usual_address) == bal
+            found[f"subscribed {bal.id}"] = r.subscriptions(bal.id)
+            found[f"wrote {bal.id}"] = r.has_written(bal.id, SENDER)
+            for box in r.mailboxes(bal.id):
+                assert r.mailbox(bal.id, box.name) == box
+                rows = r.messages(box.id)
+                found[f"box {box.id}"] = box, rows, r.keywords(box.id)
+                uids = [row.uid for row in rows]
+                found[f"summaries {box.id}"] = list(r.summaries(box.id, uids))
+                found[f"bodies {box.id}"] = [r.body(box.id, uid) for uid in uids[:5]]
+        account = r.account("ZOE@hopital-a.test")
+        assert account is not None
+        found["account"] = account, r.principal(account.id), r.app_passwords(account.id)
+        for entry in r.queue():
+            found[f"letter {entry.envelope}"] = r.letter_octets(entry.envelope)
+            found[f"events {entry.envelope}"] = r.events(entry.envelope)
+            found[f"transfers {entry.envelope}"] = r.transfers(entry.envelope)
+            found[f"facts {entry.envelope}"] = r.facts(entry.envelope)
+        return found
+
+    return store.read(look).result()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("rotation") / "home"
+    store = open_new(home)
+    fill(store)
+    store.close()
+    return home
+
+
+@pytest.fixture
+def used(filled: Path, tmp_path: Path) -> Iterator[Store]:
+    home = tmp_path / "home"
+    shutil.copytree(filled, home)
+    store = reopen(home)
+    yield store
+    report = store.check(deep=True)
+    store.close()
+    assert report.problems == ()
+
+
+def keys_in(home: Path) -> set[str]:
+    return {path.name for path in home.glob("*.key")}
+
+
+def wanted(store: Store) -> MasterState:
+    return store.read(lambda r: r.master_state()).result()
+
+
+@pytest.mark.requirement("SEED-89")
+@pytest.mark.requirement("OP-77")
+@EVERY
+def test_a_rotation_changes_no_answer_and_leaves_nothing_under_the_old_key(
+    used: Store, rotate: Rotate
+) -> None:
+    before = seen(used)
+    rows = used.read(lambda r: {**r.rows_of(None), **r.rows_under_master()}).result()
+    assert all(rows.values()), rows  # something stands at every station
+    report = rotate(used)
+    assert report.is_finished
+    assert not report.damaged
+    assert seen(used) == before
+    stations = MASTER_STATIONS + OWNER_STATIONS
+    assert used.read(lambda r: r.stale_count(stations)).result() == 0
+    assert used.read(lambda r: r.owners_between_keys()).result() == []
+
+
+def test_a_rotated_master_key_takes_the_old_name_and_the_old_one_keeps_its_id(
+    used: Store, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    old, before = wanted(used).id, (home / "master.key").read_bytes()
+    used.rotate_master()
+    new = wanted(used)
+    assert new.id != old
+    assert new.older is None
+    assert keys_in(home) == {"master.key", f"master-{old}.key"}
+    assert (home / f"master-{old}.key").read_bytes() == before
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in home.glob("*.key"))
+    (home / f"master-{old}.key").unlink()  # the operator's step
+    again = reopen(home)
+    assert seen(again) == seen(used)
+    again.close()
+    (home / "master.key").rename(home / "kept")
+    (home / "master.key").write_bytes(before)
+    (home / "master.key").chmod(0o600)
+    with pytest.raises(
+        ConfigError, match=f"the store wants key {new.id}, the file holds key {old}"
+    ):
+        reopen(home)
+    (home / "kept").replace(home / "master.key")
+
+
+class _Killed(Exception):
+    pass
+
+
+class _DiesAfter:
+    """A store whose process ends once `commits` of it are on disk."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch, commits: int) -> None:
+        self._left = commits
+        self._write = store.write
+        monkeypatch.setattr(store, "write", self.write)
+
+    def write(self, job: Callable[[Writing], Any]) -> Any:
+        if not self._left:
+            raise _Killed
+        self._left -= 1
+        return self._write(job)
+
+
+@pytest.mark.requirement("OP-77")
+@pytest.mark.parametrize("rotate", [rotate_master, rotate_all])
+def test_a_rotation_killed_after_any_commit_goes_on_where_it_was(
+    used: Store, rotate: Rotate, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    before = seen(used)
+    for commits in range(100):
+        store = reopen(home)
+        with pytest.MonkeyPatch.context() as patch:
+            _DiesAfter(store, patch, commits % 3)
+            try:
+                rotate(store)
+                break
+            except _Killed:
+                pass
+        assert seen(store) == before
+        store.close()
+        assert seen(used) == before  # another process, open since before it all began
+    else:
+        pytest.fail("never finished")
+    store.close()
+    assert commits > 5
+    stations = MASTER_STATIONS + OWNER_STATIONS
+    assert used.read(lambda r: r.stale_count(stations)).result() == 0
+
+
+@pytest.mark.parametrize("dies_at", ["link", "replace", "fsync"])
+def test_a_rotation_killed_between_key_files_goes_on(
+    used: Store, dies_at: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    old = wanted(used).id
+    for count in range(20):
+        with pytest.MonkeyPatch.context() as patch:
+            _die_at(patch, dies_at, count)
+            try:
+                used.rotate_master()
+                break
+            except _Killed:
+                pass
+        again = reopen(home)
+        assert again.check(deep=True).is_sound
+        again.close()
+    assert keys_in(home) >= {"master.key", f"master-{old}.key"}
+    assert "master-next.key" not in keys_in(home)
+
+
+def _die_at(patch: pytest.MonkeyPatch, name: str, count: int) -> None:
+    left = [count]
+    real = getattr(os, name)
+
+    def call(*arguments: Any) -> Any:
+        if not left[0]:
+            raise _Killed
+        left[0] -= 1
+        return real(*arguments)
+
+    patch.setattr(f"mssmtp.storage.masters.os.{name}", call)
+
+
+@EVERY
+def test_others_work_on_while_keys_are_replaced(
+    used: Store, rotate: Rotate, tmp_path: Path
+) -> None:
+    """Another process adds people, mail, mailboxes, keywords between any two commits."""
+    home = tmp_path / "home"
+    rotating = reopen(home)
+    write = rotating.write
+    done: list[str] = []
+
+    def interleaved(job: Callable[[Writing], Any]) -> Any:
+        future = write(job)
+        future.result()
+        _everything(used, len(done))
+        done.append("once")
+        return future
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rotating, "write", interleaved)
+        report = rotate(rotating)
+    assert report.is_finished
+    assert not report.damaged
+    assert len(done) > 3
+    assert seen(used) == seen(rotating)
+    rotating.close()
+    fresh = reopen(home)
+    assert seen(fresh) == seen(used)
+    fresh.close()
+
+
+def _everything(store: Store, number: int) -> None:
+    """One of each kind of write, by a process that has not heard of a rotation."""
+    address = Address.parse(f"personne{number}@hopital-a.test")
+    made = store.write(
+        lambda w: w.create_bal(address, BalType.ORG, login=f"personne{number}")
+    ).result()
+    zoe = store.read(lambda r: r.bal(Address.parse("zoe@hopital-a.test"))).result()
+    assert zoe is not None
+    to = (Recipient(Address.parse(f"autre{number}@domaine{number}.test")),)
+    accept(store, store.seal(message()), [made, zoe], to)
+
+    def rest(writing: Writing) -> None:
+        box = writing.create_mailbox(zoe.id, f"Suivi {number}")
+        letters = writing.mailbox(zoe.id, "INBOX")
+        assert letters is not None
+        newest = writing.uids(letters.id)[-1]
+        writing.store_flags(letters.id, [newest], "+", frozenset({f"Mot{number % 9}"}))
+        writing.move(letters.id, [newest, Uid(2 + number)], box.id)
+        account = writing.account(f"personne{number}")
+        assert account is not None
+        writing.add_member(zoe.id, account.id)
+        writing.add_app_password(account.id, "poste", "argon2", "scram")
+
+    store.write(rest).result()
+    names = (f"Suivi {number}", f"Clos {number}")
+    if number % 5 == 4:
+        store.write(lambda w: w.rename_mailbox(zoe.id, *names)).result()
+
+
+def test_no_key_is_dropped_before_a_snapshot_shows_that_nothing_needs_it(used: Store) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mssmtp.storage.rotation._ROUNDS", 0)
+        report = used.rotate_owners(None)
+        assert not report.is_finished  # nothing was swept: nothing may be dropped
+    assert used.rotate_owners(None).is_finished
+
+
+@pytest.mark.parametrize("rotate", [rotate_master, rotate_all])
+def test_damaged_rows_keep_the_old_key_until_they_are_given_up(
+    filled: Path, tmp_path: Path, rotate: Rotate
+) -> None:
+    home = tmp_path / "damaged"
+    shutil.copytree(filled, home)
+    db = sqlite3.connect(home / "store.db")
+    for table in ("app_passwords", "keywords"):
+        (value,) = db.execute(f"SELECT sealed FROM {table}").fetchone()  # noqa: S608
+        spoilt = value[:-1] + bytes([value[-1] ^ 1])
+        db.execute(f"UPDATE {table} SET sealed = ?", (spoilt,))  # noqa: S608
+    db.commit()
+    db.close()
+    store = reopen(home)
+    report = rotate(store)
+    assert not report.is_finished
+    assert report.damaged
+    assert all(one.startswith(("app_passwords", "keywords")) for one in report.damaged)
+    assert not rotate(store).is_finished
+    if rotate is rotate_master:
+        assert wanted(store).older is not None
+        assert store.rotate_master(give_up=True).is_finished
+    else:
+        assert len(store.read(lambda r: r.owners_between_keys()).result()) == 1
+        assert store.rotate_owners(give_up=True).is_finished
+        assert store.read(lambda r: r.owners_between_keys()).result() == []
+    store.close()
