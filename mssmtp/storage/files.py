@@ -167,6 +167,21 @@ class BlobFiles:
             for entry in sorted(shard.iterdir()):
                 yield BlobId(bytes.fromhex(entry.name))
 
+    def octets(self, blob: BlobId) -> int | None:
+        """Length of the file of a blob, None when there is none."""
+        try:
+            return self.path(blob).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def names_in(self, shard: int, after: str, most: int) -> list[str] | None:
+        """Names in one of the 256 directories, in order, beyond `after`; None: it is missing."""
+        try:
+            found = os.listdir(self._blobs / f"{shard:02x}")
+        except FileNotFoundError:
+            return None
+        return sorted(name for name in found if name > after)[:most]
+
     def unfinished(self, but_for: Collection[Path] = ()) -> Iterator[BlobId]:
         """Blobs that some writer has in hand, or a crashed one left; not those in `but_for`."""
         for directory in set(self._all_incoming.iterdir()).difference(but_for):

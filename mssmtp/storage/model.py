@@ -354,11 +354,25 @@ class QueueEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """One invariant as a check found it: `says` holds for `objects` of kind `of`, or for all but
+    `problems` of them."""
+
+    name: str
+    of: str
+    says: str
+    objects: int
+    problems: int
+
+
+@dataclass(frozen=True, slots=True)
 class CheckReport:
-    """Result of `Store.check`: counts of what was looked at, and every broken invariant."""
+    """Result of `Store.check`: counts of what was looked at, every broken invariant by the ids
+    concerned, and every invariant that was verified."""
 
     counted: Mapping[str, int]
     problems: tuple[str, ...] = field(default=())
+    verified: tuple[Verified, ...] = field(default=())
 
     @property
     def is_sound(self) -> bool:

@@ -173,6 +173,11 @@ class PeopleReading(View):
             raise Damaged("an account stands under another login")
         return found
 
+    def account_login(self, account: AccountId) -> str | None:
+        """The login name of an account, None when there is no such account."""
+        row = self._one(_ACCOUNT_BY_ID, id=account)
+        return self._opened_account(row).login if row else None
+
     def app_passwords(self, account: AccountId) -> tuple[AppPassword, ...]:
         """Every application password that can be read, revoked ones too."""
         found = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import zstandard
 from cryptography.exceptions import InvalidTag
@@ -75,6 +75,19 @@ class ChunkSealer:
         return struct.pack(f">{len(self.lengths)}I", *self.lengths)
 
 
+def chunk_entries(index: bytes, size_octets: int) -> tuple[int, ...]:
+    """The chunk index, unpacked. Raises Damaged."""
+    expected = max(1, -(-size_octets // CHUNK_OCTETS))
+    if len(index) != 4 * expected:
+        raise Damaged("the chunk index does not fit the size")
+    return struct.unpack(f">{expected}I", index)
+
+
+def sealed_octets(index: bytes, size_octets: int) -> int:
+    """How long a blob of `size_octets` is in its sealed form. Raises Damaged."""
+    return sum(entry & ~_COMPRESSED for entry in chunk_entries(index, size_octets))
+
+
 class ChunkReader:
     """Reads ranges of one blob; `source(offset, octets)` gives sealed octets."""
 
@@ -88,12 +101,9 @@ class ChunkReader:
         size_octets: int,
         source: Callable[[int, int], bytes],
     ) -> None:
-        expected = max(1, -(-size_octets // CHUNK_OCTETS))
-        if len(index) != 4 * expected:
-            raise Damaged("the chunk index does not fit the size")
         self._blob = blob
         self._aead = AESGCM(key)
-        self._entries = struct.unpack(f">{expected}I", index)
+        self._entries = chunk_entries(index, size_octets)
         self._size = size_octets
         self._source = source
 
@@ -122,10 +132,15 @@ class ChunkReader:
 
     def verify(self) -> None:
         """Open every chunk, also the empty one of an empty message. Raises Damaged."""
+        for _ in self.blocks():
+            pass
+
+    def blocks(self) -> Iterator[bytes]:
+        """Every chunk opened, in order. Raises Damaged."""
         offset = 0
         for number, entry in enumerate(self._entries):
             length = entry & ~_COMPRESSED
-            self._open(number, self._source(offset, length))
+            yield self._open(number, self._source(offset, length))
             offset += length
 
     def _open(self, number: int, sealed: bytes) -> bytes:

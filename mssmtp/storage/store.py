@@ -203,24 +203,20 @@ class Store:
                 self._follower = Follower(self._engine, f"{self._worker}-{self._started.hex()}")
             return self._follower.subscribe(listener)
 
-    def check(self, *, deep: bool = False) -> CheckReport:
+    def check(
+        self, *, deep: bool = False, told: Callable[[str, int, int], None] | None = None
+    ) -> CheckReport:
         """Every invariant of the store; `deep` opens every sealed value too.
 
-        Beside a running server a file may go between the snapshot and the look at the disk: only
-        what two snapshots show is a problem.
+        Beside a running server, in many short snapshots. `told` is called after each with what
+        is being looked at, how many of it are done and about how many there are.
         """
         from mssmtp.storage.check import check
 
-        def look() -> CheckReport:
-            return self.read(
-                lambda reading: check(reading, self._vault, deep=deep), patient=True
-            ).result()
+        def ask(query: Callable[[Reading], T]) -> T:
+            return self.read(query, patient=True).result()
 
-        if (first := look()).is_sound:
-            return first
-        second = look()
-        known = frozenset(first.problems)
-        return CheckReport(second.counted, tuple(p for p in second.problems if p in known))
+        return check(ask, self._vault, deep=deep, told=told)
 
     def rotate_master(
         self, *, give_up: bool = False, progress: Progress = silent

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,14 @@ def test_a_letter_expunged_during_the_check_is_no_problem(
 ) -> None:
     """The file goes with the commit; the snapshot of the check still names it."""
     accept(store, store.seal(message(body=os.urandom(200_000))), [zoe])
-    names = BlobFiles.names
+    octets = BlobFiles.octets
 
-    def overtaken(self: BlobFiles) -> Iterator[BlobId]:
+    def overtaken(self: BlobFiles, blob: BlobId) -> int | None:
         monkeypatch.undo()
         expunge_all(store, zoe)
-        return names(self)
+        return octets(self, blob)
 
-    monkeypatch.setattr(BlobFiles, "names", overtaken)
+    monkeypatch.setattr(BlobFiles, "octets", overtaken)
     assert store.check(deep=deep).problems == ()
 
 

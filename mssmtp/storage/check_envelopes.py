@@ -1,0 +1,184 @@
+"""Invariants of envelopes, queue, ledger and packs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BindParameter, bindparam, func, select, tuple_
+
+from mssmtp.storage.check import PAGE, Claim, Look, Part
+from mssmtp.storage.ledger import FIRST_PREVIOUS, chain_digest
+from mssmtp.storage.messages import PACK_UIDS
+from mssmtp.storage.schema import envelopes, events, messages, owners, packs, queue, sql
+from mssmtp.storage.views import Reading
+
+PACKS_AT_ONCE = 200
+
+
+_AFTER: BindParameter[int] = bindparam("after")
+_MOST: BindParameter[int] = bindparam("most")
+
+_WAITING = (
+    select(func.count()).where(queue.c.envelope == envelopes.c.id).correlate(envelopes)
+).scalar_subquery()
+_FIRST_EVENT = (
+    select(func.min(events.c.number))
+    .where(events.c.envelope == envelopes.c.id)
+    .correlate(envelopes)
+).scalar_subquery()
+_ENVELOPES = sql(
+    select(
+        envelopes.c.id,
+        envelopes.c.accepted
+        - envelopes.c.delivered
+        - envelopes.c.bounced
+        - envelopes.c.dropped
+        - _WAITING,
+        _FIRST_EVENT,
+        owners.c.id,
+    )
+    .join_from(envelopes, owners, owners.c.id == envelopes.c.owner, isouter=True)
+    .where(envelopes.c.id > _AFTER)
+    .order_by(envelopes.c.id)
+    .limit(_MOST)
+)
+_QUEUE = sql(
+    select(queue.c.envelope, queue.c.position, envelopes.c.blob)
+    .join_from(queue, envelopes, envelopes.c.id == queue.c.envelope, isouter=True)
+    .where(
+        tuple_(queue.c.envelope, queue.c.position)
+        > tuple_(bindparam("envelope"), bindparam("position"))
+    )
+    .order_by(queue.c.envelope, queue.c.position)
+    .limit(_MOST)
+)
+_EVENTS = sql(
+    select(events.c.number, events.c.clear, events.c.previous, events.c.digest)
+    .where(events.c.number > _AFTER)
+    .order_by(events.c.number)
+    .limit(_MOST)
+)
+_LAST_EVENT = sql(select(func.coalesce(func.max(events.c.number), 0)))
+_PACKS = sql(
+    select(packs.c.mailbox, packs.c.window, packs.c.count)
+    .where(
+        tuple_(packs.c.mailbox, packs.c.window) > tuple_(bindparam("mailbox"), bindparam("window"))
+    )
+    .order_by(packs.c.mailbox, packs.c.window)
+    .limit(_MOST)
+)
+_IN_WINDOW = sql(
+    select(func.count())
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
+)
+
+
+class Envelopes(Part[str]):
+    """Conservation: nobody who was accepted is lost."""
+
+    name = "envelopes"
+    first = ""
+    claims = (
+        Claim(
+            "conservation", "envelopes", "accepted = delivered + bounced + dropped + waiting (D3)"
+        ),
+        Claim("sealing-event", "envelopes", "the ledger has its acceptance"),
+        Claim("envelope-owner", "envelopes", "its owner has a key"),
+    )
+
+    def look(self, view: Reading, after: str) -> Look[str]:
+        """A range of envelopes, each with its rows in the queue."""
+        rows = view._all(_ENVELOPES, after=after, most=PAGE)
+        look: Look[str] = Look(rows[-1][0] if len(rows) == PAGE else None)
+        look.looked["envelopes"] = len(rows)
+        for id, lost, event, owner in rows:
+            if lost:
+                look.wrong("conservation", f"envelope {id}: recipients are lost or counted twice")
+            if event is None:
+                look.wrong("sealing-event", f"envelope {id}: the ledger does not know it")
+            if owner is None:
+                look.wrong("envelope-owner", f"envelope {id}: its owner's key is missing")
+        return look
+
+
+class Queue(Part[tuple[str, int]]):
+    """Who waits can be sent to."""
+
+    name = "queue"
+    first = ("", -1)
+    claims = (Claim("waiting", "queue", "has its envelope and its content (D3)"),)
+
+    def look(self, view: Reading, after: tuple[str, int]) -> Look[tuple[str, int]]:
+        """A range of waiting recipients."""
+        rows = view._all(_QUEUE, envelope=after[0], position=after[1], most=PAGE)
+        last = (rows[-1][0], rows[-1][1]) if len(rows) == PAGE else None
+        look: Look[tuple[str, int]] = Look(last)
+        look.looked["queue"] = len(rows)
+        for envelope, _, blob in rows:
+            if blob is None:
+                look.wrong("waiting", f"envelope {envelope}: waits without content")
+        return look
+
+
+class Ledger(Part[tuple[int, bytes]]):
+    """The chain of events."""
+
+    name = "ledger"
+    first = (0, FIRST_PREVIOUS)
+    claims = (
+        Claim("chain", "events", "names the digest of the one before, without a gap"),
+        Claim("event-digest", "events", "its digest is that of its text"),
+    )
+
+    def total(self, view: Reading) -> int:
+        """Events are numbered without gap."""
+        return int(view._all(_LAST_EVENT)[0][0])
+
+    def look(self, view: Reading, after: tuple[int, bytes]) -> Look[tuple[int, bytes]]:
+        """A piece of the chain; the digest before it comes along."""
+        number, previous = after
+        rows = view._all(_EVENTS, after=number, most=PAGE)
+        look: Look[tuple[int, bytes]] = Look()
+        look.looked["events"] = len(rows)
+        for found, clear, named, digest in rows:
+            if found != number + 1:
+                look.wrong("chain", f"event {found}: {number + 1} is missing")
+            # In canonical JSON no peer's text can hold an unescaped quotation mark.
+            if named != previous or f'"previous":"{previous.hex()}"' not in clear:
+                look.wrong("chain", f"event {found}: the chain is broken")
+            if chain_digest(clear) != digest or f'"number":{found},' not in clear:
+                look.wrong("event-digest", f"event {found}: its digest does not fit")
+            previous, number = bytes(digest), found
+        if len(rows) == PAGE:
+            look.next = (number, previous)
+        return look
+
+
+class Packs(Part[tuple[int, int]]):
+    """Packs of summaries, a cache."""
+
+    name = "packs"
+    first = (-1, -1)
+    claims = (Claim("pack", "packs", "holds as many summaries as its window has messages (D6)"),)
+
+    def look(self, view: Reading, after: tuple[int, int]) -> Look[tuple[int, int]]:
+        """A range of packs."""
+        rows = view._all(_PACKS, mailbox=after[0], window=after[1], most=PACKS_AT_ONCE)
+        last = (rows[-1][0], rows[-1][1]) if len(rows) == PACKS_AT_ONCE else None
+        look: Look[tuple[int, int]] = Look(last)
+        look.looked["packs"] = len(rows)
+        for mailbox, window, count in rows:
+            low = window * PACK_UIDS
+            span = {"low": low, "high": low + PACK_UIDS - 1}
+            if (count,) != view._one(_IN_WINDOW, mailbox=mailbox, **span):
+                look.wrong("pack", f"mailbox {mailbox}: pack {window} is out of date")
+        return look
+
+
+PARTS: tuple[type[Part[Any]], ...] = (
+    Envelopes,
+    Queue,
+    Ledger,
+    Packs,
+)
