@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from mssmtp.cli import store_check
+from mssmtp.cli import store_check, store_stats
 
-app = typer.Typer(help="The sealed store: check its promises.", no_args_is_help=True)
+app = typer.Typer(help="The sealed store: check, stats.", no_args_is_help=True)
 
 app.command("check")(store_check.check)
+app.command("stats")(store_stats.stats)

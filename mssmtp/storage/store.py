@@ -34,6 +34,7 @@ from mssmtp.storage.views import Reading, Writing
 
 if TYPE_CHECKING:
     from mssmtp.message.scanner import ScanLimits
+    from mssmtp.storage.stats import StoreStats
 
 __all__ = ["Reading", "Store", "Writing"]
 
@@ -235,6 +236,12 @@ class Store:
         Raises NoSuchBal, StorageFull, StorageUnavailable, Damaged.
         """
         return rotation.rotate_owners(self, owner, give_up=give_up, progress=progress)
+
+    def stats(self) -> StoreStats:
+        """Sizes and counts; nothing is opened."""
+        from mssmtp.storage.stats import stats
+
+        return self.read(lambda view: stats(view, self._vault), patient=True).result()
 
     def new_envelope_id(self) -> EnvelopeId:
         """A queue id: 26 characters, time-ordered, unique in the store."""
