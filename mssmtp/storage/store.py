@@ -24,6 +24,7 @@ from mssmtp.storage.engine import Connection, Engine, engine_of
 from mssmtp.storage.files import DIRECTORY_MODE, BlobFiles, make_directories, sync_directory
 from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState
 from mssmtp.storage.known import Known
+from mssmtp.storage.lately import Lately
 from mssmtp.storage.letters import LetterWriter, Reader, message_reader
 from mssmtp.storage.masters import MasterFiles, create_master_key
 from mssmtp.storage.model import CheckReport, Letter, Owner
@@ -73,6 +74,7 @@ class Store:
             db = self._opened()
         except (sqlite3.Error, OSError, StorageUnavailable, StorageFull) as error:
             raise self._engine.unusable(error) from error
+        self.lately = Lately(self._home / "run", clock)
         self._vault = Vault(
             self._keys,
             self._files,
@@ -81,6 +83,7 @@ class Store:
             self._reader,
             settings.facts_kept,
             Known(),
+            self.lately,
             self._fold,
         )
         self._deadlines = Deadlines(deadlines.ANSWER_WITHIN_S)
@@ -257,6 +260,7 @@ class Store:
         for db in self._connections:
             db.close()
         self._files.close()
+        self.lately.close()
 
     def _answer_query(self, query: Callable[[Reading], T], answer: Answer[T]) -> None:
         if not answer.begin():

@@ -18,6 +18,7 @@ from mssmtp.storage.engine import Connection, stream
 from mssmtp.storage.files import BlobFiles
 from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState, OwnerKey, OwnerRow
 from mssmtp.storage.known import Known
+from mssmtp.storage.lately import Lately
 from mssmtp.storage.letters import Reader, SealedBlob
 from mssmtp.storage.model import NoSuchBal, Owner
 from mssmtp.storage.rows import Rows
@@ -65,6 +66,7 @@ class Vault:
     reader: Reader
     facts_kept: timedelta
     known: Known
+    lately: Lately
     fold: Callable[[MailboxId, int, int, bytes], None]
     """Takes a rebuilt pack (mailbox, window, count, sealed) to be written when there is time."""
 
@@ -183,12 +185,16 @@ class View:
 
 @dataclass(slots=True)
 class Effects:
-    """What one job wants done after its commit. `queued`: something in the queue became due."""
+    """What one job wants done after its commit. `queued`: something in the queue became due.
+
+    `first` is called before anybody is answered, `after` when all are; `first` must not raise.
+    """
 
     changes: list[Change] = field(default_factory=list)
     queued: bool = False
     adopted: list[SealedBlob] = field(default_factory=list)
     doomed: list[BlobId] = field(default_factory=list)
+    first: list[Callable[[], None]] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
 
 
