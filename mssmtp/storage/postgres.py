@@ -172,6 +172,7 @@ class PostgresEngine:
 
     def _migrate(self, rows: Mapping[str, bytes]) -> None:
         from sqlalchemy import create_engine
+        from sqlalchemy.exc import DBAPIError
 
         def open() -> Link:
             link = self.link(writing=True)
@@ -188,6 +189,11 @@ class PostgresEngine:
                 self._migrated(connection, rows)
         except (psycopg.Error, StorageUnavailable) as error:
             raise self.unusable(error) from error
+        except DBAPIError as error:
+            cause = error.orig
+            if not isinstance(cause, psycopg.Error):
+                raise
+            raise self.unusable(cause) from error
         finally:
             engine.dispose()
 

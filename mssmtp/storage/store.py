@@ -20,7 +20,7 @@ from mssmtp.storage.changes import Follower
 from mssmtp.storage.committer import Committer, home_lock
 from mssmtp.storage.database import refusal
 from mssmtp.storage.deadlines import Answer, Deadlines
-from mssmtp.storage.engine import Connection, Engine, engine_of
+from mssmtp.storage.engine import Connection, Engine, engine_of, take_time
 from mssmtp.storage.files import DIRECTORY_MODE, BlobFiles, make_directories, sync_directory
 from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState
 from mssmtp.storage.known import Known
@@ -151,7 +151,7 @@ class Store:
         """
         try:
             if patient:
-                return self._pool.submit(self._run_query, query)
+                return self._pool.submit(self._run_query, query, patient=True)
             future: Future[T] = Future()
             self._pool.submit(self._answer_query, query, self._deadlines.expect(future))
             return future
@@ -272,10 +272,12 @@ class Store:
         else:
             answer.give(result)
 
-    def _run_query(self, query: Callable[[Reading], T]) -> T:
+    def _run_query(self, query: Callable[[Reading], T], *, patient: bool = False) -> T:
         try:
             db = self._reading_connection()
             db.execute("BEGIN")
+            if patient:
+                take_time(db)
             try:
                 return query(Reading(db, self._vault))
             finally:
