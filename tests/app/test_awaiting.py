@@ -51,6 +51,7 @@ async def test_errors_and_cancellations_pass_in_both_directions() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    await asyncio.sleep(0)
     assert given_up.cancelled()
 
 
