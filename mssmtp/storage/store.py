@@ -15,7 +15,7 @@ from mssmtp.config import StoreSettings
 from mssmtp.errors import ConfigError, Damaged, StorageFull, StorageUnavailable
 from mssmtp.mail import BlobId, Change, EnvelopeId, MailboxId
 from mssmtp.outside import Clock, Entropy
-from mssmtp.storage import deadlines, identifiers, rotation
+from mssmtp.storage import deadlines, identifiers, moved, rotation
 from mssmtp.storage.changes import Follower
 from mssmtp.storage.committer import Committer, home_lock
 from mssmtp.storage.database import refusal
@@ -107,6 +107,7 @@ class Store:
             self._engine.ensure_version()
             db = self._engine.connect(writing=True)
             try:
+                moved.require_here(db)
                 self._keys = self._keyring(db)
                 self._files = BlobFiles(self._home, self._worker, self._started)
                 self._files.sweep(lambda blob: _has(db, blob))
@@ -336,7 +337,14 @@ def _existing(settings: StoreSettings) -> Engine:
         mode = home.stat().st_mode
     except OSError:
         mode = None
-    if mode is None or not engine.holds_store():
+    holds_store = mode is not None and engine.holds_store()
+    if settings.database and not holds_store and (home / "store.db").exists():
+        raise ConfigError(
+            "store.database",
+            "is empty, and the home holds a SQLite store",
+            "Move that into it: `mssmtp store migrate`.",
+        )
+    if mode is None or not holds_store:
         raise ConfigError(
             "store.home", f"there is no store in {home}", "Run `mssmtp init` to make one."
         )
