@@ -44,7 +44,6 @@ GRACE_S = 20.0
 SUPERVISOR_GRACE_S = GRACE_S + 10.0
 
 _PRUNE_EVERY_S = 86_400.0
-_LIST_WITHIN_S = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -273,7 +272,7 @@ class _Worker:
             ]
             relay = tasks.create_task(rooms.relay.run(), name="relay")
             # A peer that comes before the list is in force is deferred for minutes: wait a little.
-            await rooms.feed.wait_in_force(_LIST_WITHIN_S)
+            await rooms.feed.wait_in_force(self._settings.whitelist.first_within.total_seconds())
             await self._open_doors(rooms)
             self._context.ready()
             logger.info("serving", extra={"doors": sorted(rooms.doors)})

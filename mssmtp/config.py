@@ -191,6 +191,9 @@ class WhitelistSettings(Section):
     warn_after: timedelta = Field(timedelta(hours=24), description="Warning when older (OP-27).")
     alarm_after: timedelta = Field(timedelta(hours=72), description="Alarm when older (OP-27).")
     max_octets: int = Field(20 * MEBI, description="Largest list that is read (OP-23).")
+    first_within: timedelta = Field(
+        timedelta(seconds=5), description="How long a first start waits for a list at most."
+    )
 
 
 class LimitSettings(Section):

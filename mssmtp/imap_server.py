@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from mssmtp import metrics, tls
+from mssmtp.awaiting import awaited
 from mssmtp.config import Settings
 from mssmtp.errors import MailError
 from mssmtp.identity.authenticator import Authenticator
@@ -341,12 +342,12 @@ class _Connection(asyncio.Protocol):
                 effect.answer(await self._wait(effect))
             case effects.Read(is_long=True):
                 async with self._door.long_reads:
-                    found = await asyncio.wrap_future(self._door.store.read(effect.query))
+                    found = await awaited(self._door.store.read(effect.query))
                 effect.answer(found)
             case effects.Read():
-                effect.answer(await asyncio.wrap_future(self._door.store.read(effect.query)))
+                effect.answer(await awaited(self._door.store.read(effect.query)))
             case effects.Write():
-                effect.answer(await asyncio.wrap_future(self._door.store.write(effect.job)))
+                effect.answer(await awaited(self._door.store.write(effect.job)))
             case effects.OffLoop():
                 effect.answer(await self._door.off_loop(effect.work))
             case _:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mssmtp import dsn, metrics
+from mssmtp.awaiting import awaited
 from mssmtp.errors import INTERNAL, MailError, Reply
 from mssmtp.mail import (
     Address,
@@ -234,9 +235,7 @@ class Intake:
         transfer = self._transfer(refused.decision, refused.reply)
         facts = facts_to_bytes(refused.decision.facts)
         owner = self._owner()
-        await asyncio.wrap_future(
-            store.write(lambda w: w.reject(envelope, transfer, facts, owner=owner))
-        )
+        await awaited(store.write(lambda w: w.reject(envelope, transfer, facts, owner=owner)))
 
     async def _commit(self, letter: Letter, decision: Decision) -> Reply:
         returned = bounced(decision)
@@ -268,7 +267,7 @@ class Intake:
 
         # One commit for the letter, its copies, the queue, the events and the reports.
         try:
-            await asyncio.wrap_future(self._services.store.write(job))
+            await awaited(self._services.store.write(job))
         except Exception:
             # Not when the wait was cut short (CancelledError): then it may have been committed.
             self._services.store.discard(letter)

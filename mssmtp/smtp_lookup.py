@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from mssmtp.awaiting import awaited
 from mssmtp.config import Settings
 from mssmtp.errors import MailError
 from mssmtp.identity import Authenticator, BadCredentials
@@ -113,8 +114,13 @@ async def destination(
     services: Services, transaction: Transaction, command: RcptCommand
 ) -> Destination:
     """RCPT: the recipient after every rewrite, if the policy takes it. Raises Refused."""
-    query = about(services, transaction, command.address)
-    found = await asyncio.wrap_future(services.store.read(query))
+    found = _lately(services, transaction, command.address)
+    if found is None:
+        mark = services.store.lately.mark()
+        query = about(services, transaction, command.address)
+        found = await awaited(services.store.read(query))
+        if found.bal is not None:
+            services.store.lately.keep(mark, found.bal)
     facts = transaction.facts(Stage.RECIPIENT, services.clock.now(), [found])
     settled = judged(services.engine, facts).facts.recipients[0]
     recipient = Recipient(
@@ -125,6 +131,22 @@ async def destination(
         orcpt=command.orcpt or (f"rfc822;{settled.typed}" if settled.typed else None),
     )
     return Destination(recipient, settled)
+
+
+def _lately(
+    services: Services, transaction: Transaction, address: Address
+) -> RecipientFacts | None:
+    """Facts without a query: a peer writes to a box of ours that was looked up lately.
+
+    What depends on the sender's own boxes, or on a rewritten address, is always asked.
+    """
+    if transaction.acting is not None or transaction.principal is not None:
+        return None
+    bal = services.store.lately.bal(address)
+    if bal is None or services.engine.target(address) is not None:
+        return None
+    listed = services.trust.snapshot.lists(address.domain)
+    return RecipientFacts(address, is_local_domain=True, is_listed=listed, bal=bal)
 
 
 def about(

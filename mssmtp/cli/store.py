@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from mssmtp.cli import store_check
+from mssmtp.cli import store_check, store_migrate, store_stats
 
-app = typer.Typer(help="The sealed store: check its promises.", no_args_is_help=True)
+app = typer.Typer(help="The sealed store: check, stats, migrate.", no_args_is_help=True)
 
 app.command("check")(store_check.check)
+app.command("stats")(store_stats.stats)
+app.command("migrate")(store_migrate.migrate)

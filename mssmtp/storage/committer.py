@@ -266,6 +266,9 @@ class Committer(Generic[W]):
     def _answer(done: list[_Done]) -> None:
         """Before anything else: somebody waits for it."""
         for one in done:
+            for call in one.effects.first:
+                call()
+        for one in done:
             for blob in one.effects.adopted:
                 blob.keep()
             one.answer.give(one.result)

@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from mssmtp.errors import Damaged
@@ -42,6 +43,14 @@ def sync_directory(path: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many files, and their length together."""
+
+    count: int
+    octets: int
 
 
 class PartialFile:
@@ -167,6 +176,10 @@ class BlobFiles:
             for entry in sorted(shard.iterdir()):
                 yield BlobId(bytes.fromhex(entry.name))
 
+    def sizes(self) -> tuple[Sizes, Sizes]:
+        """Of the files kept, and of those that are being written."""
+        return _sizes(self._blobs), _sizes(self._all_incoming)
+
     def octets(self, blob: BlobId) -> int | None:
         """Length of the file of a blob, None when there is none."""
         try:
@@ -225,6 +238,19 @@ class BlobFiles:
         except BlockingIOError:
             return False
         return True
+
+
+def _sizes(directory: Path) -> Sizes:
+    """Of the files one level below; those that go meanwhile are left out."""
+    count = octets = 0
+    for inner in directory.iterdir():
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(inner) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    if entry.name != "lock":
+                        octets += entry.stat().st_size
+                        count += 1
+    return Sizes(count, octets)
 
 
 def _blobs_in(directory: Path) -> Iterator[BlobId]:

@@ -291,6 +291,7 @@ class PeopleWriting(PeopleReading, WritingView):
         """Suspend, close or reopen. Raises NoSuchBal."""
         if not self._run(_SET_STATE, bal=bal, new=state.value):
             raise NoSuchBal
+        self.effects.first.append(self._vault.lately.changed)
 
     def create_account(self, login: str, bal: BalId | None = None) -> Account:
         """A new account; `bal` is its own. Raises BalExists when the login is taken."""

@@ -24,6 +24,7 @@ from mssmtp.errors import ConfigError, StorageFull, StorageUnavailable
 from mssmtp.storage import schema
 from mssmtp.storage.database import is_older, run_migrations, unusable_home
 from mssmtp.storage.engine import HOME_ID, Connection
+from mssmtp.storage.moved import UNFINISHED
 from mssmtp.storage.postgres_connection import (
     COMMIT_LOCK,
     PATIENCE_S,
@@ -152,13 +153,33 @@ class PostgresEngine:
                 "Choose another directory, or move that store: `mssmtp store migrate`.",
             )
         home_id = self._claimed_home(rows.get(HOME_ID))
+        self._require_empty()
+        self._migrate({**rows, HOME_ID: home_id})
+
+    def _require_empty(self) -> None:
         with self._maintenance() as link:
             found = link.execute("SELECT 1 FROM pg_tables WHERE schemaname = 'public'").fetchone()
-            if found is not None:
-                raise ConfigError(
-                    WHERE, "the database is not empty", "Make a new one: `createdb -E UTF8 …`."
-                )
-        self._migrate({**rows, HOME_ID: home_id})
+        if found is not None:
+            raise ConfigError(
+                WHERE, "the database is not empty", "Make a new one: `createdb -E UTF8 …`."
+            )
+
+    def awaits_rows(self) -> bool:
+        """Whether a move of this home's rows into the database was begun and not finished."""
+        with self._maintenance() as link:
+            if _version(link) is None:
+                return False
+            self._require_home(link)
+            row = link.execute("SELECT 1 FROM meta WHERE key = %s", (UNFINISHED,)).fetchone()
+        return row is not None
+
+    def prepare_for_rows(self, rows: Mapping[str, bytes]) -> None:
+        """The tables, for the rows of the home's SQLite store; a move that was begun goes on."""
+        if self.awaits_rows():
+            self.ensure_version()
+            return
+        self._require_empty()
+        self._migrate({**rows, HOME_ID: self._known_home() or self._new_home_id(None)})
 
     def ensure_version(self) -> None:
         """Upgrade an older schema; refuse a newer one, or the database of another home (D8)."""
@@ -172,6 +193,7 @@ class PostgresEngine:
 
     def _migrate(self, rows: Mapping[str, bytes]) -> None:
         from sqlalchemy import create_engine
+        from sqlalchemy.exc import DBAPIError
 
         def open() -> Link:
             link = self.link(writing=True)
@@ -188,6 +210,11 @@ class PostgresEngine:
                 self._migrated(connection, rows)
         except (psycopg.Error, StorageUnavailable) as error:
             raise self.unusable(error) from error
+        except DBAPIError as error:
+            cause = error.orig
+            if not isinstance(cause, psycopg.Error):
+                raise
+            raise self.unusable(cause) from error
         finally:
             engine.dispose()
 
@@ -217,6 +244,9 @@ class PostgresEngine:
                     f"Correct {WHERE}, or choose another directory.",
                 )
             return known  # an attempt before this one ended here
+        return self._new_home_id(wanted)
+
+    def _new_home_id(self, wanted: bytes | None) -> bytes:
         made = wanted or secrets.token_bytes(16)
         path = self._home / _HOME_ID_FILE
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

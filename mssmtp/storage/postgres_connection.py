@@ -187,7 +187,7 @@ class PostgresConnection:
             # for the standbys was given up: committed here, and nowhere else.
             raise StorageUnavailable("the database did not promise the commit")
         if name in ("COMMIT", "ROLLBACK"):
-            link.patience_s = PATIENCE_S
+            link.patience_s = Link.patience_s  # `take_time` lasts for one transaction
         return cursor
 
     def _begin(self, text: bytes) -> psycopg.Cursor[tuple[Any, ...]]:
@@ -198,7 +198,8 @@ class PostgresConnection:
             return self._begun(link, text)
         except psycopg.Error as error:
             failure = self._failure(error)
-            if not was_known or not link.closed:
+            is_stale = was_known and link.closed and not isinstance(error, errors._WaitTimeout)
+            if not is_stale:
                 raise failure from error
         link = self._replaced()
         try:
@@ -211,7 +212,8 @@ class PostgresConnection:
         try:
             return link.execute(text, prepare=False)
         except psycopg.Error:
-            if not link.closed:  # the lock was not to be had: no half-open transaction stays
+            # The lock was not to be had: no half-open transaction stays.
+            if link.pgconn.transaction_status == pq.TransactionStatus.INERROR:
                 link.execute(b"ROLLBACK", prepare=False)
             raise
 
@@ -258,7 +260,9 @@ class PostgresConnection:
         """What `error` means; a connection that cannot be trusted any more is closed."""
         link = self._link
         if link is not None and (
-            isinstance(error, errors._WaitTimeout) or error.sqlstate in _LOST_STATES
+            error.sqlstate in _LOST_STATES
+            # The answer to a statement that was given up would be taken for that to the next.
+            or link.pgconn.transaction_status == pq.TransactionStatus.ACTIVE
         ):
             link.close()
         return meaning(error, link)

@@ -15,28 +15,27 @@ from mssmtp.config import StoreSettings
 from mssmtp.errors import ConfigError, Damaged, StorageFull, StorageUnavailable
 from mssmtp.mail import BlobId, Change, EnvelopeId, MailboxId
 from mssmtp.outside import Clock, Entropy
-from mssmtp.storage import deadlines, identifiers, rotation
+from mssmtp.storage import deadlines, identifiers, moved, rotation
 from mssmtp.storage.changes import Follower
 from mssmtp.storage.committer import Committer, home_lock
 from mssmtp.storage.database import refusal
 from mssmtp.storage.deadlines import Answer, Deadlines
-from mssmtp.storage.engine import Connection, Engine, engine_of
+from mssmtp.storage.engine import Connection, Engine, engine_of, take_time
 from mssmtp.storage.files import DIRECTORY_MODE, BlobFiles, make_directories, sync_directory
 from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState
 from mssmtp.storage.known import Known
+from mssmtp.storage.lately import Lately
 from mssmtp.storage.letters import LetterWriter, Reader, message_reader
 from mssmtp.storage.masters import MasterFiles, create_master_key
-from mssmtp.storage.messages import PACK_UIDS, TEXT_UIDS
 from mssmtp.storage.model import CheckReport, Letter, Owner
-from mssmtp.storage.packer import Packer
 from mssmtp.storage.rotation import Progress, RotationReport, silent
 from mssmtp.storage.schema import blobs, meta, sql
-from mssmtp.storage.texts import SealedTexts, TextKind
 from mssmtp.storage.view import MASTERS, Effects, Vault
 from mssmtp.storage.views import Reading, Writing
 
 if TYPE_CHECKING:
     from mssmtp.message.scanner import ScanLimits
+    from mssmtp.storage.stats import StoreStats
 
 __all__ = ["Reading", "Store", "Writing"]
 
@@ -44,8 +43,6 @@ T = TypeVar("T")
 
 FOLDS_AT_ONCE = 8
 _META = sql(select(meta.c.value).where(meta.c.key == bindparam("key")))
-OPENERS = 2
-"""Threads that open packs for searches: AES and zstd run beside the interpreter."""
 _HAS_BLOB = sql(select(blobs.c.number).where(blobs.c.id == bindparam("id")))
 
 
@@ -77,8 +74,7 @@ class Store:
             db = self._opened()
         except (sqlite3.Error, OSError, StorageUnavailable, StorageFull) as error:
             raise self._engine.unusable(error) from error
-        self._openers = ThreadPoolExecutor(OPENERS, "store-opener")
-        self._packer = Packer(self._pack)
+        self.lately = Lately(self._home / "run", clock)
         self._vault = Vault(
             self._keys,
             self._files,
@@ -87,9 +83,8 @@ class Store:
             self._reader,
             settings.facts_kept,
             Known(),
-            self._openers,
-            self._later,
-            self._packer.want,
+            self.lately,
+            self._fold,
         )
         self._deadlines = Deadlines(deadlines.ANSWER_WITHIN_S)
         self._committer: Committer[Writing] = Committer(
@@ -112,6 +107,7 @@ class Store:
             self._engine.ensure_version()
             db = self._engine.connect(writing=True)
             try:
+                moved.require_here(db)
                 self._keys = self._keyring(db)
                 self._files = BlobFiles(self._home, self._worker, self._started)
                 self._files.sweep(lambda blob: _has(db, blob))
@@ -156,7 +152,7 @@ class Store:
         """
         try:
             if patient:
-                return self._pool.submit(self._run_query, query)
+                return self._pool.submit(self._run_query, query, patient=True)
             future: Future[T] = Future()
             self._pool.submit(self._answer_query, query, self._deadlines.expect(future))
             return future
@@ -245,11 +241,11 @@ class Store:
         """
         return rotation.rotate_owners(self, owner, give_up=give_up, progress=progress)
 
-    def settle(self) -> None:
-        """Wait until the packs that are wanted are made and kept."""
-        for _ in range(2):  # what is wanted is told behind a commit; what is made waits for one
-            self.write(lambda _: None).result()
-            self._packer.settle()
+    def stats(self) -> StoreStats:
+        """Sizes and counts; nothing is opened."""
+        from mssmtp.storage.stats import stats
+
+        return self.read(lambda view: stats(view, self._vault), patient=True).result()
 
     def new_envelope_id(self) -> EnvelopeId:
         """A queue id: 26 characters, time-ordered, unique in the store."""
@@ -257,16 +253,15 @@ class Store:
 
     def close(self) -> None:
         """Finish queued jobs and let go of everything."""
-        self._packer.close()
         self._committer.close()
         if self._follower is not None:
             self._follower.close()
         self._pool.shutdown(wait=True)
-        self._openers.shutdown(wait=True)
         self._deadlines.close()
         for db in self._connections:
             db.close()
         self._files.close()
+        self.lately.close()
 
     def _answer_query(self, query: Callable[[Reading], T], answer: Answer[T]) -> None:
         if not answer.begin():
@@ -278,10 +273,12 @@ class Store:
         else:
             answer.give(result)
 
-    def _run_query(self, query: Callable[[Reading], T]) -> T:
+    def _run_query(self, query: Callable[[Reading], T], *, patient: bool = False) -> T:
         try:
             db = self._reading_connection()
             db.execute("BEGIN")
+            if patient:
+                take_time(db)
             try:
                 return query(Reading(db, self._vault))
             finally:
@@ -300,20 +297,11 @@ class Store:
             self._connections.append(db)
         return db
 
-    def _pack(self, mailbox: MailboxId, window: int) -> None:
-        """Make what a window lacks, one pack in memory at a time."""
-        for kind in TextKind:
-            is_kept = True
-            while is_kept:
-                made = self.read(_making(mailbox, kind, window), patient=True).result()
-                is_kept = made is not None and self.write(_keeping(made)).result()
-        self.read(lambda r: r.make_pack(mailbox, window * TEXT_UIDS // PACK_UIDS)).result()
-
-    def _later(self, job: Callable[[Writing], object]) -> None:
+    def _fold(self, mailbox: MailboxId, window: int, count: int, sealed: bytes) -> None:
         """Write a pack when there is time; never more than a few at once."""
         if not self._folds.acquire(blocking=False):
             return
-        future = self.write(job)
+        future = self.write(lambda w: w.keep_pack(mailbox, window, count, sealed))
         future.add_done_callback(lambda _: self._folds.release())
 
     def _forget(self) -> None:
@@ -322,8 +310,6 @@ class Store:
         self._vault.known.forget()
 
     def _tidy(self, effects: Effects) -> None:
-        if effects.changes:
-            self._packer.mail_came()
         for blob in effects.adopted:
             if blob.data is None:
                 self._files.adopt(blob.id)
@@ -351,23 +337,20 @@ def _existing(settings: StoreSettings) -> Engine:
         mode = home.stat().st_mode
     except OSError:
         mode = None
-    if mode is None or not engine.holds_store():
+    holds_store = mode is not None and engine.holds_store()
+    if settings.database and not holds_store and (home / "store.db").exists():
+        raise ConfigError(
+            "store.database",
+            "is empty, and the home holds a SQLite store",
+            "Move that into it: `mssmtp store migrate`.",
+        )
+    if mode is None or not holds_store:
         raise ConfigError(
             "store.home", f"there is no store in {home}", "Run `mssmtp init` to make one."
         )
     if mode & 0o077:
         raise ConfigError("store.home", "others may enter the directory", "Set its mode to 0700.")
     return engine
-
-
-def _making(
-    mailbox: MailboxId, kind: TextKind, window: int
-) -> Callable[[Reading], SealedTexts | None]:
-    return lambda reading: reading.make_texts(mailbox, kind, window)
-
-
-def _keeping(pack: SealedTexts) -> Callable[[Writing], bool]:
-    return lambda writing: writing.keep_texts(pack)
 
 
 def _has(db: Connection, blob: BlobId) -> bool:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import bindparam, insert, select
 
@@ -19,6 +18,7 @@ from mssmtp.storage.engine import Connection, stream
 from mssmtp.storage.files import BlobFiles
 from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState, OwnerKey, OwnerRow
 from mssmtp.storage.known import Known
+from mssmtp.storage.lately import Lately
 from mssmtp.storage.letters import Reader, SealedBlob
 from mssmtp.storage.model import NoSuchBal, Owner
 from mssmtp.storage.rows import Rows
@@ -28,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 MASTERS = "masters"
 """Row of `meta` with the MasterState."""
-
-if TYPE_CHECKING:
-    from mssmtp.storage.views import Writing
 
 Row = tuple[Any, ...]
 
@@ -69,12 +66,9 @@ class Vault:
     reader: Reader
     facts_kept: timedelta
     known: Known
-    openers: Executor
-    """Opens packs beside the thread that looks through them."""
-    later: Callable[[Callable[[Writing], object]], None]
-    """Takes a job that keeps a pack, to be done when there is time; or not at all."""
-    want_packs: Callable[[MailboxId, int], None]
-    """A window of texts lacks its packs: they are made when there is time."""
+    lately: Lately
+    fold: Callable[[MailboxId, int, int, bytes], None]
+    """Takes a rebuilt pack (mailbox, window, count, sealed) to be written when there is time."""
 
 
 class View:
@@ -191,12 +185,16 @@ class View:
 
 @dataclass(slots=True)
 class Effects:
-    """What one job wants done after its commit. `queued`: something in the queue became due."""
+    """What one job wants done after its commit. `queued`: something in the queue became due.
+
+    `first` is called before anybody is answered, `after` when all are; `first` must not raise.
+    """
 
     changes: list[Change] = field(default_factory=list)
     queued: bool = False
     adopted: list[SealedBlob] = field(default_factory=list)
     doomed: list[BlobId] = field(default_factory=list)
+    first: list[Callable[[], None]] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
 
 

@@ -153,7 +153,7 @@ def test_the_detector_sees_a_server_that_acknowledges_what_it_could_not_keep(
         "from mssmtp.storage import committer\n"
         "def fail(self, waiting, error):\n"
         "    for one in waiting:\n"
-        "        one.future.set_result(None)\n"
+        "        one.answer.give(None)\n"
         "committer.Committer._fail = fail\n"
         "from mssmtp.cli import main\n"
         "main()\n"

@@ -1,11 +1,13 @@
-"""`mssmtp store check`: what was verified, what is broken, and the exit code."""
+"""`mssmtp store check` and `stats`: what was verified, what is broken, what fills the store."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 
-from tests.home import Home
+from mssmtp.storage import schema
+from tests.home import CLOCK, Home
 
 
 def test_a_sound_store_says_what_was_verified_and_ends_with_0(home: Home) -> None:
@@ -40,3 +42,26 @@ def test_a_broken_invariant_is_code_1_and_names_ids_only(home: Home) -> None:
     assert people.code == 1
     assert "mailbox 1: counters" in people.out
     assert "1 broken" in people.out
+
+
+def test_stats_tell_sizes_counts_and_keys_but_no_address(home: Home) -> None:
+    with home.store() as store:
+        bal = store.read(lambda r: r.bals()).result()[0]
+        letter = store.seal(b"Subject: essai\r\n\r\n" + os.urandom(200_000).hex().encode())
+        store.write(
+            lambda w: w.append(w.mailboxes(bal.id)[0].id, letter, frozenset(), CLOCK.now())
+        ).result()
+    answer = home.mssmtp("store", "stats", "--json")
+    assert answer.code == 0
+    told = answer.json
+    assert told["rows"]["messages"] == told["rows"]["files"] == 1
+    assert told["octets"]["database"] > 0
+    assert told["octets"]["files"] > 200_000
+    assert told["message_octets"] == letter.size_octets
+    assert told["largest"][0]["octets"] == letter.size_octets
+    assert told["engine"].startswith("SQLite")
+    assert told["schema"] == schema.VERSION
+    assert told["master_key"]
+    people = home.mssmtp("store", "stats").out
+    assert "390.6 KiB" in people
+    assert "@" not in people + answer.out

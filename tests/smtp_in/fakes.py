@@ -116,6 +116,19 @@ class FakeLetter:
     scan: Scan
 
 
+class FakeLately:
+    """Remembers nothing: every recipient is looked up."""
+
+    def mark(self) -> int:
+        return 0
+
+    def keep(self, mark: int, bal: Bal) -> None:
+        return
+
+    def bal(self, address: Address) -> None:
+        return
+
+
 @dataclass
 class FakeStore:
     """Both doors at once, in memory; every future is done when it is returned, or held."""
@@ -130,6 +143,7 @@ class FakeStore:
     write_error: Exception | None = None
     commit_error: Exception | None = None
     held: list[Callable[[], None]] | None = None
+    lately: FakeLately = field(default_factory=FakeLately)
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     is_waiting: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from mssmtp.errors import StorageUnavailable
 from mssmtp.mail import Bal, Uid
 from mssmtp.message import Summary
 from mssmtp.storage import Store, files
 from mssmtp.storage.files import BlobFiles
+from mssmtp.storage.schema import doomed_files, sql
 from tests.storage.support import accept, add_bal, inbox, message, open_new, reopen
 
 ROOT = Path(__file__).parents[2]
@@ -161,7 +163,7 @@ def test_a_removed_file_is_forgotten_only_once_its_removal_is_on_disk(
     store.write(lambda w: w.store_flags(box, [Uid(1)], "+", frozenset({"\\Deleted"}))).result()
     store.write(lambda w: w.expunge(box)).result()
     store.write(lambda w: None).result()
-    doomed = "SELECT count(*) FROM doomed_files"
+    doomed = sql(select(func.count()).select_from(doomed_files))
     counts = [store._committer._db.execute(doomed).fetchone()[0]]
 
     def sync(path: Path) -> None:

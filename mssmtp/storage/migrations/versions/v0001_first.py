@@ -18,6 +18,14 @@ def upgrade() -> None:
     _messages()
     _envelopes()
     _ledger()
+    if op.get_bind().dialect.name == "postgresql":
+        _uncompressed()
+
+
+def _uncompressed() -> None:
+    """Sealed octets do not get smaller: PostgreSQL shall not try."""
+    for table, column in (("blobs", "data"), ("packs", "sealed")):
+        op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STORAGE EXTERNAL")
 
 
 def _people() -> None:
