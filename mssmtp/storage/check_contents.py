@@ -29,6 +29,7 @@ from mssmtp.storage.views import Reading
 
 FILES_AT_ONCE = 1_000
 _KNOWN_MAILBOXES = 20_000
+_CLOCKS_DIFFER_MS = 3_600_000
 
 
 _AFTER: BindParameter[int] = bindparam("after")
@@ -194,13 +195,19 @@ class Files(Part[tuple[int, str]]):
             id = _blob_id(name)
             if id is None or id[-1] != shard:
                 look.wrong("file", f"blobs/{shard:02x}: holds a file that is not ours")
-            elif id not in unfinished and made_at_ms(id) < started_ms and self._is_lost(view, id):
+            elif id not in unfinished and _is_older(id, started_ms) and self._is_lost(view, id):
                 look.wrong("file", f"file {id.hex()}: no blob refers to it")
         return look
 
     @staticmethod
     def _is_lost(view: Reading, id: BlobId) -> bool:
         return view._one(_IS_FILED, id=id) is None and view._one(_IS_DOOMED, id=id) is None
+
+
+def _is_older(id: BlobId, started_ms: int) -> bool:
+    """Made before; or by a clock that was put back since."""
+    made_ms = made_at_ms(id)
+    return made_ms < started_ms or made_ms > started_ms + _CLOCKS_DIFFER_MS
 
 
 def _next(shard: int, names: Sequence[str]) -> tuple[int, str] | None:

@@ -217,15 +217,14 @@ class SealedEnvelopes(Part[str]):
         look.looked["opened envelopes"] = len(rows)
         for row in rows:
             id = EnvelopeId(row[0])
+            is_waiting = view._one(_IS_WAITING, envelope=id) is not None
+            if is_waiting and any(entry.damaged for entry in view.queue_entry(id)):
+                look.wrong("sealed-recipient", f"queue: a recipient of {id} does not authenticate")
             try:
                 at, owner, blob, skip, size, sealed = row[1:]
                 StoredEnvelope(id, (at, owner, blob, skip, size, sealed), view._owner_key(owner))
             except (MailError, ValueError):
                 look.wrong("sealed-envelope", f"envelope {id}: does not open")
-            if view._one(_IS_WAITING, envelope=id) is not None and any(
-                entry.damaged for entry in view.queue_entry(id)
-            ):
-                look.wrong("sealed-recipient", f"queue: a recipient of {id} does not authenticate")
         return look
 
 

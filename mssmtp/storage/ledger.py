@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal, cast
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from mssmtp.mail import Address, Door, Envelope, EnvelopeId
 from mssmtp.storage.keys import OwnerKey
@@ -40,7 +40,9 @@ FACTS = b"facts\0"
 LineKind = Literal["sender", "person", "recipient", "name", "reply"]
 Line = tuple[LineKind, str]
 
-_LAST = sql(select(events.c.number, events.c.digest).order_by(events.c.number.desc()).limit(1))
+_LAST = sql(
+    select(events.c.number, events.c.digest, events.c.at).order_by(events.c.number.desc()).limit(1)
+)
 _NEW_EVENT = sql(insert(events))
 _NEW_LINES = sql(insert(event_lines))
 _EVENTS = sql(
@@ -76,6 +78,11 @@ _FACTS_OF = sql(
     select(facts.c.owner, facts.c.sealed).where(facts.c.envelope == bindparam("envelope"))
 )
 _OLD_FACTS = sql(delete(facts).where(facts.c.expires_at <= bindparam("now")))
+_STRAYED_FACTS = sql(
+    update(facts)
+    .where(facts.c.expires_at > bindparam("latest"))
+    .values(expires_at=bindparam("latest"))
+)
 
 
 # Built once: json.dumps builds an encoder for every call with options.
@@ -156,14 +163,16 @@ class LedgerWriting(LedgerReading, WritingView):
 
         `clear` are ids, digests and sizes only. Returns the digest in hexadecimal.
         """
-        number, previous = self._rows.head or self._one(_LAST) or (0, FIRST_PREVIOUS)
+        number, previous, before = self._rows.head or self._one(_LAST) or (0, FIRST_PREVIOUS, 0)
         at = self._vault.clock.now()
+        if to_us(at) < before:  # the order is that of the numbers; the chain tells why times differ
+            clear["clock_was"] = _printed(from_us(before))
         salted = [[self._salt(), line_kind, value] for line_kind, value in lines]
         text = canonical(
             {
                 "event": kind,
                 "number": number + 1,
-                "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "time": _printed(at),
                 "envelope": envelope,
                 "sealed": [line_digest(line) for line in salted],
                 "previous": previous.hex(),
@@ -181,7 +190,7 @@ class LedgerWriting(LedgerReading, WritingView):
             previous=previous,
             digest=digest,
         )
-        self._rows.head = (number + 1, digest)
+        self._rows.head = (number + 1, digest, to_us(at))
         purpose = LINES + str(number + 1).encode()
         octets = canonical(salted).encode("utf-8", "surrogatepass")
         for owner in {owner.id: owner for owner in owners}.values():
@@ -254,7 +263,13 @@ class LedgerWriting(LedgerReading, WritingView):
         self._run(_DROP_FACTS, envelope=envelope)
 
     def _forget_facts(self, now: datetime) -> int:
+        # Of a time the clock was put back from: they are kept as long as others from now on.
+        self._run(_STRAYED_FACTS, latest=to_us(now + self._vault.facts_kept))
         return self._run(_OLD_FACTS, now=to_us(now))
+
+
+def _printed(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def trace_purpose(envelope: str, at: int, clear: str) -> bytes:

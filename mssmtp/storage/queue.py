@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, bindparam, delete, func, select, update
+from sqlalchemy import and_, bindparam, case, delete, func, select, update
 
 from mssmtp import metrics
 from mssmtp.errors import Damaged
@@ -41,6 +41,9 @@ from mssmtp.storage.schema import envelopes, queue, sql
 from mssmtp.storage.view import Row
 
 logger = logging.getLogger(__name__)
+
+FAR = timedelta(days=1)
+"""Beyond every next attempt: retries grow up to an hour (OP-18)."""
 
 _ILLEGIBLE = "illisible"
 _DIED = Transfer(
@@ -73,6 +76,21 @@ _DUE = sql(
     .where(queue.c.lease_until <= bindparam("now"))
     .order_by(queue.c.next_attempt, queue.c.envelope, queue.c.position)
     .limit(bindparam("most"))
+)
+_STRAYED = sql(
+    update(queue)
+    .where(queue.c.held.is_(False))
+    .where(queue.c.next_attempt > bindparam("far"))
+    .values(
+        next_attempt=bindparam("now"),
+        queued_at=case(
+            (queue.c.queued_at > bindparam("now"), bindparam("now")), else_=queue.c.queued_at
+        ),
+        lease_until=case(
+            (queue.c.lease_until > bindparam("until"), bindparam("until")),
+            else_=queue.c.lease_until,
+        ),
+    )
 )
 _ONE = and_(queue.c.envelope == bindparam("envelope_"), queue.c.position == bindparam("position_"))
 _LEASE = sql(
@@ -231,6 +249,9 @@ class QueueWriting(QueueReading, DeliveryWriting):
         What another worker held until its lease ran out is marked as in `take_back`.
         """
         until = now + duration
+        # The clock was put back: nobody waits for it to come to where it was. What a worker may
+        # have in hand stays its own for one lease more.
+        self._run(_STRAYED, now=to_us(now), far=to_us(now + FAR), until=to_us(until))
         groups: dict[tuple[str, str, int, bool], list[Row]] = {}
         due = self._all(_DUE, now=to_us(now), most=limit)
         self._mark_in_doubt([row for row in due if row[10] is not None])

@@ -25,7 +25,7 @@ class Mark(NamedTuple):
 
     added: int
     written: int
-    head: tuple[int, bytes] | None
+    head: tuple[int, bytes, int] | None
 
 
 class Rows:
@@ -41,7 +41,7 @@ class Rows:
         self._db = db
         self._added: list[tuple[str, Mapping[str, object]]] = []
         self._written = 0
-        self.head: tuple[int, bytes] | None = None
+        self.head: tuple[int, bytes, int] | None = None
         self.owner_ids: dict[Owner, int] = {}
         self.marks: dict[int, bytes] = {}
 

@@ -247,7 +247,8 @@ class TrustFeed:
         if url not in self._due:
             last = checked_at or self._clock.now() - 2 * period
             self._due[url] = last + self._jittered(period)
-        return self._clock.now() >= self._due[url]
+        now, due = self._clock.now(), self._due[url]
+        return now >= due or due > now + 2 * period  # never so far ahead: the clock was put back
 
     def _plan(self, url: str, period: timedelta) -> None:
         self._due[url] = self._clock.now() + self._jittered(period)
