@@ -40,8 +40,13 @@ def compressed(octets: bytes | memoryview) -> bytes:
 
 
 def decompressed(octets: bytes, most: int) -> bytes:
-    """The inverse, of at most `most` octets. Raises Damaged."""
+    """The inverse, of at most `most` octets. Raises Damaged.
+
+    The announced size is looked at first: the library would allocate whatever it says (ATT-31).
+    """
     try:
+        if zstandard.get_frame_parameters(octets).content_size > most:
+            raise Damaged("a compressed value is larger than it may be")
         return _codecs.decompressor.decompress(octets, max_output_size=most)
     except zstandard.ZstdError as error:
         raise Damaged("a compressed value cannot be read") from error

@@ -27,9 +27,12 @@ from mssmtp.storage.known import Known
 from mssmtp.storage.lately import Lately
 from mssmtp.storage.letters import LetterWriter, Reader, message_reader
 from mssmtp.storage.masters import MasterFiles, create_master_key
+from mssmtp.storage.messages import PACK_UIDS, TEXT_UIDS
 from mssmtp.storage.model import CheckReport, Letter, Owner
+from mssmtp.storage.packer import Packer
 from mssmtp.storage.rotation import Progress, RotationReport, silent
 from mssmtp.storage.schema import blobs, meta, sql
+from mssmtp.storage.texts import SealedTexts, TextKind
 from mssmtp.storage.view import MASTERS, Effects, Vault
 from mssmtp.storage.views import Reading, Writing
 
@@ -43,6 +46,8 @@ T = TypeVar("T")
 
 FOLDS_AT_ONCE = 8
 _META = sql(select(meta.c.value).where(meta.c.key == bindparam("key")))
+OPENERS = 2
+"""Threads that open packs for searches: AES and zstd run beside the interpreter."""
 _HAS_BLOB = sql(select(blobs.c.number).where(blobs.c.id == bindparam("id")))
 
 
@@ -75,6 +80,8 @@ class Store:
         except (sqlite3.Error, OSError, StorageUnavailable, StorageFull) as error:
             raise self._engine.unusable(error) from error
         self.lately = Lately(self._home / "run", clock)
+        self._openers = ThreadPoolExecutor(OPENERS, "store-opener")
+        self._packer = Packer(self._pack)
         self._vault = Vault(
             self._keys,
             self._files,
@@ -84,7 +91,9 @@ class Store:
             settings.facts_kept,
             Known(),
             self.lately,
-            self._fold,
+            self._openers,
+            self._later,
+            self._packer.want,
         )
         self._deadlines = Deadlines(deadlines.ANSWER_WITHIN_S)
         self._committer: Committer[Writing] = Committer(
@@ -247,16 +256,24 @@ class Store:
 
         return self.read(lambda view: stats(view, self._vault), patient=True).result()
 
+    def settle(self) -> None:
+        """Wait until the packs that are wanted are made and kept."""
+        for _ in range(2):  # what is wanted is told behind a commit; what is made waits for one
+            self.write(lambda _: None).result()
+            self._packer.settle()
+
     def new_envelope_id(self) -> EnvelopeId:
         """A queue id: 26 characters, time-ordered, unique in the store."""
         return EnvelopeId(self._ids.new())
 
     def close(self) -> None:
         """Finish queued jobs and let go of everything."""
+        self._packer.close()
         self._committer.close()
         if self._follower is not None:
             self._follower.close()
         self._pool.shutdown(wait=True)
+        self._openers.shutdown(wait=True)
         self._deadlines.close()
         for db in self._connections:
             db.close()
@@ -297,11 +314,20 @@ class Store:
             self._connections.append(db)
         return db
 
-    def _fold(self, mailbox: MailboxId, window: int, count: int, sealed: bytes) -> None:
+    def _pack(self, mailbox: MailboxId, window: int) -> None:
+        """Make what a window lacks, one pack in memory at a time."""
+        for kind in TextKind:
+            is_kept = True
+            while is_kept:
+                made = self.read(_making(mailbox, kind, window), patient=True).result()
+                is_kept = made is not None and self.write(_keeping(made)).result()
+        self.read(lambda r: r.make_pack(mailbox, window * TEXT_UIDS // PACK_UIDS)).result()
+
+    def _later(self, job: Callable[[Writing], object]) -> None:
         """Write a pack when there is time; never more than a few at once."""
         if not self._folds.acquire(blocking=False):
             return
-        future = self.write(lambda w: w.keep_pack(mailbox, window, count, sealed))
+        future = self.write(job)
         future.add_done_callback(lambda _: self._folds.release())
 
     def _forget(self) -> None:
@@ -310,6 +336,8 @@ class Store:
         self._vault.known.forget()
 
     def _tidy(self, effects: Effects) -> None:
+        if effects.changes:
+            self._packer.mail_came()
         for blob in effects.adopted:
             if blob.data is None:
                 self._files.adopt(blob.id)
@@ -351,6 +379,16 @@ def _existing(settings: StoreSettings) -> Engine:
     if mode & 0o077:
         raise ConfigError("store.home", "others may enter the directory", "Set its mode to 0700.")
     return engine
+
+
+def _making(
+    mailbox: MailboxId, kind: TextKind, window: int
+) -> Callable[[Reading], SealedTexts | None]:
+    return lambda reading: reading.make_texts(mailbox, kind, window)
+
+
+def _keeping(pack: SealedTexts) -> Callable[[Writing], bool]:
+    return lambda writing: writing.keep_texts(pack)
 
 
 def _has(db: Connection, blob: BlobId) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, select
 
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 MASTERS = "masters"
 """Row of `meta` with the MasterState."""
+
+if TYPE_CHECKING:
+    from mssmtp.storage.views import Writing
 
 Row = tuple[Any, ...]
 
@@ -67,8 +71,12 @@ class Vault:
     facts_kept: timedelta
     known: Known
     lately: Lately
-    fold: Callable[[MailboxId, int, int, bytes], None]
-    """Takes a rebuilt pack (mailbox, window, count, sealed) to be written when there is time."""
+    openers: Executor
+    """Opens packs beside the thread that looks through them."""
+    later: Callable[[Callable[[Writing], object]], None]
+    """Takes a job that keeps a pack, to be done when there is time; or not at all."""
+    want_packs: Callable[[MailboxId, int], None]
+    """A window of texts lacks its packs: they are made when there is time."""
 
 
 class View:
