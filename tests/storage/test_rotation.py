@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -23,12 +22,20 @@ from tests.storage.support import (
     SteppingClock,
     accept,
     add_bal,
+    behind,
     inbox,
     message,
     open_new,
     recipients,
     reopen,
 )
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    """The embedded one, unless a test asks for the other."""
+    return str(getattr(request, "param", "sqlite"))
+
 
 Rotate = Callable[[Store], RotationReport]
 
@@ -46,7 +53,17 @@ def both(store: Store) -> RotationReport:
     return store.rotate_owners(None)
 
 
-EVERY = pytest.mark.parametrize("rotate", [rotate_master, rotate_all, both])
+EVERY = pytest.mark.parametrize(
+    ("engine", "rotate"),
+    [
+        ("sqlite", rotate_master),
+        ("sqlite", rotate_all),
+        ("sqlite", both),
+        ("postgresql", both),
+    ],
+    indirect=["engine"],
+)
+"""The other engine once: what differs is the SQL, and `both` runs all of it."""
 
 
 def fill(store: Store) -> Bal:
@@ -130,10 +147,20 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def used(filled: Path, tmp_path: Path) -> Iterator[Store]:
-    home = tmp_path / "home"
-    shutil.copytree(filled, home)
-    store = reopen(home)
+def used_home(filled: Path, home: Path, engine: str) -> Path:
+    """A store with something at every station."""
+    if engine == "sqlite":
+        shutil.copytree(filled, home)
+    else:
+        store = open_new(home)
+        fill(store)
+        store.close()
+    return home
+
+
+@pytest.fixture
+def used(used_home: Path) -> Iterator[Store]:
+    store = reopen(used_home)
     yield store
     report = store.check(deep=True)
     store.close()
@@ -167,9 +194,8 @@ def test_a_rotation_changes_no_answer_and_leaves_nothing_under_the_old_key(
 
 
 def test_a_rotated_master_key_takes_the_old_name_and_the_old_one_keeps_its_id(
-    used: Store, tmp_path: Path
+    used: Store, home: Path
 ) -> None:
-    home = tmp_path / "home"
     old, before = wanted(used).id, (home / "master.key").read_bytes()
     used.rotate_master()
     new = wanted(used)
@@ -212,11 +238,14 @@ class _DiesAfter:
 
 
 @pytest.mark.requirement("OP-77")
-@pytest.mark.parametrize("rotate", [rotate_master, rotate_all])
+@pytest.mark.parametrize(
+    ("engine", "rotate"),
+    [("sqlite", rotate_master), ("sqlite", rotate_all), ("postgresql", rotate_master)],
+    indirect=["engine"],
+)
 def test_a_rotation_killed_after_any_commit_goes_on_where_it_was(
-    used: Store, rotate: Rotate, tmp_path: Path
+    used: Store, rotate: Rotate, home: Path
 ) -> None:
-    home = tmp_path / "home"
     before = seen(used)
     for commits in range(100):
         store = reopen(home)
@@ -239,10 +268,7 @@ def test_a_rotation_killed_after_any_commit_goes_on_where_it_was(
 
 
 @pytest.mark.parametrize("dies_at", ["link", "replace", "fsync"])
-def test_a_rotation_killed_between_key_files_goes_on(
-    used: Store, dies_at: str, tmp_path: Path
-) -> None:
-    home = tmp_path / "home"
+def test_a_rotation_killed_between_key_files_goes_on(used: Store, dies_at: str, home: Path) -> None:
     old = wanted(used).id
     for count in range(20):
         with pytest.MonkeyPatch.context() as patch:
@@ -273,11 +299,8 @@ def _die_at(patch: pytest.MonkeyPatch, name: str, count: int) -> None:
 
 
 @EVERY
-def test_others_work_on_while_keys_are_replaced(
-    used: Store, rotate: Rotate, tmp_path: Path
-) -> None:
+def test_others_work_on_while_keys_are_replaced(used: Store, rotate: Rotate, home: Path) -> None:
     """Another process adds people, mail, mailboxes, keywords between any two commits."""
-    home = tmp_path / "home"
     rotating = reopen(home)
     write = rotating.write
     done: list[str] = []
@@ -341,18 +364,15 @@ def test_no_key_is_dropped_before_a_snapshot_shows_that_nothing_needs_it(used: S
 
 @pytest.mark.parametrize("rotate", [rotate_master, rotate_all])
 def test_damaged_rows_keep_the_old_key_until_they_are_given_up(
-    filled: Path, tmp_path: Path, rotate: Rotate
+    used_home: Path, rotate: Rotate
 ) -> None:
-    home = tmp_path / "damaged"
-    shutil.copytree(filled, home)
-    db = sqlite3.connect(home / "store.db")
+    db = behind(used_home)
     for table in ("app_passwords", "keywords"):
         (value,) = db.execute(f"SELECT sealed FROM {table}").fetchone()  # noqa: S608
         spoilt = value[:-1] + bytes([value[-1] ^ 1])
         db.execute(f"UPDATE {table} SET sealed = ?", (spoilt,))  # noqa: S608
-    db.commit()
     db.close()
-    store = reopen(home)
+    store = reopen(used_home)
     report = rotate(store)
     assert not report.is_finished
     assert report.damaged
