@@ -66,8 +66,8 @@ EVERY = pytest.mark.parametrize(
 """The other engine once: what differs is the SQL, and `both` runs all of it."""
 
 
-def fill(store: Store) -> Bal:
-    """Something at every station; the BAL of it."""
+def fill(store: Store, *, packs: bool = True) -> Bal:
+    """Two rows or more at every station; the BAL of it."""
     bal = add_bal(store)
     other = store.write(
         lambda w: w.create_bal(
@@ -80,31 +80,48 @@ def fill(store: Store) -> Bal:
     to = recipients("marius@cabinet-b.test", "olive@cabinet-b.test")
     envelope, _ = accept(store, store.seal(message(body=os.urandom(200_000))), [bal], to)
     later = SteppingClock().now() + timedelta(hours=1)
-    outcome = Outcome(envelope, to[0], "retry", "451 plus tard", later)
+    outcomes = [Outcome(envelope, to[0], "retry", "451 plus tard", later)]
+    outcomes.append(Outcome(envelope, to[1], "retry", "451 encore plus tard", later))
     box = inbox(store, bal)
 
     def rest(writing: Writing) -> None:
         account = writing.account("zoe@hopital-a.test")
         assert account is not None
         writing.add_member(other.id, account.id)
+        second = writing.create_account("remplacante", other.id)
+        writing.add_member(bal.id, second.id)
         writing.add_app_password(account.id, "telephone", "argon2", "scram")
-        writing.record([outcome], TRANSFER)
+        writing.add_app_password(account.id, "ordinateur", "argon2 bis", "scram bis")
+        writing.record(outcomes, TRANSFER)
         made = writing.create_mailbox(bal.id, "Suivi")
-        writing.store_flags(box, [Uid(1)], "+", frozenset({"Urgent"}))
-        writing.delete_mailbox(bal.id, writing.create_mailbox(bal.id, "Ancien").name)
+        writing.store_flags(box, [Uid(1)], "+", frozenset({"Urgent", "Lu"}))
+        for name in ("Ancien", "Perdu"):
+            writing.delete_mailbox(bal.id, writing.create_mailbox(bal.id, name).name)
         writing.copy(box, [Uid(1)], made.id)
 
     store.write(rest).result()
+    if packs:
+        fill_windows(store, box)
+    return bal
+
+
+def fill_windows(store: Store, box: MailboxId) -> None:
+    """Enough messages in two mailboxes that a pack is made of each."""
+    later = SteppingClock().now()
     many = [store.seal(message(str(number))) for number in range(520)]
     for at in range(0, len(many), 130):
         some = many[at : at + 130]
         store.write(
             lambda w, some=some: [w.append(box, one, frozenset(), later) for one in some]  # type: ignore[misc]
         ).result()
-    uids = [Uid(n) for n in range(512)]
-    store.read(lambda r: list(r.summaries(box, uids))).result()  # makes a pack
+    uids = [Uid(n) for n in range(1, 520)]
+    bal = store.read(lambda r: r.mailbox_by_id(box)).result()
+    assert bal is not None
+    copy = store.write(lambda w: w.create_mailbox(bal.bal, "Copies")).result()
+    store.write(lambda w: w.copy(box, uids, copy.id)).result()
+    for one in (box, copy.id):
+        store.read(lambda r, one=one: list(r.summaries(one, uids))).result()  # type: ignore[misc]
     store.write(lambda w: None).result()
-    return bal
 
 
 def seen(store: Store) -> dict[str, Any]:
