@@ -143,11 +143,18 @@ class View:
         self._has_followed = True
         return changed
 
-    def _master_open(self, purpose: bytes, sealed: bytes) -> bytes:
+    def _master_open(self, purpose: bytes, sealed: bytes | None) -> bytes:
         """Open what is sealed under the master key. Raises Damaged, StorageUnavailable."""
+        sealed = sealed or b""
         if not self._vault.keys.knows(sealed):
             self._follow_masters()
         return self._vault.keys.open(purpose, sealed)
+
+    def _opened_owner(self, purpose: bytes, wrapped: bytes) -> bytes:
+        """The key of an owner as it lies on the disk. Raises Damaged, StorageUnavailable."""
+        if not self._vault.keys.knows(wrapped):
+            self._follow_masters()
+        return self._vault.keys.wrapping.open(purpose, wrapped)
 
     def _legible(
         self, opens: Callable[[bytes, bytes], bytes], purpose: bytes, sealed: bytes | None

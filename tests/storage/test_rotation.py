@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mssmtp.errors import ConfigError
-from mssmtp.mail import Address, Bal, BalType, Recipient, Uid
+from mssmtp.mail import Address, Bal, BalType, MailboxId, Recipient, Uid
 from mssmtp.storage import Outcome, Reading, RotationReport, Store, Writing
 from mssmtp.storage.keys import MasterState
 from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS
@@ -78,7 +78,7 @@ def fill(store: Store, *, packs: bool = True) -> Bal:
     ).result()
     accept(store, store.seal(message()), [bal, other])
     to = recipients("marius@cabinet-b.test", "olive@cabinet-b.test")
-    envelope, _ = accept(store, store.seal(message(body=os.urandom(200_000))), [bal], to)
+    envelope, _ = accept(store, store.seal(message(body=os.urandom(200_000))), [bal], to, bal.id)
     later = SteppingClock().now() + timedelta(hours=1)
     outcomes = [Outcome(envelope, to[0], "retry", "451 plus tard", later)]
     outcomes.append(Outcome(envelope, to[1], "retry", "451 encore plus tard", later))
