@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import bindparam, select
@@ -178,11 +179,11 @@ class Store:
         """
         return self._committer.submit(job)
 
-    def writer(self) -> LetterWriter:
-        """A writer for one message, fed while it arrives."""
+    def writer(self, reader: Reader | None = None) -> LetterWriter:
+        """A writer for one message, fed while it arrives; `reader` instead of the usual one."""
         return LetterWriter(
             BlobId(self._ids.new_octets()),
-            self._reader,
+            reader or self._reader,
             self._files,
             self._entropy,
             self._small_octets,
@@ -261,6 +262,19 @@ class Store:
         for _ in range(2):  # what is wanted is told behind a commit; what is made waits for one
             self.write(lambda _: None).result()
             self._packer.settle()
+
+    def rotate_messages(
+        self, owner: Owner | None = None, *, progress: Progress = silent
+    ) -> RotationReport:
+        """New keys for the messages themselves: every content is written anew (`resealing`).
+
+        Raises NoSuchBal, StorageFull, StorageUnavailable.
+        """
+        return rotation.rotate_messages(self, owner, progress=progress)
+
+    def floor(self, age: timedelta) -> BlobId:
+        """An id such that what is older than `age` has a smaller one."""
+        return BlobId(identifiers.least_octets(self._vault.clock.now() - age))
 
     def new_envelope_id(self) -> EnvelopeId:
         """A queue id: 26 characters, time-ordered, unique in the store."""

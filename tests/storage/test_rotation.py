@@ -13,6 +13,7 @@ import pytest
 
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Address, Bal, BalType, MailboxId, Recipient, Uid
+from mssmtp.outside import SystemEntropy
 from mssmtp.storage import Outcome, Reading, RotationReport, Store, Writing
 from mssmtp.storage.keys import MasterState
 from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS
@@ -28,6 +29,7 @@ from tests.storage.support import (
     open_new,
     recipients,
     reopen,
+    settings,
 )
 
 
@@ -402,4 +404,72 @@ def test_damaged_rows_keep_the_old_key_until_they_are_given_up(
         assert len(store.read(lambda r: r.owners_between_keys()).result()) == 1
         assert store.rotate_owners(give_up=True).is_finished
         assert store.read(lambda r: r.owners_between_keys()).result() == []
+    store.close()
+
+
+@pytest.mark.requirement("OP-77")
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+def test_new_message_keys_change_no_answer_and_leave_no_old_content(
+    used_home: Path, engine: str
+) -> None:
+    clock = SteppingClock()
+    clock.advance(timedelta(hours=2))
+    store = Store(settings(used_home), clock, SystemEntropy(), worker="later")
+    before, contents = seen(store), contents_of(used_home)
+    report = store.rotate_messages()
+    assert report.is_finished
+    assert report.renewed == len(contents) > 500
+    assert seen(store) == before
+    after = contents_of(used_home)
+    assert len(after) == len(contents)
+    assert not contents & after
+    clock.advance(timedelta(seconds=1))
+    assert store.check(deep=True).problems == ()
+    assert store.rotate_messages().renewed == 0  # what is young stays
+    store.close()
+
+
+def contents_of(home: Path) -> set[bytes]:
+    """Sealed contents, of rows and of files."""
+    db = behind(home)
+    rows = db.execute("SELECT data FROM blobs WHERE data IS NOT NULL").fetchall()
+    db.close()
+    files = {path.read_bytes() for path in (home / "blobs").rglob("*") if path.is_file()}
+    return {bytes(row[0]) for row in rows} | files
+
+
+def test_new_message_keys_are_given_to_one_owner_and_go_on_when_killed(used_home: Path) -> None:
+    clock = SteppingClock()
+    clock.advance(timedelta(hours=2))
+    store = Store(settings(used_home), clock, SystemEntropy(), worker="later")
+    org = store.read(lambda r: r.bal(Address.parse("secretariat@hopital-a.test"))).result()
+    assert org is not None
+    before, contents = seen(store), contents_of(used_home)
+    for commits in range(20):
+        with pytest.MonkeyPatch.context() as patch:
+            _DiesAfter(store, patch, commits)
+            try:
+                report = store.rotate_messages(org.id)
+                break
+            except _Killed:
+                pass
+    assert report.is_finished
+    assert commits > 2
+    assert len(contents - contents_of(used_home)) == 1  # the only letter of this box
+    assert seen(store) == before
+    clock.advance(timedelta(seconds=1))
+    assert store.check(deep=True).problems == ()
+    store.close()
+
+
+def test_a_content_that_does_not_open_keeps_its_key_and_is_named(used_home: Path) -> None:
+    db = behind(used_home)
+    db.execute("UPDATE blobs SET data = zeroblob(length(data)) WHERE number = 1")
+    db.close()
+    clock = SteppingClock()
+    clock.advance(timedelta(hours=2))
+    store = Store(settings(used_home), clock, SystemEntropy(), worker="later")
+    report = store.rotate_messages()
+    assert report.damaged == ("blobs 1",)
+    assert not report.is_finished
     store.close()
