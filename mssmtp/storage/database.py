@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import shutil
 import sqlite3
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mssmtp.storage.changes import Bell, Ear
 
 _LEAST_FREE_OCTETS = 1_048_576
+logger = logging.getLogger(__name__)
+
 _FULL_ERRNO = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _LOST_ERRNO = frozenset(
     {errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOENT}
@@ -219,6 +222,18 @@ class SqliteEngine:
         from mssmtp.storage.changes import Ear
 
         return Ear(self._home / "run", token)
+
+    def scrub(self) -> None:
+        """Empty the WAL: deleted cells are zeroed in the file already, older pages lie in it."""
+        db = connect(self._path, writing=True)
+        try:
+            # It waits for readers with the writers behind it: not for long.
+            db.execute("PRAGMA busy_timeout=1000")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.OperationalError as error:
+            logger.warning("the WAL was not emptied", extra={"why": str(error)})
+        finally:
+            db.close()
 
     def unusable(self, error: Exception) -> ConfigError:
         """`error` at opening, for the administrator."""

@@ -137,6 +137,11 @@ class Engine(Protocol):
         """For one follower; `token` is unique among the processes."""
         ...
 
+    def scrub(self) -> None:
+        """Overwrite what deleted and replaced rows held, as far as the engine can. Never raises for
+        what others hold up: it is called again."""
+        ...
+
     def unusable(self, error: Exception) -> ConfigError:
         """`error` at opening, for the administrator."""
         ...

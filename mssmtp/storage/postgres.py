@@ -285,6 +285,16 @@ class PostgresEngine:
         """A connection that listens."""
         return PostgresEar(self)
 
+    def scrub(self) -> None:
+        """Have dead rows taken out of the tables; archives and replicas keep theirs."""
+        tables = ", ".join(table.name for table in schema.metadata.sorted_tables)
+        try:
+            with suppress(psycopg.Error), self.link(writing=False) as link:
+                link.execute(b"SET statement_timeout TO 0", prepare=False)
+                link.execute(f"VACUUM (SKIP_LOCKED) {tables}".encode(), prepare=False)
+        except (ConfigError, StorageUnavailable) as error:
+            logger.warning("dead rows were not taken out", extra={"why": str(error)})
+
     def unusable(self, error: Exception) -> ConfigError:
         """`error` at opening, for the administrator."""
         cause = error.__cause__ if isinstance(error, StorageUnavailable) else error

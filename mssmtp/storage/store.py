@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import bindparam, select
@@ -241,6 +242,17 @@ class Store:
         Raises ConfigError, StorageFull, StorageUnavailable, Damaged.
         """
         return rotation.rotate_master(self, self._masters, give_up=give_up, progress=progress)
+
+    def prepare_master(self) -> tuple[Path, str]:
+        """Write the key that the next `rotate_master` will use: its file and its id.
+
+        For stores on several nodes, each with a directory of keys. Raises ConfigError.
+        """
+        return self._masters.next, self._masters.prepare().id
+
+    def scrub(self) -> None:
+        """Have the engine overwrite what rows held before, as far as it can (docs/sealing.md)."""
+        self._engine.scrub()
 
     def rotate_owners(
         self, owner: Owner | None = None, *, give_up: bool = False, progress: Progress = silent
