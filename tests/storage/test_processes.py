@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mssmtp.mail import Bal, Change, ChangeKind
-from mssmtp.storage import Outcome, Store, Writing
+from mssmtp.storage import Outcome, Reading, Store, Writing
 from mssmtp.storage.changes import Bell
 from tests.storage.support import (
     TRANSFER,
@@ -128,3 +128,24 @@ def test_what_becomes_due_in_the_queue_wakes_every_process(
     finally:
         stop()
         other.close()
+
+
+def test_a_reading_sees_one_state_whatever_is_committed_meanwhile(store: Store, zoe: Bal) -> None:
+    box = inbox(store, zoe)
+    accept(store, store.seal(message()), [zoe])
+    looked, committed = threading.Event(), threading.Event()
+
+    def twice(r: Reading) -> tuple[int, int, int]:
+        before = len(r.messages(box))
+        looked.set()
+        assert committed.wait(5)
+        found = r.mailbox_by_id(box)
+        assert found is not None
+        return before, len(r.messages(box)), found.messages
+
+    reading = store.read(twice)
+    assert looked.wait(5)
+    accept(store, store.seal(message()), [zoe])
+    committed.set()
+    assert reading.result(5) == (1, 1, 1)
+    assert len(store.read(lambda r: r.messages(box)).result()) == 2
