@@ -1,8 +1,8 @@
 """Finding messages (RFC 3501 6.4.4): runs in a reading thread, a stretch of the mailbox at a time.
 
 Every key narrows a set of UIDs. Cheap keys go first: rows answer flags, dates, sizes and numbers
-(PRF-04), summaries answer dates of headers. Text is looked for in sealed packs, last, and only
-among messages that everything else has let through.
+(PRF-04), summaries answer dates of headers. Text, of header fields too, is looked for in sealed
+packs, last, and only among messages that everything else has let through.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from mssmtp.imap.numbers import Span, View
 from mssmtp.imap.selected import Selected
 from mssmtp.mail import Uid
 from mssmtp.message.dates import sent_on
-from mssmtp.message.decode import fold, header_text
-from mssmtp.message.headers import has
+from mssmtp.message.decode import fold
+from mssmtp.message.readable import Needle, field_mark
 from mssmtp.message.summary import Summary, UnknownSummary
 from mssmtp.storage.model import MessageRow
 from mssmtp.storage.texts import TextKind
@@ -59,9 +59,9 @@ Uids = set[Uid]
 class Found:
     """What is known of one kind of text: who was looked at, and who holds which needle."""
 
-    needles: tuple[bytes, ...]
+    needles: tuple[Needle, ...]
     looked_at: Uids = field(default_factory=set)
-    holders: dict[bytes, Uids] = field(default_factory=dict)
+    holders: dict[Needle, Uids] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -104,12 +104,12 @@ class Stretch:
             if self._spent(_SUMMARY_COST + _SUMMARY_DEARER * len(octets), uid):
                 return
 
-    def holding(self, kind: TextKind, needle: bytes, among: Uids) -> Uids:
+    def holding(self, kind: TextKind, needle: Needle, among: Uids) -> Uids:
         """Those whose header sections, or bodies, hold `needle`.
 
         All needles of the search are looked for together: a pack is opened once.
         """
-        if not needle:
+        if not needle.text:
             return among
         found = self.texts[kind]
         new = sorted(uid for uid in among - found.looked_at if uid <= self.last)
@@ -138,6 +138,8 @@ class Stretch:
 
 
 Filter = Callable[[Stretch, Uids], Uids]
+Finding = Callable[["Reading"], tuple[list[tuple[int, int]], int]]
+"""`find` with all but its first argument."""
 Test = Callable[[Stretch, MessageRow], bool]
 
 
@@ -146,7 +148,7 @@ class Search:
     """A compiled search: what narrows, where to look, how many messages at a time."""
 
     narrow: Filter
-    needles: dict[TextKind, tuple[bytes, ...]]
+    needles: dict[TextKind, tuple[Needle, ...]]
     spans: tuple[Span, ...]
     batch: int
     is_long: bool
@@ -200,19 +202,19 @@ def _cost(key: Key) -> int:
             return _ROW
 
 
-def _needles(key: Key, kind: TextKind) -> set[bytes]:
+def _needles(key: Key, kind: TextKind) -> set[Needle]:
     """What will be looked for in texts of one kind."""
     match key:
         case And(keys):
-            return set[bytes]().union(*(_needles(each, kind) for each in keys))
+            return set[Needle]().union(*(_needles(each, kind) for each in keys))
         case Or(first, second):
             return _needles(first, kind) | _needles(second, kind)
         case Not(inner):
             return _needles(inner, kind)
-        case Header(text=text) if kind is TextKind.HEADER:
-            return {fold(text).encode()} - {b""}
-        case Content(text, with_header) if with_header or kind is TextKind.BODY:
-            return {fold(text).encode()} - {b""}
+        case Header() if kind is TextKind.HEADER:
+            return {_needle(key)}
+        case Content(text, with_header) if fold(text) and (with_header or kind is TextKind.BODY):
+            return {Needle(fold(text).encode())}
         case _:
             return set()
 
@@ -229,10 +231,10 @@ def _filter(key: Key, view: View) -> Filter:
             return lambda stretch, among: among - inverse(stretch, among)
         case Numbers(numbers, by_uid):
             return _within(view, view.spans(numbers, by_uid=by_uid))
-        case Header(name, text):
-            return _header(name.lower(), fold(text))
+        case Header():
+            return _header(_needle(key))
         case Content(text, with_header):
-            return _content(fold(text).encode(), with_header=with_header)
+            return _content(Needle(fold(text).encode()), with_header=with_header)
         case Dated(relation, day, sent=True):
             return _sent(_relation(relation, day))
         case _:
@@ -274,7 +276,7 @@ def _within(view: View, spans: Sequence[Span]) -> Filter:
     return narrow
 
 
-def _content(needle: bytes, *, with_header: bool) -> Filter:
+def _content(needle: Needle, *, with_header: bool) -> Filter:
     """6.4.4: BODY looks into the body, TEXT into the header section too."""
 
     def narrow(stretch: Stretch, among: Uids) -> Uids:
@@ -287,21 +289,15 @@ def _content(needle: bytes, *, with_header: bool) -> Filter:
     return narrow
 
 
-def _header(name: str, needle: str) -> Filter:
-    """A field can only hold what its header section holds: the packs are asked first."""
-    octets = needle.encode()
+def _needle(key: Header) -> Needle:
+    """6.4.4: an empty string matches every message that has the field."""
+    mark = field_mark(key.name)
+    text = fold(key.text).encode()
+    return Needle(text, mark) if text else Needle(mark)
 
-    def holds(summary: Summary) -> bool:
-        if not needle:  # 6.4.4: an empty string matches every message that has the field
-            return has(summary.header, name)
-        return needle in fold(header_text(summary.header, name))
 
-    def narrow(stretch: Stretch, among: Uids) -> Uids:
-        among = stretch.holding(TextKind.HEADER, octets, among)
-        found = stretch.summaries(among)
-        return {uid for uid, summary in found if summary is not None and holds(summary)}
-
-    return narrow
+def _header(needle: Needle) -> Filter:
+    return lambda stretch, among: stretch.holding(TextKind.HEADER, needle, among)
 
 
 def _sent(holds: Callable[[date | None], bool]) -> Filter:

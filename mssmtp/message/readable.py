@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from mssmtp.message.content import read_content
 from mssmtp.message.decode import decode_words, fold
@@ -27,9 +28,33 @@ Read = Callable[[int, int], bytes]
 
 
 def folded_header(section: bytes) -> bytes:
-    """The fields of a header section as `name: value`, decoded and folded."""
+    """The fields of a header section as `name: value`, decoded and folded, a border before each."""
     lines = (f"{f.raw_name.decode('ascii')}: {decode_words(f.value)}" for f in fields(section))
-    return BORDER.join(fold(line).encode() for line in lines)
+    return b"".join(BORDER + fold(line).encode() for line in lines)
+
+
+def field_mark(name: str) -> bytes:
+    """What stands before the value of a field in `folded_header`."""
+    return BORDER + fold(name).encode() + b": "
+
+
+class Needle(NamedTuple):
+    """What is looked for: folded, not empty. `mark`: in this field only, by its `field_mark`."""
+
+    text: bytes
+    mark: bytes = b""
+
+    def is_in(self, text: bytes, start: int, stop: int) -> bool:
+        """True when `text[start:stop]` holds it."""
+        if not self.mark:
+            return text.find(self.text, start, stop) >= 0
+        while (at := text.find(self.mark, start, stop)) >= 0:
+            end = text.find(BORDER, at + 1, stop)
+            end = stop if end < 0 else end
+            if text.find(self.text, at + len(self.mark), end) >= 0:
+                return True
+            start = end
+        return False
 
 
 def folded_body(summary: Summary, read: Read) -> Iterator[bytes]:

@@ -11,14 +11,16 @@ from itertools import accumulate
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import Uid
-from mssmtp.message.readable import BORDER
+from mssmtp.message.readable import BORDER, Needle
 
 MAX_TEXT_OCTETS = 1_048_576
 """A longer text lies apart: it is read from the message at each search."""
 MAX_PACK_OCTETS = 2 * 1_048_576
 """One is in memory at a time, and looking through it holds everybody else up for a millisecond."""
-_COUNT = struct.Struct(">I")
-EMPTY_OCTETS = _COUNT.size
+VERSION = 2
+"""Of what texts are made of: an older pack is as good as missing."""
+_HEAD = struct.Struct(">BI")
+EMPTY_OCTETS = _HEAD.size
 _ENTRY_OCTETS = 8
 _APART = 0xFFFF_FFFF
 
@@ -29,7 +31,7 @@ Text = tuple[Uid, bytes | None]
 def packed(texts: Sequence[Text]) -> bytes:
     """The content of a pack: the same for the same messages, whenever it is made (D6)."""
     table = [field for uid, text in texts for field in (uid, _APART if text is None else len(text))]
-    head = struct.pack(f">{1 + len(table)}I", len(texts), *table)
+    head = struct.pack(f">BI{len(table)}I", VERSION, len(texts), *table)
     return b"".join([head, *(text + BORDER for _, text in texts if text is not None)])
 
 
@@ -50,10 +52,12 @@ class TextPack:
     def opened(cls, octets: bytes) -> TextPack:
         """Raises Damaged."""
         try:
-            (count,) = _COUNT.unpack_from(octets)
-            table = struct.unpack_from(f">{2 * count}I", octets, _COUNT.size)
+            version, count = _HEAD.unpack_from(octets)
+            table = struct.unpack_from(f">{2 * count}I", octets, _HEAD.size)
         except struct.error as error:
             raise Damaged("a text pack cannot be read") from error
+        if version != VERSION:
+            raise Damaged("a text pack of another release")
         return cls(octets, table[::2], table[1::2])
 
     @property
@@ -66,23 +70,25 @@ class TextPack:
 
     @property
     def _start(self) -> int:
-        return _COUNT.size + _ENTRY_OCTETS * len(self.uids)
+        return _HEAD.size + _ENTRY_OCTETS * len(self.uids)
 
     @cached_property
     def _ends(self) -> list[int]:
         sizes = (0 if length == _APART else length + 1 for length in self._lengths)
         return list(accumulate(sizes, initial=self._start))[1:]
 
-    def find(self, needle: bytes) -> Iterator[Uid]:
-        """Messages whose text holds `needle`, which is not empty."""
-        at = self.octets.find(needle, self._start)
+    def find(self, needle: Needle) -> Iterator[Uid]:
+        """Messages whose text holds `needle`. Raises Damaged."""
+        at = self.octets.find(needle.text, self._start)
         while at >= 0:
             ends = self._ends
             found = bisect_right(ends, at)
             if found == len(ends):
                 raise Damaged("a text pack has another size")
-            yield Uid(self.uids[found])
-            at = self.octets.find(needle, ends[found])
+            start = ends[found - 1] if found else self._start
+            if not needle.mark or needle.is_in(self.octets, start, ends[found]):
+                yield Uid(self.uids[found])
+            at = self.octets.find(needle.text, ends[found])
 
     def texts(self) -> dict[Uid, bytes | None]:
         """Everything, for a comparison."""

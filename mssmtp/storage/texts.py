@@ -23,7 +23,7 @@ from sqlalchemy import bindparam, delete, func, insert, select
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import BalId, MailboxId, Uid
-from mssmtp.message.readable import BLOCK_OCTETS, folded_body, folded_header
+from mssmtp.message.readable import BLOCK_OCTETS, Needle, folded_body, folded_header
 from mssmtp.message.summary import Summary, UnknownSummary
 from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.messages import TEXT_UIDS
@@ -158,7 +158,7 @@ class _Source:
 class _Search:
     """What is looked for, and where."""
 
-    needles: tuple[bytes, ...]
+    needles: tuple[Needle, ...]
     wanted: frozenset[Uid]
 
     def look(self, pack: TextPack) -> tuple[set[Uid], ...]:
@@ -167,14 +167,14 @@ class _Search:
 
     def stream(self, uid: Uid, pieces: Iterable[bytes]) -> Scanned:
         """Through one message, however long it is."""
-        overlap = max(map(len, self.needles)) - 1
+        overlap = max(len(needle.text) for needle in self.needles) - 1
         found: tuple[set[Uid], ...] = tuple(set() for _ in self.needles)
         tail, size = b"", 0
         for piece in pieces:
             size += len(piece)
             tail += piece
             for uids, needle in zip(found, self.needles, strict=True):
-                if not uids and needle in tail:
+                if not uids and needle.is_in(tail, 0, len(tail)):
                     uids.add(uid)
             tail = tail[max(0, len(tail) - overlap) :]
         return Scanned(uid, found, MESSAGE_COST + (DEARER + len(self.needles)) * size)
@@ -184,9 +184,9 @@ class TextReading(SummaryReading):
     """Looking for text."""
 
     def find_texts(
-        self, mailbox: MailboxId, kind: TextKind, needles: Sequence[bytes], uids: Sequence[Uid]
+        self, mailbox: MailboxId, kind: TextKind, needles: Sequence[Needle], uids: Sequence[Uid]
     ) -> Iterator[Scanned]:
-        """Which of `uids`, ascending, hold each of `needles`, folded and not empty; step by step.
+        """Which of `uids`, ascending, hold each of `needles`; step by step.
 
         A damaged message holds nothing (D10).
         """

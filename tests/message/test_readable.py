@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mssmtp.message import Scanner, Summary, TooComplex, hypertext, readable
 from mssmtp.message.decode import fold
 from mssmtp.message.hypertext import Hypertext, seen
-from mssmtp.message.readable import BORDER, folded_body, folded_header
+from mssmtp.message.readable import BORDER, Needle, field_mark, folded_body, folded_header
 from mssmtp.message.transfer import decoded, decoder_of
 from tests.corpus import cpython_messages, torture_messages
 from tests.message.test_decode import PIECES
@@ -257,7 +257,28 @@ def test_nothing_is_found_across_two_parts_or_two_fields() -> None:
     assert b"un" in body_text(octets)
     assert b"undeux" not in body_text(octets).replace(b"\r\n", b"")
     header = folded_header(b"A: un\r\nB: deux\r\n\r\n")
-    assert header == b"a: un" + BORDER + b"b: deux"
+    assert header == BORDER + b"a: un" + BORDER + b"b: deux"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "is_there"),
+    [
+        ("A", "un", True),
+        ("a", "deux", False),
+        ("B", "DEUX", True),
+        ("B", "trois", True),
+        ("B", "b: d", False),
+        ("B", "deux trois", False),
+        ("C", "un", False),
+        ("AB", "un", False),
+    ],
+)
+def test_a_needle_with_a_field_is_found_in_values_of_that_field_only(
+    name: str, text: str, is_there: bool
+) -> None:
+    header = folded_header(b"A: un\r\nB: deux\r\nX-A: un\r\nB: trois\r\n\r\n")
+    needle = Needle(fold(text).encode(), field_mark(name))
+    assert needle.is_in(header, 0, len(header)) is is_there
 
 
 @pytest.mark.attack

@@ -12,7 +12,7 @@ import pytest
 from mssmtp.errors import Damaged
 from mssmtp.mail import Bal, MailboxId, Uid
 from mssmtp.message import Scanner, Summary, TooComplex
-from mssmtp.message.readable import BORDER, folded_body, folded_header
+from mssmtp.message.readable import BORDER, Needle, folded_body, folded_header
 from mssmtp.storage import Store, textpack
 from mssmtp.storage import texts as storage_texts
 from mssmtp.storage.messages import TEXT_UIDS
@@ -61,7 +61,8 @@ def found(
 ) -> list[set[int]]:
     """Who holds each needle, by the store."""
     uids = [Uid(uid) for uid in range(1, high + 1)]
-    steps = store.read(lambda r: list(r.find_texts(mailbox, kind, needles, uids))).result()
+    sought = [Needle(needle) for needle in needles]
+    steps = store.read(lambda r: list(r.find_texts(mailbox, kind, sought, uids))).result()
     assert [step.last for step in steps] == sorted(step.last for step in steps)
     result: list[set[int]] = [set() for _ in needles]
     for step in steps:
@@ -294,8 +295,8 @@ def test_att_31_a_pack_that_grows_beyond_its_limit_is_no_pack(
 def test_octets_that_are_no_pack_are_damaged() -> None:
     whole = packed([(Uid(1), b"un"), (Uid(2), None), (Uid(3), b"deux")])
     assert TextPack.opened(whole).texts() == {1: b"un", 2: None, 3: b"deux"}
-    assert list(TextPack.opened(whole).find(b"deux")) == [3]
-    assert list(TextPack.opened(whole).find(b"un")) == [1]
-    for octets in (b"", b"\0\0\1", b"\xff\xff\xff\xff" + whole[4:]):
+    assert list(TextPack.opened(whole).find(Needle(b"deux"))) == [3]
+    assert list(TextPack.opened(whole).find(Needle(b"un"))) == [1]
+    for octets in (b"", b"\0\0\1", b"\x02\xff\xff\xff\xff" + whole[5:], b"\x01" + whole[1:]):
         with pytest.raises(Damaged):
             TextPack.opened(octets)
