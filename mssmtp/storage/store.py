@@ -172,13 +172,19 @@ class Store:
             refused.set_exception(StorageUnavailable("the store is closed"))
             return refused
 
-    def write(self, job: Callable[[Writing], T]) -> Future[T]:
+    @property
+    def is_behind(self) -> bool:
+        """The disk does not keep up: a door takes no new message now (D11)."""
+        return self._committer.is_behind
+
+    def write(self, job: Callable[[Writing], T], *, octets: int = 0) -> Future[T]:
         """Run `job` in the next group commit; the future resolves only once it is on disk.
 
         It fails with what the job raised, StorageFull or StorageUnavailable; then nothing of the
-        job was written.
+        job was written. `octets`: what the job holds in memory until then (`Letter.held_octets`).
+        When too much waits it fails at once with StorageBehind.
         """
-        return self._committer.submit(job)
+        return self._committer.submit(job, octets)
 
     def writer(self, reader: Reader | None = None) -> LetterWriter:
         """A writer for one message, fed while it arrives; `reader` instead of the usual one."""
