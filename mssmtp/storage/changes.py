@@ -196,8 +196,8 @@ class Follower:
         self._db.execute("BEGIN")
         try:
             rows = self._db.execute(_AFTER, {"last": self._last}).fetchall()
-            before, self._last = self._last, rows[-1][0] if rows else self._highest()
-            if not rows and self._last >= before:
+            before, last = self._last, rows[-1][0] if rows else self._highest()
+            if not rows and last >= before:
                 return ()
             missed = before and (not rows or rows[0][0] > before + 1)
             if missed and (not rows or self._db.execute(_FIRST).fetchone()[0] == rows[0][0]):
@@ -207,6 +207,7 @@ class Follower:
                     (0, ChangeKind.MAIL.value, bal, mailbox, modseq)
                     for bal, mailbox, modseq in self._db.execute(_ALL_MAILBOXES)
                 ]
+            self._last = last  # not before: what fails above is asked again
         finally:
             if self._db.in_transaction:  # what lost the connection ended it already
                 self._db.execute("COMMIT")
