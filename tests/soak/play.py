@@ -20,6 +20,7 @@ from mssmtp.mail import (
     Recipient,
     Uid,
 )
+from mssmtp.message.readable import Needle
 from mssmtp.storage import Letter, LocalDelivery, NoSuchMessage, Outcome, Reading, Store, Writing
 from mssmtp.storage.model import FlagsOperation, OutcomeResult, from_us, to_us
 from mssmtp.storage.texts import TextKind
@@ -433,7 +434,7 @@ class Player(Hand):
         kind = chance.choice((TextKind.HEADER, TextKind.BODY))
         needles = ["lettre", f"lettre {self.who}", "lettre fill 7", self.mark, "jamais"]
         found: list[set[int]] = [set() for _ in needles]
-        for step in r.find_texts(box, kind, [needle.encode() for needle in needles], uids):
+        for step in r.find_texts(box, kind, [Needle(needle.encode()) for needle in needles], uids):
             for all_of_it, some in zip(found, step.found, strict=True):
                 all_of_it |= some
         return [(n, int(kind), sorted(some)) for n, some in zip(needles, found, strict=True)]
