@@ -125,6 +125,10 @@ class Engine(Protocol):
         """A new connection, for one thread."""
         ...
 
+    def kept_open(self) -> AbstractContextManager[None]:
+        """Inside, what the engine removes once nobody uses it stays."""
+        ...
+
     def turn(self) -> Turn:
         """The committers' queue, for one committer."""
         ...

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from mssmtp.errors import Damaged
 from mssmtp.mail import BalId, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
 from mssmtp.storage.contents import ContentReading, ContentWriting
 from mssmtp.storage.flags import ALL_BITS, DELETED, SEEN, FlagReading, FlagWriting
@@ -75,7 +76,7 @@ _DELETED_UIDS = sql(
     .order_by(messages.c.uid)
 )
 _BLOB_OF = sql(
-    select(messages.c.blob)
+    select(messages.c.blob, messages.c.size)
     .where(messages.c.mailbox == bindparam("mailbox"))
     .where(messages.c.uid == bindparam("uid"))
 )
@@ -217,7 +218,10 @@ class MessageReading(FlagReading, MailboxReading, ContentReading):
         owner = self._owner_id(self._bal_of(mailbox))
         if row is None or owner is None:
             raise NoSuchMessage
-        return self._content(row[0], owner).read(start, stop)
+        content = self._content(row[0], owner)
+        if content.size != row[1]:
+            raise Damaged("a message leads to the content of another")
+        return content.read(start, stop)
 
     def _bal_of(self, mailbox: MailboxId) -> BalId:
         """Raises NoSuchMailbox."""

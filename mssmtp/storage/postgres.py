@@ -12,7 +12,7 @@ import secrets
 import select as polling
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -272,6 +272,10 @@ class PostgresEngine:
             )
 
     # ------------------------------------------------------------ between processes
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        """Nothing: the server's files are its own."""
+        return nullcontext()
 
     def turn(self) -> PostgresTurn:
         """PostgreSQL queues the committers itself, in the order they came."""

@@ -112,6 +112,11 @@ class ChunkReader:
         self._size = size_octets
         self._source = source
 
+    @property
+    def size(self) -> int:
+        """Octets of the opened content."""
+        return self._size
+
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
         """Octets `start` to `stop`, clipped to the size; only their chunks are opened.
 

@@ -23,7 +23,13 @@ from mssmtp.storage.committer import Committer, home_lock
 from mssmtp.storage.database import refusal
 from mssmtp.storage.deadlines import Answer, Deadlines
 from mssmtp.storage.engine import Connection, Engine, engine_of, take_time
-from mssmtp.storage.files import DIRECTORY_MODE, BlobFiles, make_directories, sync_directory
+from mssmtp.storage.files import (
+    DIRECTORY_MODE,
+    BlobFiles,
+    make_directories,
+    require_directories,
+    sync_directory,
+)
 from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState
 from mssmtp.storage.known import Known
 from mssmtp.storage.lately import Lately
@@ -115,11 +121,13 @@ class Store:
     def _opened(self) -> Connection:
         """The writing connection, once key and schema are right and leftovers are swept."""
         with home_lock(self._home):
+            require_directories(self._home)
             self._engine.ensure_version()
             db = self._engine.connect(writing=True)
             try:
                 moved.require_here(db)
                 self._keys = self._keyring(db)
+                sync_directory(self._home)  # the log's name, before what tells that there is one
                 self._files = BlobFiles(self._home, self._worker, self._started)
                 self._files.sweep(lambda blob: _has(db, blob))
             except BaseException:
@@ -299,18 +307,20 @@ class Store:
         return EnvelopeId(self._ids.new())
 
     def close(self) -> None:
-        """Finish queued jobs and let go of everything."""
-        self._packer.close()
-        self._committer.close()
-        if self._follower is not None:
-            self._follower.close()
-        self._pool.shutdown(wait=True)
-        self._openers.shutdown(wait=True)
-        self._deadlines.close()
-        for db in self._connections:
-            db.close()
-        self._files.close()
-        self.lately.close()
+        """Finish queued jobs and let go of everything, of the database last: what is left of a
+        home whose log is missing says whether that is the log of an orderly end."""
+        with self._engine.kept_open():
+            self._packer.close()
+            self._committer.close()
+            if self._follower is not None:
+                self._follower.close()
+            self._pool.shutdown(wait=True)
+            self._openers.shutdown(wait=True)
+            self._deadlines.close()
+            for db in self._connections:
+                db.close()
+            self._files.close()
+            self.lately.close()
 
     def _answer_query(self, query: Callable[[Reading], T], answer: Answer[T]) -> None:
         if not answer.begin():
