@@ -10,6 +10,7 @@ sweep looks at every file made since it started. Nothing a peer sends ever becom
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -17,10 +18,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mssmtp.errors import ConfigError, Damaged
+from mssmtp.errors import Damaged
 from mssmtp.mail import BlobId
 from mssmtp.storage.database import refusal
 from mssmtp.storage.identifiers import ID_OCTETS
+
+logger = logging.getLogger(__name__)
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -34,31 +37,6 @@ def make_directories(home: Path) -> None:
         (home / "blobs" / f"{shard:02x}").mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     for path in (home / "blobs", home):
         sync_directory(path)
-
-
-def require_directories(home: Path) -> None:
-    """Make the directories of passing things; those of contents must be there.
-
-    Raises ConfigError: a copy without them is not whole.
-    """
-    for name in ("incoming", "run"):
-        (home / name).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-    for shard in range(256):
-        if not (home / "blobs" / f"{shard:02x}").is_dir():
-            raise ConfigError(
-                "store.home",
-                f"the directory blobs/{shard:02x} is missing: half a copy",
-                "Copy the whole home again, with the server stopped, or make a snapshot of it.",
-            )
-
-
-def is_left_behind(home: Path) -> bool:
-    """Whether a process that worked on this home ended without letting go of it."""
-    with ExitStack() as stack:
-        return any(
-            (directory / "lock").exists() and BlobFiles.is_dead(directory, stack)
-            for directory in (home / "incoming").iterdir()
-        )
 
 
 def sync_directory(path: Path) -> None:
@@ -155,11 +133,14 @@ class BlobFiles:
         self._partial(blob).unlink(missing_ok=True)
 
     def discard(self, blob: BlobId) -> None:
-        """Remove a blob that no row refers to."""
-        with suppress(FileNotFoundError):
-            self.path(blob).unlink()
-            self._discarded_from.add(self.path(blob).parent)
-        self._partial(blob).unlink(missing_ok=True)
+        """Remove a blob that no row refers to, now or, if the disk refuses, by a later sweep."""
+        try:
+            with suppress(FileNotFoundError):
+                self.path(blob).unlink()
+                self._discarded_from.add(self.path(blob).parent)
+            self._partial(blob).unlink(missing_ok=True)
+        except OSError:  # the caller is refusing the letter already, for a better reason
+            logger.warning("a discarded file cannot be removed: left to the next sweep")
 
     def abandon(self, file: PartialFile, blob: BlobId) -> None:
         """Close and remove a file that will never be finished."""
@@ -197,9 +178,9 @@ class BlobFiles:
 
     def names(self) -> Iterator[BlobId]:
         """Every blob that has a file."""
-        for shard in sorted(self._blobs.iterdir()):
-            for entry in sorted(shard.iterdir()):
-                yield BlobId(bytes.fromhex(entry.name))
+        for shard in sorted(os.listdir(self._blobs)):
+            for name in sorted(os.listdir(self._blobs / shard)):
+                yield BlobId(bytes.fromhex(name))
 
     def sizes(self) -> tuple[Sizes, Sizes]:
         """Of the files kept, and of those that are being written."""
@@ -232,7 +213,7 @@ class BlobFiles:
             dead = [
                 directory
                 for directory in self._all_incoming.iterdir()
-                if directory != self._incoming and self.is_dead(directory, stack)
+                if directory != self._incoming and self._is_dead(directory, stack)
             ]
             if not dead:
                 return 0
@@ -251,7 +232,7 @@ class BlobFiles:
             return len(removed)
 
     @staticmethod
-    def is_dead(directory: Path, stack: ExitStack) -> bool:
+    def _is_dead(directory: Path, stack: ExitStack) -> bool:
         """Whether the owner of a directory is gone; its lock is ours then, as long as `stack`."""
         try:
             lock = os.open(directory / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)

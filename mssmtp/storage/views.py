@@ -7,18 +7,15 @@ from datetime import datetime
 from mssmtp.storage.ledger import LedgerReading
 from mssmtp.storage.people import PeopleReading
 from mssmtp.storage.queue import QueueReading, QueueWriting
-from mssmtp.storage.resealing import ResealReading, ResealWriting
 from mssmtp.storage.rotating import RotationReading, RotationWriting
-from mssmtp.storage.texts import TextReading, TextWriting
+from mssmtp.storage.summaries import SummaryReading, SummaryWriting
 
 
-class Reading(
-    ResealReading, QueueReading, PeopleReading, TextReading, LedgerReading, RotationReading
-):
+class Reading(QueueReading, PeopleReading, SummaryReading, LedgerReading, RotationReading):
     """One snapshot of the store."""
 
 
-class Writing(ResealWriting, QueueWriting, TextWriting, RotationWriting, Reading):
+class Writing(QueueWriting, SummaryWriting, RotationWriting, Reading):
     """The store inside a group commit; what a job raises undoes the job alone."""
 
     def prune(self, now: datetime) -> None:

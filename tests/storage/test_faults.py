@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from mssmtp.errors import StorageBehind, StorageFull, StorageUnavailable
+from mssmtp.errors import StorageFull, StorageUnavailable
 from mssmtp.mail import Bal
 from mssmtp.storage import Store
 from mssmtp.storage.committer import MAX_BATCH, MAX_WAITING
 from mssmtp.storage.database import refusal
-from tests.storage.support import accept, add_bal, inbox, message, open_new
+from mssmtp.storage.model import TooManyWaiting
+from tests.storage.support import accept, add_bal, inbox, message, open_new, reopen
 
 
 @pytest.fixture
@@ -65,6 +66,28 @@ def test_a_full_disk_refuses_and_loses_nothing(small_disk: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("call", ["link", "unlink"])
+def test_a_disk_gone_read_only_under_a_letter_is_a_temporary_refusal(
+    home: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    store = open_new(home)
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    real = os.unlink
+    monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr(os, "unlink", refused if call == "unlink" else real)
+    with pytest.raises(StorageUnavailable):
+        store.seal(message(body=os.urandom(200_000)))
+    monkeypatch.undo()
+    store.close()
+    again = reopen(home)
+    assert [path for path in home.glob("incoming/*/*") if path.name != "lock"] == []
+    assert again.check(deep=True).problems == ()
+    again.close()
+
+
 def test_a_crowd_of_jobs_is_refused_at_once(home: Path) -> None:
     store = open_new(home)
     go = threading.Event()
@@ -72,7 +95,7 @@ def test_a_crowd_of_jobs_is_refused_at_once(home: Path) -> None:
     jobs = [store.write(lambda w: None) for _ in range(MAX_WAITING + MAX_BATCH + 50)]
     refused = [job for job in jobs if job.done()]
     assert len(refused) >= 49
-    assert all(isinstance(job.exception(), StorageBehind) for job in refused)
+    assert all(isinstance(job.exception(), TooManyWaiting) for job in refused)
     go.set()
     assert blocked.result()
     assert all(job.exception() is None for job in jobs if job not in refused)
