@@ -347,9 +347,7 @@ class _Connection(asyncio.Protocol):
             case effects.Read():
                 effect.answer(await awaited(self._door.store.read(effect.query)))
             case effects.Write():
-                effect.answer(
-                    await awaited(self._door.store.write(effect.job, octets=effect.octets))
-                )
+                effect.answer(await awaited(self._door.store.write(effect.job)))
             case effects.OffLoop():
                 effect.answer(await self._door.off_loop(effect.work))
             case _:
