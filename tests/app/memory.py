@@ -3,7 +3,8 @@
     python -m tests.app.memory                20 letters at once, as the issue asks
 
 A letter with 40 MiB of attachments (57 MB as base64) goes from a submission at A over the relay to
-B and is read there; then many such letters are handed to one worker of B at the same time.
+B and is read there; then many such letters are handed to one worker of B at the same time, and as
+many are appended by IMAP at A.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import base64
 import imaplib
 import smtplib
+import socket
 import ssl
 import sys
 import tempfile
@@ -127,6 +129,7 @@ class Figures:
     one_at_a: float
     one_at_b: float
     many_at_b: float
+    appended_at_a: float
 
     def problems(self) -> list[str]:
         """Bounds that do not hold."""
@@ -135,6 +138,7 @@ class Figures:
             ("one large letter at A", self.one_at_a, ONE_MB),
             ("one large letter at B", self.one_at_b, ONE_MB),
             ("many at once at B", self.many_at_b, MANY_MB),
+            ("many appended at once at A", self.appended_at_a, MANY_MB),
         )
         return [f"{what}: {found:.0f} MB" for what, found, most in bounds if found >= most]
 
@@ -150,7 +154,44 @@ def measure(space: RunningSpace, at_once: int) -> Figures:
     one_at_a, one_at_b = peak_mb(space.a), peak_mb(space.b)
     hand_in_at_once(space, recipient, at_once)
     wait_for(space, recipient, 1 + at_once)
-    return Figures(idle, one_at_a, one_at_b, peak_mb(space.b))
+    many_at_b = peak_mb(space.b)
+    append_at_once(space, sender, octets, at_once)
+    return Figures(idle, one_at_a, one_at_b, many_at_b, peak_mb(space.a))
+
+
+def append_at_once(space: RunningSpace, who: Account, octets: bytes, number: int) -> None:
+    """`number` sessions of one box of A hand in a literal each, block by block, together."""
+    context = space.user_context()
+    together = threading.Barrier(number)
+    answers: list[bytes] = []
+
+    def append() -> None:
+        with (
+            socket.create_connection(("localhost", space.a.imaps), _WITHIN_S) as raw,
+            context.wrap_socket(raw, server_hostname="localhost") as wire,
+            wire.makefile("rb") as lines,
+        ):
+            lines.readline()
+            wire.sendall(f'a LOGIN "{who.address}" "{who.password}"\r\n'.encode())
+            while not lines.readline().startswith(b"a "):
+                pass
+            together.wait(_WITHIN_S)
+            wire.sendall(b"b APPEND Sent {%d}\r\n" % len(octets))
+            lines.readline()
+            with memoryview(octets) as view:
+                for start in range(0, len(view), MEBI):
+                    wire.sendall(view[start : start + MEBI])
+            wire.sendall(b"\r\n")
+            while not (line := lines.readline()).startswith(b"b "):
+                pass
+            answers.append(line[:4])
+
+    threads = [threading.Thread(target=append) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(_WITHIN_S)
+    assert answers == [b"b OK"] * number
 
 
 def hand_in_at_once(space: RunningSpace, recipient: Account, number: int) -> None:
