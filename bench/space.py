@@ -17,7 +17,7 @@ from statistics import median
 from typing import cast
 
 ROOT = Path(__file__).resolve().parent.parent
-_READY_WITHIN_S = 60.0
+_READY_WITHIN_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)

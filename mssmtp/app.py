@@ -308,6 +308,7 @@ async def _prune_daily(store: Store) -> None:
     while True:
         try:
             await asyncio.wrap_future(store.write(prune))
+            await asyncio.to_thread(store.scrub)
         except Exception:
             # A full or lost disk is the doors' to refuse; what is old can wait for tomorrow. Raised
             # on, it would close every door of this worker and of those that replace it.

@@ -103,6 +103,16 @@ class StorageUnavailable(MailError):
     imap = "UNAVAILABLE"
 
 
+class StorageBehind(StorageUnavailable):
+    """More waits to be written than the disk takes: refused at once, not waited for (D11)."""
+
+    smtp = Reply(
+        451,
+        "4.3.2",
+        "Le stockage ne suit pas l'arrivée des messages ; réessayez dans quelques minutes.",
+    )
+
+
 class Damaged(MailError):
     """A sealed object does not authenticate; only this object is affected (D10)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +29,18 @@ class Missing:
 
 
 def create(
-    directory: Path, domain: Domain, host_name: Domain, clock: Clock, entropy: Entropy
+    directory: Path,
+    domain: Domain,
+    host_name: Domain,
+    clock: Clock,
+    entropy: Entropy,
+    *,
+    chosen: Mapping[str, Value] | None = None,
 ) -> Settings:
     """Make the home in `directory`: settings, master key, empty store. Nothing is overwritten.
 
-    Raises ConfigError when a home is there already or the directory cannot be written.
+    `chosen`: settings to be written other than by default, by dotted name. Raises ConfigError when
+    a home is there already, the directory cannot be written, or the database cannot be used.
     """
     file = directory / SETTINGS_FILE
     if file.exists():
@@ -42,13 +50,17 @@ def create(
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (directory / "certs").mkdir(mode=0o700, exist_ok=True)
-        file.write_text(render(_values(domain, host_name)), encoding="utf-8")
+        file.write_text(render({**_values(domain, host_name), **(chosen or {})}), "utf-8")
     except OSError as error:
         raise ConfigError(
             str(directory), f"cannot be written ({error.strerror})", "Choose another --home."
         ) from error
-    settings = load(file)
-    Store.create(settings.store, clock, entropy)
+    try:
+        settings = load(file)
+        Store.create(settings.store, clock, entropy)
+    except ConfigError:
+        file.unlink()  # so that init can be repeated once the cause is cured
+        raise
     return settings
 
 

@@ -347,7 +347,9 @@ class _Connection(asyncio.Protocol):
             case effects.Read():
                 effect.answer(await awaited(self._door.store.read(effect.query)))
             case effects.Write():
-                effect.answer(await awaited(self._door.store.write(effect.job)))
+                effect.answer(
+                    await awaited(self._door.store.write(effect.job, octets=effect.octets))
+                )
             case effects.OffLoop():
                 effect.answer(await self._door.off_loop(effect.work))
             case _:

@@ -267,7 +267,7 @@ class Intake:
 
         # One commit for the letter, its copies, the queue, the events and the reports.
         try:
-            await awaited(self._services.store.write(job))
+            await awaited(self._services.store.write(job, octets=letter.held_octets))
         except Exception:
             # Not when the wait was cut short (CancelledError): then it may have been committed.
             self._services.store.discard(letter)

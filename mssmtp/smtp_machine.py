@@ -9,7 +9,7 @@ from typing import cast
 from cryptography import x509
 
 from mssmtp import metrics
-from mssmtp.errors import BadSyntax, MailError
+from mssmtp.errors import BadSyntax, MailError, StorageBehind
 from mssmtp.identity import Challenge, Credentials, Exchange, LoginRefused
 from mssmtp.mail import Door
 from mssmtp.smtp import replies
@@ -209,6 +209,8 @@ class Machine(Link):
 
     async def smtp_DATA(self, arg: str | None) -> None:
         transaction = self._conversation.data(arg)
+        if self._services.store.is_behind:
+            raise StorageBehind  # before a message is read that could not be kept
         limit = self._house.rules.limits.message_octets
         receiver = DataReceiver(DataLimits(limit, limit * _FLOOD_FACTOR))
         intake = Intake(

@@ -11,6 +11,7 @@ import typer
 from mssmtp import home
 from mssmtp.cli.options import Json
 from mssmtp.cli.output import out, print_json, print_table
+from mssmtp.config_example import Value
 from mssmtp.errors import BadAddress, ConfigError
 from mssmtp.mail import Domain, domain
 from mssmtp.outside import SystemClock, SystemEntropy
@@ -26,12 +27,24 @@ def init(
     host_name: Annotated[
         str | None, typer.Option("--host-name", help="Mail host name; default: mx.DOMAIN.")
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option("--database", help="PostgreSQL database, empty; default: SQLite in the home."),
+    ] = None,
+    password_file: Annotated[
+        Path | None, typer.Option("--database-password-file", help="File of its password, 0600.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make an operator's home (settings, key, empty store) and print what is missing."""
     chosen = _name(served or _own_domain(), "--domain")
     host = _name(host_name or f"mx.{chosen}", "--host-name")
-    settings = home.create(directory, chosen, host, SystemClock(), SystemEntropy())
+    store: dict[str, Value] = {}
+    if database is not None:
+        store["store.database"] = database
+    if password_file is not None:
+        store["store.database_password_file"] = str(password_file.absolute())
+    settings = home.create(directory, chosen, host, SystemClock(), SystemEntropy(), chosen=store)
     lacking = home.missing(settings)
     file = directory / home.SETTINGS_FILE
     if as_json:

@@ -94,11 +94,12 @@ class Read(Asking[T]):
 class Write(Asking[T]):
     """Run a job in a commit; answered after the sync."""
 
-    __slots__ = ("job",)
+    __slots__ = ("job", "octets")
 
-    def __init__(self, job: Callable[[Writing], T]) -> None:
+    def __init__(self, job: Callable[[Writing], T], octets: int) -> None:
         super().__init__()
         self.job = job
+        self.octets = octets
 
 
 class OffLoop(Asking[T]):
@@ -179,9 +180,9 @@ def read(query: Callable[[Reading], T], *, is_long: bool = False) -> Steps[T]:
     return effect.answered
 
 
-def write(job: Callable[[Writing], T]) -> Steps[T]:
-    """See Write."""
-    effect = Write(job)
+def write(job: Callable[[Writing], T], octets: int = 0) -> Steps[T]:
+    """See Write; `octets` are held in memory until then."""
+    effect = Write(job, octets)
     yield effect
     return effect.answered
 

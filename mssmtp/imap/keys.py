@@ -16,6 +16,8 @@ from mssmtp.message.words import codec_of
 
 MAX_KEYS = 1_000
 """Keys of one command (ATT-04, ATT-27): time is bounded by keys x messages."""
+MAX_TEXTS = 100
+"""Keys of one command that look through texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ class _Parser:
         self._cursor = cursor
         self._charset = charset
         self._count = 0
+        self._texts = 0
 
     def key(self, depth: int) -> Key:
         self._count += 1
@@ -189,6 +192,9 @@ class _Parser:
     def _text(self) -> str:
         """An argument as text: by its CHARSET, else as whatever it most likely is (GEN-15)."""
         octets = self._cursor.astring()
+        self._texts += bool(octets)
+        if self._texts > MAX_TEXTS:
+            raise BadSyntax("too many search keys")
         codec = codec_of(self._charset) if self._charset else None
         if codec is None:
             return decode_unlabelled(octets)

@@ -1,21 +1,20 @@
 """Finding messages (RFC 3501 6.4.4): runs in a reading thread, a stretch of the mailbox at a time.
 
-Rows answer flags, dates, sizes and numbers (PRF-04); summaries answer header fields; bodies are
-opened last, and only of messages everything else has let through.
+Every key narrows a set of UIDs. Cheap keys go first: rows answer flags, dates, sizes and numbers
+(PRF-04), summaries answer dates of headers. Text, of header fields too, is looked for in sealed
+packs, last, and only among messages that everything else has let through.
 """
 
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mssmtp.errors import Damaged
-from mssmtp.imap.fetch import number
 from mssmtp.imap.keys import (
     And,
     Content,
@@ -31,12 +30,13 @@ from mssmtp.imap.keys import (
 )
 from mssmtp.imap.numbers import Span, View
 from mssmtp.imap.selected import Selected
-from mssmtp.mail import MailboxId
+from mssmtp.mail import Uid
 from mssmtp.message.dates import sent_on
-from mssmtp.message.decode import fold, header_text, headers_text, text_of
-from mssmtp.message.headers import has
+from mssmtp.message.decode import fold
+from mssmtp.message.readable import Needle, field_mark
 from mssmtp.message.summary import Summary, UnknownSummary
-from mssmtp.storage.model import MessageRow, NoSuchMessage
+from mssmtp.storage.model import MessageRow
+from mssmtp.storage.texts import TextKind
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading
@@ -44,98 +44,130 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROWS = 8_192
-SUMMARIES = 512
-BODIES = 32
-MOST_TEXT = 8_388_608
-"""Octets of text of one message that are searched, and after which a reading thread is given back:
-folding them takes seconds, and everybody's reads wait for these threads (D11)."""
+TEXTS = 16_384
+MOST_COST = 67_108_864
+"""Octets looked at after which a reading thread is given back: a tenth of a second. Everybody's
+reads wait for these threads (D11)."""
+_SUMMARY_COST = 8_192
+_SUMMARY_DEARER = 8
 
-_ROW, _SUMMARY, _BODY = 0, 1, 2
+_ROW, _SUMMARY, _TEXT = 0, 1, 2
+Uids = set[Uid]
 
 
 @dataclass(slots=True)
-class Candidate:
-    """One message while it is tested."""
+class Found:
+    """What is known of one kind of text: who was looked at, and who holds which needle."""
+
+    needles: tuple[Needle, ...]
+    looked_at: Uids = field(default_factory=set)
+    holders: dict[Needle, Uids] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Stretch:
+    """Messages that are tested together. What lies behind `last` is left for the next turn."""
 
     reading: Reading
-    mailbox: MailboxId
-    number: int
-    row: MessageRow
-    recent: bool
-    summary: Summary | None = None
-    folded: dict[str, str] = field(default_factory=dict)
-    text_octets: int = 0
+    selected: Selected
+    spans: Sequence[Span]
+    texts: dict[TextKind, Found]
+    last: int
+    cost: int = 0
+    _rows: dict[Uid, MessageRow] | None = None
 
-    def close(self) -> None:
-        """It was tested: let go of what was opened."""
-        self.summary = None
-        self.folded.clear()
+    def rows(self, among: Uids) -> Iterator[MessageRow]:
+        """Rows of those that still exist."""
+        known = self._all_rows()
+        return (known[uid] for uid in among if uid in known)
 
-    def header(self, name: str) -> str:
-        """Decoded, folded values of a field."""
-        if name not in self.folded:
-            found = header_text(self.summary.header, name) if self.summary else ""
-            self.folded[name] = fold(found)
-        return self.folded[name]
+    def existing(self, among: Uids) -> Uids:
+        """Those of `among` that were not expunged meanwhile."""
+        if not among:
+            return among
+        if self._rows is not None:
+            return among & self._rows.keys()
+        there = self.reading.uids(self.selected.mailbox.id, min(among), max(among))
+        return among.intersection(there)
 
-    @property
-    def whole_header(self) -> str:
-        """The decoded, folded section."""
-        if ":" not in self.folded:
-            found = headers_text(self.summary.header) if self.summary else ""
-            self.folded[":"] = fold(found)
-        return self.folded[":"]
-
-    @property
-    def text(self) -> str:
-        """Everything a reader sees in its text parts, folded."""
-        if "" not in self.folded:
-            self.folded[""] = fold(self._text())
-        return self.folded[""]
-
-    def _text(self) -> str:
-        if self.summary is None:
-            return ""
-        texts = []
-        for part in self.summary.text_parts():
-            stop = min(part.body_end, part.body_start + MOST_TEXT - self.text_octets)
-            self.text_octets += stop - part.body_start
+    def summaries(self, among: Uids) -> Iterator[tuple[Uid, Summary | None]]:
+        """Summaries, None for a damaged one (D10), until enough was read in one turn."""
+        mailbox = self.selected.mailbox.id
+        wanted = sorted(uid for uid in among if uid <= self.last)
+        for uid, octets in self.reading.summaries(mailbox, wanted):
+            summary = None
             try:
-                octets = self.reading.body(self.mailbox, self.row.uid, part.body_start, stop)
-            except (Damaged, NoSuchMessage):
-                logger.exception("message damaged", extra={"uid": self.row.uid})
-                continue
-            texts.append(text_of(part, octets))
-        return "\n".join(texts)
+                summary = Summary.from_bytes(octets)
+            except UnknownSummary:
+                logger.error("message damaged", extra={"mailbox": mailbox, "uid": uid})
+            yield uid, summary
+            if self._spent(_SUMMARY_COST + _SUMMARY_DEARER * len(octets), uid):
+                return
+
+    def holding(self, kind: TextKind, needle: Needle, among: Uids) -> Uids:
+        """Those whose header sections, or bodies, hold `needle`.
+
+        All needles of the search are looked for together: a pack is opened once.
+        """
+        if not needle.text:
+            return among
+        found = self.texts[kind]
+        new = sorted(uid for uid in among - found.looked_at if uid <= self.last)
+        found.looked_at.update(new)
+        mailbox = self.selected.mailbox.id
+        for scanned in self.reading.find_texts(mailbox, kind, found.needles, new):
+            for each, holders in zip(found.needles, scanned.found, strict=True):
+                found.holders.setdefault(each, set()).update(holders)
+            if self._spent(scanned.cost, scanned.last):
+                break
+        return among & found.holders.get(needle, set())
+
+    def _all_rows(self) -> dict[Uid, MessageRow]:
+        if self._rows is None:
+            ranges = self.selected.view.uid_ranges(self.spans)
+            rows = self.reading.messages(self.selected.mailbox.id, ranges)
+            self._rows = {row.uid: row for row in rows}
+        return self._rows
+
+    def _spent(self, cost: int, reached: int) -> bool:
+        """True when enough was done in one turn: the stretch ends at `reached`."""
+        self.cost += cost
+        if self.cost >= MOST_COST:
+            self.last = min(self.last, reached)
+        return reached >= self.last
 
 
-Test = Callable[[Candidate], bool]
+Filter = Callable[[Stretch, Uids], Uids]
+Finding = Callable[["Reading"], tuple[list[tuple[int, int]], int]]
+"""`find` with all but its first argument."""
+Test = Callable[[Stretch, MessageRow], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A compiled search: tests by what they need, and where to look."""
+    """A compiled search: what narrows, where to look, how many messages at a time."""
 
-    cheap: tuple[Test, ...]
-    dear: tuple[Test, ...]
+    narrow: Filter
+    needles: dict[TextKind, tuple[Needle, ...]]
     spans: tuple[Span, ...]
     batch: int
+    is_long: bool
 
 
 def compiled(key: And, view: View) -> Search:
     """`key` for the messages of `view`. Raises BadSyntax for a number that does not exist."""
-    ranked = sorted(((_cost(each), _test(each, view)) for each in key.keys), key=lambda x: x[0])
     spans: Sequence[Span] = [(0, len(view))] if len(view) else []
     for each in key.keys:
         if isinstance(each, Numbers):
             spans = view.spans(each.numbers, by_uid=each.by_uid)
             break
-    dearest = ranked[-1][0]
+    dearest = _cost(key)
     return Search(
-        cheap=tuple(test for cost, test in ranked if cost == _ROW),
-        dear=tuple(test for cost, test in ranked if cost != _ROW),
+        narrow=_filter(key, view),
+        needles={kind: tuple(sorted(_needles(key, kind))) for kind in TextKind},
         spans=tuple(spans),
-        batch=(ROWS, SUMMARIES, BODIES)[dearest],
+        batch=ROWS if dearest == _ROW else TEXTS,
+        is_long=dearest != _ROW,
     )
 
 
@@ -143,53 +175,15 @@ def find(
     reading: Reading, selected: Selected, search: Search, spans: Sequence[Span]
 ) -> tuple[list[tuple[int, int]], int]:
     """(sequence number, UID) of what matches within `spans`, and the position to go on from."""
-    mailbox = selected.mailbox.id
-    recents = selected.recents
-    rows = reading.messages(mailbox, selected.view.uid_ranges(spans))
-    left = [
-        candidate
-        for at, row in number(selected, spans, rows)
-        if _all(
-            search.cheap,
-            candidate := Candidate(reading, mailbox, at, row, bool(recents) and row.uid in recents),
-        )
-    ]
-    position = spans[-1][1]
-    if search.dear and left:
-        left, reached = _sifted(reading, mailbox, search.dear, left)
-        position = position if reached is None else reached
-    return [(candidate.number, candidate.row.uid) for candidate in left], position
-
-
-def _all(tests: tuple[Test, ...], candidate: Candidate) -> bool:
-    return all(test(candidate) for test in tests)
-
-
-def _sifted(
-    reading: Reading, mailbox: MailboxId, dear: tuple[Test, ...], left: list[Candidate]
-) -> tuple[list[Candidate], int | None]:
-    """Those of `left` that pass; one message is open at a time, however large they are (D11).
-
-    The position to go on from, when enough text was read before the last; else None.
-    """
-    waiting = {candidate.row.uid: candidate for candidate in left}
-    passed: set[int] = set()
-    text_octets = 0
-    for uid, octets in reading.summaries(mailbox, list(waiting)):
-        candidate = waiting.pop(uid)
-        try:
-            candidate.summary = Summary.from_bytes(octets)
-        except UnknownSummary:
-            logger.error("message damaged", extra={"mailbox": mailbox, "uid": uid})
-        if _all(dear, candidate):
-            passed.add(uid)
-        candidate.close()
-        text_octets += candidate.text_octets
-        if text_octets >= MOST_TEXT:
-            return [each for each in left if each.row.uid in passed], candidate.number
-    # Without a summary since they were expunged meanwhile.
-    passed.update(uid for uid, candidate in waiting.items() if _all(dear, candidate))
-    return [each for each in left if each.row.uid in passed], None
+    view = selected.view
+    among = set(map(Uid, view.uids_of(spans)))
+    texts = {kind: Found(needles) for kind, needles in search.needles.items()}
+    stretch = Stretch(reading, selected, spans, texts, view.uids[spans[-1][1] - 1])
+    found = search.narrow(stretch, among)
+    found = stretch.existing({uid for uid in found if uid <= stretch.last})
+    positions = (view.position(uid) for uid in sorted(found))
+    pairs = [(at + 1, view.uids[at]) for at in positions if at is not None]
+    return pairs, bisect_right(view.uids, stretch.last)
 
 
 def _cost(key: Key) -> int:
@@ -200,68 +194,143 @@ def _cost(key: Key) -> int:
             return max(_cost(first), _cost(second))
         case Not(inner):
             return _cost(inner)
-        case Content():
-            return _BODY
-        case Header() | Dated(sent=True):
+        case Content() | Header():
+            return _TEXT
+        case Dated(sent=True):
             return _SUMMARY
         case _:
             return _ROW
 
 
-def _test(key: Key, view: View) -> Test:
+def _needles(key: Key, kind: TextKind) -> set[Needle]:
+    """What will be looked for in texts of one kind."""
     match key:
         case And(keys):
-            ranked = sorted(keys, key=_cost)
-            tests = tuple(_test(each, view) for each in ranked)
-            return lambda c: _all(tests, c)
+            return set[Needle]().union(*(_needles(each, kind) for each in keys))
         case Or(first, second):
-            one, other = (_test(each, view) for each in sorted((first, second), key=_cost))
-            return lambda c: one(c) or other(c)
+            return _needles(first, kind) | _needles(second, kind)
         case Not(inner):
-            test = _test(inner, view)
-            return lambda c: not test(c)
-        case Numbers(numbers, by_uid):
-            return _within(view.spans(numbers, by_uid=by_uid))
+            return _needles(inner, kind)
+        case Header() if kind is TextKind.HEADER:
+            return {_needle(key)}
+        case Content(text, with_header) if fold(text) and (with_header or kind is TextKind.BODY):
+            return {Needle(fold(text).encode())}
         case _:
-            return _leaf(key)
+            return set()
 
 
-def _within(spans: Sequence[Span]) -> Test:
+def _filter(key: Key, view: View) -> Filter:
+    match key:
+        case And(keys):
+            return _every([_filter(each, view) for each in sorted(keys, key=_cost)])
+        case Or(first, second):
+            one, other = (_filter(each, view) for each in sorted((first, second), key=_cost))
+            return lambda stretch, among: _either(one, other, stretch, among)
+        case Not(inner):
+            inverse = _filter(inner, view)
+            return lambda stretch, among: among - inverse(stretch, among)
+        case Numbers(numbers, by_uid):
+            return _within(view, view.spans(numbers, by_uid=by_uid))
+        case Header():
+            return _header(_needle(key))
+        case Content(text, with_header):
+            return _content(Needle(fold(text).encode()), with_header=with_header)
+        case Dated(relation, day, sent=True):
+            return _sent(_relation(relation, day))
+        case _:
+            return _by_row(_row_test(key))
+
+
+def _every(filters: list[Filter]) -> Filter:
+    def narrow(stretch: Stretch, among: Uids) -> Uids:
+        for each in filters:
+            if not among:
+                break
+            among = each(stretch, among)
+        return among
+
+    return narrow
+
+
+def _either(one: Filter, other: Filter, stretch: Stretch, among: Uids) -> Uids:
+    found = one(stretch, among)
+    left = among - found
+    return found | other(stretch, left) if left else found
+
+
+def _within(view: View, spans: Sequence[Span]) -> Filter:
     """Spans are ascending and apart: one look per message, however long the set is (ATT-27)."""
     starts = [start for start, _ in spans]
 
-    def test(candidate: Candidate) -> bool:
-        at = bisect_left(starts, candidate.number) - 1
-        return at >= 0 and candidate.number <= spans[at][1]
+    def narrow(_stretch: Stretch, among: Uids) -> Uids:
+        found: Uids = set()
+        for uid in among:
+            position = view.position(uid)
+            if position is None:
+                continue
+            at = bisect_left(starts, position + 1) - 1
+            if at >= 0 and position < spans[at][1]:
+                found.add(uid)
+        return found
 
-    return test
+    return narrow
 
 
-def _leaf(key: Key) -> Test:
+def _content(needle: Needle, *, with_header: bool) -> Filter:
+    """6.4.4: BODY looks into the body, TEXT into the header section too."""
+
+    def narrow(stretch: Stretch, among: Uids) -> Uids:
+        found: Uids = set()
+        if with_header:
+            found = stretch.holding(TextKind.HEADER, needle, among)
+        left = among - found
+        return found | stretch.holding(TextKind.BODY, needle, left) if left else found
+
+    return narrow
+
+
+def _needle(key: Header) -> Needle:
+    """6.4.4: an empty string matches every message that has the field."""
+    mark = field_mark(key.name)
+    text = fold(key.text).encode()
+    return Needle(text, mark) if text else Needle(mark)
+
+
+def _header(needle: Needle) -> Filter:
+    return lambda stretch, among: stretch.holding(TextKind.HEADER, needle, among)
+
+
+def _sent(holds: Callable[[date | None], bool]) -> Filter:
+    def narrow(stretch: Stretch, among: Uids) -> Uids:
+        return {
+            uid
+            for uid, summary in stretch.summaries(among)
+            if holds(sent_on(summary.header) if summary else None)
+        }
+
+    return narrow
+
+
+def _by_row(test: Test) -> Filter:
+    return lambda stretch, among: {row.uid for row in stretch.rows(among) if test(stretch, row)}
+
+
+def _row_test(key: Key) -> Test:
     match key:
         case Flagged(flag, is_set):
             wanted = flag.lower()
-            return lambda c: (wanted in _lowered(c.row.flags)) is is_set
+            return lambda _, row: (wanted in _lowered(row.flags)) is is_set
         case Recent(is_recent):
-            return lambda c: c.recent is is_recent
+            return lambda stretch, row: (row.uid in stretch.selected.recents) is is_recent
         case Sized(larger, octets):
             if larger:
-                return lambda c: c.row.size_octets > octets
-            return lambda c: c.row.size_octets < octets
-        case Dated(relation, day, sent):
+                return lambda _, row: row.size_octets > octets
+            return lambda _, row: row.size_octets < octets
+        case Dated(relation, day):
             holds = _relation(relation, day)
-            if sent:
-                return lambda c: holds(sent_on(c.summary.header) if c.summary else None)
-            return lambda c: holds(c.row.internal_date.astimezone(UTC).date())
-        case Header(name, text):
-            return _header(name, fold(text))
-        case Content(text, with_header):
-            needle = fold(text)
-            if with_header:
-                return lambda c: needle in c.whole_header or needle in c.text
-            return lambda c: needle in c.text
+            return lambda _, row: holds(row.internal_date.astimezone(UTC).date())
         case _:
-            return lambda c: True
+            return lambda _, row: True
 
 
 def _relation(relation: str, day: date) -> Callable[[date | None], bool]:
@@ -272,13 +341,6 @@ def _relation(relation: str, day: date) -> Callable[[date | None], bool]:
             return lambda found: found is not None and found >= day
         case _:
             return lambda found: found == day
-
-
-def _header(name: str, needle: str) -> Test:
-    lowered = name.lower()
-    if not needle:  # 6.4.4: an empty string matches every message that has the field
-        return lambda c: c.summary is not None and has(c.summary.header, lowered)
-    return lambda c: needle in c.header(lowered)
 
 
 @lru_cache(maxsize=4096)

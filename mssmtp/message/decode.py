@@ -5,44 +5,84 @@ Nothing here raises on a peer's octets; time is linear in them (ATT-27).
 
 from __future__ import annotations
 
-import html
-import re
 import unicodedata
 from typing import Protocol
 
 from mssmtp.message.headers import fields
+from mssmtp.message.hypertext import seen
 from mssmtp.message.transfer import decoded
 from mssmtp.message.words import decode_charset, decode_unlabelled, decode_words
 
 __all__ = ["decode_unlabelled", "decode_words", "fold", "header_text", "headers_text", "text_of"]
 
-_CHUNK = 1_024
-_MARKS = re.compile(
-    "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u0652\u1ab0-\u1aff\u1dc0-\u1dff"
-    "\u20d0-\u20ff\u3099\u309a\ufe20-\ufe2f\u00ad\u200b-\u200d\ufeff]+"
-)
-_HUGE_REFERENCE = re.compile("&#[0-9]{12,}")
+_IGNORED = "\u00ad\u034f\u200b\u200c\u200d\ufeff"
 _LETTERS = str.maketrans(
-    {"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ı": "i", "’": "'", "ʼ": "'"}
+    {
+        "œ": "oe",
+        "æ": "ae",
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ı": "i",
+        "’": "'",
+        "ʼ": "'",
+        **dict.fromkeys(_IGNORED, ""),
+    }
 )
+
+
+def _folded(character: str) -> str:
+    """One character for comparison; folding what comes out changes nothing.
+
+    What has a combining class goes: nothing is left whose order Unicode may change, so that a text
+    folds character by character, wherever it is cut.
+    """
+    while True:
+        bare = unicodedata.normalize("NFKD", character)
+        bare = "".join(c for c in bare if not unicodedata.combining(c))
+        bare = bare.casefold().translate(_LETTERS)
+        if bare == character:
+            # Half of a pair cannot be written down; UTF-7 and UTF-16 can spell one.
+            return "\ufffd" if "\ud800" <= character <= "\udfff" else character
+        character = bare
+
+
+class _Folding(dict[int, str]):
+    """`str.translate` with what each character becomes, filled as characters are met."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = found = _folded(chr(code))
+        return found
+
+
+_FOLDING = _Folding()
+# French is Latin-1 but for a few characters: these first, then one look-up per octet in C.
+_RARE = tuple((c, _folded(c)) for c in "’‘“”–—…œŒæÆßŸ€\u202f¼½¾" if ord(c) > 255 or c in "æÆß¼½¾")
+_LATIN = bytes(
+    ord(found) if len(found := _folded(chr(code))) == 1 and ord(found) < 256 else code
+    for code in range(256)
+)
+_NOT_LATIN = bytes((0xB5,))
+"""MICRO SIGN folds to a Greek letter."""
 
 
 def fold(text: str) -> str:
     """`text` for comparison: compatibility forms, case and accents removed.
 
-    Compare folded with folded: `fold("Œdème")` is `fold("OEDEME")`.
+    Compare folded with folded: `fold("Œdème")` is `fold("OEDEME")`. Character by character:
+    `fold(a + b) == fold(a) + fold(b)`.
     """
     if text.isascii():
         return text.lower()
-    # Marks go first and the rest is normalised in short pieces: ordering a long run of marks is
-    # quadratic inside `normalize`.
-    bare = _MARKS.sub("", text)
-    pieces = (
-        unicodedata.normalize("NFKD", bare[start : start + _CHUNK])
-        for start in range(0, len(bare), _CHUNK)
-    )
-    folded = "".join(_MARKS.sub("", piece) for piece in pieces).casefold()
-    return folded.translate(_LETTERS)
+    for character, found in _RARE:
+        text = text.replace(character, found)
+    try:
+        octets = text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.translate(_FOLDING)
+    if _NOT_LATIN in octets:
+        return text.translate(_FOLDING)
+    return octets.translate(_LATIN, b"\xad").decode("latin-1")
 
 
 class TextEntity(Protocol):
@@ -67,21 +107,10 @@ class TextEntity(Protocol):
 def text_of(part: TextEntity, body: bytes) -> str:
     """The text a reader sees in the encoded octets `body` of a text leaf.
 
-    Of HTML, tags are left out and character references resolved; nothing is rendered.
+    Of HTML, what `Hypertext` says; nothing is rendered.
     """
     text = decode_charset(decoded(part.encoding, body), part.charset)
-    return _without_tags(text) if part.full_type == "text/html" else text
-
-
-def _without_tags(text: str) -> str:
-    """What stands outside `<…>`; an unfinished tag is text."""
-    first, *rest = text.split("<")
-    pieces = [first]
-    for piece in rest:
-        _tag, closed, after = piece.partition(">")
-        pieces.append(after if closed else "<" + piece)
-    # Python refuses to read thousands of digits as a number; no character has more than seven.
-    return html.unescape(_HUGE_REFERENCE.sub("\ufffd", "".join(pieces)))
+    return seen(text) if part.full_type == "text/html" else text
 
 
 def header_text(header: bytes, name: str) -> str:

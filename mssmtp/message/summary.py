@@ -44,6 +44,11 @@ class Node:
         """A leaf that a text search reads."""
         return self.kind == _LEAF and self.full_type.startswith("text/")
 
+    @property
+    def is_message(self) -> bool:
+        """Its one child is a message with a header of its own."""
+        return self.kind == _MESSAGE
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from mssmtp.message.words import BASE64_ALPHABET, decode_base64
+from mssmtp.message.words import BASE64_ALPHABET, NOT_BASE64, decode_base64
 
 _ESCAPE = re.compile(rb"=[0-9A-Fa-f][0-9A-Fa-f]")
 _HEX = frozenset(b"0123456789ABCDEFabcdef")
@@ -98,6 +98,63 @@ def decoded(encoding: str, body: bytes) -> bytes:
     if encoding == "base64":
         return decode_base64(body)
     return _unquoted(body) if encoding == "quoted-printable" else body
+
+
+class Decoder(Protocol):
+    """Decodes a body that comes in blocks of any split."""
+
+    def feed(self, block: bytes) -> bytes:
+        """Octets that are certain by now."""
+        ...
+
+    def close(self) -> bytes:
+        """The rest."""
+        ...
+
+
+class _PlainDecoder:
+    def feed(self, block: bytes) -> bytes:
+        return block
+
+    def close(self) -> bytes:
+        return b""
+
+
+class _Base64Decoder:
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, block: bytes) -> bytes:
+        letters = self._held + block.translate(None, NOT_BASE64)
+        whole = len(letters) & ~3
+        self._held = letters[whole:]
+        return decode_base64(letters[:whole])
+
+    def close(self) -> bytes:
+        return decode_base64(self._held)
+
+
+class _QuotedPrintableDecoder:
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, block: bytes) -> bytes:
+        data = self._held + block
+        tail = data.rfind(b"=", max(0, len(data) - 2))
+        self._held = b"" if tail < 0 else data[tail:]
+        return _unquoted(data[: len(data) - len(self._held)])
+
+    def close(self) -> bytes:
+        return _unquoted(self._held)
+
+
+def decoder_of(encoding: str) -> Decoder:
+    """For a lower-case transfer encoding; what it gives joins to what `decoded` gives."""
+    if encoding == "base64":
+        return _Base64Decoder()
+    if encoding == "quoted-printable":
+        return _QuotedPrintableDecoder()
+    return _PlainDecoder()
 
 
 def _unquoted(data: bytes) -> bytes:

@@ -147,12 +147,12 @@ def _word_at(value: bytes, start: int) -> _Word | None:
 
 
 BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_NOT_BASE64 = bytes(set(range(256)) - set(BASE64_ALPHABET))
+NOT_BASE64 = bytes(set(range(256)) - set(BASE64_ALPHABET))
 
 
 def decode_base64(text: bytes) -> bytes:
     """Base64 with anything else ignored and padding supplied; a single left-over sextet is lost."""
-    kept = text.translate(None, _NOT_BASE64)
+    kept = text.translate(None, NOT_BASE64)
     if len(kept) % 4 == 1:
         kept = kept[:-1]
     return binascii.a2b_base64(kept + b"=" * (-len(kept) % 4))

@@ -18,6 +18,7 @@ from mssmtp.errors import (
     BadSyntax,
     NonAsciiAddress,
     Reply,
+    StorageBehind,
     StorageFull,
     StorageUnavailable,
 )
@@ -340,6 +341,13 @@ for _key, _reply, _when, _remedy in (
         StorageFull.smtp,
         "No space where the store lives; nothing was stored of this message.",
         "The administrator makes room; senders try again by themselves.",
+    ),
+    (
+        "core.storage-behind",
+        StorageBehind.smtp,
+        "More waits to be written than the disk takes; told before the message is sent if it can.",
+        "Senders try again by themselves; the administrator compares `mssmtp_commit_seconds` with"
+        " a quiet day and looks for what slows the disk or the database.",
     ),
     (
         "core.storage-unavailable",

@@ -135,7 +135,8 @@ class Follower:
 
     def __init__(self, engine: Engine, token: str) -> None:
         self._db = engine.connect(writing=False)
-        self._last = int(self._db.execute(_LAST).fetchone()[0])
+        self._last = self._highest()
+        self._is_blind = False
         self._listeners: dict[int, Listener] = {}
         self._lock = threading.Lock()
         self._stopping = False
@@ -172,9 +173,12 @@ class Follower:
     def _look(self, *, rung: bool) -> None:
         try:
             found = self._new_changes()
-        except (sqlite3.Error, StorageUnavailable):
-            logger.exception("changes cannot be read; trying again")
+        except (sqlite3.Error, StorageUnavailable) as error:
+            if not self._is_blind:
+                logger.error("changes cannot be read (%s); trying again", error)
+            self._is_blind = True
             return
+        self._is_blind = False
         if not found and not rung:
             return
         with self._lock:
@@ -185,20 +189,25 @@ class Follower:
             except Exception:  # one session's trouble must not silence the others
                 logger.exception("a listener failed")
 
+    def _highest(self) -> int:
+        return int(self._db.execute(_LAST).fetchone()[0])
+
     def _new_changes(self) -> tuple[Change, ...]:
         self._db.execute("BEGIN")
         try:
             rows = self._db.execute(_AFTER, {"last": self._last}).fetchall()
-            if not rows:
+            before, last = self._last, rows[-1][0] if rows else self._highest()
+            if not rows and last >= before:
                 return ()
-            missed = self._last and rows[0][0] > self._last + 1
-            self._last = rows[-1][0]
-            if missed and self._db.execute(_FIRST).fetchone()[0] == rows[0][0]:
-                # Older changes are pruned already: everything may have changed.
+            missed = before and (not rows or rows[0][0] > before + 1)
+            if missed and (not rows or self._db.execute(_FIRST).fetchone()[0] == rows[0][0]):
+                # Older changes are pruned already, or a database that lags behind took over:
+                # everything may have changed.
                 rows = [
                     (0, ChangeKind.MAIL.value, bal, mailbox, modseq)
                     for bal, mailbox, modseq in self._db.execute(_ALL_MAILBOXES)
                 ]
+            self._last = last  # not before: what fails above is asked again
         finally:
             if self._db.in_transaction:  # what lost the connection ended it already
                 self._db.execute("COMMIT")

@@ -15,6 +15,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, bindparam
 
+from mssmtp.errors import StorageFull, StorageUnavailable
 from mssmtp.storage.model import CheckReport, Verified
 from mssmtp.storage.view import Vault
 from mssmtp.storage.views import Reading
@@ -118,13 +119,25 @@ def _looks(part: Part[K], ask: Ask) -> Iterator[Look[K]]:
     """Every batch; what one finds wrong is a problem only if it is still so in a new snapshot."""
     after: K | None = part.first
     while after is not None:
-        begin: K = after
-        look = ask(lambda view: part.look(view, begin))  # noqa: B023
+        look = _one_look(part, ask, after)
         if look.problems:
-            again = ask(lambda view: part.look(view, begin)).problems  # noqa: B023
+            again = _one_look(part, ask, after).problems
             look.problems = {text: of for text, of in look.problems.items() if text in again}
         yield look
         after = look.next
+
+
+def _one_look(part: Part[K], ask: Ask, after: K) -> Look[K]:
+    """One batch. What cannot be read at all is a problem too, and the end of its part."""
+    try:
+        return ask(lambda view: part.look(view, after))
+    except (StorageUnavailable, StorageFull):
+        raise
+    except Exception as error:  # of damaged rows and pages anything may come
+        look: Look[K] = Look()
+        kind = type(error).__name__
+        look.wrong(part.claims[0].name, f"{part.name}: cannot be read to the end ({kind})")
+        return look
 
 
 def _report(

@@ -16,6 +16,7 @@ from mssmtp.storage.check import END, PAGE, Claim, Look, Part, within
 from mssmtp.storage.contents import SUMMARY
 from mssmtp.storage.delivery import StoredEnvelope
 from mssmtp.storage.flags import keyword_purpose
+from mssmtp.storage.keys import OWNER_KEY
 from mssmtp.storage.ledger import FACTS, LINES, line_digest, trace_purpose
 from mssmtp.storage.mailboxes import NAME, SUBSCRIPTION
 from mssmtp.storage.messages import PACK_UIDS
@@ -34,6 +35,7 @@ from mssmtp.storage.schema import (
     keywords,
     mailboxes,
     members,
+    owners,
     packs,
     queue,
     sql,
@@ -41,7 +43,7 @@ from mssmtp.storage.schema import (
     transfers,
 )
 from mssmtp.storage.sealing import ChunkReader
-from mssmtp.storage.view import Row
+from mssmtp.storage.view import Row, owner_name
 from mssmtp.storage.views import Reading
 
 CONTENTS_AT_ONCE = 64
@@ -297,6 +299,28 @@ class SealedFacts(Sealed):
         return f"envelope {row[0]}: its facts do not open"
 
 
+class SealedOwners(Sealed):
+    """Keys of boxes and domains, as they lie on the disk: not those a process has in memory."""
+
+    name = "sealed keys"
+    first = (0,)
+    claims = (Claim("sealed-key", "keys of owners", "it opens under the master key"),)
+    page = _page((owners.c.id,), *owners.c["bal", "domain", "handle", "wrapped", "older"])
+
+    def opens(self, view: Reading, row: Row) -> bool:
+        """The newest, and the one before while it is being replaced."""
+        _, bal, domain, handle, wrapped, older = row
+        purpose = OWNER_KEY + handle + owner_name(bal, domain)
+        for one in (wrapped, older):
+            if one is not None:
+                view._opened_owner(purpose, one)
+        return True
+
+    def named(self, row: Row) -> str:
+        """By its id."""
+        return f"owner {row[0]}: its key does not open"
+
+
 class SealedBoxes(Sealed):
     """Addresses and holders of boxes."""
 
@@ -479,6 +503,7 @@ PARTS: tuple[type[Part[Any]], ...] = (
     SealedEnvelopes,
     SealedTraces,
     SealedFacts,
+    SealedOwners,
     SealedBoxes,
     SealedAccounts,
     SealedPasswords,

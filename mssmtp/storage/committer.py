@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mssmtp import metrics
-from mssmtp.errors import StorageUnavailable
+from mssmtp.errors import StorageBehind, StorageUnavailable
 from mssmtp.mail import Change
 from mssmtp.storage import deadlines
 from mssmtp.storage.changes import forget_changes, write_changes
 from mssmtp.storage.database import refusal
 from mssmtp.storage.deadlines import Answer, Deadlines
 from mssmtp.storage.engine import Connection, Engine
-from mssmtp.storage.model import TooManyWaiting
 from mssmtp.storage.rows import Rows, RowsRefused
 from mssmtp.storage.view import Effects, WritingView
 
@@ -39,6 +38,10 @@ T = TypeVar("T")
 W = TypeVar("W", bound=WritingView)
 
 MAX_WAITING = 2_048
+MAX_WAITING_OCTETS = 64 * 1_048_576
+"""Content in memory whose commit is waited for."""
+BEHIND_S = 2.0
+"""A commit under way for so long is a disk that does not keep up."""
 MAX_BATCH = 256
 COMMITS_BETWEEN_PRUNING = 1_000
 _LOOK_AT_LOCK_S = 0.02
@@ -69,6 +72,7 @@ def home_lock(home: Path) -> Iterator[None]:
 @dataclass(slots=True)
 class _Waiting(Generic[W]):
     job: Callable[[W], Any]
+    octets: int
     answer: Answer[Any]
     raised: BaseException | None = None
     """Told only after the commit: the job saw what the jobs before it in the batch had written."""
@@ -104,20 +108,38 @@ class Committer(Generic[W]):
         self._closing = False
         self._gate = threading.Lock()
         self._commits = 0
+        self._octets = 0
+        self._began_s: float | None = None
         self._thread = threading.Thread(target=self._loop, name="store-committer", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Callable[[W], T]) -> Future[T]:
-        """Queue a job. Its future fails with StorageUnavailable at once when too many wait."""
+    @property
+    def is_behind(self) -> bool:
+        """Half of what may wait is waiting, or the disk does not answer: begin nothing new."""
+        began_s = self._began_s
+        return (
+            self._octets > MAX_WAITING_OCTETS // 2
+            or self._queue.qsize() > MAX_WAITING // 2
+            or (began_s is not None and time.monotonic() - began_s > BEHIND_S)
+        )
+
+    def submit(self, job: Callable[[W], T], octets: int = 0) -> Future[T]:
+        """Queue a job that holds `octets` in memory.
+
+        Its future fails with StorageBehind at once when too much waits.
+        """
         future: Future[T] = Future()
         with self._gate:  # nothing is queued behind the end
             if self._closing:
                 future.set_exception(StorageUnavailable("the store is closed"))
                 return future
             try:
-                self._queue.put_nowait(_Waiting(job, self._answers.expect(future)))
+                if self._octets and self._octets + octets > MAX_WAITING_OCTETS:
+                    raise queue.Full
+                self._queue.put_nowait(_Waiting(job, octets, self._answers.expect(future)))
+                self._octets += octets
             except queue.Full:
-                future.set_exception(TooManyWaiting())
+                future.set_exception(StorageBehind())
         return future
 
     def close(self) -> None:
@@ -141,7 +163,12 @@ class Committer(Generic[W]):
                 except queue.Empty:
                     break
             is_open = None not in batch
-            self._commit([w for w in batch if w])
+            waiting = [w for w in batch if w]
+            self._began_s = time.monotonic()
+            self._commit(waiting)
+            self._began_s = None
+            with self._gate:
+                self._octets -= sum(w.octets for w in waiting)
 
     def _commit(self, waiting: list[_Waiting[W]]) -> None:
         started = time.perf_counter()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mssmtp.errors import ConfigError, StorageFull, StorageUnavailable
+from mssmtp.errors import ConfigError, Damaged, StorageFull, StorageUnavailable
 from mssmtp.storage import schema
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from mssmtp.storage.changes import Bell, Ear
 
 _LEAST_FREE_OCTETS = 1_048_576
+logger = logging.getLogger(__name__)
+
 _FULL_ERRNO = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _LOST_ERRNO = frozenset(
     {errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOENT}
@@ -35,15 +39,18 @@ _LOST_CODES = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
+_DAMAGED_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def refusal(error: BaseException) -> BaseException:
-    """What to raise for `error`: StorageFull, StorageUnavailable, or `error` itself (D9)."""
+    """What to raise for `error`: a refusal of the store, or `error` itself (D9)."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None)
         primary = code & 0xFF if isinstance(code, int) else None
         if primary == sqlite3.SQLITE_FULL:
             return StorageFull()
+        if primary in _DAMAGED_CODES:
+            return Damaged("the database is damaged")
         if primary in _LOST_CODES:
             return StorageUnavailable()
         return error
@@ -197,12 +204,42 @@ class SqliteEngine:
             db.close()
 
     def ensure_version(self) -> None:
-        """Upgrade an older schema; refuse a newer one (D8). Raises ConfigError."""
+        """Upgrade an older schema; refuse a newer one (D8), or files that do not belong together.
+
+        Raises ConfigError.
+        """
+        from mssmtp.storage.files import is_left_behind
+        from mssmtp.storage.log_frames import require_whole
+
+        if not self._path.stat().st_size:
+            raise ConfigError(
+                "store.home",
+                "store.db is empty: damaged, or half a copy",
+                "Keep a copy of the home as it is, then restore the last good one.",
+            )
+        if not Path(f"{self._path}-wal").exists() and is_left_behind(self._home):
+            raise ConfigError(
+                "store.home",
+                "store.db-wal is missing, though a server was running on this home: half a copy",
+                "Copy the whole home again, with the server stopped. If store.db was made by a"
+                " backup command of SQLite, empty incoming/ and start.",
+            )
+        require_whole(self._path)
         ensure_version(self._path)
 
     def connect(self, *, writing: bool) -> sqlite3.Connection:
         """The driver's own connection: nothing of ours between a statement and the engine."""
         return connect(self._path, writing=writing)
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """The log is removed with the last connection; inside, one more is open."""
+        with ExitStack() as stack:
+            with suppress(sqlite3.Error):  # on a lost disk nothing is removed either
+                db = self.connect(writing=False)
+                stack.callback(db.close)
+                db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            yield
 
     def turn(self) -> FileTurn:
         """The commit lock."""
@@ -219,6 +256,18 @@ class SqliteEngine:
         from mssmtp.storage.changes import Ear
 
         return Ear(self._home / "run", token)
+
+    def scrub(self) -> None:
+        """Empty the WAL: deleted cells are zeroed in the file already, older pages lie in it."""
+        db = connect(self._path, writing=True)
+        try:
+            # It waits for readers with the writers behind it: not for long.
+            db.execute("PRAGMA busy_timeout=1000")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.OperationalError as error:
+            logger.warning("the WAL was not emptied", extra={"why": str(error)})
+        finally:
+            db.close()
 
     def unusable(self, error: Exception) -> ConfigError:
         """`error` at opening, for the administrator."""

@@ -125,6 +125,10 @@ class Engine(Protocol):
         """A new connection, for one thread."""
         ...
 
+    def kept_open(self) -> AbstractContextManager[None]:
+        """Inside, what the engine removes once nobody uses it stays."""
+        ...
+
     def turn(self) -> Turn:
         """The committers' queue, for one committer."""
         ...
@@ -135,6 +139,11 @@ class Engine(Protocol):
 
     def ear(self, token: str) -> Ear:
         """For one follower; `token` is unique among the processes."""
+        ...
+
+    def scrub(self) -> None:
+        """Overwrite what deleted and replaced rows held, as far as the engine can. Never raises for
+        what others hold up: it is called again."""
         ...
 
     def unusable(self, error: Exception) -> ConfigError:

@@ -18,7 +18,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mssmtp.errors import Damaged
+from mssmtp.errors import ConfigError, Damaged
 from mssmtp.mail import BlobId
 from mssmtp.storage.database import refusal
 from mssmtp.storage.identifiers import ID_OCTETS
@@ -37,6 +37,31 @@ def make_directories(home: Path) -> None:
         (home / "blobs" / f"{shard:02x}").mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     for path in (home / "blobs", home):
         sync_directory(path)
+
+
+def require_directories(home: Path) -> None:
+    """Make the directories of passing things; those of contents must be there.
+
+    Raises ConfigError: a copy without them is not whole.
+    """
+    for name in ("incoming", "run"):
+        (home / name).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    for shard in range(256):
+        if not (home / "blobs" / f"{shard:02x}").is_dir():
+            raise ConfigError(
+                "store.home",
+                f"the directory blobs/{shard:02x} is missing: half a copy",
+                "Copy the whole home again, with the server stopped, or make a snapshot of it.",
+            )
+
+
+def is_left_behind(home: Path) -> bool:
+    """Whether a process that worked on this home ended without letting go of it."""
+    with ExitStack() as stack:
+        return any(
+            (directory / "lock").exists() and BlobFiles.is_dead(directory, stack)
+            for directory in (home / "incoming").iterdir()
+        )
 
 
 def sync_directory(path: Path) -> None:
@@ -213,7 +238,7 @@ class BlobFiles:
             dead = [
                 directory
                 for directory in self._all_incoming.iterdir()
-                if directory != self._incoming and self._is_dead(directory, stack)
+                if directory != self._incoming and self.is_dead(directory, stack)
             ]
             if not dead:
                 return 0
@@ -232,7 +257,7 @@ class BlobFiles:
             return len(removed)
 
     @staticmethod
-    def _is_dead(directory: Path, stack: ExitStack) -> bool:
+    def is_dead(directory: Path, stack: ExitStack) -> bool:
         """Whether the owner of a directory is gone; its lock is ours then, as long as `stack`."""
         try:
             lock = os.open(directory / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 
 from mssmtp.outside import Clock, Entropy
 from mssmtp.storage.model import to_us
@@ -14,6 +15,11 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 def made_at_ms(id: bytes) -> int:
     """When an id of 16 octets was made, milliseconds since 1970."""
     return int.from_bytes(id[:6], "big")
+
+
+def least_octets(moment: datetime) -> bytes:
+    """The smallest id of 16 octets made at `moment`."""
+    return (to_us(moment) // 1_000 << 80).to_bytes(16, "big")
 
 
 class Identifiers:

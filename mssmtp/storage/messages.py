@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from mssmtp.errors import Damaged
 from mssmtp.mail import BalId, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
 from mssmtp.storage.contents import ContentReading, ContentWriting
 from mssmtp.storage.flags import ALL_BITS, DELETED, SEEN, FlagReading, FlagWriting
@@ -25,11 +26,14 @@ from mssmtp.storage.model import (
     Stored,
     to_us,
 )
-from mssmtp.storage.schema import expunged, mailboxes, messages, packs, sql
+from mssmtp.storage.schema import expunged, mailboxes, messages, packs, sql, texts
 from mssmtp.storage.view import Row, ranges
 
+MAX_UID = (1 << 32) - 1
 PACK_UIDS = 512
 """UIDs of one pack window."""
+TEXT_UIDS = 128
+"""UIDs of one window of texts: what an expunge throws away, and has to be read again."""
 
 _ROW = select(
     messages.c.uid,
@@ -49,7 +53,7 @@ _CHANGED_ROWS_IN = sql(_ROW.where(_CHANGED).where(_IN_RANGE).order_by(messages.c
 _UIDS = sql(
     select(messages.c.uid)
     .where(messages.c.mailbox == bindparam("mailbox"))
-    .where(messages.c.uid >= bindparam("first"))
+    .where(_IN_RANGE)
     .order_by(messages.c.uid)
 )
 _FIRST_UNSEEN = sql(
@@ -72,7 +76,7 @@ _DELETED_UIDS = sql(
     .order_by(messages.c.uid)
 )
 _BLOB_OF = sql(
-    select(messages.c.blob)
+    select(messages.c.blob, messages.c.size)
     .where(messages.c.mailbox == bindparam("mailbox"))
     .where(messages.c.uid == bindparam("uid"))
 )
@@ -138,6 +142,13 @@ _DROP_PACK = sql(
     .where(packs.c.window == bindparam("window"))
 )
 _DROP_PACKS = sql(delete(packs).where(packs.c.mailbox == bindparam("mailbox")))
+_DROP_TEXTS_IN = sql(
+    delete(texts)
+    .where(texts.c.mailbox == bindparam("mailbox"))
+    .where(texts.c.kind == bindparam("kind"))
+    .where(texts.c.first.between(bindparam("low"), bindparam("high")))
+)
+_DROP_TEXTS = sql(delete(texts).where(texts.c.mailbox == bindparam("mailbox")))
 _DROP_TOMBSTONES = sql(delete(expunged).where(expunged.c.mailbox == bindparam("mailbox")))
 
 
@@ -180,9 +191,9 @@ class MessageReading(FlagReading, MailboxReading, ContentReading):
                 found += self._all(_ROWS, mailbox=mailbox, low=low, high=high)
         return sorted(found) if together else found
 
-    def uids(self, mailbox: MailboxId, first: int = 1) -> list[Uid]:
-        """UIDs from `first` on, ascending: a fraction of what the rows cost."""
-        return [uid for (uid,) in self._all(_UIDS, mailbox=mailbox, first=first)]
+    def uids(self, mailbox: MailboxId, first: int = 1, last: int = MAX_UID) -> list[Uid]:
+        """UIDs from `first` to `last`, ascending: a fraction of what the rows cost."""
+        return [uid for (uid,) in self._all(_UIDS, mailbox=mailbox, low=first, high=last)]
 
     def first_unseen(self, mailbox: MailboxId) -> Uid | None:
         """The lowest UID without `\\Seen`, None when all have it (RFC 3501 6.3.1 UNSEEN)."""
@@ -207,7 +218,10 @@ class MessageReading(FlagReading, MailboxReading, ContentReading):
         owner = self._owner_id(self._bal_of(mailbox))
         if row is None or owner is None:
             raise NoSuchMessage
-        return self._content(row[0], owner).read(start, stop)
+        content = self._content(row[0], owner)
+        if content.size != row[1]:
+            raise Damaged("a message leads to the content of another")
+        return content.read(start, stop)
 
     def _bal_of(self, mailbox: MailboxId) -> BalId:
         """Raises NoSuchMailbox."""
@@ -309,7 +323,13 @@ class MessageWriting(MessageReading, FlagWriting, MailboxWriting, ContentWriting
             blob=blob,
         )
         self._changed(ChangeKind.MAIL, bal, mailbox, modseq)
+        if (uid + 1) % TEXT_UIDS == 0:
+            self._want_packs(mailbox, uid // TEXT_UIDS)
         return Stored(mailbox, UidValidity(validity), Uid(uid))
+
+    def _want_packs(self, mailbox: MailboxId, window: int) -> None:
+        """Once this is committed: no UID joins the window any more, or its packs were dropped."""
+        self.effects.after.append(lambda: self._vault.want_packs(mailbox, window))
 
     def _full_rows(self, mailbox: MailboxId, uids: Sequence[Uid] | None) -> list[Row]:
         """(uid, flags, size, internal date, blob) of the messages that exist."""
@@ -346,6 +366,12 @@ class MessageWriting(MessageReading, FlagWriting, MailboxWriting, ContentWriting
         )
         for window in {uid // PACK_UIDS for uid in uids}:
             self._run(_DROP_PACK, mailbox=mailbox, window=window)
+        for window in {uid // TEXT_UIDS for uid in uids}:
+            low = window * TEXT_UIDS
+            for kind in (0, 1):
+                high = low + TEXT_UIDS - 1
+                if self._run(_DROP_TEXTS_IN, mailbox=mailbox, kind=kind, low=low, high=high):
+                    self._want_packs(mailbox, window)
         self._changed(ChangeKind.EXPUNGE, bal, mailbox, modseq)
 
     def _shred(self, bal: BalId, rows: Sequence[Row]) -> None:
@@ -377,6 +403,7 @@ class MessageWriting(MessageReading, FlagWriting, MailboxWriting, ContentWriting
             self._remove(mailbox, rows)
             self._shred(bal, rows)
         self._run(_DROP_PACKS, mailbox=mailbox)
+        self._run(_DROP_TEXTS, mailbox=mailbox)
         self._run(_DROP_TOMBSTONES, mailbox=mailbox)
         self._forget_keywords(mailbox)
 

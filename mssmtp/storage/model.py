@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mssmtp.errors import MailError, Reply, StorageUnavailable
+from mssmtp.errors import MailError, Reply
 from mssmtp.mail import (
     AccountId,
     BalId,
@@ -116,10 +116,6 @@ class NationalIdRequired(MailError):
     imap = "CANNOT"
 
 
-class TooManyWaiting(StorageUnavailable):
-    """The committer's queue is full: refused at once rather than waited for (D11)."""
-
-
 # ---------------------------------------------------------------- people
 
 
@@ -201,6 +197,11 @@ class Letter:
     summary: bytes
     sha256: bytes
     traced: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def held_octets(self) -> int:
+        """What of it is in memory."""
+        return len(self.blob.data or b"") + len(self.summary)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import secrets
 import select as polling
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -273,6 +273,10 @@ class PostgresEngine:
 
     # ------------------------------------------------------------ between processes
 
+    def kept_open(self) -> AbstractContextManager[None]:
+        """Nothing: the server's files are its own."""
+        return nullcontext()
+
     def turn(self) -> PostgresTurn:
         """PostgreSQL queues the committers itself, in the order they came."""
         return PostgresTurn()
@@ -284,6 +288,16 @@ class PostgresEngine:
     def ear(self, token: str) -> PostgresEar:
         """A connection that listens."""
         return PostgresEar(self)
+
+    def scrub(self) -> None:
+        """Have dead rows taken out of the tables; archives and replicas keep theirs."""
+        tables = ", ".join(table.name for table in schema.metadata.sorted_tables)
+        try:
+            with suppress(psycopg.Error), self.link(writing=False) as link:
+                link.execute(b"SET statement_timeout TO 0", prepare=False)
+                link.execute(f"VACUUM (SKIP_LOCKED) {tables}".encode(), prepare=False)
+        except (ConfigError, StorageUnavailable) as error:
+            logger.warning("dead rows were not taken out", extra={"why": str(error)})
 
     def unusable(self, error: Exception) -> ConfigError:
         """`error` at opening, for the administrator."""

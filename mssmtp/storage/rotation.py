@@ -13,18 +13,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from mssmtp.errors import Damaged
+from mssmtp.mail import BlobId
 from mssmtp.storage.masters import MasterFiles
 from mssmtp.storage.model import Owner
+from mssmtp.storage.resealing import UNREAD
 from mssmtp.storage.rotating import Place
 from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS, Station
 
 if TYPE_CHECKING:
     from mssmtp.storage.store import Store
+    from mssmtp.storage.views import Reading
 
 MAX_DAMAGED = 1_000
 OWNERS_AT_ONCE = 256
+BLOBS = 64
+YOUNG = timedelta(hours=1)
 _ROUNDS = 20
 """A row that moves before the sweep is found by the next; nobody moves mail that fast for long."""
 
@@ -93,6 +100,60 @@ def rotate_owners(
         part = done[at : at + OWNERS_AT_ONCE]
         store.write(lambda w, part=part: w.end_owners(part)).result()  # type: ignore[misc]
     return sweep.report(is_finished=len(done) == len(started))
+
+
+def rotate_messages(
+    store: Store, owner: Owner | None, *, progress: Progress = silent
+) -> RotationReport:
+    """A new key for every message of one owner, or of all: their contents are written anew.
+
+    Messages of the last hour are left as they are: they may still be on their way. Raises
+    NoSuchBal, StorageFull, StorageUnavailable.
+    """
+    id = None if owner is None else store.read(lambda r: r.owner_ids(owner)).result()[0]
+    begun = store.floor(YOUNG)
+    floor = store.write(lambda w: w.begin_messages(id, begun)).result()
+    total = store.read(lambda r: r.count_below(floor, id), patient=True).result()
+    progress(0, total)
+    done, after, damaged = 0, -1, []
+    while numbers := _below(store, floor, id, after):
+        for number in numbers:
+            try:
+                _reseal(store, number)
+            except Damaged:
+                damaged.append(f"blobs {number}")
+            done += 1
+            progress(min(done, total), total)
+        after = numbers[-1]
+        store.write(lambda w: w.bury_files()).result()
+    store.write(lambda w: w.end_messages(id)).result()
+    store.write(lambda w: w.bury_files()).result()
+    return RotationReport(done - len(damaged), tuple(damaged[:MAX_DAMAGED]), not damaged)
+
+
+def _below(store: Store, floor: BlobId, owner: int | None, after: int) -> list[int]:
+    def query(r: Reading) -> list[int]:
+        return r.blobs_below(floor, owner, after, BLOBS)
+
+    return store.read(query, patient=True).result()
+
+
+def _reseal(store: Store, number: int) -> None:
+    """One content under a new key; nothing happens when it is gone. Raises Damaged."""
+    found = store.read(lambda r: r.whole_content(number)).result()
+    if found is None:
+        return
+    old, blocks = found
+    writer = store.writer(UNREAD)
+    try:
+        for block in blocks:
+            writer.write(block)
+        letter = writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
+    if not store.write(lambda w: w.replace_content(number, old, letter.blob)).result():
+        store.discard(letter)
 
 
 class _Sweep:

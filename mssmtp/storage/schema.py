@@ -30,10 +30,10 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter
 
-VERSION = "0003"
+VERSION = "0004"
 """Newest schema this code knows; the alembic revision of the same name makes it."""
 
-KNOWN_VERSIONS = frozenset({"0001", "0002", "0003"})
+KNOWN_VERSIONS = frozenset({"0001", "0002", "0003", "0004"})
 
 metadata = MetaData()
 
@@ -208,6 +208,18 @@ packs = _clustered(
     Column("sealed", LargeBinary, nullable=False),
 )
 """A cache of the summaries of the UIDs of one window; may be emptied at any time."""
+
+texts = _clustered(
+    "texts",
+    Column("mailbox", BigInteger, primary_key=True),
+    Column("kind", Integer, primary_key=True),
+    Column("first", BigInteger, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""A cache of what SEARCH looks through, of the UIDs `first` to `last`; may be emptied at any time.
+`kind`: 0 header sections, 1 bodies."""
 
 subscriptions = _clustered(
     "subscriptions",

@@ -40,8 +40,13 @@ def compressed(octets: bytes | memoryview) -> bytes:
 
 
 def decompressed(octets: bytes, most: int) -> bytes:
-    """The inverse, of at most `most` octets. Raises Damaged."""
+    """The inverse, of at most `most` octets. Raises Damaged.
+
+    The announced size is looked at first: the library would allocate whatever it says (ATT-31).
+    """
     try:
+        if zstandard.get_frame_parameters(octets).content_size > most:
+            raise Damaged("a compressed value is larger than it may be")
         return _codecs.decompressor.decompress(octets, max_output_size=most)
     except zstandard.ZstdError as error:
         raise Damaged("a compressed value cannot be read") from error
@@ -106,6 +111,11 @@ class ChunkReader:
         self._entries = chunk_entries(index, size_octets)
         self._size = size_octets
         self._source = source
+
+    @property
+    def size(self) -> int:
+        """Octets of the opened content."""
+        return self._size
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
         """Octets `start` to `stop`, clipped to the size; only their chunks are opened.

@@ -63,9 +63,11 @@ from mssmtp.storage.schema import (
     queue,
     sql,
     subscriptions,
+    texts,
     transfers,
 )
 from mssmtp.storage.summaries import pack_purpose
+from mssmtp.storage.texts import texts_purpose
 from mssmtp.storage.view import owner_name
 
 Values = Mapping[str, Any]
@@ -333,6 +335,16 @@ OWNER_STATIONS = (
         _by_mailbox(packs),
         packs,
         {"sealed": lambda row: pack_purpose(row["mailbox"], row["window"])},
+    ),
+    _station(
+        _by_mailbox(texts),
+        texts,
+        {
+            "sealed": lambda row: texts_purpose(
+                row["mailbox"], row["kind"], row["first"], row["last"]
+            )
+        },
+        (texts.c.last,),
     ),
     _station(
         _by_owner(envelopes), envelopes, {"sealed": lambda row: ENVELOPE + row["id"].encode()}

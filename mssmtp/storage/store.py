@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import bindparam, select
@@ -21,15 +23,24 @@ from mssmtp.storage.committer import Committer, home_lock
 from mssmtp.storage.database import refusal
 from mssmtp.storage.deadlines import Answer, Deadlines
 from mssmtp.storage.engine import Connection, Engine, engine_of, take_time
-from mssmtp.storage.files import DIRECTORY_MODE, BlobFiles, make_directories, sync_directory
+from mssmtp.storage.files import (
+    DIRECTORY_MODE,
+    BlobFiles,
+    make_directories,
+    require_directories,
+    sync_directory,
+)
 from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState
 from mssmtp.storage.known import Known
 from mssmtp.storage.lately import Lately
 from mssmtp.storage.letters import LetterWriter, Reader, message_reader
 from mssmtp.storage.masters import MasterFiles, create_master_key
+from mssmtp.storage.messages import PACK_UIDS, TEXT_UIDS
 from mssmtp.storage.model import CheckReport, Letter, Owner
+from mssmtp.storage.packer import Packer
 from mssmtp.storage.rotation import Progress, RotationReport, silent
 from mssmtp.storage.schema import blobs, meta, sql
+from mssmtp.storage.texts import SealedTexts, TextKind
 from mssmtp.storage.view import MASTERS, Effects, Vault
 from mssmtp.storage.views import Reading, Writing
 
@@ -43,6 +54,8 @@ T = TypeVar("T")
 
 FOLDS_AT_ONCE = 8
 _META = sql(select(meta.c.value).where(meta.c.key == bindparam("key")))
+OPENERS = 2
+"""Threads that open packs for searches: AES and zstd run beside the interpreter."""
 _HAS_BLOB = sql(select(blobs.c.number).where(blobs.c.id == bindparam("id")))
 
 
@@ -75,6 +88,8 @@ class Store:
         except (sqlite3.Error, OSError, StorageUnavailable, StorageFull) as error:
             raise self._engine.unusable(error) from error
         self.lately = Lately(self._home / "run", clock)
+        self._openers = ThreadPoolExecutor(OPENERS, "store-opener")
+        self._packer = Packer(self._pack)
         self._vault = Vault(
             self._keys,
             self._files,
@@ -84,7 +99,9 @@ class Store:
             settings.facts_kept,
             Known(),
             self.lately,
-            self._fold,
+            self._openers,
+            self._later,
+            self._packer.want,
         )
         self._deadlines = Deadlines(deadlines.ANSWER_WITHIN_S)
         self._committer: Committer[Writing] = Committer(
@@ -104,11 +121,13 @@ class Store:
     def _opened(self) -> Connection:
         """The writing connection, once key and schema are right and leftovers are swept."""
         with home_lock(self._home):
+            require_directories(self._home)
             self._engine.ensure_version()
             db = self._engine.connect(writing=True)
             try:
                 moved.require_here(db)
                 self._keys = self._keyring(db)
+                sync_directory(self._home)  # the log's name, before what tells that there is one
                 self._files = BlobFiles(self._home, self._worker, self._started)
                 self._files.sweep(lambda blob: _has(db, blob))
             except BaseException:
@@ -161,19 +180,25 @@ class Store:
             refused.set_exception(StorageUnavailable("the store is closed"))
             return refused
 
-    def write(self, job: Callable[[Writing], T]) -> Future[T]:
+    @property
+    def is_behind(self) -> bool:
+        """The disk does not keep up: a door takes no new message now (D11)."""
+        return self._committer.is_behind
+
+    def write(self, job: Callable[[Writing], T], *, octets: int = 0) -> Future[T]:
         """Run `job` in the next group commit; the future resolves only once it is on disk.
 
         It fails with what the job raised, StorageFull or StorageUnavailable; then nothing of the
-        job was written.
+        job was written. `octets`: what the job holds in memory until then (`Letter.held_octets`).
+        When too much waits it fails at once with StorageBehind.
         """
-        return self._committer.submit(job)
+        return self._committer.submit(job, octets)
 
-    def writer(self) -> LetterWriter:
-        """A writer for one message, fed while it arrives."""
+    def writer(self, reader: Reader | None = None) -> LetterWriter:
+        """A writer for one message, fed while it arrives; `reader` instead of the usual one."""
         return LetterWriter(
             BlobId(self._ids.new_octets()),
-            self._reader,
+            reader or self._reader,
             self._files,
             self._entropy,
             self._small_octets,
@@ -232,6 +257,17 @@ class Store:
         """
         return rotation.rotate_master(self, self._masters, give_up=give_up, progress=progress)
 
+    def prepare_master(self) -> tuple[Path, str]:
+        """Write the key that the next `rotate_master` will use: its file and its id.
+
+        For stores on several nodes, each with a directory of keys. Raises ConfigError.
+        """
+        return self._masters.next, self._masters.prepare().id
+
+    def scrub(self) -> None:
+        """Have the engine overwrite what rows held before, as far as it can (docs/sealing.md)."""
+        self._engine.scrub()
+
     def rotate_owners(
         self, owner: Owner | None = None, *, give_up: bool = False, progress: Progress = silent
     ) -> RotationReport:
@@ -247,21 +283,44 @@ class Store:
 
         return self.read(lambda view: stats(view, self._vault), patient=True).result()
 
+    def settle(self) -> None:
+        """Wait until the packs that are wanted are made and kept."""
+        for _ in range(2):  # what is wanted is told behind a commit; what is made waits for one
+            self.write(lambda _: None).result()
+            self._packer.settle()
+
+    def rotate_messages(
+        self, owner: Owner | None = None, *, progress: Progress = silent
+    ) -> RotationReport:
+        """New keys for the messages themselves: every content is written anew (`resealing`).
+
+        Raises NoSuchBal, StorageFull, StorageUnavailable.
+        """
+        return rotation.rotate_messages(self, owner, progress=progress)
+
+    def floor(self, age: timedelta) -> BlobId:
+        """An id such that what is older than `age` has a smaller one."""
+        return BlobId(identifiers.least_octets(self._vault.clock.now() - age))
+
     def new_envelope_id(self) -> EnvelopeId:
         """A queue id: 26 characters, time-ordered, unique in the store."""
         return EnvelopeId(self._ids.new())
 
     def close(self) -> None:
-        """Finish queued jobs and let go of everything."""
-        self._committer.close()
-        if self._follower is not None:
-            self._follower.close()
-        self._pool.shutdown(wait=True)
-        self._deadlines.close()
-        for db in self._connections:
-            db.close()
-        self._files.close()
-        self.lately.close()
+        """Finish queued jobs and let go of everything, of the database last: what is left of a
+        home whose log is missing says whether that is the log of an orderly end."""
+        with self._engine.kept_open():
+            self._packer.close()
+            self._committer.close()
+            if self._follower is not None:
+                self._follower.close()
+            self._pool.shutdown(wait=True)
+            self._openers.shutdown(wait=True)
+            self._deadlines.close()
+            for db in self._connections:
+                db.close()
+            self._files.close()
+            self.lately.close()
 
     def _answer_query(self, query: Callable[[Reading], T], answer: Answer[T]) -> None:
         if not answer.begin():
@@ -297,11 +356,20 @@ class Store:
             self._connections.append(db)
         return db
 
-    def _fold(self, mailbox: MailboxId, window: int, count: int, sealed: bytes) -> None:
+    def _pack(self, mailbox: MailboxId, window: int) -> None:
+        """Make what a window lacks, one pack in memory at a time."""
+        for kind in TextKind:
+            is_kept = True
+            while is_kept:
+                made = self.read(_making(mailbox, kind, window), patient=True).result()
+                is_kept = made is not None and self.write(_keeping(made)).result()
+        self.read(lambda r: r.make_pack(mailbox, window * TEXT_UIDS // PACK_UIDS)).result()
+
+    def _later(self, job: Callable[[Writing], object]) -> None:
         """Write a pack when there is time; never more than a few at once."""
         if not self._folds.acquire(blocking=False):
             return
-        future = self.write(lambda w: w.keep_pack(mailbox, window, count, sealed))
+        future = self.write(job)
         future.add_done_callback(lambda _: self._folds.release())
 
     def _forget(self) -> None:
@@ -310,6 +378,8 @@ class Store:
         self._vault.known.forget()
 
     def _tidy(self, effects: Effects) -> None:
+        if effects.changes:
+            self._packer.mail_came()
         for blob in effects.adopted:
             if blob.data is None:
                 self._files.adopt(blob.id)
@@ -351,6 +421,16 @@ def _existing(settings: StoreSettings) -> Engine:
     if mode & 0o077:
         raise ConfigError("store.home", "others may enter the directory", "Set its mode to 0700.")
     return engine
+
+
+def _making(
+    mailbox: MailboxId, kind: TextKind, window: int
+) -> Callable[[Reading], SealedTexts | None]:
+    return lambda reading: reading.make_texts(mailbox, kind, window)
+
+
+def _keeping(pack: SealedTexts) -> Callable[[Writing], bool]:
+    return lambda writing: writing.keep_texts(pack)
 
 
 def _has(db: Connection, blob: BlobId) -> bool:

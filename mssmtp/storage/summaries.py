@@ -33,7 +33,7 @@ SCAN_OCTETS = 262_144
 _PACK = b"pack\0"
 _ENTRY = struct.Struct(">II")
 
-_ROWS = sql(
+SUMMARY_ROWS = sql(
     select(messages.c.uid, blobs.c.id, blob_keys.c.summary, messages.c.blob)
     .join_from(messages, blobs, blobs.c.number == messages.c.blob)
     .join(
@@ -93,11 +93,19 @@ class SummaryReading(MessageReading):
             else:
                 yield from ((uid, packed[uid]) for uid in chosen if uid in packed)
 
+    def make_pack(self, mailbox: MailboxId, window: int) -> None:
+        """Have the pack of a window kept, if it lacks one and no UID can join it any more."""
+        row = self._one(_MAILBOX, mailbox=mailbox)
+        if row is None or row[1] < _end(window):
+            return
+        if self._one(_PACK_ROW, mailbox=mailbox, window=window) is None:
+            self._folded(mailbox, window, self._bal_key(BalId(row[0])))
+
     def _from_rows(
         self, mailbox: MailboxId, uids: Sequence[Uid], key: OwnerKey
     ) -> Iterator[tuple[Uid, bytes]]:
         for low, high in ranges(uids):
-            for row in self._all(_ROWS, mailbox=mailbox, owner=key.id, low=low, high=high):
+            for row in self._all(SUMMARY_ROWS, mailbox=mailbox, owner=key.id, low=low, high=high):
                 yield Uid(row[0]), self._summary(row, key)
 
     def _summary(self, row: Row, key: OwnerKey) -> bytes:
@@ -133,7 +141,7 @@ class SummaryReading(MessageReading):
     def _folded(self, mailbox: MailboxId, window: int, key: OwnerKey) -> dict[Uid, bytes] | None:
         """Summaries of a window that no UID can join any more, kept as a pack; None: too large."""
         rows = self._all(
-            _ROWS,
+            SUMMARY_ROWS,
             mailbox=mailbox,
             owner=key.id,
             low=window * PACK_UIDS,
@@ -148,7 +156,7 @@ class SummaryReading(MessageReading):
                 return None
         if all(found.values()):
             sealed = key.seal(pack_purpose(mailbox, window), compressed(packed(found)))
-            self._vault.fold(mailbox, window, len(found), sealed)
+            self._vault.later(lambda w: w.keep_pack(mailbox, window, len(found), sealed))
         return found
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, select
 
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 MASTERS = "masters"
 """Row of `meta` with the MasterState."""
+
+if TYPE_CHECKING:
+    from mssmtp.storage.views import Writing
 
 Row = tuple[Any, ...]
 
@@ -67,8 +71,12 @@ class Vault:
     facts_kept: timedelta
     known: Known
     lately: Lately
-    fold: Callable[[MailboxId, int, int, bytes], None]
-    """Takes a rebuilt pack (mailbox, window, count, sealed) to be written when there is time."""
+    openers: Executor
+    """Opens packs beside the thread that looks through them."""
+    later: Callable[[Callable[[Writing], object]], None]
+    """Takes a job that keeps a pack, to be done when there is time; or not at all."""
+    want_packs: Callable[[MailboxId, int], None]
+    """A window of texts lacks its packs: they are made when there is time."""
 
 
 class View:
@@ -135,11 +143,18 @@ class View:
         self._has_followed = True
         return changed
 
-    def _master_open(self, purpose: bytes, sealed: bytes) -> bytes:
+    def _master_open(self, purpose: bytes, sealed: bytes | None) -> bytes:
         """Open what is sealed under the master key. Raises Damaged, StorageUnavailable."""
+        sealed = sealed or b""
         if not self._vault.keys.knows(sealed):
             self._follow_masters()
         return self._vault.keys.open(purpose, sealed)
+
+    def _opened_owner(self, purpose: bytes, wrapped: bytes) -> bytes:
+        """The key of an owner as it lies on the disk. Raises Damaged, StorageUnavailable."""
+        if not self._vault.keys.knows(wrapped):
+            self._follow_masters()
+        return self._vault.keys.wrapping.open(purpose, wrapped)
 
     def _legible(
         self, opens: Callable[[bytes, bytes], bytes], purpose: bytes, sealed: bytes | None

@@ -7,15 +7,18 @@ from datetime import datetime
 from mssmtp.storage.ledger import LedgerReading
 from mssmtp.storage.people import PeopleReading
 from mssmtp.storage.queue import QueueReading, QueueWriting
+from mssmtp.storage.resealing import ResealReading, ResealWriting
 from mssmtp.storage.rotating import RotationReading, RotationWriting
-from mssmtp.storage.summaries import SummaryReading, SummaryWriting
+from mssmtp.storage.texts import TextReading, TextWriting
 
 
-class Reading(QueueReading, PeopleReading, SummaryReading, LedgerReading, RotationReading):
+class Reading(
+    ResealReading, QueueReading, PeopleReading, TextReading, LedgerReading, RotationReading
+):
     """One snapshot of the store."""
 
 
-class Writing(QueueWriting, SummaryWriting, RotationWriting, Reading):
+class Writing(ResealWriting, QueueWriting, TextWriting, RotationWriting, Reading):
     """The store inside a group commit; what a job raises undoes the job alone."""
 
     def prune(self, now: datetime) -> None:

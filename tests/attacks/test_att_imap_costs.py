@@ -81,10 +81,11 @@ def test_att_05_no_pack_is_made_of_letters_with_long_headers(
         return client.ok("FETCH 1:* (ENVELOPE)")
 
     monkeypatch.setattr(summaries, "packed", noted)
-    world.fill(PACK_UIDS + 1)
-    client = world.client()
     with monkeypatch.context() as small:
         small.setattr(summaries, "MAX_PACK_OCTETS", 10_000)
+        world.fill(PACK_UIDS + 1)
+        world.store.settle()  # the packs made behind the deliveries
+        client = world.client()
         expected = fetched()
         assert made == []
     assert fetched() == expected
@@ -124,12 +125,12 @@ def test_att_27_a_text_search_gives_its_thread_back_after_so_much_text(
 ) -> None:
     world.fill(12)
     client = world.client()
-    monkeypatch.setattr(search, "MOST_TEXT", 20)
+    monkeypatch.setattr(search, "MOST_COST", 20)
     reads = long_reads(client, monkeypatch)
     assert client.ok("SEARCH BODY Bonjour") == ["* SEARCH " + " ".join(map(str, range(1, 13)))]
     assert reads.count(True) >= 6
     reads.clear()
-    monkeypatch.setattr(search, "MOST_TEXT", 1_000_000)
+    monkeypatch.setattr(search, "MOST_COST", 1_000_000_000)
     assert client.ok("SEARCH NOT BODY Bonjour") == ["* SEARCH"]
     assert reads.count(True) == 1
 

@@ -10,6 +10,7 @@ import pytest
 from mssmtp.demo.authority import Authority, Identity
 from tests.authority import A_DOMAIN
 from tests.home import Home, typed
+from tests.postgres import Cluster
 
 
 @pytest.fixture
@@ -48,6 +49,25 @@ def test_only_the_owner_can_read_the_home(made: Home) -> None:
             continue
         assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
     assert made.directory.joinpath("keys/master.key").stat().st_size == 32
+
+
+def test_a_store_can_be_made_in_postgresql(tmp_path: Path, postgres: Cluster) -> None:
+    directory = tmp_path / "op"
+    url = postgres.new_database()
+    command = ("init", "--home", str(directory), "--domain", A_DOMAIN, "--json", "--database")
+    refused = typed(*command, url.replace("t_", "nowhere_"))
+    assert refused.code == 2
+    assert "store.database" in refused.err
+    assert typed(*command, url).code == 0
+    home = Home(directory)
+    assert home.settings.store.database == url
+    assert not (directory / "store" / "store.db").exists()
+    added = home.mssmtp(
+        "bal", "add", f"zoe@{A_DOMAIN}", "--type", "PER", "--rpps", "99900000110", "--json"
+    )
+    assert added.code == 0, added.err
+    assert home.mssmtp("store", "check", "--json").code == 0
+    assert home.mssmtp("queue", "list", "--json").code == 0
 
 
 def test_a_second_init_changes_nothing(made: Home) -> None:

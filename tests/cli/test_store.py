@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 
 from mssmtp.storage import schema
-from tests.home import CLOCK, Home
+from tests.home import CLOCK, ZOE, Home
 
 
 def test_a_sound_store_says_what_was_verified_and_ends_with_0(home: Home) -> None:
@@ -65,3 +65,52 @@ def test_stats_tell_sizes_counts_and_keys_but_no_address(home: Home) -> None:
     people = home.mssmtp("store", "stats").out
     assert "390.6 KiB" in people
     assert "@" not in people + answer.out
+
+
+def test_rotate_replaces_every_key_and_the_server_of_the_old_one_goes_on(home: Home) -> None:
+    before = (home.directory / "keys/master.key").read_bytes()
+    with home.store() as running:
+        seen = running.read(lambda r: (r.bals(), r.mailboxes(r.bals()[0].id))).result()
+        answer = home.mssmtp("store", "rotate", "all", "--messages", "--json")
+        assert answer.code == 0, answer.err
+        assert {step: told["finished"] for step, told in answer.json.items()} == {
+            "master_key": True,
+            "keys_of_owners": True,
+            "keys_of_messages": True,
+        }
+        assert running.read(lambda r: (r.bals(), r.mailboxes(r.bals()[0].id))).result() == seen
+    (old,) = [p for p in (home.directory / "keys").iterdir() if p.name != "master.key"]
+    assert old.read_bytes() == before != (home.directory / "keys/master.key").read_bytes()
+    assert home.mssmtp("store", "check", "--contents").code == 0
+
+
+def test_rotate_counts_before_it_changes_anything(home: Home) -> None:
+    before = (home.directory / "keys/master.key").read_bytes()
+    counted = home.mssmtp("store", "rotate", "all", "--dry-run", "--json").json
+    assert counted["rows"]["bals"] > 0
+    assert counted["rows"]["mailboxes"] > 0
+    assert counted["total"] == sum(counted["rows"].values())
+    assert "nothing was changed" in home.mssmtp("store", "rotate", "master", "--dry-run").out
+    prepared = home.mssmtp("store", "rotate", "master", "--prepare", "--json").json
+    assert (home.directory / "keys/master.key").read_bytes() == before
+    assert home.mssmtp("store", "rotate", "master").code == 0
+    again = home.mssmtp("store", "rotate", "master", "--prepare").out
+    assert prepared["key"] not in again
+
+
+def test_rotate_takes_one_box_and_refuses_what_it_does_not_know(home: Home) -> None:
+    one = home.mssmtp("store", "rotate", "bal", str(ZOE))
+    assert one.code == 0
+    assert "needed by nothing" in one.out
+    assert home.mssmtp("store", "rotate", "bal", "personne@hopital-a.test").code == 1
+    for wrong in (["key"], ["bal"], ["master", str(ZOE)], ["master", "--messages"]):
+        assert home.mssmtp("store", "rotate", *wrong).code == 2
+
+
+def test_rotate_keeps_the_old_key_for_what_does_not_open(home: Home) -> None:
+    with closing(sqlite3.connect(home.directory / "store/store.db")) as db, db:
+        db.execute("UPDATE mailboxes SET sealed = zeroblob(60) WHERE id = 2")
+    answer = home.mssmtp("store", "rotate", "bal", str(ZOE))
+    assert answer.code == 1
+    assert "does not open: mailboxes 2" in answer.out
+    assert home.mssmtp("store", "rotate", "bal", str(ZOE), "--finish").code == 0

@@ -63,16 +63,16 @@ def reply_before_sync(shim: Shim) -> None:
     """The answer goes out when the job has run, before COMMIT."""
     real = Store.write
 
-    def write(self: Store, job: Callable[[Writing], Any]) -> Future[Any]:
+    def write(self: Store, job: Callable[[Writing], Any], **options: int) -> Future[Any]:
         answer: Future[Any] = Future()
 
         def run(writing: Writing) -> None:
             answer.set_result(job(writing))
 
-        real(self, run)
+        real(self, run, **options)
         return answer
 
-    Store.write = write  # type: ignore[method-assign]
+    Store.write = write  # type: ignore[method-assign,assignment]
 
 
 PLANTED: dict[str, Callable[[Shim], None]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 
 import pytest
@@ -83,7 +83,7 @@ def test_a_damaged_message_is_a_stub_and_the_others_are_read(
     """D10: one poison message never blocks a mailbox."""
     world.fill(3)
     client = world.client()
-    body, summaries = Reading.body, Reading.summaries
+    body, summaries, text = Reading.body, Reading.summaries, Reading._text
 
     def bad_body(self: Reading, mailbox: int, uid: int, *rest: int) -> bytes:
         if uid == 2:
@@ -94,8 +94,14 @@ def test_a_damaged_message_is_a_stub_and_the_others_are_read(
         found = summaries(self, mailbox, uids)  # type: ignore[arg-type]
         return ((uid, b"" if uid == 2 else octets) for uid, octets in found)
 
+    def bad_text(self: Reading, row: tuple[int], *rest: object) -> Iterator[bytes]:
+        if row[0] == 2:
+            raise Damaged
+        return text(self, row, *rest)  # type: ignore[arg-type]
+
     monkeypatch.setattr(Reading, "body", bad_body)
     monkeypatch.setattr(Reading, "summaries", bad_summaries)
+    monkeypatch.setattr(Reading, "_text", bad_text)
     lines = client.ok("FETCH 1:* (ENVELOPE BODYSTRUCTURE BODY.PEEK[] BODY.PEEK[1])")
     assert any("Message illisible" in line and "BODY[] NIL" in line for line in lines)
     assert sum(" FETCH (" in line for line in lines) == 3

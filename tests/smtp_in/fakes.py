@@ -114,6 +114,7 @@ class FakeLetter:
     octets: bytes
     size_octets: int
     scan: Scan
+    held_octets: int = 0
 
 
 class FakeLately:
@@ -139,6 +140,7 @@ class FakeStore:
     rejected: list[tuple[Envelope, Transfer]] = field(default_factory=list)
     letters: list[FakeLetter] = field(default_factory=list)
     open_writers: int = 0
+    is_behind: bool = False
     only_counts: bool = False
     write_error: Exception | None = None
     commit_error: Exception | None = None
@@ -162,7 +164,7 @@ class FakeStore:
     def read(self, query: Callable[[FakeStore], T]) -> Future[T]:
         return self._done(lambda: query(self))
 
-    def write(self, job: Callable[[FakeStore], T]) -> Future[T]:
+    def write(self, job: Callable[[FakeStore], T], *, octets: int = 0) -> Future[T]:
         future: Future[T] = Future()
 
         def run() -> None:

@@ -229,3 +229,15 @@ async def test_aiosmtplib_delivers(rig: Rig) -> None:
             _, text = await client.sendmail(str(PEER), [str(ZOE), str(PAUL)], MESSAGE)
     assert rig.store.kept[0].message == MESSAGE
     assert "enveloppe" in text
+
+
+@pytest.mark.attack
+async def test_d11_a_store_that_is_behind_is_told_before_the_message_is_sent(rig: Rig) -> None:
+    async with rig.operators() as (_, port), await greeted(rig, port, rig.b) as wire:
+        rig.store.is_behind = True
+        await wire.say(f"MAIL FROM:<{PEER}>")
+        await wire.say(f"RCPT TO:<{ZOE}>")
+        assert (await wire.say("DATA")).startswith("451 4.3.2")
+        rig.store.is_behind = False
+        assert (await wire.say("DATA")).startswith("354 "), "the transaction is still open"
+        assert (await wire.say(MESSAGE + b".\r\n")).startswith("250 2.0.0")

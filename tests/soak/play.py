@@ -20,8 +20,10 @@ from mssmtp.mail import (
     Recipient,
     Uid,
 )
+from mssmtp.message.readable import Needle
 from mssmtp.storage import Letter, LocalDelivery, NoSuchMessage, Outcome, Reading, Store, Writing
 from mssmtp.storage.model import FlagsOperation, OutcomeResult, from_us, to_us
+from mssmtp.storage.texts import TextKind
 from tests.soak.hand import Hand, Undone, entries, names, short
 from tests.soak.journal import Journal
 from tests.storage.support import TRANSFER
@@ -57,6 +59,7 @@ class Player(Hand):
         self.uids: dict[int, list[int]] = {}
         self.highest: dict[int, int] = {}
         self.told: list[tuple[int, int]] = []
+        self.mark = "0" * 12
         self._made = 0
         self._acts: list[Callable[[], None]] = []
         for times, act in (
@@ -123,12 +126,14 @@ class Player(Hand):
         draw = self.chance.random()
         octets = 60_000 if draw > 0.97 else 3_000 if draw > 0.8 else 200
         body = self.chance.randbytes(octets).hex()
+        self.mark = body[:12]
         lines = "\r\n".join(body[at : at + 76] for at in range(0, len(body), 76))
         text = (
             f"Message-ID: <{self.who}-{self._made}@cabinet-b.test>\r\nFrom: marius@cabinet-b.test"
             f"\r\nSubject: lettre {self.who} {self._made}\r\n\r\n{lines}\r\n"
         )
-        return self.letter(text.encode())
+        sealed, content = self.letter(text.encode())
+        return sealed, content | {"subject": f"lettre {self.who} {self._made}", "mark": body[:12]}
 
     def _made_boxes(self, result: dict[str, int]) -> list[str]:
         return [f"box:{id}" for id in result.values()]
@@ -417,8 +422,22 @@ class Player(Hand):
             seen["summaries"] = [(uid, short(octets)) for uid, octets in found]
             seen["first_unseen"] = r.first_unseen(box)
             seen["deleted"] = r.deleted(box)
+        if draw < 0.1 or draw > 0.95:
+            seen["searched"] = self._searched(r, box, uids, chance)
         self.highest[box] = mailbox.highest_modseq
         return seen
+
+    def _searched(
+        self, r: Reading, box: MailboxId, uids: list[Uid], chance: random.Random
+    ) -> list[tuple[str, int, list[int]]]:
+        """Needles, where they were looked for, and who has them."""
+        kind = chance.choice((TextKind.HEADER, TextKind.BODY))
+        needles = ["lettre", f"lettre {self.who}", "lettre fill 7", self.mark, "jamais"]
+        found: list[set[int]] = [set() for _ in needles]
+        for step in r.find_texts(box, kind, [Needle(needle.encode()) for needle in needles], uids):
+            for all_of_it, some in zip(found, step.found, strict=True):
+                all_of_it |= some
+        return [(n, int(kind), sorted(some)) for n, some in zip(needles, found, strict=True)]
 
     # ------------------------------------------------------------ the queue
 
@@ -523,7 +542,7 @@ class Player(Hand):
     def prune(self) -> None:
         """What the daily job does; packs are thrown away too, they come back by themselves."""
         now = datetime.now(UTC)
-        self.write("prune", {}, lambda w: (w.prune(now), w.drop_packs())[0], ())
+        self.write("prune", {}, lambda w: (w.prune(now), w.drop_packs(), w.drop_texts())[0], ())
 
     def rotate(self) -> None:
         """New keys for a BAL, for everybody, or a new master key, beside everything else."""

@@ -78,10 +78,12 @@ class Box:
 
 @dataclass(slots=True)
 class Content:
-    """A letter: digests of its octets and of its summary."""
+    """A letter: digests of its octets and of its summary, and what is searched for in it."""
 
     sha: str
     summary: str
+    subject: str
+    mark: str
     envelope: str | None = None
     owners: Counter[int] = field(default_factory=Counter)
 
@@ -297,6 +299,14 @@ class Reference:
             known = [[uid, self.contents[messages[uid].content].summary] for uid in wanted]
             expect("summaries", known, seen["summaries"])
 
+        for needle, kind, uids in seen.get("searched", []):
+            expect(f"{needle} in text {kind}", self._having(box, needle, kind), uids)
+
+    def _having(self, box: Box, needle: str, kind: int) -> list[int]:
+        contents = {uid: self.contents[one.content] for uid, one in sorted(box.messages.items())}
+        texts = {uid: c.mark if kind else c.subject for uid, c in contents.items()}
+        return [uid for uid, text in texts.items() if needle in text]
+
     # ------------------------------------------------------------ envelopes
 
     def _accept(
@@ -384,7 +394,9 @@ class Reference:
     # ------------------------------------------------------------ parts
 
     def _learn(self, content: dict[str, Any], envelope: str | None) -> None:
-        self.contents[content["id"]] = Content(content["sha"], content["summary"], envelope)
+        self.contents[content["id"]] = Content(
+            content["sha"], content["summary"], content["subject"], content["mark"], envelope
+        )
 
     def _add(self, box: int, flags: list[str], date: int, content: dict[str, Any]) -> int:
         found = self.boxes[box]

@@ -89,14 +89,14 @@ class Process:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
 
-    def ready(self) -> None:
-        """Wait until its store is open."""
-        assert self.answer() == "ready"
+    def expect(self, what: str) -> None:
+        """Wait until it says so."""
+        assert self.answer() == what
 
-    def tell(self, epoch: Epoch) -> None:
-        """Let it play."""
+    def tell(self, what: object) -> None:
+        """One line."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(asdict(epoch)) + "\n")
+        self._process.stdin.write(json.dumps(what) + "\n")
         self._process.stdin.flush()
 
     def answer(self) -> Any:
@@ -170,7 +170,7 @@ class Soak:
                 )
                 self._processes.append(Process(plan))
             for process in self._processes:
-                process.ready()
+                process.expect("ready")
             until = time.monotonic() + self.wanted.seconds
             while time.monotonic() < until and not self.outcome.violations:
                 self._epoch(bals, min(self.wanted.epoch_s, until - time.monotonic()))
@@ -200,14 +200,18 @@ class Soak:
         epoch = Epoch(str(directory), f"{self.wanted.seed} {number}", seconds)
         survivors = {process.name for process in self._processes}
         for process in self._processes:
-            process.tell(epoch)
+            process.tell(asdict(epoch))
+        for process in self._processes:
+            process.expect("listening")
+        for process in self._processes:
+            process.tell("play")
         if self.wanted.kills and number % 2 == 0:
             killed = self._chance.choice(self._processes)
             survivors.discard(killed.name)
             time.sleep(self._chance.uniform(0.1, 0.8) * seconds)
             killed.kill()
             self.outcome.kills += 1
-            killed.ready()
+            killed.expect("ready")
         for process in self._processes:
             if process.name in survivors:
                 self.outcome.violations += process.answer()
@@ -234,7 +238,7 @@ class Soak:
 
     def _envelopes(self, directory: Path) -> list[str]:
         """Everything that waits, or did since the last epoch."""
-        found = list(self._reference.envelopes)
+        found = [id for id, rows in self._reference.envelopes.items() if rows]
         for act in acts(directory):
             if act.name == "accept" and act.arguments["queued"]:
                 id = act.arguments["envelope"]

@@ -1,7 +1,8 @@
 """One process of the soak: a store of its own and some threads.
 
-`worker.py PLAN` where PLAN is JSON. Each line on standard input is an epoch to play, answered by
-one line on standard output; the end of the input is the end of the process.
+`worker.py PLAN` where PLAN is JSON. Each line on standard input is an epoch to play. It is
+answered by `listening`; the next line begins it, and what failed is told at its end. The end of the
+input is the end of the process.
 """
 
 from __future__ import annotations
@@ -100,6 +101,8 @@ def main() -> None:
 def _play(plan: Plan, epoch: Epoch, store: Store, ear: Ear) -> list[str]:
     directory = Path(epoch.directory)
     ear.listen(Journal(directory / f"{plan.name}.heard"))
+    print(json.dumps("listening"), flush=True)
+    sys.stdin.readline()  # the others listen too: what happens from now on belongs to this epoch
     failures: list[str] = []
     until = time.monotonic() + epoch.seconds
     journals = [Journal(directory / f"{plan.name}t{n}.acts") for n in range(plan.threads)]

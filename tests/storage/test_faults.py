@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from mssmtp.errors import StorageFull, StorageUnavailable
+from mssmtp.errors import StorageBehind, StorageFull, StorageUnavailable
 from mssmtp.mail import Bal
 from mssmtp.storage import Store
 from mssmtp.storage.committer import MAX_BATCH, MAX_WAITING
 from mssmtp.storage.database import refusal
-from mssmtp.storage.model import TooManyWaiting
 from tests.storage.support import accept, add_bal, inbox, message, open_new, reopen
 
 
@@ -95,7 +94,7 @@ def test_a_crowd_of_jobs_is_refused_at_once(home: Path) -> None:
     jobs = [store.write(lambda w: None) for _ in range(MAX_WAITING + MAX_BATCH + 50)]
     refused = [job for job in jobs if job.done()]
     assert len(refused) >= 49
-    assert all(isinstance(job.exception(), TooManyWaiting) for job in refused)
+    assert all(isinstance(job.exception(), StorageBehind) for job in refused)
     go.set()
     assert blocked.result()
     assert all(job.exception() is None for job in jobs if job not in refused)

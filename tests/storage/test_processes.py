@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mssmtp.mail import Bal, Change, ChangeKind
-from mssmtp.storage import Outcome, Store, Writing
-from mssmtp.storage.changes import Bell
+from mssmtp.storage import Outcome, Reading, Store, Writing
+from mssmtp.storage.changes import _ALL_MAILBOXES, _FORGET, _LAST, Bell, Follower
 from tests.storage.support import (
     TRANSFER,
     SteppingClock,
@@ -23,6 +24,7 @@ from tests.storage.support import (
     recipients,
     reopen,
 )
+from tests.storage.test_committer import Failing
 from tests.storage.test_crash import subjects, writer
 
 
@@ -128,3 +130,41 @@ def test_what_becomes_due_in_the_queue_wakes_every_process(
     finally:
         stop()
         other.close()
+
+
+def test_a_reading_sees_one_state_whatever_is_committed_meanwhile(store: Store, zoe: Bal) -> None:
+    box = inbox(store, zoe)
+    accept(store, store.seal(message()), [zoe])
+    looked, committed = threading.Event(), threading.Event()
+
+    def twice(r: Reading) -> tuple[int, int, int]:
+        before = len(r.messages(box))
+        looked.set()
+        assert committed.wait(5)
+        found = r.mailbox_by_id(box)
+        assert found is not None
+        return before, len(r.messages(box)), found.messages
+
+    reading = store.read(twice)
+    assert looked.wait(5)
+    accept(store, store.seal(message()), [zoe])
+    committed.set()
+    assert reading.result(5) == (1, 1, 1)
+    assert len(store.read(lambda r: r.messages(box)).result()) == 2
+
+
+def test_changes_that_cannot_be_read_once_are_read_the_next_time(store: Store, zoe: Bal) -> None:
+    """After a long sleep the follower asks for all mailboxes; when that fails, it still sleeps."""
+    for _ in range(3):
+        accept(store, store.seal(message()), [zoe])
+    last = store.read(lambda r: int(r._all(_LAST)[0][0])).result()
+    store.write(lambda w: w._run(_FORGET, last=last - 1)).result()
+    good = store._engine.connect(writing=False)
+    follower: Any = Follower.__new__(Follower)
+    follower._db, follower._last = Failing(good, _ALL_MAILBOXES), 1
+    with pytest.raises(OSError, match="Input/output"):
+        follower._new_changes()
+    follower._db = good
+    assert inbox(store, zoe) in {change.mailbox for change in follower._new_changes()}
+    assert follower._new_changes() == ()
+    good.close()

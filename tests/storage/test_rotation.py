@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any
 import pytest
 
 from mssmtp.errors import ConfigError
-from mssmtp.mail import Address, Bal, BalType, Recipient, Uid
+from mssmtp.mail import Address, Bal, BalType, MailboxId, Recipient, Uid
+from mssmtp.outside import SystemEntropy
 from mssmtp.storage import Outcome, Reading, RotationReport, Store, Writing
 from mssmtp.storage.keys import MasterState
 from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS
@@ -23,12 +23,21 @@ from tests.storage.support import (
     SteppingClock,
     accept,
     add_bal,
+    behind,
     inbox,
     message,
     open_new,
     recipients,
     reopen,
+    settings,
 )
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    """The embedded one, unless a test asks for the other."""
+    return str(getattr(request, "param", "sqlite"))
+
 
 Rotate = Callable[[Store], RotationReport]
 
@@ -46,11 +55,21 @@ def both(store: Store) -> RotationReport:
     return store.rotate_owners(None)
 
 
-EVERY = pytest.mark.parametrize("rotate", [rotate_master, rotate_all, both])
+EVERY = pytest.mark.parametrize(
+    ("engine", "rotate"),
+    [
+        ("sqlite", rotate_master),
+        ("sqlite", rotate_all),
+        ("sqlite", both),
+        ("postgresql", both),
+    ],
+    indirect=["engine"],
+)
+"""The other engine once: what differs is the SQL, and `both` runs all of it."""
 
 
-def fill(store: Store) -> Bal:
-    """Something at every station; the BAL of it."""
+def fill(store: Store, *, packs: bool = True) -> Bal:
+    """Two rows or more at every station; the BAL of it."""
     bal = add_bal(store)
     other = store.write(
         lambda w: w.create_bal(
@@ -61,33 +80,50 @@ def fill(store: Store) -> Bal:
     ).result()
     accept(store, store.seal(message()), [bal, other])
     to = recipients("marius@cabinet-b.test", "olive@cabinet-b.test")
-    envelope, _ = accept(store, store.seal(message(body=os.urandom(200_000))), [bal], to)
+    envelope, _ = accept(store, store.seal(message(body=os.urandom(200_000))), [bal], to, bal.id)
     later = SteppingClock().now() + timedelta(hours=1)
-    outcome = Outcome(envelope, to[0], "retry", "451 plus tard", later)
+    outcomes = [Outcome(envelope, to[0], "retry", "451 plus tard", later)]
+    outcomes.append(Outcome(envelope, to[1], "retry", "451 encore plus tard", later))
     box = inbox(store, bal)
 
     def rest(writing: Writing) -> None:
         account = writing.account("zoe@hopital-a.test")
         assert account is not None
         writing.add_member(other.id, account.id)
+        second = writing.create_account("remplacante", other.id)
+        writing.add_member(bal.id, second.id)
         writing.add_app_password(account.id, "telephone", "argon2", "scram")
-        writing.record([outcome], TRANSFER)
+        writing.add_app_password(account.id, "ordinateur", "argon2 bis", "scram bis")
+        writing.record(outcomes, TRANSFER)
         made = writing.create_mailbox(bal.id, "Suivi")
-        writing.store_flags(box, [Uid(1)], "+", frozenset({"Urgent"}))
-        writing.delete_mailbox(bal.id, writing.create_mailbox(bal.id, "Ancien").name)
+        writing.store_flags(box, [Uid(1)], "+", frozenset({"Urgent", "Lu"}))
+        for name in ("Ancien", "Perdu"):
+            writing.delete_mailbox(bal.id, writing.create_mailbox(bal.id, name).name)
         writing.copy(box, [Uid(1)], made.id)
 
     store.write(rest).result()
+    if packs:
+        fill_windows(store, box)
+    return bal
+
+
+def fill_windows(store: Store, box: MailboxId) -> None:
+    """Enough messages in two mailboxes that a pack is made of each."""
+    later = SteppingClock().now()
     many = [store.seal(message(str(number))) for number in range(520)]
     for at in range(0, len(many), 130):
         some = many[at : at + 130]
         store.write(
             lambda w, some=some: [w.append(box, one, frozenset(), later) for one in some]  # type: ignore[misc]
         ).result()
-    uids = [Uid(n) for n in range(512)]
-    store.read(lambda r: list(r.summaries(box, uids))).result()  # makes a pack
+    uids = [Uid(n) for n in range(1, 520)]
+    bal = store.read(lambda r: r.mailbox_by_id(box)).result()
+    assert bal is not None
+    copy = store.write(lambda w: w.create_mailbox(bal.bal, "Copies")).result()
+    store.write(lambda w: w.copy(box, uids, copy.id)).result()
+    for one in (box, copy.id):
+        store.read(lambda r, one=one: list(r.summaries(one, uids))).result()  # type: ignore[misc]
     store.write(lambda w: None).result()
-    return bal
 
 
 def seen(store: Store) -> dict[str, Any]:
@@ -130,10 +166,20 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def used(filled: Path, tmp_path: Path) -> Iterator[Store]:
-    home = tmp_path / "home"
-    shutil.copytree(filled, home)
-    store = reopen(home)
+def used_home(filled: Path, home: Path, engine: str) -> Path:
+    """A store with something at every station."""
+    if engine == "sqlite":
+        shutil.copytree(filled, home)
+    else:
+        store = open_new(home)
+        fill(store)
+        store.close()
+    return home
+
+
+@pytest.fixture
+def used(used_home: Path) -> Iterator[Store]:
+    store = reopen(used_home)
     yield store
     report = store.check(deep=True)
     store.close()
@@ -167,9 +213,8 @@ def test_a_rotation_changes_no_answer_and_leaves_nothing_under_the_old_key(
 
 
 def test_a_rotated_master_key_takes_the_old_name_and_the_old_one_keeps_its_id(
-    used: Store, tmp_path: Path
+    used: Store, home: Path
 ) -> None:
-    home = tmp_path / "home"
     old, before = wanted(used).id, (home / "master.key").read_bytes()
     used.rotate_master()
     new = wanted(used)
@@ -212,11 +257,14 @@ class _DiesAfter:
 
 
 @pytest.mark.requirement("OP-77")
-@pytest.mark.parametrize("rotate", [rotate_master, rotate_all])
+@pytest.mark.parametrize(
+    ("engine", "rotate"),
+    [("sqlite", rotate_master), ("sqlite", rotate_all), ("postgresql", rotate_master)],
+    indirect=["engine"],
+)
 def test_a_rotation_killed_after_any_commit_goes_on_where_it_was(
-    used: Store, rotate: Rotate, tmp_path: Path
+    used: Store, rotate: Rotate, home: Path
 ) -> None:
-    home = tmp_path / "home"
     before = seen(used)
     for commits in range(100):
         store = reopen(home)
@@ -239,10 +287,7 @@ def test_a_rotation_killed_after_any_commit_goes_on_where_it_was(
 
 
 @pytest.mark.parametrize("dies_at", ["link", "replace", "fsync"])
-def test_a_rotation_killed_between_key_files_goes_on(
-    used: Store, dies_at: str, tmp_path: Path
-) -> None:
-    home = tmp_path / "home"
+def test_a_rotation_killed_between_key_files_goes_on(used: Store, dies_at: str, home: Path) -> None:
     old = wanted(used).id
     for count in range(20):
         with pytest.MonkeyPatch.context() as patch:
@@ -273,11 +318,8 @@ def _die_at(patch: pytest.MonkeyPatch, name: str, count: int) -> None:
 
 
 @EVERY
-def test_others_work_on_while_keys_are_replaced(
-    used: Store, rotate: Rotate, tmp_path: Path
-) -> None:
+def test_others_work_on_while_keys_are_replaced(used: Store, rotate: Rotate, home: Path) -> None:
     """Another process adds people, mail, mailboxes, keywords between any two commits."""
-    home = tmp_path / "home"
     rotating = reopen(home)
     write = rotating.write
     done: list[str] = []
@@ -341,18 +383,15 @@ def test_no_key_is_dropped_before_a_snapshot_shows_that_nothing_needs_it(used: S
 
 @pytest.mark.parametrize("rotate", [rotate_master, rotate_all])
 def test_damaged_rows_keep_the_old_key_until_they_are_given_up(
-    filled: Path, tmp_path: Path, rotate: Rotate
+    used_home: Path, rotate: Rotate
 ) -> None:
-    home = tmp_path / "damaged"
-    shutil.copytree(filled, home)
-    db = sqlite3.connect(home / "store.db")
+    db = behind(used_home)
     for table in ("app_passwords", "keywords"):
         (value,) = db.execute(f"SELECT sealed FROM {table}").fetchone()  # noqa: S608
         spoilt = value[:-1] + bytes([value[-1] ^ 1])
         db.execute(f"UPDATE {table} SET sealed = ?", (spoilt,))  # noqa: S608
-    db.commit()
     db.close()
-    store = reopen(home)
+    store = reopen(used_home)
     report = rotate(store)
     assert not report.is_finished
     assert report.damaged
@@ -365,4 +404,72 @@ def test_damaged_rows_keep_the_old_key_until_they_are_given_up(
         assert len(store.read(lambda r: r.owners_between_keys()).result()) == 1
         assert store.rotate_owners(give_up=True).is_finished
         assert store.read(lambda r: r.owners_between_keys()).result() == []
+    store.close()
+
+
+@pytest.mark.requirement("OP-77")
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+def test_new_message_keys_change_no_answer_and_leave_no_old_content(
+    used_home: Path, engine: str
+) -> None:
+    clock = SteppingClock()
+    clock.advance(timedelta(hours=2))
+    store = Store(settings(used_home), clock, SystemEntropy(), worker="later")
+    before, contents = seen(store), contents_of(used_home)
+    report = store.rotate_messages()
+    assert report.is_finished
+    assert report.renewed == len(contents) > 500
+    assert seen(store) == before
+    after = contents_of(used_home)
+    assert len(after) == len(contents)
+    assert not contents & after
+    clock.advance(timedelta(seconds=1))
+    assert store.check(deep=True).problems == ()
+    assert store.rotate_messages().renewed == 0  # what is young stays
+    store.close()
+
+
+def contents_of(home: Path) -> set[bytes]:
+    """Sealed contents, of rows and of files."""
+    db = behind(home)
+    rows = db.execute("SELECT data FROM blobs WHERE data IS NOT NULL").fetchall()
+    db.close()
+    files = {path.read_bytes() for path in (home / "blobs").rglob("*") if path.is_file()}
+    return {bytes(row[0]) for row in rows} | files
+
+
+def test_new_message_keys_are_given_to_one_owner_and_go_on_when_killed(used_home: Path) -> None:
+    clock = SteppingClock()
+    clock.advance(timedelta(hours=2))
+    store = Store(settings(used_home), clock, SystemEntropy(), worker="later")
+    org = store.read(lambda r: r.bal(Address.parse("secretariat@hopital-a.test"))).result()
+    assert org is not None
+    before, contents = seen(store), contents_of(used_home)
+    for commits in range(20):
+        with pytest.MonkeyPatch.context() as patch:
+            _DiesAfter(store, patch, commits)
+            try:
+                report = store.rotate_messages(org.id)
+                break
+            except _Killed:
+                pass
+    assert report.is_finished
+    assert commits > 2
+    assert len(contents - contents_of(used_home)) == 1  # the only letter of this box
+    assert seen(store) == before
+    clock.advance(timedelta(seconds=1))
+    assert store.check(deep=True).problems == ()
+    store.close()
+
+
+def test_a_content_that_does_not_open_keeps_its_key_and_is_named(used_home: Path) -> None:
+    db = behind(used_home)
+    db.execute("UPDATE blobs SET data = zeroblob(length(data)) WHERE number = 1")
+    db.close()
+    clock = SteppingClock()
+    clock.advance(timedelta(hours=2))
+    store = Store(settings(used_home), clock, SystemEntropy(), worker="later")
+    report = store.rotate_messages()
+    assert report.damaged == ("blobs 1",)
+    assert not report.is_finished
     store.close()

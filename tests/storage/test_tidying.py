@@ -11,7 +11,7 @@ import pytest
 from mssmtp.mail import Bal, Change, Uid
 from mssmtp.storage import Store, changes
 from mssmtp.storage.files import BlobFiles
-from tests.storage.support import SteppingClock, accept, inbox, message
+from tests.storage.support import SteppingClock, accept, behind, inbox, message
 
 NOW = SteppingClock().now()
 
@@ -67,6 +67,32 @@ def test_who_missed_pruned_changes_hears_of_every_mailbox(
     store.write(lambda w: changes.forget_changes(w._db)).result()
     monkeypatch.undo()
     accept(store, store.seal(message()), [zoe])
+    assert told.wait(5)
+    mailboxes = store.read(lambda r: r.mailboxes(zoe.id)).result()
+    assert {change.mailbox for change in heard} == {mailbox.id for mailbox in mailboxes}
+
+
+def test_a_database_that_fell_back_makes_everybody_look_at_everything(
+    store: Store, zoe: Bal, home: Path
+) -> None:
+    """A standby that lagged behind took over: its numbers come again."""
+    heard: list[Change] = []
+    followed, told = threading.Event(), threading.Event()
+
+    def listener(found: tuple[Change, ...]) -> None:
+        heard.extend(found)
+        if any(change.modseq == 3 for change in found):
+            followed.set()
+        if len({change.mailbox for change in found}) > 1:
+            told.set()
+
+    store.subscribe(listener)
+    for _ in range(2):
+        accept(store, store.seal(message()), [zoe])
+    assert followed.wait(5)
+    db = behind(home)
+    db.execute("DELETE FROM changes WHERE number = (SELECT max(number) FROM changes)")
+    db.close()
     assert told.wait(5)
     mailboxes = store.read(lambda r: r.mailboxes(zoe.id)).result()
     assert {change.mailbox for change in heard} == {mailbox.id for mailbox in mailboxes}

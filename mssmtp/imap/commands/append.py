@@ -46,9 +46,14 @@ class Append(Command):
         session.framer.stream()
         if literal.synchronizing:
             yield from send(responses.continuation(b"Ready for the message"))
-        letter = yield from _store_letter(session, tag)
+        if literal.size_octets <= BLOCK:
+            letter = yield from _store_small(session, tag)
+        else:
+            letter = yield from _store_letter(session, tag)
         yield from _end_of_command(session, tag, letter)
-        target, uid = yield from write(lambda writing: self._append(writing, session, letter))
+        target, uid = yield from write(
+            lambda writing: self._append(writing, session, letter), letter.held_octets
+        )
         if session.selected_or_none and session.selected.mailbox.id == target.id:
             session.is_changed = True
         return Done(b"APPEND completed", b"APPENDUID %d %d" % (target.uid_validity, uid))
@@ -67,6 +72,31 @@ class Append(Command):
         target = mailboxes.find_target(writing, session.principal, self.mailbox)
         date = self.internal_date or session.clock.now()
         return target, writing.append(target.id, letter, self.flags, date)
+
+
+def _store_small(session: Session, tag: bytes) -> Steps[Letter]:
+    """One block: one visit to a thread instead of three."""
+    waiting = bytearray()
+    while True:
+        event = yield from incoming.next_event(session)
+        if not isinstance(event, Chunk):
+            raise RuntimeError("a literal was being streamed")
+        waiting += event.octets
+        if event.is_last:
+            break
+    try:
+        if b"\0" in waiting:
+            raise _no_nul()
+        octets = bytes(waiting)
+        return (yield from off_loop(lambda store: store.seal(octets)))
+    except MailError:
+        yield from incoming.drain(session, tag)
+        raise
+
+
+def _no_nul() -> Refused:
+    # RFC 3501 9, CHAR8: what is kept has to be told again, and no literal may hold NUL.
+    return Refused("CANNOT", b"A message holds no NUL")
 
 
 def _store_letter(session: Session, tag: bytes) -> Steps[Letter]:
@@ -105,8 +135,7 @@ def _copy(session: Session, writer: LetterWriter) -> Steps[None]:
 
 def _hand_over(writer: LetterWriter, block: bytes) -> Steps[MailError | None]:
     if b"\0" in block:
-        # RFC 3501 9, CHAR8: what is kept has to be told again, and no literal may hold NUL.
-        return Refused("CANNOT", b"A message holds no NUL")
+        return _no_nul()
     try:
         yield from off_loop(lambda store: writer.write(block))
     except MailError as error:

@@ -42,7 +42,7 @@ class Search(Command):
         left: Sequence[Span] = compiled.spans
         while left:
             finding = _Finding(selected, compiled, tuple(next(cut(left, compiled.batch))))
-            matches, position = yield from read(finding, is_long=bool(compiled.dear))
+            matches, position = yield from read(finding, is_long=compiled.is_long)
             found += matches
             left = after(left, position)
             if session.clock.monotonic() - told_at >= PROGRESS_S:

@@ -1,0 +1,542 @@
+"""Us beside Postfix and Dovecot, turn by turn in one run: ratios with their spread.
+
+    python -m bench.beside_peers [--rounds 5] [--seconds 2] [--only NAME,NAME] [--plain]
+                                 [--workers 2] [--sessions 10] [--messages 2000] [--json]
+
+Accepting: TLS with client certificate, many messages per connection, a reply counts once it is 250.
+Of Postfix both moments are shown: accepted (its queue has it) and delivered (Dovecot has it, which
+is where ours is at its 250); its processor time is that until delivery. IMAP: over TLS, ten boxes,
+Dovecot with mail_crypt (`--plain`: without, which is the harder peer). Every measurement is taken
+of both within seconds of each other, once a round; a ratio is made within a round.
+
+Needs root and Debian's postfix, dovecot-imapd and dovecot-lmtpd. The generator shares the machine
+with the servers, so that ratios count and not figures. Run it on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from bench.acceptance import message
+from bench.peers import DOMAIN, USERS, Peers, missing, peers
+from bench.space import Operator, space
+
+SIZES = {"4 KB": 4_096, "100 KB": 102_400, "1 MB": 1_048_576, "10 MB": 10_485_760}
+HEADERS = "From To Cc Subject Date Message-ID References Content-Type In-Reply-To Reply-To"
+FILLING = "INBOX"
+_TIMEOUT_S = 120.0
+
+
+# ---------------------------------------------------------------- who is measured
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One server, as a client and the process table see it."""
+
+    name: str
+    smtp_port: int
+    imaps_port: int
+    context: ssl.SSLContext
+    sender: str
+    logins: tuple[tuple[str, str], ...]
+    roots: Callable[[], list[int]]
+    drain: Callable[[], None]
+
+    def cpu_s(self) -> float:
+        """Processor time of every process below the roots, ended ones included."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        total = 0
+        for pid in self.processes():
+            with suppress(OSError):
+                stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                total += sum(map(int, stat[11:15]))
+        return total / ticks
+
+    def processes(self) -> list[int]:
+        """The roots and all below them."""
+        found, waiting = [], self.roots()
+        while waiting:
+            pid = waiting.pop()
+            found.append(pid)
+            with suppress(OSError):
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    waiting += map(int, (task / "children").read_text().split())
+        return found
+
+    def memory_mb(self) -> float:
+        """Memory of all of them, shared pages counted once (PSS)."""
+        total = 0
+        for pid in self.processes():
+            with suppress(OSError):
+                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        total += int(line.split()[1])
+        return total / 1_024
+
+
+def ours(sender: Operator, receiver: Operator, context: ssl.SSLContext) -> Target:
+    """An operator of the demo's space."""
+    logins = tuple((account.address, account.password) for account in receiver.accounts[:USERS])
+    return Target(
+        "mssmtp",
+        receiver.smtp_port,
+        receiver.imaps_port,
+        context,
+        sender.accounts[0].address,
+        logins,
+        lambda: receiver.processes[:1],
+        lambda: None,
+    )
+
+
+def theirs(pair: Peers, context: ssl.SSLContext) -> Target:
+    """Postfix and Dovecot."""
+    logins = tuple((f"u{number}@{DOMAIN}", f"pw{number}") for number in range(USERS))
+    return Target(
+        "Postfix + Dovecot",
+        pair.smtp_port,
+        pair.imaps_port,
+        context,
+        "peer@elsewhere.test",
+        logins,
+        lambda: pair.roots,
+        pair.drain,
+    )
+
+
+# ---------------------------------------------------------------- clients
+
+
+class Smtp:
+    """One session that sends again and again."""
+
+    def __init__(self, target: Target) -> None:
+        raw = socket.create_connection(("127.0.0.1", target.smtp_port), _TIMEOUT_S)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket, self._replies = raw, raw.makefile("rb")
+        self._expect(b"220")
+        self._command("EHLO mx.perf.test")
+        self._command("STARTTLS")
+        self._socket = target.context.wrap_socket(raw)
+        self._replies = self._socket.makefile("rb")
+        self._command("EHLO mx.perf.test")
+
+    def _expect(self, code: bytes) -> None:
+        line = b""
+        while line[3:4] != b" ":
+            line = self._replies.readline()
+            if not line:
+                raise SystemExit("the server closed an SMTP session")
+        if not line.startswith(code):
+            raise SystemExit(f"{code.decode()} expected: {line.decode()}")
+
+    def _command(self, text: str) -> None:
+        self._socket.sendall(text.encode() + b"\r\n")
+        self._expect(b"2")
+
+    def send(self, sender: str, recipient: str, octets: bytes) -> None:
+        """One message, pipelined as far as SMTP allows."""
+        envelope = f"MAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n"
+        self._socket.sendall(envelope.encode())
+        for code in (b"250", b"250", b"354"):
+            self._expect(code)
+        self._socket.sendall(octets)
+        self._expect(b"250")
+
+    def close(self) -> None:
+        """Leave."""
+        self._command("QUIT")
+        self._socket.close()
+
+
+class Imap:
+    """One session; a command is over when its tagged line is there."""
+
+    def __init__(self, target: Target, login: tuple[str, str]) -> None:
+        raw = socket.create_connection(("127.0.0.1", target.imaps_port), _TIMEOUT_S)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        plain.check_hostname, plain.verify_mode = False, ssl.CERT_NONE
+        self._socket = plain.wrap_socket(raw)
+        self._socket.recv(4_096)
+        self._number = 0
+        self.command(f'LOGIN "{login[0]}" "{login[1]}"')
+
+    def command(self, text: str) -> int:
+        """Octets of the answer."""
+        self._number += 1
+        tag = b"x%dq7" % self._number
+        self._socket.sendall(tag + b" " + text.encode() + b"\r\n")
+        return self._tagged(tag, text)
+
+    def append(self, octets: bytes) -> None:
+        """One message into INBOX, without waiting for the go-ahead (LITERAL+)."""
+        self._number += 1
+        tag = b"x%dq7" % self._number
+        head = b"%s APPEND %s {%d+}\r\n" % (tag, FILLING.encode(), len(octets))
+        self._socket.sendall(head + octets + b"\r\n")
+        self._tagged(tag, "APPEND")
+
+    def _tagged(self, tag: bytes, text: str) -> int:
+        end, total, tail = b"\r\n" + tag + b" ", 0, b"\r\n"
+        while True:
+            block = self._socket.recv(1 << 18)
+            if not block:
+                raise SystemExit(f"the server closed an IMAP session: {text}")
+            total += len(block)
+            tail = (tail + block)[-4_096:]
+            at = tail.rfind(end)
+            if at >= 0 and tail.endswith(b"\r\n"):
+                if not tail[at + len(end) :].startswith(b"OK"):
+                    raise SystemExit(f"{text}: {tail[at:].decode(errors='replace')}")
+                return total
+
+    def close(self) -> None:
+        """Leave."""
+        self.command("LOGOUT")
+        self._socket.close()
+
+
+# ---------------------------------------------------------------- one measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Of one target in one round."""
+
+    rate: float
+    cpu_ms: float
+    delivered: float | None = None
+    memory_mb: float = 0.0
+
+
+@dataclass
+class Options:
+    """What was asked for."""
+
+    sessions: int
+    seconds: float
+    messages: int
+    filled: set[str] = field(default_factory=set)
+
+
+Measure = Callable[[Target, Options], Sample]
+
+
+def _together(jobs: list[Callable[[], int]]) -> int:
+    """Run each in a thread; the sum of what they did."""
+    counts: list[int] = []
+    failed: list[BaseException] = []
+
+    def run(job: Callable[[], int]) -> None:
+        try:
+            counts.append(job())
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
+    return sum(counts)
+
+
+def accepting(size: int) -> Measure:
+    """Messages given a 250 per second."""
+
+    def measure(target: Target, options: Options) -> Sample:
+        sessions = [Smtp(target) for _ in range(options.sessions)]
+        before, began = target.cpu_s(), time.monotonic()
+        stop = began + options.seconds
+
+        def job(number: int) -> int:
+            recipient, count = target.logins[number % len(target.logins)][0], 0
+            octets = message(target.sender, recipient, size)
+            while not count or time.monotonic() < stop:
+                sessions[number].send(target.sender, recipient, octets)
+                count += 1
+            return count
+
+        count = _together([lambda n=n: job(n) for n in range(len(sessions))])  # type: ignore[misc]
+        accepted, memory = time.monotonic() - began, target.memory_mb()
+        target.drain()
+        delivered = time.monotonic() - began
+        for session in sessions:
+            session.close()
+        cpu = (target.cpu_s() - before) * 1_000 / count
+        return Sample(count / accepted, cpu, count / delivered, memory)
+
+    return measure
+
+
+def appending(size: int) -> Measure:
+    """APPENDs per second, ten sessions of ten boxes."""
+
+    def measure(target: Target, options: Options) -> Sample:
+        sessions = [Imap(target, login) for login in target.logins[1:]]
+        octets = message(target.sender, target.logins[0][0], size)[:-3]
+        before, began = target.cpu_s(), time.monotonic()
+        stop = began + options.seconds
+
+        def job(session: Imap) -> int:
+            count = 0
+            while not count or time.monotonic() < stop:
+                session.append(octets)
+                count += 1
+            return count
+
+        count = _together([lambda s=s: job(s) for s in sessions])  # type: ignore[misc]
+        elapsed = time.monotonic() - began
+        sample = Sample(count / elapsed, (target.cpu_s() - before) * 1_000 / count)
+        for session in sessions:
+            session.close()
+        return sample
+
+    return measure
+
+
+def reading(*commands: str, per_message: bool = True) -> Measure:
+    """`commands` again and again on the filled box: messages (or commands) per second."""
+
+    def measure(target: Target, options: Options) -> Sample:
+        _fill(target, options)
+        session = Imap(target, target.logins[0])
+        session.command(f"SELECT {FILLING}")
+        for command in commands:
+            session.command(command)
+        before, began, count = target.cpu_s(), time.monotonic(), 0
+        while time.monotonic() < began + options.seconds:
+            for command in commands:
+                session.command(command)
+                count += options.messages if per_message else 1
+        elapsed = time.monotonic() - began
+        cpu = (target.cpu_s() - before) * 1_000 / count
+        session.close()
+        return Sample(count / elapsed, cpu)
+
+    return measure
+
+
+def logging_in(target: Target, options: Options) -> Sample:
+    """New connections with TLS and LOGIN per second."""
+    before, began = target.cpu_s(), time.monotonic()
+    stop = began + options.seconds
+
+    def job(login: tuple[str, str]) -> int:
+        count = 0
+        while not count or time.monotonic() < stop:
+            Imap(target, login).close()
+            count += 1
+        return count
+
+    count = _together([lambda w=w: job(w) for w in target.logins])  # type: ignore[misc]
+    elapsed = time.monotonic() - began
+    return Sample(count / elapsed, (target.cpu_s() - before) * 1_000 / count)
+
+
+def _fill(target: Target, options: Options) -> None:
+    """The first box gets its messages once, all different."""
+    if target.name in options.filled:
+        return
+    options.filled.add(target.name)
+    session = Imap(target, target.logins[0])
+    session.command(f"SELECT {FILLING}")
+    session.command("STORE 1:* +FLAGS.SILENT (\\Deleted)")
+    session.command("EXPUNGE")
+    for number in range(options.messages):
+        octets = message(target.sender, target.logins[0][0], 4_096)[:-3]
+        session.append(octets.replace(b"Subject: mesure", b"Subject: mesure %06d" % number))
+    session.close()
+
+
+MEASURES: dict[str, tuple[Measure, str]] = {
+    **{f"accept {name}": (accepting(size), "accept") for name, size in SIZES.items()},
+    "APPEND 4 KB": (appending(4_096), "append"),
+    "APPEND 1 MB": (appending(1_048_576), "append"),
+    "FETCH flags": (reading("FETCH 1:* (UID FLAGS)"), "fetch"),
+    "FETCH envelope": (reading("FETCH 1:* (UID ENVELOPE BODYSTRUCTURE)"), "fetch"),
+    "FETCH headers": (
+        reading(f"FETCH 1:* (UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS ({HEADERS})])"),
+        "fetch",
+    ),
+    "FETCH bodies": (reading("FETCH 1:* (UID BODY.PEEK[])"), "fetch"),
+    "SEARCH subject": (reading('SEARCH SUBJECT "000123"'), "search"),
+    "SEARCH body": (reading('SEARCH BODY "nowhere to be found"'), "search"),
+    "STORE": (
+        reading("STORE 1:* +FLAGS (\\Flagged)", "STORE 1:* -FLAGS (\\Flagged)"),
+        "store",
+    ),
+    "SELECT": (reading(f"SELECT {FILLING}", per_message=False), "select"),
+    "login": (logging_in, "login"),
+}
+GOALS = {
+    "accept 4 KB": 3.0,
+    "accept 100 KB": 2.0,
+    "accept 1 MB": 1.5,
+    "accept 10 MB": 1.5,
+    "APPEND 4 KB": 5.0,
+    "APPEND 1 MB": 2.0,
+    "FETCH flags": 3.0,
+    "FETCH envelope": 5.0,
+    "FETCH headers": 5.0,
+    "FETCH bodies": 20.0,
+    "SEARCH subject": 5.0,
+    "SEARCH body": 5.0,
+    "STORE": 2.0,
+    "SELECT": 0.5,
+    "login": 1.5,
+}
+"""design.md §6; bodies and search of a body beside encrypted mail."""
+
+Samples = dict[str, list[tuple[Sample, Sample]]]
+
+
+def measure(
+    chosen: list[str], rounds: int, targets: tuple[Target, Target], how: Options
+) -> Samples:
+    """Who begins changes from round to round."""
+    found: Samples = {name: [] for name in chosen}
+    for number in range(rounds):
+        for name in chosen:
+            take = MEASURES[name][0]
+            order = targets if number % 2 == 0 else targets[::-1]
+            taken = {target.name: take(target, how) for target in order}
+            found[name].append((taken[targets[0].name], taken[targets[1].name]))
+            print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr)
+    return found
+
+
+def _spread(numbers: list[float]) -> str:
+    return f"{median(numbers):8.2f} ({min(numbers):.2f}–{max(numbers):.2f})"
+
+
+def show(found: Samples) -> None:
+    """The table."""
+    print(
+        f"{'':<16}{'we /s':>10}{'peer /s':>10}   {'ratio (range)':<24}{'goal':>5}"
+        f"   {'CPU we, peer ms':<18}{'CPU ratio (range)':<24}"
+    )
+    for name, rounds in found.items():
+        us, peer = [a for a, _ in rounds], [b for _, b in rounds]
+        rate = [a.rate / b.rate for a, b in rounds]
+        cpu = [a.cpu_ms / b.cpu_ms if b.cpu_ms else 0.0 for a, b in rounds]
+        print(
+            f"{name:<16}{median(s.rate for s in us):>10.0f}{median(s.rate for s in peer):>10.0f}"
+            f"  {_spread(rate):<25}{GOALS[name]:>5}"
+            f"   {median(s.cpu_ms for s in us):7.3f} {median(s.cpu_ms for s in peer):8.3f}  "
+            f"{_spread(cpu)}"
+        )
+        through = [a.rate / b.delivered for a, b in rounds if b.delivered]
+        if through:
+            print(f"{'  to its delivery':<36}  {_spread(through)}")
+            memory = [median(s.memory_mb for s in side) for side in (us, peer)]
+            print(f"{'  memory, MB':<16}{memory[0]:>10.0f}{memory[1]:>10.0f}")
+
+
+def as_json(found: Samples) -> str:
+    """Every sample."""
+    return json.dumps(
+        {
+            name: [
+                [
+                    {
+                        "rate": one.rate,
+                        "cpu_ms": one.cpu_ms,
+                        "delivered": one.delivered,
+                        "memory_mb": one.memory_mb,
+                    }
+                    for one in pair
+                ]
+                for pair in rounds
+            ]
+            for name, rounds in found.items()
+        },
+        indent=1,
+    )
+
+
+def _context(sender: Operator) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(sender.certificate_file, sender.key_file)
+    return context
+
+
+def _check() -> None:
+    if packages := missing():
+        raise SystemExit(
+            "The peers are not installed. On Debian:\n"
+            f"    apt-get install --no-install-recommends {' '.join(packages)}\n"
+            "(their own services need not run: `systemctl disable --now postfix dovecot`)"
+        )
+    if os.geteuid() != 0:
+        raise SystemExit("Postfix and Dovecot change users: run this as root.")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--sessions", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--messages", type=int, default=2_000)
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(MEASURES))
+    parser.add_argument("--plain", action="store_true", help="Dovecot without mail_crypt")
+    parser.add_argument("--base-port", type=int, default=43_000)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if unknown := [name for name in options.only if name not in MEASURES]:
+        raise SystemExit(f"unknown: {', '.join(unknown)}; known: {', '.join(MEASURES)}")
+    _check()
+    with ExitStack() as stack:
+        operators = stack.enter_context(space(options.base_port, USERS, options.workers))
+        sender, receiver = operators["hopital-a"], operators["cabinet-b"]
+        manifest = json.loads((sender.home.parent / "manifest.json").read_text())
+        pair = stack.enter_context(
+            peers(
+                options.base_port - 1_000,
+                receiver.certificate_file,
+                receiver.key_file,
+                str(manifest["ca_file"]),
+                encrypted=not options.plain,
+            )
+        )
+        context = _context(sender)
+        targets = (ours(sender, receiver, context), theirs(pair, context))
+        how = Options(options.sessions, options.seconds, options.messages)
+        _warm_up(targets, how)
+        found = measure(options.only, options.rounds, targets, how)
+    print(as_json(found)) if options.json else show(found)
+
+
+def _warm_up(targets: tuple[Target, Target], how: Options) -> None:
+    """A letter for every box, one after the other: Dovecot's first deliveries of many at once to a
+    new box lock each other out, and caches are filled."""
+    for target in targets:
+        for login in target.logins:
+            session = Smtp(target)
+            session.send(target.sender, login[0], message(target.sender, login[0], 4_096))
+            session.close()
+            target.drain()
+            Imap(target, login).close()
+
+
+if __name__ == "__main__":
+    main()

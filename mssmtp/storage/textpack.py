@@ -1,0 +1,99 @@
+"""The octets of a text pack: folded texts of neighbouring messages, one behind the other."""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+from mssmtp.errors import Damaged
+from mssmtp.mail import Uid
+from mssmtp.message.readable import BORDER, Needle
+
+MAX_TEXT_OCTETS = 1_048_576
+"""A longer text lies apart: it is read from the message at each search."""
+MAX_PACK_OCTETS = 2 * 1_048_576
+"""One is in memory at a time, and looking through it holds everybody else up for a millisecond."""
+VERSION = 2
+"""Of what texts are made of: an older pack is as good as missing."""
+_HEAD = struct.Struct(">BI")
+EMPTY_OCTETS = _HEAD.size
+_ENTRY_OCTETS = 8
+_APART = 0xFFFF_FFFF
+
+Text = tuple[Uid, bytes | None]
+"""None: apart."""
+
+
+def packed(texts: Sequence[Text]) -> bytes:
+    """The content of a pack: the same for the same messages, whenever it is made (D6)."""
+    table = [field for uid, text in texts for field in (uid, _APART if text is None else len(text))]
+    head = struct.pack(f">BI{len(table)}I", VERSION, len(texts), *table)
+    return b"".join([head, *(text + BORDER for _, text in texts if text is not None)])
+
+
+def room_of(text: bytes | None) -> int:
+    """Octets that a text takes of a pack."""
+    return _ENTRY_OCTETS if text is None else _ENTRY_OCTETS + len(text) + len(BORDER)
+
+
+@dataclass(frozen=True)
+class TextPack:
+    """An opened pack."""
+
+    octets: bytes
+    uids: tuple[int, ...]
+    _lengths: tuple[int, ...]
+
+    @classmethod
+    def opened(cls, octets: bytes) -> TextPack:
+        """Raises Damaged."""
+        try:
+            version, count = _HEAD.unpack_from(octets)
+            table = struct.unpack_from(f">{2 * count}I", octets, _HEAD.size)
+        except struct.error as error:
+            raise Damaged("a text pack cannot be read") from error
+        if version != VERSION:
+            raise Damaged("a text pack of another release")
+        return cls(octets, table[::2], table[1::2])
+
+    @property
+    def apart(self) -> list[Uid]:
+        """Messages whose text is too long for a pack."""
+        if _APART not in self._lengths:
+            return []
+        both = zip(self.uids, self._lengths, strict=True)
+        return [Uid(uid) for uid, length in both if length == _APART]
+
+    @property
+    def _start(self) -> int:
+        return _HEAD.size + _ENTRY_OCTETS * len(self.uids)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        sizes = (0 if length == _APART else length + 1 for length in self._lengths)
+        return list(accumulate(sizes, initial=self._start))[1:]
+
+    def find(self, needle: Needle) -> Iterator[Uid]:
+        """Messages whose text holds `needle`. Raises Damaged."""
+        at = self.octets.find(needle.text, self._start)
+        while at >= 0:
+            ends = self._ends
+            found = bisect_right(ends, at)
+            if found == len(ends):
+                raise Damaged("a text pack has another size")
+            start = ends[found - 1] if found else self._start
+            if not needle.mark or needle.is_in(self.octets, start, ends[found]):
+                yield Uid(self.uids[found])
+            at = self.octets.find(needle.text, ends[found])
+
+    def texts(self) -> dict[Uid, bytes | None]:
+        """Everything, for a comparison."""
+        starts = [self._start, *self._ends]
+        return {
+            Uid(uid): None if length == _APART else self.octets[start : start + length]
+            for uid, length, start in zip(self.uids, self._lengths, starts, strict=False)
+        }

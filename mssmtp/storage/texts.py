@@ -1,0 +1,390 @@
+"""Searching the sealed texts of a mailbox (RFC 3501 6.4.4; design.md §5; T16, F7).
+
+What SEARCH looks through is decoded and folded once per message and kept in packs of neighbouring
+UIDs, sealed for the BAL: a search opens one after the other and looks for octets. Packs are a
+cache: without them the answers are the same, and slower. A window that no UID can join any more is
+packed behind the delivery, or by whoever searches it first; it is thrown away when one of its
+messages is expunged.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, delete, func, insert, select
+
+from mssmtp.errors import Damaged
+from mssmtp.mail import BalId, MailboxId, Uid
+from mssmtp.message.readable import BLOCK_OCTETS, Needle, folded_body, folded_header
+from mssmtp.message.summary import Summary, UnknownSummary
+from mssmtp.storage.keys import OwnerKey
+from mssmtp.storage.messages import TEXT_UIDS
+from mssmtp.storage.model import NoSuchMessage
+from mssmtp.storage.schema import mailboxes, messages, sql, texts
+from mssmtp.storage.sealing import compressed, decompressed
+from mssmtp.storage.summaries import SUMMARY_ROWS, SummaryReading, SummaryWriting
+from mssmtp.storage.textpack import (
+    EMPTY_OCTETS,
+    MAX_PACK_OCTETS,
+    MAX_TEXT_OCTETS,
+    Text,
+    TextPack,
+    packed,
+    room_of,
+)
+from mssmtp.storage.view import Row, ranges
+
+if TYPE_CHECKING:
+    from mssmtp.storage.views import Writing
+
+logger = logging.getLogger(__name__)
+
+PACK_FROM = 16
+"""For fewer messages of a window no pack is made in passing."""
+AHEAD = 3
+"""Packs that other threads open while one is looked through."""
+DEARER = 16
+"""Decoding an octet costs so much more than looking at it in a pack."""
+MESSAGE_COST = 65_536
+_PURPOSE = b"texts\0"
+_CONTEXT = struct.Struct(">QBQQ")
+
+_HERE = (texts.c.mailbox == bindparam("mailbox")) & (texts.c.kind == bindparam("kind"))
+_SPANS = sql(
+    select(texts.c.first, texts.c.last)
+    .where(_HERE)
+    .where(texts.c.first.between(bindparam("low"), bindparam("high")))
+    .order_by(texts.c.first)
+)
+_SEALED = sql(select(texts.c.sealed).where(_HERE).where(texts.c.first == bindparam("first")))
+_MAILBOX = sql(
+    select(mailboxes.c.bal, mailboxes.c.uid_next).where(mailboxes.c.id == bindparam("mailbox"))
+)
+_COUNT = sql(
+    select(func.count())
+    .select_from(messages)
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
+)
+_DROP = sql(
+    delete(texts)
+    .where(_HERE)
+    .where(texts.c.first.between(bindparam("least"), bindparam("high")))
+    .where(texts.c.last >= bindparam("low"))
+)
+_NEW = sql(insert(texts))
+_DROP_ALL = sql(delete(texts))
+
+
+class TextKind(IntEnum):
+    """Two packs for a window, so that a search in bodies does not open the headers."""
+
+    HEADER = 0
+    BODY = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The UIDs, both included, that a pack answers for, whether messages have them or not."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class SealedTexts:
+    """A pack ready to be kept."""
+
+    mailbox: MailboxId
+    kind: TextKind
+    span: Span
+    count: int
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """One step of a search: everything up to `last` is known now.
+
+    `found` may name messages behind `last` too. `cost`: octets looked at, once for each needle;
+    decoding counts as more.
+    """
+
+    last: int
+    found: tuple[set[Uid], ...]
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Whose texts, of which kind."""
+
+    mailbox: MailboxId
+    kind: TextKind
+    key: OwnerKey
+    uid_next: int
+
+    def sealed(self, span: Span, filled: Sequence[Text]) -> SealedTexts:
+        """A pack of `filled`."""
+        sealed = self.key.seal(self._purpose(span), compressed(packed(filled)))
+        return SealedTexts(self.mailbox, self.kind, span, len(filled), sealed)
+
+    def opened(self, span: Span, sealed: bytes) -> TextPack | None:
+        """None: it cannot be read, and is as good as missing."""
+        try:
+            octets = self.key.open(self._purpose(span), sealed)
+            return TextPack.opened(decompressed(octets, MAX_PACK_OCTETS))
+        except Damaged:
+            logger.warning("text pack damaged", extra={"mailbox": self.mailbox})
+            return None
+
+    def is_closed(self, window: int) -> bool:
+        """No UID can join the window any more."""
+        return self.uid_next >= end_of(window)
+
+    def _purpose(self, span: Span) -> bytes:
+        return texts_purpose(self.mailbox, self.kind, span.first, span.last)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What is looked for, and where."""
+
+    needles: tuple[Needle, ...]
+    wanted: frozenset[Uid]
+
+    def look(self, pack: TextPack) -> tuple[set[Uid], ...]:
+        """Through a pack."""
+        return tuple({uid for uid in pack.find(n) if uid in self.wanted} for n in self.needles)
+
+    def stream(self, uid: Uid, pieces: Iterable[bytes]) -> Scanned:
+        """Through one message, however long it is."""
+        overlap = max(len(needle.text) for needle in self.needles) - 1
+        found: tuple[set[Uid], ...] = tuple(set() for _ in self.needles)
+        tail, size = b"", 0
+        for piece in pieces:
+            size += len(piece)
+            tail += piece
+            for uids, needle in zip(found, self.needles, strict=True):
+                if not uids and needle.is_in(tail, 0, len(tail)):
+                    uids.add(uid)
+            tail = tail[max(0, len(tail) - overlap) :]
+        return Scanned(uid, found, MESSAGE_COST + (DEARER + len(self.needles)) * size)
+
+
+class TextReading(SummaryReading):
+    """Looking for text."""
+
+    def find_texts(
+        self, mailbox: MailboxId, kind: TextKind, needles: Sequence[Needle], uids: Sequence[Uid]
+    ) -> Iterator[Scanned]:
+        """Which of `uids`, ascending, hold each of `needles`; step by step.
+
+        A damaged message holds nothing (D10).
+        """
+        source = self._texts_of(mailbox, kind)
+        if source is None or not uids or not needles:
+            return
+        windows = {w: list(some) for w, some in groupby(uids, lambda uid: uid // TEXT_UIDS)}
+        spans = self._spans(source, uids[0] // TEXT_UIDS * TEXT_UIDS, uids[-1])
+        packs = self._opened(source, [s for s in spans if s.first // TEXT_UIDS in windows])
+        ahead = next(packs, None)
+        for window, some in windows.items():
+            search = _Search(tuple(needles), frozenset(some))
+            at = window * TEXT_UIDS
+            while ahead is not None and ahead[0].first < end_of(window):
+                span, pack = ahead
+                if pack is not None:
+                    yield from self._through_gap(source, search, Span(at, span.first - 1))
+                    yield from self._through_pack(source, search, span, pack)
+                    at = span.last + 1
+                ahead = next(packs, None)
+            yield from self._through_gap(source, search, Span(at, end_of(window) - 1))
+
+    def make_texts(self, mailbox: MailboxId, kind: TextKind, window: int) -> SealedTexts | None:
+        """The first pack that a window lacks, if no UID can join it any more."""
+        source = self._texts_of(mailbox, kind)
+        if source is None or not source.is_closed(window):
+            return None
+        known = self._spans(source, window * TEXT_UIDS, end_of(window) - 1)
+        for gap in _gaps(window, known):
+            for span, filled in self._filled(source, gap):
+                return source.sealed(span, filled)
+        return None
+
+    def open_texts(
+        self, mailbox: MailboxId, kind: TextKind, window: int
+    ) -> dict[Uid, bytes | None] | None:
+        """What the packs of a window hold, for a comparison; None: something is missing."""
+        source = self._texts_of(mailbox, kind)
+        if source is None:
+            return None
+        spans = self._spans(source, window * TEXT_UIDS, end_of(window) - 1)
+        found: dict[Uid, bytes | None] = {}
+        for _, pack in self._opened(source, spans):
+            if pack is None:
+                return None
+            found |= pack.texts()
+        return None if _gaps(window, spans) else found
+
+    def _texts_of(self, mailbox: MailboxId, kind: TextKind) -> _Source | None:
+        row = self._one(_MAILBOX, mailbox=mailbox)
+        return None if row is None else _Source(mailbox, kind, self._bal_key(BalId(row[0])), row[1])
+
+    def _spans(self, source: _Source, low: int, high: int) -> list[Span]:
+        rows = self._all(_SPANS, mailbox=source.mailbox, kind=int(source.kind), low=low, high=high)
+        return [Span(first, last) for first, last in rows]
+
+    def _opened(
+        self, source: _Source, spans: Iterable[Span]
+    ) -> Iterator[tuple[Span, TextPack | None]]:
+        """The packs in order. The next are opened meanwhile: that needs no interpreter."""
+        waiting: deque[tuple[Span, Future[TextPack | None]]] = deque()
+        try:
+            for span in spans:
+                kind = int(source.kind)
+                row = self._one(_SEALED, mailbox=source.mailbox, kind=kind, first=span.first)
+                sealed = b"" if row is None else row[0]
+                future = self._vault.openers.submit(source.opened, span, sealed)
+                waiting.append((span, future))
+                if len(waiting) > AHEAD:
+                    span, future = waiting.popleft()
+                    yield span, future.result()
+            while waiting:
+                span, future = waiting.popleft()
+                yield span, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+    def _through_pack(
+        self, source: _Source, search: _Search, span: Span, pack: TextPack
+    ) -> Iterator[Scanned]:
+        """A pack, then the long texts it has no room for."""
+        apart = [uid for uid in pack.apart if uid in search.wanted]
+        lasts = [uid - 1 for uid in apart] + [span.last]
+        yield Scanned(lasts[0], search.look(pack), len(pack.octets) * len(search.needles))
+        for uid, last in zip(apart, lasts[1:], strict=True):
+            for row in self._text_rows(source, uid, uid):
+                yield replace(search.stream(uid, self._read_on(row, source)), last=last)
+
+    def _through_gap(self, source: _Source, search: _Search, gap: Span) -> Iterator[Scanned]:
+        """What no pack answers for; where much is missing, packs are made on the way."""
+        wanted = sorted(uid for uid in search.wanted if gap.first <= uid <= gap.last)
+        if len(wanted) >= PACK_FROM and source.is_closed(gap.first // TEXT_UIDS):
+            for span, filled in self._filled(source, gap):
+                self._vault.later(_keeping(source.sealed(span, filled)))
+                pack = TextPack.opened(packed(filled))
+                for scanned in self._through_pack(source, search, span, pack):
+                    cost = DEARER * len(pack.octets) + MESSAGE_COST * len(filled)
+                    yield replace(scanned, cost=scanned.cost + cost)
+            return
+        for low, high in ranges(wanted):
+            for row in self._text_rows(source, low, high):
+                yield search.stream(Uid(row[0]), self._read_on(row, source))
+
+    def _filled(self, source: _Source, gap: Span) -> Iterator[tuple[Span, list[Text]]]:
+        """The texts of a gap, in as many packs as they need."""
+        first, room = gap.first, EMPTY_OCTETS
+        filled: list[Text] = []
+        for row in self._text_rows(source, gap.first, gap.last):
+            text = self._bounded(row, source)
+            if room + room_of(text) > MAX_PACK_OCTETS:
+                yield Span(first, filled[-1][0]), filled
+                first, room, filled = filled[-1][0] + 1, EMPTY_OCTETS, []
+            filled.append((Uid(row[0]), text))
+            room += room_of(text)
+        yield Span(first, gap.last), filled
+
+    def _text_rows(self, source: _Source, low: int, high: int) -> list[Row]:
+        return self._all(
+            SUMMARY_ROWS, mailbox=source.mailbox, owner=source.key.id, low=low, high=high
+        )
+
+    def _bounded(self, row: Row, source: _Source) -> bytes | None:
+        """The text of a message; None when it is too long, or cannot be read now."""
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            for piece in self._text(row, source):
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_TEXT_OCTETS:
+                    return None
+        except (Damaged, NoSuchMessage, UnknownSummary):
+            return None
+        return b"".join(pieces)
+
+    def _read_on(self, row: Row, source: _Source) -> Iterator[bytes]:
+        """The text of a message as far as it can be read."""
+        try:
+            yield from self._text(row, source)
+        except (Damaged, NoSuchMessage, UnknownSummary):
+            logger.exception("message damaged", extra={"mailbox": source.mailbox, "uid": row[0]})
+
+    def _text(self, row: Row, source: _Source) -> Iterator[bytes]:
+        """Raises Damaged, NoSuchMessage, UnknownSummary."""
+        summary = Summary.from_bytes(self._summary(row, source.key))
+        if source.kind is TextKind.HEADER:
+            yield folded_header(summary.header)
+            return
+        content = self._content(row[3], source.key.id)
+        if summary.size_octets > BLOCK_OCTETS:
+            yield from folded_body(summary, content.read)
+            return
+        octets = content.read()
+        yield from folded_body(summary, lambda start, stop: octets[start:stop])
+
+
+class TextWriting(TextReading, SummaryWriting):
+    """Keeping packs of texts."""
+
+    def keep_texts(self, pack: SealedTexts) -> bool:
+        """Keep a pack a reader made; not if a message was expunged or the key replaced since."""
+        if not self._bal_key(self._bal_of(pack.mailbox)).is_current(pack.sealed):
+            return False
+        low, high = pack.span.first, pack.span.last
+        if self._new(_COUNT, mailbox=pack.mailbox, low=low, high=high)[0] != pack.count:
+            return False
+        place = {"mailbox": pack.mailbox, "kind": int(pack.kind)}
+        self._run(_DROP, **place, least=low // TEXT_UIDS * TEXT_UIDS, low=low, high=high)
+        self._run(_NEW, **place, first=low, last=high, count=pack.count, sealed=pack.sealed)
+        return True
+
+    def drop_texts(self) -> int:
+        """Throw every pack of texts away; they come back by themselves."""
+        return self._run(_DROP_ALL)
+
+
+def texts_purpose(mailbox: int, kind: int, first: int, last: int) -> bytes:
+    """What a pack is bound to."""
+    return _PURPOSE + _CONTEXT.pack(mailbox, kind, first, last)
+
+
+def _keeping(pack: SealedTexts) -> Callable[[Writing], object]:
+    return lambda writing: writing.keep_texts(pack)
+
+
+def _gaps(window: int, spans: Sequence[Span]) -> list[Span]:
+    """What `spans`, ascending, leave of a window."""
+    gaps, at = [], window * TEXT_UIDS
+    for span in spans:
+        if span.first > at:
+            gaps.append(Span(at, span.first - 1))
+        at = max(at, span.last + 1)
+    if at < end_of(window):
+        gaps.append(Span(at, end_of(window) - 1))
+    return gaps
+
+
+def end_of(window: int) -> int:
+    """The first UID behind a window."""
+    return (window + 1) * TEXT_UIDS

@@ -1,0 +1,439 @@
+"""No sealed value can take another's place (ATT-19), and a spoilt one spoils itself alone (D10).
+
+Every column that holds octets is either named here as not sealed, or stands at a station; and at
+every station two rows exchange their values, and values are altered and cut in every part.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from sqlalchemy import LargeBinary, Table, select
+
+from mssmtp.errors import Damaged, MailError
+from mssmtp.mail import AccountId, Address, BalId, MailboxId, Uid
+from mssmtp.storage import Reading, Store
+from mssmtp.storage.keys import NONCE_OCTETS
+from mssmtp.storage.schema import envelopes, metadata, sql
+from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS
+from tests.storage.support import SENDER, accept, add_bal, behind, inbox, message, open_new
+from tests.storage.test_rotation import fill, fill_windows
+
+STATIONS = MASTER_STATIONS + OWNER_STATIONS
+NOT_SEALED = {
+    ("meta", "value"): "ids of keys, the name of the home",
+    ("owners", "handle"): "random, authenticated in everything of the owner",
+    ("owners", "mark"): "names a key",
+    ("blobs", "id"): "random, authenticated in the content",
+    ("blobs", "chunks"): "lengths, authenticated in the content",
+    ("blobs", "data"): "sealed chunk by chunk, tests below",
+    ("doomed_files", "id"): "an id",
+    ("events", "previous"): "digest of an event, which names nobody",
+    ("events", "digest"): "the same",
+}
+KEYED = {
+    ("bals", "digest"),
+    ("bals", "usual_digest"),
+    ("accounts", "login_digest"),
+    ("correspondents", "digest"),
+    ("mailboxes", "digest"),
+    ("subscriptions", "digest"),
+    ("queue", "digest"),
+}
+"""Keyed digests for look-ups."""
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("SEED-89")
+def test_att_19_every_column_of_octets_is_sealed_keyed_or_named_here() -> None:
+    octets = {
+        (table.name, column.name)
+        for table in metadata.sorted_tables
+        for column in table.columns
+        if isinstance(column.type, LargeBinary)
+    }
+    stations = {(station.name, name) for station in STATIONS for name in station.sealed}
+    assert octets == stations | KEYED | NOT_SEALED.keys()
+    assert not stations & (KEYED | NOT_SEALED.keys())
+
+
+# ---------------------------------------------------------------- what can be seen
+
+ADDRESSES = (
+    "zoe@hopital-a.test",
+    "secretariat@hopital-a.test",
+    "secretariat@clinique.test",
+)
+LOGINS = ("zoe@hopital-a.test", "remplacante")
+NAMES = ("INBOX", "Sent", "Drafts", "Trash", "Junk", "Archive", "Suivi", "Ancien", "Perdu")
+
+
+class Sight:
+    """Everything that can be seen, each by a question of its own."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.found: dict[str, Any] = {}
+
+    def ask(self, name: str, query: Callable[[Reading], Any]) -> Any:
+        """The answer, kept under `name`; None when it is refused or there is none."""
+        try:
+            answer = self._store.read(query).result()
+        except MailError:
+            answer = None
+        if answer:
+            self.found[name] = answer
+        return answer or ()
+
+    def look(self) -> dict[str, Any]:
+        """What there is, by name."""
+        for text in ADDRESSES:
+            address = Address.parse(text)
+            self.ask(f"address {text}", lambda r, a=address: r.bal(a))  # type: ignore[misc]
+            self.ask(f"usual {text}", lambda r, a=address: r.bal_by_usual(a))  # type: ignore[misc]
+        for text in LOGINS:
+            self.ask(f"login {text}", lambda r, t=text: r.account(t))  # type: ignore[misc]
+        for number in (1, 2):
+            self._look_at_account(AccountId(number))
+            self._look_at_bal(BalId(number))
+        self._look_at_envelopes()
+        return self.found
+
+    def _look_at_account(self, id: AccountId) -> None:
+        who = self.ask(f"account {id}", lambda r: r.principal(id))
+        if who:
+            del self.found[f"account {id}"]
+            self.found[f"account {id}"] = who.login
+            self.found |= {f"account {id} reads {bal.id}": bal for bal in who.bals}
+        for one in self.ask(f"devices {id}", lambda r: r.app_passwords(id)):
+            self.found[f"device {one.id}"] = one
+        self.found.pop(f"devices {id}", None)
+
+    def _look_at_bal(self, bal: BalId) -> None:
+        self.ask(f"bal {bal}", lambda r: r.bal_by_id(bal))
+        self.ask(f"wrote {bal}", lambda r: r.has_written(bal, SENDER))
+        self.ask(f"never {bal}", lambda r: r.has_written(bal, Address.parse("nul@autre.test")))
+        for name in self.ask(f"names {bal}", lambda r: r.subscriptions(bal)):
+            self.found[f"subscribed {bal} {name}"] = name
+        self.found.pop(f"names {bal}", None)
+        for name in NAMES:
+            self.ask(f"named {bal} {name}", lambda r, n=name: r.mailbox(bal, n))  # type: ignore[misc]
+        boxes = self.ask(f"boxes {bal}", lambda r: r.mailboxes(bal))
+        self.found.pop(f"boxes {bal}", None)
+        for box in boxes:
+            self.found[f"box {box.id}"] = box
+        for id in range(1, 20):
+            self._look_at_messages(MailboxId(id))
+
+    def _look_at_messages(self, box: MailboxId) -> None:
+        rows = self.ask(f"rows {box}", lambda r: r.messages(box))
+        self.found.pop(f"rows {box}", None)
+        for row in rows:
+            flags = {flag for flag in row.flags if not flag.startswith("illisible-")}
+            self.found |= {f"flag {box} {row.uid} {flag}": True for flag in flags}
+            self.ask(f"body {box} {row.uid}", lambda r, u=row.uid: r.body(box, u))  # type: ignore[misc]
+        uids = [row.uid for row in rows]
+        for uid, summary in self.ask(f"all {box}", lambda r: list(r.summaries(box, uids))):
+            if summary:
+                self.found[f"summary {box} {uid}"] = summary
+        self.found.pop(f"all {box}", None)
+
+    def _look_at_envelopes(self) -> None:
+        for entry in self.ask("queue", lambda r: r.queue()):
+            if not entry.damaged:
+                self.found[f"queue {entry.envelope} {entry.recipient.address}"] = entry
+        self.found.pop("queue", None)
+        for number in range(1, 8):
+            self.ask(f"event {number}", lambda r, n=number: r._opened_lines(n))  # type: ignore[misc]
+        for row in self._store.read(lambda r: r._all(_ENVELOPES)).result():
+            id = row[0]
+            self.ask(f"traces {id}", lambda r, e=id: r.transfers(e))  # type: ignore[misc]
+            self.ask(f"facts {id}", lambda r, e=id: r.facts(e))  # type: ignore[misc]
+            self.ask(f"letter {id}", lambda r, e=id: r.letter_octets(e))  # type: ignore[misc]
+
+
+_ENVELOPES = sql(select(envelopes.c.id))
+
+
+def nothing_foreign(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Names under which something else than before is seen; less than before is allowed."""
+    return [name for name, value in after.items() if before.get(name) != value]
+
+
+# ---------------------------------------------------------------- doing harm
+
+
+class Spoilt(NamedTuple):
+    """One filled store, looked at once, and spoilt and mended by every test."""
+
+    store: Store
+    home: Path
+    before: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spoilt]:
+    home = tmp_path_factory.mktemp("stations") / "home"
+    store = open_new(home)
+    fill(store, packs=False)
+    store.write(lambda w: None).result()
+    yield Spoilt(store, home, Sight(store).look())
+    assert store.check(deep=True).problems == ()
+    store.close()
+
+
+Row = tuple[Any, ...]
+
+
+class Values:
+    """One column of one table, behind the store's back; puts everything back."""
+
+    def __init__(self, home: Path, table: Table, column: str) -> None:
+        self._db = behind(home)
+        self._table, self._column = table.name, column
+        self._keys = [key.name for key in table.primary_key.columns]
+        self._undo: list[tuple[Any, Row]] = []
+
+    def rows(self) -> list[tuple[Row, Any]]:
+        """(primary key, value), in order."""
+        keys = ", ".join(f'"{key}"' for key in self._keys)
+        found = self._db.execute(
+            f'SELECT {keys}, "{self._column}" FROM "{self._table}" ORDER BY {keys}'  # noqa: S608
+        ).fetchall()
+        return [(row[:-1], row[-1]) for row in found if row[-1] is not None]
+
+    def put(self, at: Row, value: Any) -> None:
+        """Another value for one row."""
+        where = " AND ".join(f'"{key}" = ?' for key in self._keys)
+        self._db.execute(
+            f'UPDATE "{self._table}" SET "{self._column}" = ? WHERE {where}',  # noqa: S608
+            (value, *at),
+        )
+
+    def close(self) -> None:
+        """Let go."""
+        self._db.close()
+
+
+@contextmanager
+def harm(spoilt: Spoilt, table: Table, column: str) -> Iterator[Values]:
+    """A column to be spoilt; mended at the end."""
+    values = Values(spoilt.home, table, column)
+    before = values.rows()
+    try:
+        yield values
+    finally:
+        for at, value in before:
+            values.put(at, value)
+        spoilt.store._keys.forget()
+        values.close()
+
+
+def assert_noticed(spoilt: Spoilt) -> None:
+    """Nobody sees anything foreign, and the deep check finds it."""
+    spoilt.store._keys.forget()
+    assert nothing_foreign(spoilt.before, Sight(spoilt.store).look()) == []
+    assert not spoilt.store.check(deep=True).is_sound
+
+
+COLUMNS = [
+    pytest.param(station.table, column, id=f"{station.name}.{column}")
+    for station in STATIONS
+    for column in station.sealed
+    if (station.name, column) not in {("owners", "older"), ("packs", "sealed")}
+]
+"""All but what only a rotation fills, and packs, which have tests of their own."""
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+def test_att_19_two_rows_cannot_exchange_their_sealed_values(
+    spoilt: Spoilt, table: Table, column: str
+) -> None:
+    with harm(spoilt, table, column) as values:
+        rows = values.rows()
+        assert len(rows) > 1, "one row only: the fixture must make two"
+        (one, mine) = rows[0]
+        for other, yours in {rows[1][0]: rows[1], rows[-1][0]: rows[-1]}.values():
+            values.put(one, yours)
+            values.put(other, mine)
+            assert_noticed(spoilt)
+            values.put(one, mine)
+            values.put(other, yours)
+
+
+def _flipped(at: int) -> Callable[[bytes], bytes]:
+    def flip(value: bytes) -> bytes:
+        spoilt = bytearray(value)
+        spoilt[at] ^= 1
+        return bytes(spoilt)
+
+    return flip
+
+
+ALTERED: dict[str, Callable[[bytes], bytes]] = {
+    "mark": _flipped(0),
+    "first of the nonce": _flipped(1),
+    "last of the nonce": _flipped(NONCE_OCTETS),
+    "first sealed": _flipped(NONCE_OCTETS + 1),
+    "middle": lambda value: _flipped(len(value) // 2)(value),
+    "first of the tag": lambda value: _flipped(len(value) - 16)(value),
+    "last": _flipped(-1),
+    "empty": lambda value: b"",
+    "mark alone": lambda value: value[:1],
+    "no tag": lambda value: value[:-16],
+    "last cut off": lambda value: value[:-1],
+    "one more": lambda value: value + b"\0",
+    "twice": lambda value: value + value,
+}
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+def test_att_19_an_altered_value_is_refused_and_the_others_are_served(
+    spoilt: Spoilt, table: Table, column: str
+) -> None:
+    with harm(spoilt, table, column) as values:
+        (at, value), *_ = values.rows()
+        for name, alter in ALTERED.items():
+            values.put(at, alter(value))
+            spoilt.store._keys.forget()
+            after = Sight(spoilt.store).look()
+            assert nothing_foreign(spoilt.before, after) == [], name
+            values.put(at, value)
+        values.put(at, ALTERED["last"](value))
+        assert not spoilt.store.check(deep=True).is_sound
+
+
+POINTERS = {
+    "another's mail": ("accounts", "bal"),
+    "another's folders": ("mailboxes", "bal"),
+    "another's key": ("owners", "bal"),
+    "another's envelope": ("envelopes", "owner"),
+    "another's traces": ("transfers", "owner"),
+    "another's facts": ("facts", "owner"),
+    "another's address": ("bals", "digest"),
+    "another's login": ("accounts", "login_digest"),
+    "another's name": ("mailboxes", "digest"),
+}
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(("table", "column"), POINTERS.values(), ids=POINTERS)
+def test_att_19_what_is_in_clear_leads_nobody_to_anothers_mail(
+    spoilt: Spoilt, table: str, column: str
+) -> None:
+    with harm(spoilt, metadata.tables[table], column) as values:
+        rows = values.rows()
+        one, mine = rows[0]
+        other, yours = next(row for row in rows if row[1] != mine)
+        values.put(other, -1 if isinstance(mine, int) else b"elsewhere")  # they may be unique
+        values.put(one, yours)
+        values.put(other, mine)
+        assert_noticed(spoilt)
+        values.put(other, -1 if isinstance(mine, int) else b"elsewhere")
+
+
+@pytest.mark.attack
+def test_att_19_a_membership_that_only_the_database_gives_counts_for_nothing(
+    spoilt: Spoilt,
+) -> None:
+    db = behind(spoilt.home)
+    (sealed,) = db.execute("SELECT sealed FROM members LIMIT 1").fetchone()
+    for forged in (None, b"", sealed):
+        db.execute("INSERT INTO members (account, bal, sealed) VALUES (?, ?, ?)", (2, 2, forged))
+        assert_noticed(spoilt)
+        db.execute("DELETE FROM members WHERE account = ? AND bal = ?", (2, 2))
+    db.close()
+
+
+@pytest.mark.attack
+def test_att_19_packs_cannot_be_exchanged_nor_altered(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    store = open_new(home)
+    box = inbox(store, add_bal(store))
+    fill_windows(store, box)
+    uids = [Uid(number) for number in range(1, 512)]
+    boxes = [row.id for row in store.read(lambda r: r.mailboxes(BalId(1))).result() if row.messages]
+
+    def summaries() -> list[Any]:
+        return [
+            store.read(lambda r, b=b: list(r.summaries(b, uids))).result()  # type: ignore[misc]
+            for b in boxes
+        ]
+
+    before = summaries()
+    values = Values(home, metadata.tables["packs"], "sealed")
+    (one, mine), (other, yours) = values.rows()
+    harms: list[tuple[bytes, bytes]] = [(yours, mine)]
+    harms += [(alter(mine), yours) for alter in ALTERED.values()]
+    for first, second in harms:
+        values.put(one, first)
+        values.put(other, second)
+        assert not store.check(deep=True).is_sound
+        assert summaries() == before  # from the rows, and the pack is made again
+    values.put(one, mine)
+    values.put(other, yours)
+    values.close()
+    assert store.check(deep=True).is_sound
+    store.close()
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("SEED-89")
+def test_att_19_contents_cannot_be_exchanged_altered_nor_cut(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    store = open_new(home)
+    bal = add_bal(store)
+    letters = [message(str(n), os.urandom(size)) for n, size in enumerate((9_000, 9_000))]
+    letters += [message(str(n), os.urandom(200_000)) for n in (2, 3)]
+    for octets in letters:
+        accept(store, store.seal(octets), [bal])
+    box = inbox(store, bal)
+    values = Values(home, metadata.tables["blobs"], "data")
+    files = sorted(p for p in (home / "blobs").rglob("*") if p.is_file())
+    rows = values.rows()
+
+    def served() -> list[bytes | None]:
+        found: list[bytes | None] = []
+        for uid in map(Uid, range(1, 5)):
+            try:
+                found.append(store.read(lambda r, u=uid: r.body(box, u)).result())  # type: ignore[misc]
+            except Damaged:
+                found.append(None)
+        return found
+
+    def assert_only(*spoilt: int) -> None:
+        assert served() == [None if n in spoilt else octets for n, octets in enumerate(letters)]
+        assert not store.check(deep=True).is_sound
+
+    values.put(rows[0][0], rows[1][1])
+    values.put(rows[1][0], rows[0][1])
+    assert_only(0, 1)
+    values.put(rows[1][0], rows[1][1])
+    for alter in ALTERED.values():
+        values.put(rows[0][0], alter(rows[0][1]))
+        if alter(rows[0][1])[: len(rows[0][1])] != rows[0][1]:  # what lies behind is never read
+            assert_only(0)
+    values.put(rows[0][0], rows[0][1])
+    values.close()
+    contents = [path.read_bytes() for path in files]
+    files[0].write_bytes(contents[1])
+    files[1].write_bytes(contents[0])
+    assert_only(2, 3)
+    files[1].write_bytes(contents[1])
+    size = len(contents[0])
+    for at in (0, 65_551, 65_552, 131_103, size // 2, size - 1):
+        files[0].write_bytes(_flipped(at)(contents[0]))
+        assert len([one for one in served() if one is None]) == 1
+    for cut in (0, 1, 65_552, size - 1):
+        files[0].write_bytes(contents[0][:cut])
+        assert len([one for one in served() if one is None]) == 1
+    files[0].write_bytes(contents[0])
+    assert store.check(deep=True).is_sound
+    store.close()
