@@ -72,7 +72,7 @@ def reply_before_sync(shim: Shim) -> None:
         real(self, run, **options)
         return answer
 
-    Store.write = write  # type: ignore[method-assign,assignment]
+    Store.write = write  # type: ignore[method-assign]
 
 
 PLANTED: dict[str, Callable[[Shim], None]] = {
