@@ -31,6 +31,7 @@ from mssmtp.storage.model import (
     QueueEntry,
     Stored,
     TooManyKeywords,
+    TooManyMailboxes,
     Transfer,
     TransferTrace,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "Store",
     "Stored",
     "TooManyKeywords",
+    "TooManyMailboxes",
     "Transfer",
     "TransferTrace",
     "Writing",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import BalId, Change, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
@@ -21,6 +21,7 @@ from mssmtp.storage.model import (
     NoSuchBal,
     NoSuchMailbox,
     ProtectedMailbox,
+    TooManyMailboxes,
     to_us,
 )
 from mssmtp.storage.schema import bals, mailboxes, sql, subscriptions
@@ -30,6 +31,7 @@ INBOX = "INBOX"
 MAX_NAME_CHARACTERS = 1_000
 MAX_LEVELS = 30
 MAX_MAILBOXES = 10_000
+"""Of one BAL: LIST shows them all at once, and a client that loops must find an end."""
 NAME = b"mailbox-name\0"
 SUBSCRIPTION = b"subscription\0"
 
@@ -53,6 +55,7 @@ _BY_NAME = sql(
     .where(mailboxes.c.bal == bindparam("bal"))
     .where(mailboxes.c.digest == bindparam("digest"))
 )
+_HOW_MANY = sql(select(func.count()).where(mailboxes.c.bal == bindparam("bal")))
 _ID_BY_NAME = sql(
     select(mailboxes.c.id)
     .where(mailboxes.c.bal == bindparam("bal"))
@@ -148,8 +151,9 @@ class MailboxReading(View):
         key = self._bal_key(bal)
         found = []
         for row in self._all(_OF_BAL, bal=bal):
-            if self._legible(key.open, mailbox_purpose(row[0]), row[2]) is not None:
-                found.append(self._opened_mailbox(row, key))
+            name = self._legible(key.open, mailbox_purpose(row[0]), row[2])
+            if name is not None:
+                found.append(_named_mailbox(row, name.decode()))
         return tuple(sorted(found, key=lambda mailbox: (mailbox.name != INBOX, mailbox.name)))
 
     def mailbox(self, bal: BalId, name: str) -> Mailbox | None:
@@ -188,20 +192,7 @@ class MailboxReading(View):
 
     @staticmethod
     def _opened_mailbox(row: Row, key: OwnerKey) -> Mailbox:
-        return Mailbox(
-            id=MailboxId(row[0]),
-            bal=BalId(row[1]),
-            name=key.open(mailbox_purpose(row[0]), row[2]).decode(),
-            uid_validity=UidValidity(row[3]),
-            uid_next=Uid(row[4]),
-            highest_modseq=ModSeq(row[5]),
-            special_use=row[6],
-            subscribed=bool(row[7]),
-            messages=row[8],
-            unseen=row[9],
-            recent_from=Uid(row[10]),
-            size_octets=row[11],
-        )
+        return _named_mailbox(row, key.open(mailbox_purpose(row[0]), row[2]).decode())
 
 
 class MailboxWriting(MailboxReading, WritingView):
@@ -210,18 +201,18 @@ class MailboxWriting(MailboxReading, WritingView):
     def create_mailbox(self, bal: BalId, name: str) -> Mailbox:
         """A new, subscribed mailbox; missing parents are made too (GEN-13, GEN-14).
 
-        Raises MailboxExists, BadMailboxName, NoSuchBal.
+        Raises MailboxExists, BadMailboxName, TooManyMailboxes, NoSuchBal.
         """
         folded = mailbox_name(name)
         if self.mailbox(bal, folded) is not None:
             raise MailboxExists
         levels = folded.split("/")
-        if len(self._all(_OF_BAL, bal=bal)) + len(levels) > MAX_MAILBOXES:
-            raise BadMailboxName("too many mailboxes")
-        for depth in range(1, len(levels)):
-            parent = "/".join(levels[:depth])
-            if self.mailbox(bal, parent) is None:
-                self._add_mailbox(bal, parent, None)
+        parents = ["/".join(levels[:depth]) for depth in range(1, len(levels))]
+        missing = [parent for parent in parents if self.mailbox(bal, parent) is None]
+        if self._new(_HOW_MANY, bal=bal)[0] + len(missing) >= MAX_MAILBOXES:
+            raise TooManyMailboxes
+        for parent in missing:
+            self._add_mailbox(bal, parent, None)
         return self._existing(self._add_mailbox(bal, folded, None))
 
     def subscribe(self, bal: BalId, name: str, *, on: bool) -> None:
@@ -336,3 +327,20 @@ def deletable(mailbox: Mailbox | None) -> Mailbox:
     if mailbox.name == INBOX or mailbox.special_use is not None:
         raise ProtectedMailbox
     return mailbox
+
+
+def _named_mailbox(row: Row, name: str) -> Mailbox:
+    return Mailbox(
+        id=MailboxId(row[0]),
+        bal=BalId(row[1]),
+        name=name,
+        uid_validity=UidValidity(row[3]),
+        uid_next=Uid(row[4]),
+        highest_modseq=ModSeq(row[5]),
+        special_use=row[6],
+        subscribed=bool(row[7]),
+        messages=row[8],
+        unseen=row[9],
+        recent_from=Uid(row[10]),
+        size_octets=row[11],
+    )

@@ -81,6 +81,12 @@ class BadMailboxName(MailError):
     imap = "CANNOT"
 
 
+class TooManyMailboxes(MailError):
+    """A BAL holds at most 10,000 mailboxes (RFC 5530 LIMIT)."""
+
+    imap = "LIMIT"
+
+
 class NoSuchMessage(MailError):
     """No message with that UID: it was expunged meanwhile (RFC 5530 EXPUNGEISSUED)."""
 

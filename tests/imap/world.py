@@ -96,7 +96,8 @@ class World:
         self.clock = ManualClock()
         self.limits = limits or LimitSettings()
         shutil.copytree(_template(), home, dirs_exist_ok=True)
-        settings = StoreSettings(home=home / "home", master_key_file=home / "master.key")
+        self.home = home / "home"
+        settings = StoreSettings(home=self.home, master_key_file=home / "master.key")
         self.store = Store(settings, self.clock, SystemEntropy())
         self.clients: list[Client] = []
         self.closed: set[str] = set()
