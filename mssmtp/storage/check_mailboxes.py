@@ -20,7 +20,7 @@ _AFTER: BindParameter[int] = bindparam("after")
 _MOST: BindParameter[int] = bindparam("most")
 
 _OWNERS = sql(
-    select(owners.c.id, owners.c.bal, owners.c.domain, bals.c.id)
+    select(owners.c.id, owners.c.bal, owners.c.domain, bals.c.id, owners.c.mark)
     .join_from(owners, bals, bals.c.id == owners.c.bal, isouter=True)
     .where(owners.c.id > _AFTER)
     .order_by(owners.c.id)
@@ -102,7 +102,9 @@ class Owners(Part[int]):
         rows = view._all(_OWNERS, after=after, most=PAGE)
         look: Look[int] = Look(rows[-1][0] if len(rows) == PAGE else None)
         look.looked["owners"] = len(rows)
-        for id, bal, domain, found in rows:
+        for id, bal, domain, found, mark in rows:
+            if not mark:
+                continue  # shredded on purpose: neither key nor box is left
             if (bal is None) == (domain is None) or (bal is not None and found is None):
                 look.wrong("owner-is", f"owner {id}: is neither a box nor a domain")
             try:

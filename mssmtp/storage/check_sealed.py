@@ -20,6 +20,7 @@ from mssmtp.storage.keys import OWNER_KEY
 from mssmtp.storage.ledger import FACTS, LINES, line_digest, trace_purpose
 from mssmtp.storage.mailboxes import NAME, SUBSCRIPTION
 from mssmtp.storage.messages import PACK_UIDS
+from mssmtp.storage.model import Shredded
 from mssmtp.storage.people import CORRESPONDENT, member_purpose, password_purpose
 from mssmtp.storage.schema import (
     accounts,
@@ -40,9 +41,11 @@ from mssmtp.storage.schema import (
     queue,
     sql,
     subscriptions,
+    texts,
     transfers,
 )
 from mssmtp.storage.sealing import ChunkReader
+from mssmtp.storage.texts import texts_purpose
 from mssmtp.storage.view import Row, owner_name
 from mssmtp.storage.views import Reading
 
@@ -225,6 +228,8 @@ class SealedEnvelopes(Part[str]):
             try:
                 at, owner, blob, skip, size, sealed = row[1:]
                 StoredEnvelope(id, (at, owner, blob, skip, size, sealed), view._owner_key(owner))
+            except Shredded:
+                continue
             except (MailError, ValueError):
                 look.wrong("sealed-envelope", f"envelope {id}: does not open")
         return look
@@ -247,6 +252,8 @@ class Sealed(Part[tuple[Any, ...]]):
         for row in rows:
             try:
                 fits = self.opens(view, row)
+            except Shredded:
+                fits = True
             except (MailError, ValueError):
                 fits = False
             if not fits:
@@ -305,11 +312,13 @@ class SealedOwners(Sealed):
     name = "sealed keys"
     first = (0,)
     claims = (Claim("sealed-key", "keys of owners", "it opens under the master key"),)
-    page = _page((owners.c.id,), *owners.c["bal", "domain", "handle", "wrapped", "older"])
+    page = _page((owners.c.id,), *owners.c["bal", "domain", "handle", "wrapped", "older", "mark"])
 
     def opens(self, view: Reading, row: Row) -> bool:
         """The newest, and the one before while it is being replaced."""
-        _, bal, domain, handle, wrapped, older = row
+        _, bal, domain, handle, wrapped, older, mark = row
+        if not mark:
+            raise Shredded
         purpose = OWNER_KEY + handle + owner_name(bal, domain)
         for one in (wrapped, older):
             if one is not None:
@@ -496,6 +505,26 @@ class SealedPacks(Sealed):
         return f"mailbox {row[0]}: pack {row[1]} is not its messages'"
 
 
+class SealedTexts(Sealed):
+    """Packs of texts to be searched."""
+
+    name = "sealed texts"
+    first = (-1, -1, -1)
+    claims = (Claim("sealed-text", "opened texts", "the pack opens under its box"),)
+    page = _page((texts.c.mailbox, texts.c.kind, texts.c.first), texts.c.last, texts.c.sealed)
+
+    def opens(self, view: Reading, row: Row) -> bool:
+        """Under the box."""
+        mailbox, kind, low, high, sealed = row
+        key = view._bal_key(view._bal_of(MailboxId(mailbox)))
+        key.open(texts_purpose(mailbox, kind, low, high), sealed)
+        return True
+
+    def named(self, row: Row) -> str:
+        """By mailbox and first UID."""
+        return f"mailbox {row[0]}: the texts from UID {row[2]} on do not open"
+
+
 PARTS: tuple[type[Part[Any]], ...] = (
     Pages,
     SealedContents,
@@ -513,4 +542,5 @@ PARTS: tuple[type[Part[Any]], ...] = (
     SealedKeywords,
     SealedSubscriptions,
     SealedPacks,
+    SealedTexts,
 )

@@ -22,6 +22,7 @@ from mssmtp.storage.model import (
     Event,
     EventKind,
     Letter,
+    Shredded,
     Transfer,
     TransferTrace,
     from_us,
@@ -60,7 +61,7 @@ _EVENTS = sql(
 _OPENABLE = sql(
     select(event_lines.c.owner, event_lines.c.sealed)
     .where(event_lines.c.event == bindparam("event"))
-    .limit(1)
+    .order_by(event_lines.c.owner)
 )
 _NEW_TRANSFER = sql(
     insert(transfers).values(
@@ -141,11 +142,14 @@ class LedgerReading(View):
         return self._owner_key(row[0]).open(FACTS + envelope.encode(), row[1]) if row else None
 
     def _opened_lines(self, event: int) -> tuple[tuple[str, str, str], ...]:
-        row = self._one(_OPENABLE, event=event)
-        if row is None:
-            return ()
-        opened = json.loads(self._owner_key(row[0]).open(LINES + str(event).encode(), row[1]))
-        return tuple((salt, kind, value) for salt, kind, value in opened)
+        for owner, sealed in self._all(_OPENABLE, event=event):
+            try:
+                key = self._owner_key(owner)
+            except Shredded:
+                continue
+            opened = json.loads(key.open(LINES + str(event).encode(), sealed))
+            return tuple((salt, kind, value) for salt, kind, value in opened)
+        return ()
 
 
 class LedgerWriting(LedgerReading, WritingView):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mssmtp.errors import MailError, Reply
+from mssmtp.errors import Damaged, MailError, Reply
 from mssmtp.mail import (
     AccountId,
     BalId,
@@ -104,6 +104,10 @@ class NoSuchBal(MailError):
 
     smtp = Reply(550, "5.1.1", "Adresse inconnue ici ; vérifiez-la dans l'annuaire.")
     imap = "NONEXISTENT"
+
+
+class Shredded(Damaged):
+    """Whose key was destroyed on purpose: nothing of it can be opened, and nothing should be."""
 
 
 class BalExists(MailError):

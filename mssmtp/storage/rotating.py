@@ -15,7 +15,7 @@ from sqlalchemy import and_, bindparam, select, update
 
 from mssmtp.errors import Damaged
 from mssmtp.storage.keys import MasterState, next_mark
-from mssmtp.storage.model import NoSuchBal, Owner
+from mssmtp.storage.model import NoSuchBal, Owner, Shredded
 from mssmtp.storage.schema import meta, owners, sql
 from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS, Opener, Station
 from mssmtp.storage.view import MASTERS, View, WritingView
@@ -129,7 +129,10 @@ class RotationWriting(RotationReading, WritingView):
         begun = 0
         self._follow_masters()
         for id in ids:
-            row = self._owner_row(id)
+            try:
+                row = self._owner_row(id)
+            except Shredded:
+                continue
             if row.older is not None:
                 continue
             mark = next_mark(row.mark)

@@ -133,11 +133,11 @@ class Station:
         opened = {
             name: key.open(purpose(row), row[name])
             for name, purpose in self.sealed.items()
-            if row[name] is not None
+            if row[name]
         }
         new = self.digests(key, row, opened)
         later = {**row, **new}
-        new |= dict.fromkeys(self.sealed)
+        new |= {name: row[name] for name in self.sealed}
         new |= {name: key.seal(self.sealed[name](later), opened[name]) for name in opened}
         return new
 
@@ -195,7 +195,16 @@ def _station(
 def _old(table: Table, sealed: Mapping[str, Purpose], under: str) -> ColumnElement[bool]:
     """Rows with a value that does not begin with the newest mark."""
     mark = owners.c.mark if under == "owner" else bindparam("mark", type_=LargeBinary)
-    found = or_(*(func.substr(table.c[name], 1, 1, type_=LargeBinary) != mark for name in sealed))
+    # What is empty was destroyed on purpose, and needs no key.
+    found = or_(
+        *(
+            and_(
+                func.length(table.c[name]) > 0,
+                func.substr(table.c[name], 1, 1, type_=LargeBinary) != mark,
+            )
+            for name in sealed
+        )
+    )
     return and_(owners.c.older.is_not(None), found) if under == "owner" else found
 
 

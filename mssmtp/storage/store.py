@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, select
 
 from mssmtp.config import StoreSettings
 from mssmtp.errors import ConfigError, Damaged, StorageFull, StorageUnavailable
-from mssmtp.mail import BlobId, Change, EnvelopeId, MailboxId
+from mssmtp.mail import BalId, BlobId, Change, EnvelopeId, MailboxId
 from mssmtp.outside import Clock, Entropy
 from mssmtp.storage import deadlines, identifiers, moved, rotation
 from mssmtp.storage.changes import Follower
@@ -256,6 +256,16 @@ class Store:
         Raises ConfigError, StorageFull, StorageUnavailable, Damaged.
         """
         return rotation.rotate_master(self, self._masters, give_up=give_up, progress=progress)
+
+    def shred_bal(self, bal: BalId, reason: str) -> None:
+        """Make a box unreadable for ever, for everybody, then tidy (`shredding`).
+
+        Killed, it goes on when called again. Raises NoSuchBal, StorageFull, StorageUnavailable.
+        """
+        self.write(lambda w: w.shred_key(bal, reason)).result()
+        while self.write(lambda w: w.tidy_shredded(bal)).result():
+            pass
+        self.scrub()
 
     def prepare_master(self) -> tuple[Path, str]:
         """Write the key that the next `rotate_master` will use: its file and its id.

@@ -21,7 +21,7 @@ from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState, OwnerKey, Owne
 from mssmtp.storage.known import Known
 from mssmtp.storage.lately import Lately
 from mssmtp.storage.letters import Reader, SealedBlob
-from mssmtp.storage.model import NoSuchBal, Owner
+from mssmtp.storage.model import NoSuchBal, Owner, Shredded
 from mssmtp.storage.rows import Rows
 from mssmtp.storage.schema import meta, owners, sql
 
@@ -121,6 +121,8 @@ class View:
         if row is None:
             raise Damaged("an owner has no key")
         bal, domain, handle, mark, wrapped, older = row
+        if not mark:
+            raise Shredded("the key of its owner was destroyed")
         if not self._vault.keys.knows(wrapped) or not self._vault.keys.knows(older or wrapped):
             self._follow_masters()
         return OwnerRow(id, owner_name(bal, domain), handle, mark, wrapped, older)

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from mssmtp.storage.ledger import LedgerReading
 from mssmtp.storage.people import PeopleReading
-from mssmtp.storage.queue import QueueReading, QueueWriting
+from mssmtp.storage.queue import QueueReading
 from mssmtp.storage.resealing import ResealReading, ResealWriting
 from mssmtp.storage.rotating import RotationReading, RotationWriting
+from mssmtp.storage.shredding import ShredWriting
 from mssmtp.storage.texts import TextReading, TextWriting
 
 
@@ -18,7 +19,7 @@ class Reading(
     """One snapshot of the store."""
 
 
-class Writing(ResealWriting, QueueWriting, TextWriting, RotationWriting, Reading):
+class Writing(ResealWriting, ShredWriting, TextWriting, RotationWriting, Reading):
     """The store inside a group commit; what a job raises undoes the job alone."""
 
     def prune(self, now: datetime) -> None:

@@ -1,0 +1,127 @@
+"""Crypto-shredding of a box: its key goes first, then what can no longer be opened.
+
+From the first commit on nobody can read the box, whatever copies of its rows exist elsewhere; what
+follows only tidies, batch by batch, and goes on when called again. The ledger keeps its chain: ids,
+times and digests, not who. Whoever else has a copy of a letter keeps it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, delete, select, update
+
+from mssmtp.mail import BalId, EnvelopeId, MailboxId
+from mssmtp.storage.model import NoSuchBal
+from mssmtp.storage.queue import QueueWriting
+from mssmtp.storage.schema import (
+    accounts,
+    app_passwords,
+    bals,
+    correspondents,
+    envelopes,
+    event_lines,
+    facts,
+    mailboxes,
+    members,
+    messages,
+    owners,
+    queue,
+    sql,
+    subscriptions,
+)
+
+AT_ONCE = 256
+
+_SHRED = sql(
+    update(owners)
+    .where(owners.c.bal == bindparam("bal_"))
+    .values(wrapped=bindparam("nothing"), mark=bindparam("nothing"), older=None)
+)
+_WAITING = sql(
+    select(queue.c.envelope)
+    .join_from(queue, envelopes, envelopes.c.id == queue.c.envelope)
+    .where(envelopes.c.owner == bindparam("owner"))
+    .distinct()
+)
+_ACCOUNTS = sql(select(accounts.c.id).where(accounts.c.bal == bindparam("bal")))
+_OF_ACCOUNT = tuple(
+    sql(delete(table).where(column == bindparam("account")))
+    for table, column in (
+        (app_passwords, app_passwords.c.account),
+        (members, members.c.account),
+        (accounts, accounts.c.id),
+    )
+)
+_OF_BAL = tuple(
+    sql(delete(table).where(column == bindparam("bal")))
+    for table, column in (
+        (members, members.c.bal),
+        (correspondents, correspondents.c.bal),
+        (subscriptions, subscriptions.c.bal),
+        (bals, bals.c.id),
+    )
+)
+_OF_OWNER = tuple(
+    sql(delete(table).where(table.c.owner == bindparam("owner"))) for table in (event_lines, facts)
+)
+_A_MAILBOX = sql(
+    select(mailboxes.c.id)
+    .where(mailboxes.c.bal == bindparam("bal"))
+    .order_by(mailboxes.c.id)
+    .limit(1)
+)
+_SOME = sql(
+    select(
+        messages.c.uid,
+        messages.c.flags,
+        messages.c.size,
+        messages.c.internal_date,
+        messages.c.blob,
+    )
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .order_by(messages.c.uid)
+    .limit(bindparam("most"))
+)
+_DROP_MAILBOX = sql(delete(mailboxes).where(mailboxes.c.id == bindparam("mailbox")))
+
+
+class ShredWriting(QueueWriting):
+    """Making a box unreadable for ever."""
+
+    def shred_key(self, bal: BalId, reason: str) -> None:
+        """Destroy the key of a box, with the accounts of its people; letters that wait are dropped.
+
+        Its address is free again. Nothing happens when it is shredded already. Raises NoSuchBal.
+        """
+        if (owner := self._owner_id(bal)) is None:
+            raise NoSuchBal
+        if not self._marks[owner]:
+            return
+        for (envelope,) in self._all(_WAITING, owner=owner):
+            self.drop(EnvelopeId(envelope), reason)
+        for (account,) in self._all(_ACCOUNTS, bal=bal):
+            for statement in _OF_ACCOUNT:
+                self._run(statement, account=account)
+        for statement in _OF_BAL:
+            self._run(statement, bal=bal)
+        self._run(_SHRED, bal_=bal, nothing=b"")
+        for statement in _OF_OWNER:
+            self._run(statement, owner=owner)
+
+    def tidy_shredded(self, bal: BalId) -> bool:
+        """Remove some of what cannot be opened any more; False when nothing is left."""
+        row = self._one(_A_MAILBOX, bal=bal)
+        owner = self._owner_id(bal)
+        if row is None or owner is None:
+            return False
+        mailbox = MailboxId(row[0])
+        rows = self._all(_SOME, mailbox=mailbox, most=AT_ONCE)
+        if rows:
+            self._remove(mailbox, rows)
+            for one in rows:
+                envelope = self._envelope_of(one[4])
+                if self._release(one[4], owner) and envelope is not None:
+                    self._event("suppression", envelope, (), (), size=one[2])
+        else:
+            self._empty(mailbox)
+            self._run(_DROP_MAILBOX, mailbox=mailbox)
+        return True
