@@ -37,6 +37,8 @@ _CONNECTIONS = 200
 _POLL_S = 5.0
 """Between two looks at the queue for retries and leases that have become due: what is queued, by
 this or another process, wakes the relay at once."""
+_TOGETHER_S = 0.02
+"""Commits that follow one another so closely are looked at together."""
 _LEASE_MARGIN_S = 20.0
 
 
@@ -94,6 +96,7 @@ class Relay:
         self._started = False
         self._stopping = False
         self._stopped = asyncio.Event()
+        self._is_called = False
 
     # ------------------------------------------------------------ life
 
@@ -102,8 +105,15 @@ class Relay:
         self._started = True
         loop = asyncio.get_running_loop()
 
+        def look() -> None:
+            self._is_called = False
+            self._wake.set()
+
         def changed(changes: tuple[Change, ...]) -> None:
-            loop.call_soon_threadsafe(self._wake.set)
+            # Every commit of every process: under load one look answers for many of them.
+            if not self._is_called:
+                self._is_called = True
+                loop.call_soon_threadsafe(loop.call_later, _TOGETHER_S, look)
 
         unsubscribe = self._store.subscribe(changed)
         try:
