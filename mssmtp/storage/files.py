@@ -232,8 +232,14 @@ class BlobFiles:
             with suppress(FileNotFoundError):
                 yield from _blobs_in(directory)
 
-    def sweep(self, is_committed: Callable[[BlobId], bool]) -> int:
-        """Remove what crashed writers left (D2), not what live ones hold; how many files."""
+    def sweep(
+        self, is_committed: Callable[[BlobId], bool], wait_for_commits: Callable[[], None]
+    ) -> int:
+        """Remove what crashed writers left (D2), not what live ones hold; how many files.
+
+        A database server may still be busy with the last commit of a writer that is dead: it is
+        waited for before anything is asked.
+        """
         with ExitStack() as stack:
             dead = [
                 directory
@@ -242,6 +248,7 @@ class BlobFiles:
             ]
             if not dead:
                 return 0
+            wait_for_commits()
             left = {blob for directory in dead for blob in _blobs_in(directory)}
             since = min(map(_started, dead))
             left |= {blob for blob in self.names() if blob > since}

@@ -129,7 +129,7 @@ class Store:
                 self._keys = self._keyring(db)
                 sync_directory(self._home)  # the log's name, before what tells that there is one
                 self._files = BlobFiles(self._home, self._worker, self._started)
-                self._files.sweep(lambda blob: _has(db, blob))
+                self._files.sweep(lambda blob: _has(db, blob), lambda: _wait_for_commits(db))
             except BaseException:
                 db.close()
                 raise
@@ -441,6 +441,12 @@ def _making(
 
 def _keeping(pack: SealedTexts) -> Callable[[Writing], bool]:
     return lambda writing: writing.keep_texts(pack)
+
+
+def _wait_for_commits(db: Connection) -> None:
+    """Whoever commits holds the lock of writers until everybody can see it. StorageUnavailable."""
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("ROLLBACK")
 
 
 def _has(db: Connection, blob: BlobId) -> bool:

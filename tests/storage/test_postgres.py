@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from mssmtp.config import StoreSettings
 from mssmtp.errors import ConfigError, StorageFull, StorageUnavailable
@@ -311,6 +312,41 @@ def waits_for_standby(server: Cluster, home: Path) -> bool:
 
 def cancel_waiting(server: Cluster, home: Path) -> None:
     server.execute(f"SELECT pg_cancel_backend(pid) {WAITING.format(database(home))}")
+
+
+def test_a_sweep_waits_for_the_last_commit_of_a_dead_worker(home: Path, server: Cluster) -> None:
+    """A killed worker's COMMIT goes on in the server, for as long as a standby takes."""
+    store = open_new(home)
+    letter = store.seal(message(body=os.urandom(200_000).hex().encode()))
+    accept(store, letter, [add_bal(store)])
+    blob, file = letter.blob.id, store._files.path(letter.blob.id)
+    store.close()
+    left = home / "incoming" / "dead"
+    left.mkdir(mode=0o700)
+    os.link(file, left / blob.hex())
+    with psycopg.connect(server.url(database(home))) as dying:
+        row = dying.execute("DELETE FROM blobs WHERE id = %s RETURNING *", (blob,)).fetchone()
+        assert row is not None
+        dying.commit()
+        dying.execute("SELECT pg_advisory_xact_lock(%s)", (COMMIT_LOCK,))
+        values = sql.SQL(", ").join([sql.Placeholder()] * len(row))
+        dying.execute(sql.SQL("INSERT INTO blobs VALUES ({})").format(values), row)
+        opening = threading.Thread(target=lambda: reopen(home).close())
+        opening.start()
+        while opening.is_alive() and not waits_for_turn(server):
+            pass
+        dying.commit()
+        opening.join()
+    assert file.exists()
+    assert not left.exists()
+    store = reopen(home)
+    assert store.check(deep=True).is_sound
+    store.close()
+
+
+def waits_for_turn(server: Cluster) -> bool:
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    return server.execute(waiting) != [(0,)]
 
 
 # ---------------------------------------------------------------- servers that go
