@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,12 +19,16 @@ from mssmtp import log
 from mssmtp.config import load
 from mssmtp.errors import MailError
 from mssmtp.mail import Address, Bal, BalType, Domain, Envelope, MailboxId, Recipient, Uid
+from mssmtp.message.readable import Needle
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.storage import LocalDelivery, Outcome, Owner, Store, Writing
+from mssmtp.storage.texts import TextKind
 from tests.canary.finder import PLAIN, STEM
 from tests.storage.support import RPPS, TRANSFER
 
 logger = logging.getLogger("mssmtp.canary")
+PACKED = 600
+"""Messages enough for packs of summaries and of texts."""
 ELSEWHERE = Domain("ailleurs.test")
 
 
@@ -148,7 +153,7 @@ class Filler:
 
         box = self.store.write(names).result()
         words = frozenset({"\\Seen", f"{PLAIN}Mot", canary("MotClef")})
-        uids = [self._append(box, words) for _ in range(40)]
+        uids = [one.result() for one in [self._append(box, words) for _ in range(PACKED)]]
 
         def move(w: Writing) -> None:
             there = w.mailbox(bal.id, "Archive")
@@ -161,9 +166,9 @@ class Filler:
         self.store.write(move).result()
         return box
 
-    def _append(self, box: MailboxId, words: frozenset[str]) -> Uid:
+    def _append(self, box: MailboxId, words: frozenset[str]) -> Future[Uid]:
         sealed = self.store.seal(letter("brouillon"))
-        return self.store.write(lambda w: w.append(box, sealed, words, self.now)).result()
+        return self.store.write(lambda w: w.append(box, sealed, words, self.now))
 
     def queue(self, envelope: str) -> None:
         """Outcomes with replies that name people."""
@@ -211,10 +216,24 @@ class Filler:
         uids = self.store.read(lambda r: r.uids(box)).result()
         self.store.read(lambda r: list(r.summaries(box, uids))).result()
         self.store.read(lambda r: [r.body(box, Uid(uid)) for uid in uids[:3]]).result()
+        self._search(box)
         assert self.store.check(deep=True).is_sound
         self.store.rotate_owners(None)
         self.store.rotate_master()
         self.store.write(lambda w: w.prune(self.now)).result()
+
+    def _search(self, box: MailboxId) -> None:
+        """With the packs that searching makes, and with those that are there already."""
+        uids = self.store.read(lambda r: r.uids(box)).result()
+        needles = [Needle(PLAIN.encode())]
+        for kind in (*TextKind, *TextKind):
+            assert self._found(box, kind, needles, uids) == set(uids)
+
+    def _found(
+        self, box: MailboxId, kind: TextKind, needles: list[Needle], uids: list[Uid]
+    ) -> set[Uid]:
+        steps = self.store.read(lambda r: list(r.find_texts(box, kind, needles, uids))).result()
+        return set().union(*(step.found[0] for step in steps))
 
     def begin(self) -> None:
         """A letter that is still arriving: its beginning is in `incoming/`."""
