@@ -132,14 +132,15 @@ def _only_server(plan: Plan) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+            holder, _, host = os.pread(handle, 300, 0).decode("ascii", "replace").partition(" ")
             raise ConfigError(
                 str(plan.home),
-                f"a server is running on it already (process {holder or 'unknown'})",
+                f"a server is running on it already (process {holder.strip() or 'unknown'}"
+                f" on {host.strip() or 'unknown'})",
                 "Stop it first, or give this one a store of its own.",
             ) from error
         os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode("ascii"), 0)
+        os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode("ascii", "replace"), 0)
         yield
     finally:
         os.close(handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import random
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -199,3 +200,34 @@ async def test_forty_mebibytes_pass_in_bounded_memory(whole: Whole, store: Store
     # Kilobytes; the client of this test holds one slice per connection in the same process.
     assert single - before < 40_000
     assert several - single < 20_000 + 8 * 5_000
+
+
+@pytest.mark.timeout(60)
+async def test_twenty_letters_of_60_mb_cut_anywhere_at_once_leave_nothing(
+    whole: Whole, store: Store
+) -> None:
+    """Connections that break at block borders and at random: no letter, no file (D2)."""
+    chance = random.Random(60)  # noqa: S311
+    cuts = [0, 1, 65_535, 65_536, 65_537, 131_071, 131_072, 131_073]
+    cuts += [chance.randrange(3_000_000) for _ in range(20 - len(cuts))]
+    line = b"x" * 998 + b"\r\n"
+
+    async def broken(port: int, cut: int) -> None:
+        wire = await greeted(whole, port, whole.b)
+        await wire.say(f"MAIL FROM:<{PEER}> SIZE=60000000")
+        await wire.say(f"RCPT TO:<{ZOE}>")
+        await wire.say("DATA")
+        wire.send((HEADER + line * (cut // len(line) + 1))[:cut])
+        await wire.writer.drain()
+        wire.writer.transport.abort()
+
+    async with whole.operators() as (door, port):
+        async with asyncio.TaskGroup() as group:
+            for cut in cuts:
+                group.create_task(broken(port, cut))
+        await asyncio.gather(*(link.task for link in list(door._links) if link.task is not None))
+        async with await greeted(whole, port, whole.b) as wire:
+            assert (await send(wire, [ZOE], HEADER + b"entier\r\n")).startswith("250 2.0.0")
+    assert [body for body in inbox(store, ZOE) if b"entier" not in body] == []
+    left = [*store._home.glob("incoming/*/*"), *store._home.glob("blobs/*/*")]
+    assert [path for path in left if path.name != "lock"] == []
