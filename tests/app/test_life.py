@@ -82,10 +82,8 @@ def test_a_second_server_on_the_same_home_is_refused_and_the_first_serves_on(sit
         second.write()
         again = Server(second)
         assert again.process.wait(20) == 2
-        assert (
-            f"a server is running on it already (process {first.process.pid} on {socket.gethostname()})"
-            in again.log
-        )
+        holder = f"process {first.process.pid} on {socket.gethostname()}"
+        assert f"a server is running on it already ({holder})" in again.log
         site.home.config_file.write_text(before, "utf-8")
         assert site.receive(letter("essai")).startswith("250 ")
 

@@ -207,10 +207,8 @@ def test_a_second_server_on_the_same_home_is_refused(tmp_path: Path) -> None:
     with serving(tmp_path) as first:
         code, _, err = Server(tmp_path, "normal").end()
         assert code == 78
-        assert (
-            f"a server is running on it already (process {first.process.pid} on {socket.gethostname()})"
-            in err
-        )
+        holder = f"process {first.process.pid} on {socket.gethostname()}"
+        assert f"a server is running on it already ({holder})" in err
         assert first.is_ready
         assert first.answering_worker() in first.workers()
 
