@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import resource
@@ -36,6 +37,7 @@ from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed import TrustFeed
 
 _SWITCH_S = 0.0005
+_PR_SET_DUMPABLE = 4
 CLOCK = SystemClock()
 ENTROPY = SystemEntropy()
 
@@ -95,6 +97,7 @@ def _untrusting(settings: Settings) -> Trust:
 @contextmanager
 def store_of(settings: Settings) -> Iterator[Store]:
     """The store for one command, beside a running server or without one."""
+    keep_memory_private()
     store = open_store(settings, f"cli-{os.getpid()}")
     try:
         yield store
@@ -137,10 +140,21 @@ def _harden() -> None:
     os.umask(0o077)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    keep_memory_private()
     # The loop lets go of the interpreter at every call into OpenSSL, ten times a command; with the
     # usual 5 ms a thread that reads one large header section slowed everybody down (ATT-07).
     sys.setswitchinterval(_SWITCH_S)
+
+
+def keep_memory_private() -> None:
+    """No core file, and no debugger of the same user: keys and mail are in this memory (SEED-89).
+
+    A worker is forked and inherits both; a program it starts does not, and holds no key. Only root
+    can still look (docs/sealing.md).
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        logger.warning("memory can be read by the user's debuggers", extra={"why": "prctl"})
 
 
 def serve(config: Path, count: int) -> int:
