@@ -9,7 +9,7 @@ from sqlalchemy import BindParameter, bindparam, func, select, tuple_
 from mssmtp.storage.check import PAGE, Claim, Look, Part
 from mssmtp.storage.ledger import FIRST_PREVIOUS, chain_digest
 from mssmtp.storage.messages import PACK_UIDS
-from mssmtp.storage.schema import envelopes, events, messages, owners, packs, queue, sql
+from mssmtp.storage.schema import envelopes, events, messages, owners, packs, queue, sql, texts
 from mssmtp.storage.views import Reading
 
 PACKS_AT_ONCE = 200
@@ -65,6 +65,15 @@ _PACKS = sql(
         tuple_(packs.c.mailbox, packs.c.window) > tuple_(bindparam("mailbox"), bindparam("window"))
     )
     .order_by(packs.c.mailbox, packs.c.window)
+    .limit(_MOST)
+)
+_TEXTS = sql(
+    select(texts.c.mailbox, texts.c.kind, texts.c.first, texts.c.last, texts.c.count)
+    .where(
+        tuple_(texts.c.mailbox, texts.c.kind, texts.c.first)
+        > tuple_(bindparam("mailbox"), bindparam("kind"), bindparam("begin"))
+    )
+    .order_by(texts.c.mailbox, texts.c.kind, texts.c.first)
     .limit(_MOST)
 )
 _IN_WINDOW = sql(
@@ -176,9 +185,30 @@ class Packs(Part[tuple[int, int]]):
         return look
 
 
+class Texts(Part[tuple[int, int, int]]):
+    """Packs of texts to be searched, a cache."""
+
+    name = "texts"
+    first = (-1, -1, -1)
+    claims = (Claim("text", "texts", "holds as many texts as its span has messages (D6)"),)
+
+    def look(self, view: Reading, after: tuple[int, int, int]) -> Look[tuple[int, int, int]]:
+        """A range of packs."""
+        mailbox, kind, begin = after
+        rows = view._all(_TEXTS, mailbox=mailbox, kind=kind, begin=begin, most=PACKS_AT_ONCE)
+        last = (rows[-1][0], rows[-1][1], rows[-1][2]) if len(rows) == PACKS_AT_ONCE else None
+        look: Look[tuple[int, int, int]] = Look(last)
+        look.looked["texts"] = len(rows)
+        for mailbox, _, low, high, count in rows:
+            if (count,) != view._one(_IN_WINDOW, mailbox=mailbox, low=low, high=high):
+                look.wrong("text", f"mailbox {mailbox}: the texts from UID {low} are out of date")
+        return look
+
+
 PARTS: tuple[type[Part[Any]], ...] = (
     Envelopes,
     Queue,
     Ledger,
     Packs,
+    Texts,
 )

@@ -27,6 +27,7 @@ from mssmtp.storage.schema import (
     packs,
     queue,
     sql,
+    texts,
     transfers,
 )
 from mssmtp.storage.view import Vault
@@ -52,6 +53,7 @@ _MESSAGES = sql(
     )
 )
 _PACKS = sql(select(func.count(), func.coalesce(func.sum(func.length(packs.c.sealed)), 0)))
+_TEXTS = sql(select(func.count(), func.coalesce(func.sum(func.length(texts.c.sealed)), 0)))
 _QUEUE = sql(select(func.min(queue.c.queued_at)))
 _HELD = sql(select(func.count()).select_from(queue).where(queue.c.held.is_(True)))
 _LARGEST = sql(
@@ -95,11 +97,18 @@ def stats(view: Reading, vault: Vault) -> StoreStats:
     rows = {name: int(view._all(text)[0][0]) for name, text in (_COUNTED | _NUMBERED).items()}
     (messages, unseen, size), (count, packed) = view._all(_MESSAGES)[0], view._all(_PACKS)[0]
     rows |= {"messages": int(messages), "unseen": int(unseen), "packs": int(count)}
+    searched, texted = view._all(_TEXTS)[0]
+    rows["packs of texts"] = int(searched)
     rows["held"] = int(view._all(_HELD)[0][0])
     kept, unfinished = vault.files.sizes()
     rows |= {"files": kept.count, "unfinished files": unfinished.count}
     engine, octets = _database(view)
-    octets |= {"packs": int(packed), "files": kept.octets, "unfinished files": unfinished.octets}
+    octets |= {
+        "packs": int(packed),
+        "packs of texts": int(texted),
+        "files": kept.octets,
+        "unfinished files": unfinished.octets,
+    }
     oldest = view._all(_QUEUE)[0][0]
     state = vault.keys.state
     return StoreStats(

@@ -110,6 +110,7 @@ def damaged(home: Path, *statements: str, deep: bool = False) -> str:
         ("UPDATE blobs SET id = zeroblob(16) WHERE data IS NULL", "file is missing"),
         ("UPDATE blobs SET id = zeroblob(16) WHERE data IS NULL", "no blob refers"),
         ("INSERT INTO packs VALUES (1, 0, 99, zeroblob(9))", "out of date"),
+        ("INSERT INTO texts VALUES (1, 0, 1, 9, 99, zeroblob(9))", "texts from UID 1 are out"),
         ("DELETE FROM owners WHERE bal IS NULL", "its owner's key is missing"),
         ("DELETE FROM owners WHERE bal IS NOT NULL", "bal 1: has no key"),
         ("DELETE FROM owners WHERE bal IS NOT NULL", "owner 1: its key is missing"),
