@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import typer
 
-from mssmtp.cli import store_check, store_crash_test, store_migrate, store_rotate, store_stats
+from mssmtp.cli import (
+    store_check,
+    store_crash_test,
+    store_migrate,
+    store_rebuild,
+    store_rotate,
+    store_stats,
+)
 
 app = typer.Typer(
-    help="The sealed store: check, rotate, stats, migrate, crash-test.", no_args_is_help=True
+    help="The sealed store: check, rotate, rebuild, stats, migrate, crash-test.",
+    no_args_is_help=True,
 )
 
 app.command("check")(store_check.check)
 app.command("rotate")(store_rotate.rotate)
+app.command("rebuild")(store_rebuild.rebuild)
 app.command("stats")(store_stats.stats)
 app.command("migrate")(store_migrate.migrate)
 app.command(

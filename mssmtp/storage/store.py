@@ -17,7 +17,7 @@ from mssmtp.config import StoreSettings
 from mssmtp.errors import ConfigError, Damaged, StorageFull, StorageUnavailable
 from mssmtp.mail import BalId, BlobId, Change, EnvelopeId, MailboxId
 from mssmtp.outside import Clock, Entropy
-from mssmtp.storage import deadlines, identifiers, moved, rotation
+from mssmtp.storage import deadlines, identifiers, moved, rebuilding, rotation
 from mssmtp.storage.changes import Follower
 from mssmtp.storage.committer import Committer, home_lock
 from mssmtp.storage.database import refusal
@@ -38,9 +38,10 @@ from mssmtp.storage.masters import MasterFiles, create_master_key
 from mssmtp.storage.messages import PACK_UIDS, TEXT_UIDS
 from mssmtp.storage.model import CheckReport, Letter, Owner
 from mssmtp.storage.packer import Packer
+from mssmtp.storage.rebuilding import RebuildReport
 from mssmtp.storage.rotation import Progress, RotationReport, silent
 from mssmtp.storage.schema import blobs, meta, sql
-from mssmtp.storage.texts import SealedTexts, TextKind
+from mssmtp.storage.texts import SealedTexts, TextKind, keeping
 from mssmtp.storage.view import MASTERS, Effects, Vault
 from mssmtp.storage.views import Reading, Writing
 
@@ -293,6 +294,12 @@ class Store:
 
         return self.read(lambda view: stats(view, self._vault), patient=True).result()
 
+    def rebuild(
+        self, told: rebuilding.Told = rebuilding.silent, *, from_the_start: bool = False
+    ) -> RebuildReport:
+        """Make every summary and pack anew and compare; beside a running server (D6)."""
+        return rebuilding.rebuild(self, told, from_the_start=from_the_start)
+
     def settle(self) -> None:
         """Wait until the packs that are wanted are made and kept."""
         for _ in range(2):  # what is wanted is told behind a commit; what is made waits for one
@@ -372,7 +379,7 @@ class Store:
             is_kept = True
             while is_kept:
                 made = self.read(_making(mailbox, kind, window), patient=True).result()
-                is_kept = made is not None and self.write(_keeping(made)).result()
+                is_kept = made is not None and self.write(keeping(made)).result()
         self.read(lambda r: r.make_pack(mailbox, window * TEXT_UIDS // PACK_UIDS)).result()
 
     def _later(self, job: Callable[[Writing], object]) -> None:
@@ -436,11 +443,7 @@ def _existing(settings: StoreSettings) -> Engine:
 def _making(
     mailbox: MailboxId, kind: TextKind, window: int
 ) -> Callable[[Reading], SealedTexts | None]:
-    return lambda reading: reading.make_texts(mailbox, kind, window)
-
-
-def _keeping(pack: SealedTexts) -> Callable[[Writing], bool]:
-    return lambda writing: writing.keep_texts(pack)
+    return lambda reading: reading.missing_texts(mailbox, kind, window)
 
 
 def _wait_for_commits(db: Connection) -> None:

@@ -44,7 +44,7 @@ SUMMARY_ROWS = sql(
     .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
     .order_by(messages.c.uid)
 )
-_PACK_ROW = sql(
+PACK_ROW = sql(
     select(packs.c.sealed)
     .where(packs.c.mailbox == bindparam("mailbox"))
     .where(packs.c.window == bindparam("window"))
@@ -98,7 +98,7 @@ class SummaryReading(MessageReading):
         row = self._one(_MAILBOX, mailbox=mailbox)
         if row is None or row[1] < _end(window):
             return
-        if self._one(_PACK_ROW, mailbox=mailbox, window=window) is None:
+        if self._one(PACK_ROW, mailbox=mailbox, window=window) is None:
             self._folded(mailbox, window, self._bal_key(BalId(row[0])))
 
     def _from_rows(
@@ -129,7 +129,7 @@ class SummaryReading(MessageReading):
             return b""
 
     def _from_pack(self, mailbox: MailboxId, window: int, key: OwnerKey) -> dict[Uid, bytes] | None:
-        row = self._one(_PACK_ROW, mailbox=mailbox, window=window)
+        row = self._one(PACK_ROW, mailbox=mailbox, window=window)
         if row is None:
             return None
         try:
@@ -155,7 +155,7 @@ class SummaryReading(MessageReading):
             if size > MAX_PACK_OCTETS - 4:
                 return None
         if all(found.values()):
-            sealed = key.seal(pack_purpose(mailbox, window), compressed(packed(found)))
+            sealed = sealed_pack(key, mailbox, window, packed(found))
             self._vault.later(lambda w: w.keep_pack(mailbox, window, len(found), sealed))
         return found
 
@@ -204,6 +204,11 @@ def unpacked(octets: bytes) -> dict[Uid, bytes]:
 
 def _end(window: int) -> int:
     return (window + 1) * PACK_UIDS
+
+
+def sealed_pack(key: OwnerKey, mailbox: MailboxId, window: int, octets: bytes) -> bytes:
+    """What is kept of a pack."""
+    return key.seal(pack_purpose(mailbox, window), compressed(octets))
 
 
 def pack_purpose(mailbox: int, window: int) -> bytes:

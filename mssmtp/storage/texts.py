@@ -111,6 +111,14 @@ class SealedTexts:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeTexts:
+    """A pack, and what it holds."""
+
+    pack: SealedTexts
+    texts: list[Text]
+
+
+@dataclass(frozen=True, slots=True)
 class Scanned:
     """One step of a search: everything up to `last` is known now.
 
@@ -209,31 +217,40 @@ class TextReading(SummaryReading):
                 ahead = next(packs, None)
             yield from self._through_gap(source, search, Span(at, end_of(window) - 1))
 
-    def make_texts(self, mailbox: MailboxId, kind: TextKind, window: int) -> SealedTexts | None:
+    def make_texts(
+        self, mailbox: MailboxId, kind: TextKind, window: int, first: int
+    ) -> MadeTexts | None:
+        """The pack for `first` and what follows, if no UID can join its window any more."""
+        source = self._texts_of(mailbox, kind)
+        if source is None or not source.is_closed(window) or first >= end_of(window):
+            return None
+        span, filled = next(self._filled(source, Span(first, end_of(window) - 1)))
+        return MadeTexts(source.sealed(span, filled), filled)
+
+    def missing_texts(self, mailbox: MailboxId, kind: TextKind, window: int) -> SealedTexts | None:
         """The first pack that a window lacks, if no UID can join it any more."""
         source = self._texts_of(mailbox, kind)
         if source is None or not source.is_closed(window):
             return None
         known = self._spans(source, window * TEXT_UIDS, end_of(window) - 1)
         for gap in _gaps(window, known):
-            for span, filled in self._filled(source, gap):
-                return source.sealed(span, filled)
+            return source.sealed(*next(self._filled(source, gap)))
         return None
 
     def open_texts(
-        self, mailbox: MailboxId, kind: TextKind, window: int
+        self, mailbox: MailboxId, kind: TextKind, span: Span
     ) -> dict[Uid, bytes | None] | None:
-        """What the packs of a window hold, for a comparison; None: something is missing."""
+        """What can be opened of the packs of `span`, for a comparison; None: there are none."""
         source = self._texts_of(mailbox, kind)
         if source is None:
             return None
-        spans = self._spans(source, window * TEXT_UIDS, end_of(window) - 1)
+        least = span.first // TEXT_UIDS * TEXT_UIDS
+        spans = [each for each in self._spans(source, least, span.last) if each.last >= span.first]
         found: dict[Uid, bytes | None] = {}
         for _, pack in self._opened(source, spans):
-            if pack is None:
-                return None
-            found |= pack.texts()
-        return None if _gaps(window, spans) else found
+            found |= pack.texts() if pack is not None else {}
+        inside = {uid: text for uid, text in found.items() if span.first <= uid <= span.last}
+        return inside if spans else None
 
     def _texts_of(self, mailbox: MailboxId, kind: TextKind) -> _Source | None:
         row = self._one(_MAILBOX, mailbox=mailbox)
@@ -281,7 +298,7 @@ class TextReading(SummaryReading):
         wanted = sorted(uid for uid in search.wanted if gap.first <= uid <= gap.last)
         if len(wanted) >= PACK_FROM and source.is_closed(gap.first // TEXT_UIDS):
             for span, filled in self._filled(source, gap):
-                self._vault.later(_keeping(source.sealed(span, filled)))
+                self._vault.later(keeping(source.sealed(span, filled)))
                 pack = TextPack.opened(packed(filled))
                 for scanned in self._through_pack(source, search, span, pack):
                     cost = DEARER * len(pack.octets) + MESSAGE_COST * len(filled)
@@ -369,7 +386,8 @@ def texts_purpose(mailbox: int, kind: int, first: int, last: int) -> bytes:
     return _PURPOSE + _CONTEXT.pack(mailbox, kind, first, last)
 
 
-def _keeping(pack: SealedTexts) -> Callable[[Writing], object]:
+def keeping(pack: SealedTexts) -> Callable[[Writing], bool]:
+    """The job that keeps a pack."""
     return lambda writing: writing.keep_texts(pack)
 
 

@@ -7,19 +7,19 @@ from datetime import datetime
 from mssmtp.storage.ledger import LedgerReading
 from mssmtp.storage.people import PeopleReading
 from mssmtp.storage.queue import QueueReading
+from mssmtp.storage.rebuilding import RebuildReading, RebuildWriting
 from mssmtp.storage.resealing import ResealReading, ResealWriting
 from mssmtp.storage.rotating import RotationReading, RotationWriting
 from mssmtp.storage.shredding import ShredWriting
-from mssmtp.storage.texts import TextReading, TextWriting
 
 
 class Reading(
-    ResealReading, QueueReading, PeopleReading, TextReading, LedgerReading, RotationReading
+    ResealReading, QueueReading, PeopleReading, RebuildReading, LedgerReading, RotationReading
 ):
     """One snapshot of the store."""
 
 
-class Writing(ResealWriting, ShredWriting, TextWriting, RotationWriting, Reading):
+class Writing(ResealWriting, ShredWriting, RebuildWriting, RotationWriting, Reading):
     """The store inside a group commit; what a job raises undoes the job alone."""
 
     def prune(self, now: datetime) -> None:
