@@ -134,7 +134,7 @@ class Recorder:
         notices: list[_Notice] = []
 
         def job(writing: Writing) -> None:
-            counted = writing.record(outcomes, transfer)
+            counted = writing.record(outcomes, transfer, held_until=attempt.lease.until)
             for notice in notices:
                 # Dropped meanwhile, or another worker's by now: it is not ours to report.
                 if any(each in counted for each in notice.concerned):
@@ -164,7 +164,8 @@ class Recorder:
         again = [each for each in outcomes if each.result == "retry"]
         self._tell(attempt, again, now)
         transfer = _transfer(attempt)
-        self._store.write(lambda writing: writing.record(again, transfer))
+        until = attempt.lease.until
+        self._store.write(lambda writing: writing.record(again, transfer, held_until=until))
 
     def _outcome(self, attempt: Attempt, recipient: Recipient, now: datetime) -> Outcome:
         lease, reply = attempt.lease, attempt.replies[recipient]

@@ -110,7 +110,7 @@ _LEFT_BEHIND = sql(
 )
 _DOUBT = sql(update(queue).where(_ONE).values(last_reply=bindparam("reply")))
 _BYRECIPIENT = sql(
-    select(queue.c.position)
+    select(queue.c.position, queue.c.lease_until)
     .where(queue.c.envelope == bindparam("envelope"))
     .where(queue.c.digest == bindparam("digest"))
 )
@@ -266,11 +266,19 @@ class QueueWriting(QueueReading, DeliveryWriting):
                 self._park(EnvelopeId(id), rows)
         return tuple(leases)
 
-    def record(self, outcomes: Sequence[Outcome], transfer: Transfer) -> list[Outcome]:
+    def record(
+        self,
+        outcomes: Sequence[Outcome],
+        transfer: Transfer,
+        *,
+        held_until: datetime | None = None,
+    ) -> list[Outcome]:
         """What became of recipients, with event and trace, in one commit; those that counted.
 
         An outcome of a recipient that is no longer queued (dropped, or its lease ran out and
-        another worker was faster) changes nothing but the trace. For "failed" and "expired" that
+        another worker was faster) changes nothing but the trace. Nor does a "retry" of who held a
+        lease until `held_until`, when another worker holds the recipient now: it would give that
+        lease away, and a third would deliver at the same time (D4). For "failed" and "expired" that
         counted the caller writes the DSN with `accept` in the same job.
         """
         by_envelope: dict[EnvelopeId, list[Outcome]] = {}
@@ -278,7 +286,8 @@ class QueueWriting(QueueReading, DeliveryWriting):
             by_envelope.setdefault(outcome.envelope, []).append(outcome)
         counted: list[Outcome] = []
         for id, group in by_envelope.items():
-            counted += self._record_envelope(self._known_envelope(id), group, transfer)
+            stored = self._known_envelope(id)
+            counted += self._record_envelope(stored, group, transfer, held_until)
         return counted
 
     def release(self, worker: str) -> int:
@@ -371,7 +380,11 @@ class QueueWriting(QueueReading, DeliveryWriting):
         )
 
     def _record_envelope(
-        self, stored: StoredEnvelope, outcomes: Sequence[Outcome], transfer: Transfer
+        self,
+        stored: StoredEnvelope,
+        outcomes: Sequence[Outcome],
+        transfer: Transfer,
+        held_until: datetime | None,
     ) -> list[Outcome]:
         key = self._owner_key(stored.owner)
         id = stored.envelope.id
@@ -380,9 +393,12 @@ class QueueWriting(QueueReading, DeliveryWriting):
         for outcome in outcomes:
             digests = key.digests(RECIPIENT, outcome.recipient.address.key)
             rows = [row for d in digests for row in self._all(_BYRECIPIENT, envelope=id, digest=d)]
+            if outcome.result == "retry" and held_until is not None:
+                # Whoever leased it since has a lease that ends later.
+                rows = [row for row in rows if row[1] <= to_us(held_until)]
             if rows:
                 counted.append(outcome)
-            for (position,) in rows:
+            for position, _ in rows:
                 if outcome.result == "retry":
                     self._retry(key, position, outcome)
                     continue

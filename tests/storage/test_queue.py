@@ -57,6 +57,24 @@ def test_a_lease_is_held_until_it_runs_out(store: Store, zoe: Bal, clock: Steppi
     assert len(lease(store, clock, "w3")) == 2
 
 
+def test_a_retry_that_comes_late_gives_nobody_elses_lease_away(
+    store: Store, zoe: Bal, clock: SteppingClock
+) -> None:
+    """D4: a store that was away let a lease run out before its outcome could be written."""
+    envelope = queued(store, zoe, TO[:1])
+    (late,) = lease(store, clock)
+    clock.advance(timedelta(minutes=16))
+    (held,) = lease(store, clock, "w2")
+    now = clock.now()
+    retry = Outcome(envelope, TO[0], "retry", "451 4.4.2 lost", now)
+    for until, counted in ((late.until, []), (held.until, [retry])):
+        assert (
+            store.write(lambda w, until=until: w.record([retry], OUT, held_until=until)).result()  # type: ignore[misc]
+            == counted
+        )
+        assert len(lease(store, clock, "w3")) == len(counted)
+
+
 def doubts(store: Store, envelope: EnvelopeId) -> list[tuple[str, ...]]:
     """Recipients of each trace that says "in doubt"."""
     found = store.read(lambda r: r.transfers(envelope)).result()
