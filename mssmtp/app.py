@@ -32,6 +32,7 @@ from mssmtp.smtp.content import TOP_OCTETS
 from mssmtp.smtp_in import OperatorDoor, Services, SubmissionDoor
 from mssmtp.smtp_out import Relay
 from mssmtp.storage import Store, Writing
+from mssmtp.storage.masters import read_master_key
 from mssmtp.tls_settings import load_certificate
 from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed import TrustFeed
@@ -116,6 +117,7 @@ def _check_beside_the_store(settings: Settings) -> None:
     tls.server_context(settings.tls, settings.tls.operators, ask_certificate=True)
     tls.server_context(settings.tls, settings.tls.users, ask_certificate=False)
     Anchors.load(settings.pki.anchors_file)
+    read_master_key(settings.store.master_key_file)
     Engine(settings.policy, settings.limits)
 
 
@@ -167,13 +169,15 @@ def serve(config: Path, count: int) -> int:
         logger.error("own certificate has expired", extra={"file": str(file)})
     # Verified once, before the fork: the workers share its memory and start without waiting.
     known = _Known(settings, stored_trust(settings).snapshot)
-    workers.use_metrics_directory(settings.store.home)
-    plan = workers.Plan(settings.store.home, count, endpoints(settings), SUPERVISOR_GRACE_S)
 
     def run(context: workers.WorkerContext) -> None:
         uvloop.run(_Worker(config, context, known).run())
 
-    return workers.supervise(plan, run)
+    home = settings.store.home
+    with workers.shared_metrics(home) as place:
+        doors = endpoints(settings)
+        plan = workers.Plan(home, count, doors, SUPERVISOR_GRACE_S, metrics=place)
+        return workers.supervise(plan, run)
 
 
 @dataclass(frozen=True, slots=True)

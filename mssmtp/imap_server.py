@@ -23,13 +23,13 @@ from mssmtp.identity.authenticator import Authenticator
 from mssmtp.imap import effects, responses
 from mssmtp.imap.conversation import converse
 from mssmtp.imap.effects import Effect, Woken
-from mssmtp.imap.incoming import Ended
+from mssmtp.imap.incoming import UNAVAILABLE, Ended
 from mssmtp.imap.session import Session, State, Timing
 from mssmtp.log import connection_id
 from mssmtp.logins import Left, Logins
 from mssmtp.mail import BalId, Change, MailboxId, Principal
 from mssmtp.outside import Clock
-from mssmtp.storage import Store
+from mssmtp.storage import Store, deadlines
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ STALLED_S = 300.0
 TURNS = 32
 """Effects without a pause: thousands of pipelined NOOPs must not stop everybody else (ATT-27)."""
 _LETTER_THREADS = 4
-_REFRESH_THREADS = 2
 _LONG_READS = 1
 """Of the store's reading threads (four by default) the searches of one door use no more."""
 
@@ -102,7 +101,6 @@ class ImapDoor:
         self._logins = Logins(authenticator, "imap")
         self._letters = ThreadPoolExecutor(_LETTER_THREADS, "imap-letter")
         # Apart from both: neither slow hashes nor slow disks hold up who is logged in already.
-        self._refreshes = ThreadPoolExecutor(_REFRESH_THREADS, "imap-refresh")
 
     async def start(self, sock: socket.socket) -> None:
         """Listen on `sock`, bound already."""
@@ -130,8 +128,7 @@ class ImapDoor:
         if self._unsubscribe is not None:
             self._unsubscribe()
         self._logins.close()
-        for pool in (self._letters, self._refreshes):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._letters.shutdown(wait=False, cancel_futures=True)
 
     # ------------------------------------------------------------ for connections
 
@@ -159,13 +156,28 @@ class ImapDoor:
 
     async def refresh(self, principal: Principal) -> Principal:
         """The principal as of now. Raises BadCredentials."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._refreshes, self.authenticator.refresh, principal
+        return await awaited(
+            self.store.read(lambda reading: self.authenticator.refreshed(reading, principal))
         )
 
     async def off_loop(self, work: Callable[[Store], object]) -> object:
-        """Run `work` in a thread for letters."""
-        return await asyncio.get_running_loop().run_in_executor(self._letters, work, self.store)
+        """Run `work` in a thread for letters.
+
+        Raises Ended when the disk holds it up (CL-79): what the thread has in hand cannot be used
+        any more, and is swept when the thread comes back.
+        """
+        job = asyncio.get_running_loop().run_in_executor(self._letters, work, self.store)
+        done, _ = await asyncio.wait({job}, timeout=deadlines.ANSWER_WITHIN_S)
+        if not done:
+            job.add_done_callback(_forget)
+            raise Ended(UNAVAILABLE)
+        return job.result()
+
+
+def _forget(job: asyncio.Future[object]) -> None:
+    """Nobody waits for it any more, nor for its failure."""
+    if not job.cancelled():
+        job.exception()
 
 
 def _handshake_failed(reason: str) -> None:

@@ -8,13 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from mssmtp.errors import StorageUnavailable
 from mssmtp.identity import Authenticator
 from mssmtp.mail import Principal
+from mssmtp.storage import deadlines
 
 PER_ADDRESS = 4
 """Slow checks of one address at once: a guesser queues behind himself."""
 _SLOW_THREADS = 16
 _QUICK_THREADS = 2
+
+
+def _forget(job: asyncio.Future[Principal]) -> None:
+    if not job.cancelled():
+        job.exception()
 
 
 class Left(ConnectionResetError):
@@ -53,9 +60,16 @@ class Logins:
     async def _run(
         self, pool: ThreadPoolExecutor, login: str, password: str, address: str
     ) -> Principal:
-        return await asyncio.get_running_loop().run_in_executor(
+        job = asyncio.get_running_loop().run_in_executor(
             pool, self._authenticator.authenticate, login, password, address
         )
+        done, _ = await asyncio.wait({job}, timeout=deadlines.ANSWER_WITHIN_S)
+        if not done:
+            # Every thread waits for a store that does not answer (CL-79), or computes for others.
+            job.add_done_callback(_forget)
+            job.cancel()
+            raise StorageUnavailable("no turn in time")
+        return job.result()
 
     @asynccontextmanager
     async def _turn(self, address: str) -> AsyncIterator[None]:

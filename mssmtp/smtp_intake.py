@@ -10,12 +10,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mssmtp import dsn, metrics
 from mssmtp.awaiting import awaited
-from mssmtp.errors import INTERNAL, MailError, Reply
+from mssmtp.errors import INTERNAL, MailError, Reply, StorageUnavailable
 from mssmtp.mail import (
     Address,
     BalId,
@@ -34,7 +35,7 @@ from mssmtp.smtp.content import Authors, HeaderGate
 from mssmtp.smtp.trace import Hop
 from mssmtp.smtp.transaction import Destination, Refused, Transaction, bounced, judged
 from mssmtp.smtp_lookup import Services
-from mssmtp.storage import Letter, LetterWriter, LocalDelivery, Transfer, Writing
+from mssmtp.storage import Letter, LetterWriter, LocalDelivery, Transfer, Writing, deadlines
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class Intake:
         self._pieces: list[bytes] = []
         self._waiting_octets = 0
         self._job: asyncio.Future[None] | None = None
+        self._stuck: asyncio.Future[Any] | None = None
         self._skip = 0
         self.size_octets = 0
         self.refusal: MailError | None = None
@@ -154,7 +156,15 @@ class Intake:
     async def _settle(self) -> None:
         job, self._job = self._job, None
         if job is not None:
-            await job
+            await self._in_time(job)
+
+    async def _in_time(self, job: asyncio.Future[T]) -> T:
+        """What a thread does on the disk. Raises StorageUnavailable when it is held up (CL-79)."""
+        done, _ = await asyncio.wait({job}, timeout=deadlines.ANSWER_WITHIN_S)
+        if not done:
+            self._stuck = job
+            raise StorageUnavailable("the disk does not answer")
+        return job.result()
 
     def _run(self, call: Callable[[bytes], T], octets: bytes) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._executor, call, octets)
@@ -171,9 +181,16 @@ class Intake:
         job, self._job = self._job, None
         writer, self._writer = self._writer, None
         if job is not None:
-            await asyncio.gather(job, return_exceptions=True)
-        if writer is not None:
-            await asyncio.get_running_loop().run_in_executor(self._executor, writer.abort)
+            with suppress(Exception):
+                await self._in_time(job)
+        if writer is None:
+            return
+        if self._stuck is not None:
+            # Only when its thread comes back: nobody else may touch what it has in hand.
+            self._stuck.add_done_callback(_aborting(self._executor, writer))
+            return
+        with suppress(StorageUnavailable):
+            await self._in_time(self._run(lambda _: writer.abort(), b""))
 
     # ------------------------------------------------------------ the end
 
@@ -217,7 +234,7 @@ class Intake:
 
         if self.size_octets <= _INLINE_OCTETS:
             return seal(self._piece())
-        return await self._run(seal, self._piece())
+        return await self._in_time(self._run(seal, self._piece()))
 
     def _facts(self, letter: Letter) -> Facts:
         return self._transaction.content_facts(
@@ -384,6 +401,16 @@ class Intake:
             )
 
         return deliver
+
+
+def _aborting(executor: Executor, writer: LetterWriter) -> Callable[[asyncio.Future[Any]], None]:
+    def abort(job: asyncio.Future[Any]) -> None:
+        if not job.cancelled():
+            job.exception()  # nobody waits for it any more
+        with suppress(RuntimeError):  # the door is closed: the next start sweeps
+            executor.submit(writer.abort)
+
+    return abort
 
 
 def _deliveries(destinations: list[Destination]) -> list[LocalDelivery]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -78,7 +77,9 @@ async def from_principal(services: Services, known: Principal, command: MailComm
     message of an open session (ATT-18, ATT-25). Raises Refused, LoginLost.
     """
     try:
-        principal = await asyncio.to_thread(services.authenticator.refresh, known)
+        principal = await awaited(
+            services.store.read(lambda r: services.authenticator.refreshed(r, known))
+        )
     except BadCredentials as error:
         raise LoginLost from error
     sender = command.sender

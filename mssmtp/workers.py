@@ -33,6 +33,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from mssmtp import metrics
 from mssmtp.config import Endpoint
 from mssmtp.errors import ConfigError
+from mssmtp.metrics_place import MetricsPlace
 
 EXIT_STOPPED = 0
 EXIT_KILLED = 1
@@ -86,6 +87,7 @@ class Plan:
     endpoints: Mapping[str, Endpoint]
     grace_s: float = 30.0
     on_ready: Callable[[], None] | None = None
+    metrics: MetricsPlace | None = None
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -93,7 +95,7 @@ class Plan:
 
     @property
     def run(self) -> Path:
-        """Where a running server leaves its traces: `serve.lock`, `ready`, `metrics`."""
+        """Where a running server leaves its traces: `serve.lock`, `ready`."""
         return self.home / "run"
 
 
@@ -109,7 +111,8 @@ def supervise(plan: Plan, run_worker: RunWorker) -> int:
     with _only_server(plan):
         for door, endpoint in plan.endpoints.items():
             _probe(door, endpoint)
-        _clean_metrics(plan.run / "metrics")
+        if plan.metrics is not None:
+            plan.metrics.clean()
         gc.collect()
         gc.freeze()  # what is loaded now is never copied by a worker's collector
         return _Supervisor(plan, run_worker).run()
@@ -455,7 +458,8 @@ class _Supervisor:
             pass
         self._selector.unregister(worker.pipe)
         os.close(worker.pipe)
-        _forget_process(self._plan.run / "metrics", worker.pid)
+        if self._plan.metrics is not None:
+            _forget_process(self._plan.metrics.directory, worker.pid)
         named = _named(worker)
         worker.pid, worker.pipe = 0, -1
         if not self._stopping:
@@ -515,18 +519,15 @@ def _write_atomically(path: Path, text: str) -> None:
 # ---------------------------------------------------------------- metrics
 
 
-def use_metrics_directory(home: Path) -> None:
-    """Let the counters of all workers of `home` be added up. Call it once, before `supervise`."""
-    directory = home / "run" / "metrics"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    metrics.share(directory)
-
-
-def _clean_metrics(directory: Path) -> None:
-    """Remove what an earlier server of this home left; our own files are open already."""
-    for file in directory.glob("*.db"):
-        if not file.stem.endswith(f"_{os.getpid()}"):
-            file.unlink(missing_ok=True)
+@contextmanager
+def shared_metrics(home: Path) -> Iterator[MetricsPlace]:
+    """Let the counters of all workers of `home` be added up. Once, around `supervise`."""
+    place = MetricsPlace(home / "run" / "metrics")
+    try:
+        metrics.share(place.directory)
+        yield place
+    finally:
+        place.remove()
 
 
 def _forget_process(directory: Path, pid: int) -> None:

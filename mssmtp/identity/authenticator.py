@@ -182,8 +182,11 @@ class Authenticator:
         ATT-18: one cheap read at the next command sees a suspended account, a revoked password
         and a membership that was taken away.
         """
-        login = principal.login.casefold()
-        state = self._store.read(lambda reading: self._state(reading, login)).result()
+        return self._store.read(lambda reading: self.refreshed(reading, principal)).result()
+
+    def refreshed(self, reading: AccountReading, principal: Principal) -> Principal:
+        """`refresh` inside a query: no thread of a door waits for the store."""
+        state = self._state(reading, principal.login.casefold())
         if state is None or state.account != principal.account or not state.may_log_in():
             raise BadCredentials
         if principal.app_password is not None and state.password(principal.app_password) is None:

@@ -146,8 +146,8 @@ def _parse(session: Session, verb: str, cursor: Cursor) -> Command:
 
 def _run(session: Session, tag: bytes, verb: str, command: Command) -> Steps[bool]:
     """Run one command and answer it, whatever happens inside (attacks.md, rule 2)."""
-    yield from still_welcome(session)
     try:
+        yield from _still_welcome(session, verb)
         done = yield from command.run(session, tag)
         yield from _tell_news(session, expunge=not command.withholds_expunge)
     except Ended:
@@ -165,6 +165,15 @@ def _run(session: Session, tag: bytes, verb: str, command: Command) -> Steps[boo
     metrics.imap_commands.labels(verb, done.condition.decode("ascii")).inc()
     yield from send(responses.tagged(tag, done.condition, done.text, done.code))
     return done.condition != b"BAD"
+
+
+def _still_welcome(session: Session, verb: str) -> Steps[None]:
+    try:
+        yield from still_welcome(session)
+    except MailError as error:
+        if verb == "APPEND":  # its literal may be on the way already
+            raise Ended(incoming.UNAVAILABLE) from error
+        raise
 
 
 def _tell_news(session: Session, *, expunge: bool) -> Steps[None]:

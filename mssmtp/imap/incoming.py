@@ -20,6 +20,8 @@ class Ended(Exception):
 
 
 STOPPING = responses.untagged(b"BYE", b"Server is stopping, please come back", b"UNAVAILABLE")
+UNAVAILABLE = responses.untagged(b"BYE", b"The store does not answer", b"UNAVAILABLE")
+"""Where a NO could not be sent any more: in the middle of a literal, or of IDLE (CL-79)."""
 SILENT = responses.untagged(b"BYE", b"Nothing was heard for too long")
 
 

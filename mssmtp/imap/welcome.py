@@ -23,12 +23,12 @@ def still_welcome(session: Session) -> Steps[None]:
     now = session.clock.monotonic()
     if now - session.refreshed_at < session.timing.refresh_s:
         return
-    session.refreshed_at = now
     before = session.principal
     try:
         principal = yield from refresh(before)
     except LoginRefused as error:
         raise Ended(_REVOKED) from error
+    session.refreshed_at = now
     if [bal.id for bal in principal.bals[:1]] != [bal.id for bal in before.bals[:1]]:
         # One's own box is closed: names without prefix must not begin to mean another one.
         raise Ended(_REVOKED)

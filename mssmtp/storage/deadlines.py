@@ -22,8 +22,11 @@ ANSWER_WITHIN_S = 8.0
 _LOOK_EVERY_S = 0.5
 _LEFT_SHARE = 8
 """What has less than this share of its time left when its turn comes is not begun any more."""
-_COMPUTING_S = 0.05
-"""A thread that computed for so long since the last look works, and is not stuck."""
+_IMPATIENT_SHARE = 8
+"""While nothing is answered, new ones wait this share of the time only: whole pools of threads
+wait for the store, and who queues for one of them must be told in time too."""
+_COMPUTING_SHARE = 200
+"""A thread that computed for this share of its time works, and is not stuck."""
 
 T = TypeVar("T")
 
@@ -31,11 +34,12 @@ T = TypeVar("T")
 class Answer(Generic[T]):
     """What somebody waits for. Given too late, it is dropped: a temporary failure was told."""
 
-    __slots__ = ("_cpu_clock", "_cpu_s", "_deadlines", "due_s", "future")
+    __slots__ = ("_cpu_clock", "_cpu_s", "_deadlines", "_late_s", "due_s", "future")
 
-    def __init__(self, future: Future[T], deadlines: Deadlines, due_s: float) -> None:
+    def __init__(self, future: Future[T], deadlines: Deadlines, within_s: float) -> None:
         self.future: Future[T] | None = future
-        self.due_s = due_s
+        self.due_s = time.monotonic() + within_s
+        self._late_s = self.due_s - within_s / _LEFT_SHARE
         self._deadlines = deadlines
         self._cpu_clock: int | None = None
         self._cpu_s = 0.0
@@ -46,7 +50,7 @@ class Answer(Generic[T]):
             future = self.future
             if future is None or (future.done() and not future.cancelled()):
                 return False
-            if time.monotonic() > self.due_s - self._deadlines.within_s / _LEFT_SHARE:
+            if time.monotonic() > self._late_s:
                 # Begun now it could end after its deadline, and be repeated by who was refused.
                 self.fail(StorageUnavailable("no turn in time"))
                 return False
@@ -57,6 +61,7 @@ class Answer(Generic[T]):
     def give(self, result: T) -> None:
         """Resolve the future."""
         future, self.future = self.future, None
+        self._deadlines.is_stuck = False
         try:
             if future is not None:
                 future.set_result(result)
@@ -79,7 +84,7 @@ class Answer(Generic[T]):
             return True
         if self._cpu_clock is not None:
             used_s = time.clock_gettime(self._cpu_clock)
-            if used_s - self._cpu_s > _COMPUTING_S:
+            if used_s - self._cpu_s > self._deadlines.within_s / _COMPUTING_SHARE:
                 self._cpu_s = used_s
                 self.due_s = now_s + self._deadlines.within_s
                 return False
@@ -87,6 +92,7 @@ class Answer(Generic[T]):
             future.set_exception(StorageUnavailable("no answer in time"))
         except InvalidStateError:
             return True  # answered or cancelled at this moment
+        self._deadlines.is_stuck = True
         logger.error("no answer in time: a temporary failure is told")
         return True
 
@@ -97,15 +103,23 @@ class Deadlines:
     def __init__(self, within_s: float) -> None:
         self.within_s = within_s
         self.lock = threading.Lock()
+        self.is_stuck = False
+        """An answer was given up, and none was given since."""
         self._answers: deque[Answer[Any]] = deque()
+        self._impatient: deque[Answer[Any]] = deque()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store-deadlines", daemon=True)
         self._thread.start()
 
-    def expect(self, future: Future[T]) -> Answer[T]:
-        """`future` fails unless it is answered in time."""
-        answer = Answer(future, self, time.monotonic() + self.within_s)
-        self._answers.append(answer)
+    def expect(self, future: Future[T], *, is_read: bool = False) -> Answer[T]:
+        """`future` fails unless it is answered in time.
+
+        A write is never given up early: one that is committed all the same comes twice.
+        """
+        if is_read and self.is_stuck:
+            self._impatient.append(answer := Answer(future, self, self.within_s / _IMPATIENT_SHARE))
+        else:
+            self._answers.append(answer := Answer(future, self, self.within_s))
         return answer
 
     def close(self) -> None:
@@ -115,11 +129,12 @@ class Deadlines:
 
     def _run(self) -> None:
         while not self._stopping.wait(min(_LOOK_EVERY_S, self.within_s / 4)):
-            self._look(time.monotonic())
+            now_s = time.monotonic()
+            self._look(self._answers, now_s)
+            self._look(self._impatient, now_s)
 
-    def _look(self, now_s: float) -> None:
+    def _look(self, answers: deque[Answer[Any]], now_s: float) -> None:
         """In the order they are due; those that were answered leave when they come to the front."""
-        answers = self._answers
         while answers:
             first = answers[0]
             if first.future is not None and first.due_s > now_s:
@@ -128,4 +143,4 @@ class Deadlines:
             with self.lock:
                 is_over = first.expire(now_s)
             if not is_over:
-                answers.append(first)
+                self._answers.append(first)

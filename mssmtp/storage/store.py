@@ -174,7 +174,9 @@ class Store:
             if patient:
                 return self._pool.submit(self._run_query, query, patient=True)
             future: Future[T] = Future()
-            self._pool.submit(self._answer_query, query, self._deadlines.expect(future))
+            self._pool.submit(
+                self._answer_query, query, self._deadlines.expect(future, is_read=True)
+            )
             return future
         except RuntimeError:
             refused: Future[T] = Future()

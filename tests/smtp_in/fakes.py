@@ -270,7 +270,7 @@ class FakeLogins:
     def is_known(self, login: str, password: str) -> bool:
         return False
 
-    def refresh(self, principal: Principal) -> Principal:
+    def refreshed(self, reading: object, principal: Principal) -> Principal:
         if self.revoked:
             raise BadCredentials
         return self.principal

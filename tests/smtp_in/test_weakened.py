@@ -70,7 +70,7 @@ def one_thread_for_all_logins(patch: Patch, rig: Rig) -> None:
 
 
 def logins_never_asked_again(patch: Patch, rig: Rig) -> None:
-    patch.setattr(rig.logins, "refresh", lambda principal: principal)
+    patch.setattr(rig.logins, "refreshed", lambda reading, principal: principal)
 
 
 def loggers_of_libraries_open(patch: Patch, rig: Rig) -> None:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from mssmtp import metrics
@@ -23,8 +24,8 @@ from mssmtp.workers import (
     Plan,
     WorkerContext,
     bind,
+    shared_metrics,
     supervise,
-    use_metrics_directory,
 )
 
 
@@ -61,8 +62,7 @@ def serve_metrics(context: WorkerContext, endpoint: Endpoint) -> None:
 
 
 def main(home: Path, endpoint: Endpoint, workers: int, behaviour: str) -> int:
-    if behaviour == "metrics":
-        use_metrics_directory(home)
+    counting = shared_metrics(home) if behaviour == "metrics" else nullcontext()
 
     def run_worker(context: WorkerContext) -> None:
         if behaviour == "config" and context.number == workers - 1:
@@ -79,15 +79,17 @@ def main(home: Path, endpoint: Endpoint, workers: int, behaviour: str) -> int:
                 time.sleep(60)
         asyncio.run(serve(context, endpoint))
 
-    plan = Plan(
-        home,
-        workers,
-        {"operators": endpoint},
-        grace_s=0.3 if behaviour == "stubborn" else 10.0,
-        on_ready=lambda: say("ready"),
-    )
     try:
-        return supervise(plan, run_worker)
+        with counting as place:
+            plan = Plan(
+                home,
+                workers,
+                {"operators": endpoint},
+                grace_s=0.3 if behaviour == "stubborn" else 10.0,
+                on_ready=lambda: say("ready"),
+                metrics=place,
+            )
+            return supervise(plan, run_worker)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 78

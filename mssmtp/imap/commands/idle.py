@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mssmtp.errors import StorageUnavailable
 from mssmtp.imap import incoming, responses, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, Woken, send, wait
@@ -21,7 +22,10 @@ class Idle(Command):
         yield from send(responses.continuation(b"idling"))
         session.is_changed = session.state is State.SELECTED
         while (line := session.framer.next_raw_line()) is None:
-            yield from _wait(session)
+            try:
+                yield from _wait(session)
+            except StorageUnavailable as error:  # there is nothing to say NO to
+                raise incoming.Ended(incoming.UNAVAILABLE) from error
             if session.state is State.LOGOUT:
                 return None
         if isinstance(line, Unframed):
