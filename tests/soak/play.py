@@ -444,7 +444,7 @@ class Player(Hand):
     def lease(self) -> None:
         """Take due recipients, read one letter, tell outcomes of some."""
         now = datetime.now(UTC)
-        limit = self.chance.randrange(1, 6)
+        limit = self.chance.choice((1, 3, 10, 40))  # what is delivered has to be worked off
 
         def body(w: Writing) -> Any:
             leased: dict[str, list[str]] = {}
