@@ -82,8 +82,8 @@ class OwnerKey:
         self.id = row.id
         self.handle = row.handle
         self.mark = row.mark
-        self._sealers = {m: Sealer(_derived(key, b"seal"), entropy) for m, key in keys.items()}
-        self._digest_keys = tuple(_derived(key, b"digest") for key in keys.values())
+        self._sealers = {m: Sealer(derived(key, b"seal"), entropy) for m, key in keys.items()}
+        self._digest_keys = tuple(derived(key, b"digest") for key in keys.values())
         self._sealer = self._sealers[row.mark]
 
     def __repr__(self) -> str:
@@ -136,9 +136,9 @@ class MasterKey:
 
     def __init__(self, key: bytes, entropy: Entropy) -> None:
         self.id = key_id(key)
-        self._wrapping = Sealer(_derived(key, b"owners"), entropy)
-        self._names = Sealer(_derived(key, b"names"), entropy)
-        self._digest_key = _derived(key, b"digest")
+        self._wrapping = Sealer(derived(key, b"owners"), entropy)
+        self._names = Sealer(derived(key, b"names"), entropy)
+        self._digest_key = derived(key, b"digest")
 
     def __repr__(self) -> str:
         return f"MasterKey({self.id})"
@@ -336,7 +336,7 @@ class Keyring:
 
 def key_id(key: bytes) -> str:
     """What names a master key to people and in the store; nothing about the key follows from it."""
-    return _derived(key, b"id")[:8].hex()
+    return derived(key, b"id")[:8].hex()
 
 
 def _mark_before(mark: bytes) -> bytes:
@@ -350,7 +350,7 @@ def _is_after(state: MasterState, known: MasterState) -> bool:
     return (state.mark[0] - known.mark[0]) & 0xFF < 0x80
 
 
-def _derived(key: bytes, purpose: bytes) -> bytes:
+def derived(key: bytes, purpose: bytes) -> bytes:
     """One HKDF-Expand block (RFC 5869 2.3); `key` is uniform, so no extract step is needed."""
     return hmac.digest(key, b"mssmtp " + purpose + b"\x01", hashlib.sha256)
 

@@ -62,6 +62,10 @@ class MasterFiles:
         """The key in the file that the settings name. Raises ConfigError."""
         return MasterKey(read_master_key(self._path), self._entropy)
 
+    def current_octets(self) -> bytes:
+        """Its 32 octets. Raises ConfigError."""
+        return read_master_key(self._path)
+
     def find(self, id: str) -> MasterKey:
         """The key of this id. Raises ConfigError that names the id wanted and the id found."""
         trouble: ConfigError | None = None

@@ -112,6 +112,8 @@ class Station:
     """How many rows are stale."""
     behind: str
     """Ids of the owners that have stale rows."""
+    page: str
+    """As `load`, but every row, stale or not, at most `most` behind `after_…`."""
     rows: str
     """How many rows `owner` has, or everybody together when it is null."""
 
@@ -188,6 +190,13 @@ def _station(
         ),
         sql(select(func.count()).select_from(source).where(old)),
         sql(select(owner).select_from(source).where(old).distinct()),
+        sql(
+            select(owner, *columns)
+            .select_from(source)
+            .where(tuple_(*keys) > _bound("after", keys))
+            .order_by(*keys)
+            .limit(bindparam("most"))
+        ),
         sql(select(func.count()).select_from(source).where(mine)),
     )
 

@@ -17,7 +17,7 @@ from mssmtp.config import StoreSettings
 from mssmtp.errors import ConfigError, Damaged, StorageFull, StorageUnavailable
 from mssmtp.mail import BalId, BlobId, Change, EnvelopeId, MailboxId
 from mssmtp.outside import Clock, Entropy
-from mssmtp.storage import deadlines, identifiers, moved, rebuilding, rotation
+from mssmtp.storage import deadlines, first_schema, identifiers, moved, rebuilding, rotation
 from mssmtp.storage.changes import Follower
 from mssmtp.storage.committer import Committer, home_lock
 from mssmtp.storage.database import refusal
@@ -408,6 +408,9 @@ class Store:
     def _keyring(self, db: Connection) -> Keyring:
         """The keys this store wants. Raises ConfigError with their ids when they are others."""
         row = db.execute(_META, {"key": MASTERS}).fetchone()
+        if row is None and db.execute(_META, {"key": first_schema.KEY_CHECK}).fetchone():
+            first_schema.convert(db, self._masters.current_octets(), self._entropy)
+            row = db.execute(_META, {"key": MASTERS}).fetchone()
         try:
             state = MasterState.parse(row[0] if row else b"")
         except Damaged as error:
