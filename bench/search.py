@@ -98,17 +98,18 @@ def neighbour(store: Store, selected: Selected) -> Iterator[list[float]]:
         thread.join()
 
 
-def measured(store: Store, rounds: int) -> None:
+def measured(store: Store, rounds: int, asked: dict[str, Key]) -> None:
     """Ask, and print a line for each question."""
     selected = opened(store)
     count = len(selected.view)
     seconds: dict[str, list[float]] = {name: [] for name in QUESTIONS}
+    cpu: dict[str, list[float]] = {name: [] for name in QUESTIONS}
     longest: dict[str, float] = dict.fromkeys(QUESTIONS, 0.0)
     matches: dict[str, int] = {}
     with neighbour(store, selected) as waits:
         for round_ in range(rounds + 1):
-            for name, key in QUESTIONS.items():
-                began = time.perf_counter()
+            for name, key in asked.items():
+                began, cpu_began = time.perf_counter(), time.process_time()
                 found, longest_read = answer(store, selected, key)
                 elapsed = time.perf_counter() - began
                 if matches.setdefault(name, len(found)) != len(found):
@@ -119,12 +120,14 @@ def measured(store: Store, rounds: int) -> None:
                     waits.clear()
                     continue
                 seconds[name].append(elapsed)
+                cpu[name].append(time.process_time() - cpu_began)
                 longest[name] = max(longest[name], longest_read)
-    for name, times in seconds.items():
+    for name in asked:
+        times = seconds[name]
         print(
             f"{name:<24} {median(times):7.3f} s ({min(times):.3f}-{max(times):.3f})"
             f" {count / median(times):>10.0f} messages/s {matches[name]:>8} found"
-            f"  longest read {longest[name] * 1000:.0f} ms"
+            f"  CPU {median(cpu[name]):.2f} s, longest read {longest[name] * 1000:.0f} ms"
         )
     waits.sort()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -141,13 +144,15 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--octets", type=int, default=4_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="questions that hold this text")
     options = parser.parse_args()
     is_new = not options.directory.exists()
     with closing(Store(settings_of(options.directory), CLOCK, ENTROPY, worker="bench")) as store:
         if is_new:
             for _ in Filler(store, Plan(options.messages, octets=options.octets)).run():
                 pass
-        measured(store, options.rounds)
+        asked = {name: key for name, key in QUESTIONS.items() if options.only in name}
+        measured(store, options.rounds, asked)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,11 @@ EMPTY_OCTETS = _HEAD.size
 _ENTRY_OCTETS = 8
 _APART = 0xFFFF_FFFF
 
+
+class OtherRelease(Damaged):
+    """A pack made of texts as another release reads them."""
+
+
 Text = tuple[Uid, bytes | None]
 """None: apart."""
 
@@ -50,14 +55,14 @@ class TextPack:
 
     @classmethod
     def opened(cls, octets: bytes) -> TextPack:
-        """Raises Damaged."""
+        """Raises OtherRelease, Damaged."""
         try:
             version, count = _HEAD.unpack_from(octets)
             table = struct.unpack_from(f">{2 * count}I", octets, _HEAD.size)
         except struct.error as error:
             raise Damaged("a text pack cannot be read") from error
         if version != VERSION:
-            raise Damaged("a text pack of another release")
+            raise OtherRelease("a text pack of another release")
         return cls(octets, table[::2], table[1::2])
 
     @property

@@ -35,6 +35,7 @@ from mssmtp.storage.textpack import (
     EMPTY_OCTETS,
     MAX_PACK_OCTETS,
     MAX_TEXT_OCTETS,
+    OtherRelease,
     Text,
     TextPack,
     packed,
@@ -150,6 +151,8 @@ class _Source:
         try:
             octets = self.key.open(self._purpose(span), sealed)
             return TextPack.opened(decompressed(octets, MAX_PACK_OCTETS))
+        except OtherRelease:
+            return None
         except Damaged:
             logger.warning("text pack damaged", extra={"mailbox": self.mailbox})
             return None
