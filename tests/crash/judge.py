@@ -101,22 +101,22 @@ def _account(found: Photograph, told: Progress, answered: int, verdict: Verdict)
     promised, ledger = told.photographs[answered], told.ledgers[answered]
     following = told.ledgers[min(answered + 1, len(told.ledgers) - 1)]
     assert promised is not None
+    after = told.photographs[min(answered + 1, len(told.photographs) - 1)]
+    coming = {} if after is None else after.places
     leaving = ledger.messages.keys() - following.messages.keys()
     for place, content in promised.places.items():
         there = found.places.get(place)
         if there is None and place not in leaving:
             verdict.lost += 1
             verdict.problems.append(f"lost: mailbox {place[0]} UID {place[1]}")
-        elif there is not None and there != content:
+        elif there is not None and there not in (content, coming.get(place)):
             verdict.reused += 1
             verdict.problems.append(f"another message: mailbox {place[0]} UID {place[1]}")
     gone = (promised.queued - found.queued) & following.queued
     verdict.lost += len(gone)
     verdict.problems += [f"lost from the queue: {row}" for row in sorted(gone)]
     most = Counter(promised.places.values())
-    after = told.photographs[min(answered + 1, len(told.photographs) - 1)]
-    if after is not None:
-        most |= Counter(after.places.values())
+    most |= Counter(coming.values())
     doubled = Counter(found.places.values()) - most
     known = [id for id in doubled if id in most]
     verdict.doubled += len(known)

@@ -16,7 +16,7 @@ from pathlib import Path
 Place = tuple[int, int]
 """Mailbox and UID."""
 
-CACHES = frozenset({"packs"})
+CACHES = frozenset({"packs", "texts"})
 """Tables that may be emptied at any time; their rows are checked by Store.check alone."""
 
 _PLACES = """

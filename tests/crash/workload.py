@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -183,6 +185,25 @@ class Hand:
         self._teller.answered(said(found) if said else Reply())
         self.settle()
         return found
+
+    @contextmanager
+    def stepping(self) -> Iterator[Store]:
+        """The store, each of whose commits is a step: for what makes many by itself."""
+        store = self.store
+        real = store.write
+
+        def write(job: Callable[[Writing], T], **options: int) -> Future[T]:
+            self._teller.begins()
+            future = real(job, **options)
+            if future.exception() is None:
+                self._teller.answered(Reply())
+            return future
+
+        store.write = write  # type: ignore[method-assign]
+        try:
+            yield store
+        finally:
+            store.write = real  # type: ignore[method-assign]
 
     def octets(self, size: int) -> bytes:
         """A letter like no other."""
@@ -486,6 +507,14 @@ def prune(hand: Hand) -> None:
     hand.do(lambda w: w.prune(hand.now))
 
 
+def rotate(hand: Hand) -> None:
+    """Every key replaced, those of the messages too: all rows and files anew."""
+    with hand.stepping() as store:
+        assert store.rotate_master().is_finished
+        assert store.rotate_owners(None).is_finished
+        assert store.rotate_messages(None).is_finished
+
+
 def create_people(hand: Hand) -> None:
     """The people of the script."""
     for address in map(Address.parse, PEOPLE):
@@ -538,6 +567,7 @@ MIXED: tuple[Callable[[Hand], None], ...] = (
     people,
     fold,
     prune,
+    rotate,
 )
 OPERATIONS: dict[str, Callable[[Hand], None]] = {
     operation.__name__: operation
