@@ -203,11 +203,8 @@ class SqliteEngine:
         finally:
             db.close()
 
-    def ensure_version(self) -> None:
-        """Upgrade an older schema; refuse a newer one (D8), or files that do not belong together.
-
-        Raises ConfigError.
-        """
+    def require_whole(self) -> None:
+        """Refuse files that do not belong together: half a copy, a damaged log. ConfigError."""
         from mssmtp.storage.files import is_left_behind
         from mssmtp.storage.log_frames import require_whole
 
@@ -225,6 +222,9 @@ class SqliteEngine:
                 " backup command of SQLite, empty incoming/ and start.",
             )
         require_whole(self._path)
+
+    def ensure_version(self) -> None:
+        """Upgrade an older schema; refuse a newer one (D8). Raises ConfigError."""
         ensure_version(self._path)
 
     def connect(self, *, writing: bool) -> sqlite3.Connection:

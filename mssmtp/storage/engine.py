@@ -114,6 +114,10 @@ class Engine(Protocol):
         """An empty store of the newest schema with these rows in `meta`. Raises ConfigError."""
         ...
 
+    def require_whole(self) -> None:
+        """Refuse files that do not belong together, before anything opens them: ConfigError."""
+        ...
+
     def ensure_version(self) -> None:
         """Upgrade an older schema; refuse a newer one, or a database that keeps no promise (D8).
 

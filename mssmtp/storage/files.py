@@ -64,6 +64,20 @@ def is_left_behind(home: Path) -> bool:
         )
 
 
+def forget_left_behind(home: Path) -> None:
+    """Let nothing say any more that a process ended without letting go; the sweep finds its files
+    all the same. Durable, before the last connection folds the log: one of its own accord missing
+    beside such a directory would be half a copy. Under the home's lock, or a start looks dead.
+    """
+    incoming = home / "incoming"
+    with ExitStack() as stack, suppress(OSError):  # on a lost disk no log is folded either
+        for directory in incoming.iterdir():
+            if (directory / "lock").exists() and BlobFiles.is_dead(directory, stack):
+                (directory / "lock").unlink()
+                sync_directory(directory)
+        sync_directory(incoming)
+
+
 def sync_directory(path: Path) -> None:
     """Make names created in `path` durable."""
     number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -130,6 +144,7 @@ class BlobFiles:
         (self._incoming / "lock").unlink(missing_ok=True)
         with suppress(OSError):  # not empty: a letter is still held by somebody
             self._incoming.rmdir()
+        forget_left_behind(self._all_incoming.parent)
         os.close(self._lock)
 
     def path(self, blob: BlobId) -> Path:

@@ -181,6 +181,9 @@ class PostgresEngine:
         self._require_empty()
         self._migrate({**rows, HOME_ID: self._known_home() or self._new_home_id(None)})
 
+    def require_whole(self) -> None:
+        """Nothing: the server's files are its own."""
+
     def ensure_version(self) -> None:
         """Upgrade an older schema; refuse a newer one, or the database of another home (D8)."""
         with self._maintenance() as link:

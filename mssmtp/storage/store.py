@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -26,6 +26,7 @@ from mssmtp.storage.engine import Connection, Engine, engine_of, take_time
 from mssmtp.storage.files import (
     DIRECTORY_MODE,
     BlobFiles,
+    forget_left_behind,
     make_directories,
     require_directories,
     sync_directory,
@@ -123,17 +124,24 @@ class Store:
         """The writing connection, once key and schema are right and leftovers are swept."""
         with home_lock(self._home):
             require_directories(self._home)
+            self._engine.require_whole()
+            # A death before the sweep must not find the log folded and the dead not yet forgotten.
+            with self._engine.kept_open():
+                return self._swept()
+
+    def _swept(self) -> Connection:
+        with ExitStack() as stack:  # undone in reverse: the database is let go of last
             self._engine.ensure_version()
             db = self._engine.connect(writing=True)
-            try:
-                moved.require_here(db)
-                self._keys = self._keyring(db)
-                sync_directory(self._home)  # the log's name, before what tells that there is one
-                self._files = BlobFiles(self._home, self._worker, self._started)
-                self._files.sweep(lambda blob: _has(db, blob), lambda: _wait_for_commits(db))
-            except BaseException:
-                db.close()
-                raise
+            stack.callback(db.close)
+            stack.callback(forget_left_behind, self._home)
+            moved.require_here(db)
+            self._keys = self._keyring(db)
+            sync_directory(self._home)  # the log's name, before what tells that there is one
+            self._files = BlobFiles(self._home, self._worker, self._started)
+            stack.callback(self._files.close)
+            self._files.sweep(lambda blob: _has(db, blob), lambda: _wait_for_commits(db))
+            stack.pop_all()
         return db
 
     @staticmethod
@@ -338,8 +346,9 @@ class Store:
             self._deadlines.close()
             for db in self._connections:
                 db.close()
-            self._files.close()
             self.lately.close()
+            with home_lock(self._home):
+                self._files.close()
 
     def _answer_query(self, query: Callable[[Reading], T], answer: Answer[T]) -> None:
         if not answer.begin():

@@ -131,10 +131,12 @@ def _during(
     orders: partial[None],
     verdict: Verdict,
 ) -> None:
-    refusal = playing.play(boundary.operation, recording.steps[boundary.operation], orders)
-    if refusal and refusal not in TEMPORARY:
+    actor, name = recording.steps[boundary.operation]
+    refusal = playing.play(boundary.operation, (actor, name), orders)
+    # The administrator is told what to do about the file of a key.
+    is_told = name == "rotate" and refusal == "ConfigError"
+    if refusal and refusal not in TEMPORARY and not is_told:
         verdict.problems.append(f"refused for good: {refusal}")
-    actor = recording.steps[boundary.operation][0]
     refusal = playing.play(len(recording.steps), (actor, "look"), Shim.work)
     if refusal:
         verdict.problems.append(f"refused though the fault is gone: {refusal}")

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from mssmtp.errors import MailError
+from mssmtp.errors import ConfigError, MailError
 from tests.crash.ledger import Ledger, Photograph, Reply, photograph
 from tests.crash.shim import Shim
 from tests.crash.workload import OPERATIONS, Hand, Step
@@ -108,7 +108,7 @@ def _serve(setting: Setting, number: int, line: Connection) -> None:
         try:
             OPERATIONS[name](hand)
             hand.settle()
-        except MailError as error:
+        except (MailError, ConfigError) as error:
             line.send(("refused", (type(error).__name__, shim.calls() - before), None))
         except Exception as error:
             line.send(("failed", f"{name}: {error!r}\n{traceback.format_exc()}", None))

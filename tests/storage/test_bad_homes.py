@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,8 +15,11 @@ import pytest
 from mssmtp.errors import ConfigError, Damaged
 from mssmtp.mail import Uid
 from mssmtp.storage import log_frames
+from mssmtp.storage.files import BlobFiles
 from tests.storage import flips
 from tests.storage.support import accept, add_bal, inbox, message, open_new, reopen
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -101,6 +106,58 @@ def test_a_log_cut_by_a_power_cut_is_no_damage(home: Path) -> None:
     log.write_bytes(whole[:-100])
     with closing(reopen(copy)) as store:
         assert store.check(deep=True).is_sound
+
+
+def test_a_start_that_dies_before_its_sweep_is_followed_by_another(home: Path) -> None:
+    copy = killed_with_log(home)
+    code = (
+        "import os, sys; from pathlib import Path; from tests.storage.support import reopen\n"
+        "from mssmtp.storage import database; real = database.ensure_version\n"
+        "database.ensure_version = lambda path: (real(path), os._exit(9))\n"
+        "reopen(Path(sys.argv[1]))"
+    )
+    died = subprocess.run([sys.executable, "-c", code, str(copy)], cwd=ROOT, check=False)
+    assert died.returncode == 9
+    with closing(reopen(copy)) as store:
+        assert store.check(deep=True).is_sound
+
+
+def test_a_start_that_is_refused_leaves_a_home_that_opens(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = killed_with_log(home)
+    key = (copy / "master.key").read_bytes()
+    (copy / "master.key").write_bytes(os.urandom(32))
+    with pytest.raises(ConfigError, match="key"):
+        reopen(copy)
+    (copy / "master.key").write_bytes(key)
+
+    def broken(*_: object) -> int:
+        raise OSError(5, "I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlobFiles, "sweep", broken)
+        with pytest.raises(ConfigError, match="I/O error"):
+            reopen(copy)
+    with closing(reopen(copy)) as store:
+        assert store.check(deep=True).is_sound
+
+
+def test_an_orderly_end_beside_a_dead_process_leaves_a_home_that_opens(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_new(home)
+    other = reopen(home)
+    letter = other.seal(message(body=os.urandom(200_000)))
+    letter.blob.keep()
+    with monkeypatch.context() as patch:
+        patch.setattr(BlobFiles, "close", lambda self: os.close(self._lock))
+        other.close()
+    store.close()
+    assert not (home / "store.db-wal").exists()
+    with closing(reopen(home)) as again:
+        assert list((home / "blobs").glob("*/*")) == []
+        assert again.check(deep=True).is_sound
 
 
 def test_a_log_that_was_begun_anew_is_no_damage(home: Path) -> None:
