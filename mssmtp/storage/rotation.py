@@ -11,7 +11,7 @@ open any more keep their old key waiting, until `give_up` says that they are los
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -117,9 +117,11 @@ def rotate_messages(
     progress(0, total)
     done, after, damaged = 0, -1, []
     while numbers := _below(store, floor, id, after):
-        for number in numbers:
+        # Written together: one sync for all of them, not one each.
+        written = [(number, _resealed(store, number)) for number in numbers]
+        for number, wait in written:
             try:
-                _reseal(store, number)
+                wait()
             except Damaged:
                 damaged.append(f"blobs {number}")
             done += 1
@@ -138,12 +140,30 @@ def _below(store: Store, floor: BlobId, owner: int | None, after: int) -> list[i
     return store.read(query, patient=True).result()
 
 
-def _reseal(store: Store, number: int) -> None:
-    """One content under a new key; nothing happens when it is gone. Raises Damaged."""
-    found = store.read(lambda r: r.whole_content(number)).result()
-    if found is None:
-        return
-    old, blocks = found
+def _resealed(store: Store, number: int) -> Callable[[], None]:
+    """One content under a new key, on its way; nothing happens when it is gone.
+
+    To be called to wait for it; that raises Damaged.
+    """
+    try:
+        found = store.read(lambda r: r.whole_content(number)).result()
+        return _nothing if found is None else _replaced(store, number, *found)
+    except Damaged as error:
+        refusal = error
+
+        def refuse() -> None:
+            raise refusal
+
+        return refuse
+
+
+def _nothing() -> None:
+    return None
+
+
+def _replaced(
+    store: Store, number: int, old: BlobId, blocks: Iterable[bytes]
+) -> Callable[[], None]:
     writer = store.writer(UNREAD)
     try:
         for block in blocks:
@@ -152,8 +172,13 @@ def _reseal(store: Store, number: int) -> None:
     except BaseException:
         writer.abort()
         raise
-    if not store.write(lambda w: w.replace_content(number, old, letter.blob)).result():
-        store.discard(letter)
+    replacing = store.write(lambda w: w.replace_content(number, old, letter.blob))
+
+    def wait() -> None:
+        if not replacing.result():
+            store.discard(letter)
+
+    return wait
 
 
 class _Sweep:
