@@ -44,6 +44,14 @@ OPERATOR_VALUES: dict[str, Value] = {
     "pki.crl_urls": IGC_SANTE_CRLS,
 }
 
+POSTGRESQL_VALUES: dict[str, Value] = OPERATOR_VALUES | {
+    # Two servers, one of them a standby: whichever can be written to is the one.
+    "store.database": "postgresql://mssmtp@db1.ch-valmont.example,db2.ch-valmont.example/mssmtp"
+    "?sslmode=verify-full&target_session_attrs=read-write",
+    "store.database_password_file": "/etc/mssmtp/keys/database.password",
+}
+"""The same operator with its rows in PostgreSQL."""
+
 
 def render(values: Mapping[str, Value]) -> str:
     """TOML text: every setting with its description; those in `values` are set.

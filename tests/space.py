@@ -24,9 +24,10 @@ import pytest
 
 from mssmtp.cli import main
 from mssmtp.config import load
-from mssmtp.demo.space import METRICS_OFFSET, ports
+from mssmtp.demo.space import METRICS_OFFSET, PLANS, ports
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.storage import Store
+from tests.postgres import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_S = 90.0
@@ -153,6 +154,8 @@ class RunningSpace:
     process: subprocess.Popen[bytes] | None
     temporary: Path
     """TMPDIR of every process of the space."""
+    database: Cluster | None = None
+    """Where the rows are, when not in SQLite."""
 
     def operator(self, name: str) -> Operator:
         return Operator(next(o for o in self.manifest["operators"] if o["name"] == name))
@@ -218,7 +221,12 @@ def attach(directory: Path) -> RunningSpace:
 
 @contextmanager
 def run_space(
-    directory: Path, *, workers: int = 1, accounts: int = 3, extra: tuple[str, ...] = ()
+    directory: Path,
+    *,
+    workers: int = 1,
+    accounts: int = 3,
+    extra: tuple[str, ...] = (),
+    database: Cluster | None = None,
 ) -> Iterator[RunningSpace]:
     """Start the demo in `directory` on free ports, yield it ready, stop it whatever happens."""
     temporary = directory.with_name(directory.name + "-tmp")
@@ -226,6 +234,8 @@ def run_space(
     arguments = ["--directory", str(directory), "--no-exchange"]
     arguments += ["--workers", str(workers), "--accounts", str(accounts), *extra]
     for attempt in range(_ATTEMPTS):
+        if database is not None:
+            arguments = [*arguments, "--database", databases_for_all(database)]
         process, log = start_demo(arguments, temporary)
         try:
             manifest = wait_ready(directory, process, log)
@@ -236,9 +246,17 @@ def run_space(
                 raise
             shutil.rmtree(directory)
     try:
-        yield RunningSpace(manifest, process, temporary)
+        yield RunningSpace(manifest, process, temporary, database)
     finally:
         stop_demo(process)
+
+
+def databases_for_all(cluster: Cluster) -> str:
+    """An empty database for each operator; what `--database` takes."""
+    for plan in PLANS:
+        cluster.drop_database(plan.name)
+        cluster.new_database(plan.name)
+    return cluster.url("{}")
 
 
 class DemoEnded(AssertionError):

@@ -8,19 +8,26 @@ from typing import Annotated
 import typer
 
 from mssmtp.cli.output import fail
-from mssmtp.config_example import OPERATOR_VALUES, render
+from mssmtp.config_example import OPERATOR_VALUES, POSTGRESQL_VALUES, render
 
 COMMITTED = Path("config/operator.toml")
+EXAMPLES = {COMMITTED: OPERATOR_VALUES, Path("config/postgresql.toml"): POSTGRESQL_VALUES}
 
 
 def config_example(
     check: Annotated[
-        bool, typer.Option("--check", help=f"Fail when {COMMITTED} is not what would be printed.")
+        bool,
+        typer.Option("--check", help="Fail when a file of config/ is not what would be printed."),
+    ] = False,
+    postgresql: Annotated[
+        bool, typer.Option("--postgresql", help="With the rows in PostgreSQL, and a standby.")
     ] = False,
 ) -> None:
     """Print every setting with its meaning and default, filled in for one node."""
-    text = render(OPERATOR_VALUES)
     if not check:
-        typer.echo(text, nl=False)
-    elif not COMMITTED.is_file() or COMMITTED.read_text("utf-8") != text:
-        fail(str(COMMITTED), "is out of date", f"Run: ./run config-example > {COMMITTED}")
+        typer.echo(render(POSTGRESQL_VALUES if postgresql else OPERATOR_VALUES), nl=False)
+        return
+    for file, values in EXAMPLES.items():
+        if not file.is_file() or file.read_text("utf-8") != render(values):
+            how = "" if file == COMMITTED else " --postgresql"
+            fail(str(file), "is out of date", f"Run: ./run config-example{how} > {file}")

@@ -24,6 +24,14 @@ def demo(
     workers: Annotated[
         int, typer.Option("--workers", min=1, max=16, help="Workers per operator.")
     ] = 1,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            help="PostgreSQL in place of SQLite: postgresql://user@host/{}, where {} is the name of"
+            " an operator; each needs an empty database.",
+        ),
+    ] = None,
     no_exchange: Annotated[
         bool, typer.Option("--no-exchange", help="Start it for other tests: no letter, no attack.")
     ] = False,
@@ -38,6 +46,7 @@ def demo(
         base_port=base_port,
         accounts=accounts,
         workers=workers,
+        database=database,
         exchange=not no_exchange,
         once=once,
         as_json=as_json,

@@ -33,6 +33,7 @@ class Options:
     base_port: int = 20_000
     accounts: int = 3
     workers: int = 1
+    database: str | None = None
     exchange: bool = True
     once: bool = False
     as_json: bool = False
@@ -98,7 +99,12 @@ class _Session:
         check_ports(options.base_port)
         with self._console.status("Making the trust space…"):
             space = await asyncio.to_thread(
-                lay, self._directory, options.base_port, options.accounts, self._outside
+                lay,
+                self._directory,
+                options.base_port,
+                options.accounts,
+                self._outside,
+                options.database,
             )
         if stop.is_set():
             return 1

@@ -174,8 +174,17 @@ def ports(base_port: int) -> tuple[int, ...]:
     )
 
 
-def lay(directory: Path, base_port: int, accounts: int, outside: tuple[Clock, Entropy]) -> Space:
-    """Write the whole space into `directory` (made when missing). About two seconds of RSA keys."""
+def lay(
+    directory: Path,
+    base_port: int,
+    accounts: int,
+    outside: tuple[Clock, Entropy],
+    database: str | None = None,
+) -> Space:
+    """Write the whole space into `directory` (made when missing). About two seconds of RSA keys.
+
+    `database`: where each operator's rows are, `{}` standing for its name; SQLite when None.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     now = outside[0].now()
     authority = Authority(now)
@@ -190,7 +199,9 @@ def lay(directory: Path, base_port: int, accounts: int, outside: tuple[Clock, En
     publish_crls(authority, directory)
     publish_list(authority, directory, now, _rows(now))
     laid = tuple(
-        _lay_operator(directory, base_port + 1000 * index, base_port, plan, identities[plan.name])
+        _lay_operator(
+            (directory, base_port + 1000 * index, base_port), plan, identities[plan.name], database
+        )
         for index, plan in enumerate(PLANS)
     )
     with_accounts = tuple(
@@ -280,13 +291,16 @@ def _misfits(authority: Authority, now: datetime, folder: Path) -> dict[str, Cer
 
 
 def _lay_operator(
-    directory: Path, port: int, base_port: int, plan: Plan, identity: Identity
+    place: tuple[Path, int, int], plan: Plan, identity: Identity, database: str | None
 ) -> Laid:
+    directory, port, base_port = place
     home = directory / plan.name
     home.mkdir(mode=0o700, exist_ok=True)
     files = identity.write(home / "certs", "operator")
     config = home / "mssmtp.toml"
     values = _values(plan, directory, port, base_port)
+    if database is not None:
+        values["store.database"] = database.replace("{}", plan.name)
     config.write_text(render(values), encoding="utf-8")
     return Laid(plan, config, load(config), files, identity, ())
 

@@ -21,6 +21,9 @@ def test_the_committed_example_is_what_the_command_prints(
 ) -> None:
     monkeypatch.chdir(ROOT)
     assert typed("config-example").out == COMMITTED.read_text("utf-8")
+    postgresql = ROOT / "config" / "postgresql.toml"
+    assert typed("config-example", "--postgresql").out == postgresql.read_text("utf-8")
+    assert load(postgresql).store.database is not None
     assert typed("config-example", "--check").code == 0
 
 
@@ -34,6 +37,9 @@ def test_the_check_fails_when_the_example_is_out_of_date(
     (tmp_path / "config").mkdir()
     (tmp_path / "config/operator.toml").write_text(COMMITTED.read_text("utf-8") + "\n# mine\n")
     assert typed("config-example", "--check").code == 1
+    (tmp_path / "config/operator.toml").write_text(COMMITTED.read_text("utf-8"))
+    answer = typed("config-example", "--check")
+    assert "Run: ./run config-example --postgresql > config/postgresql.toml" in answer.err
 
 
 def test_the_example_is_valid_and_sets_what_an_operator_fills_in(tmp_path: Path) -> None:

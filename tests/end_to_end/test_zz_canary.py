@@ -10,6 +10,7 @@ import zstandard
 
 from mssmtp.demo.letter import found_in_clear
 from tests.end_to_end.mail import CANARIES, arrival, attachment, letter, mailbox, submit
+from tests.postgres import USER
 from tests.space import RunningSpace
 
 pytestmark = [
@@ -64,11 +65,24 @@ def read_twice(space: RunningSpace) -> None:
 @pytest.mark.requirement("SEED-58")
 @pytest.mark.usefixtures("read_twice")
 def test_no_canary_is_found_in_any_home_log_or_temporary_directory(space: RunningSpace) -> None:
-    stores = [path for path in space.directory.rglob("store.db*") if path.is_file()]
-    assert stores, "the stores are not where this test looks"
+    assert leaks_in_rows(space) == []
     assert leaks(space.directory) == []
     assert leaks(space.temporary) == []
     assert not any(canary in space_output(space) for canary in CANARIES)
+
+
+def leaks_in_rows(space: RunningSpace) -> list[str]:
+    """In the database: its files and log as they lie there, and a dump of everything."""
+    cluster = space.database
+    if cluster is None:
+        stores = [path for path in space.directory.rglob("store.db*") if path.is_file()]
+        assert stores, "the stores are not where this test looks"
+        return []  # looked at with the home
+    cluster.execute("CHECKPOINT")
+    dump = space.temporary / "dump.sql"
+    dump.write_text(cluster.run("pg_dumpall", "--host", str(cluster.directory), "--username", USER))
+    assert "COPY public.messages" in dump.read_text("utf-8")
+    return leaks(cluster.directory)
 
 
 def space_output(space: RunningSpace) -> bytes:

@@ -213,6 +213,18 @@ def test_postgresql_is_installed_without_a_cluster_of_its_own(checkout: Checkout
     ]
 
 
+def test_an_engine_is_named_to_the_suite_and_a_wrong_one_refused(checkout: Checkout) -> None:
+    checkout.script(
+        "python3.11", FAKE_PYTHON.replace("do printf", 'do printf "$MSSMTP_ENGINE "; printf')
+    )
+    code, out, _ = checkout.run("test", "--engine", "postgresql", "-x")
+    assert code == 0
+    assert out.endswith("postgresql [-x]")
+    code, _, err = checkout.run("test", "--engine", "oracle")
+    assert code == 1
+    assert "sqlite or postgresql" in err
+
+
 def test_offline_as_root_the_suite_runs_all_the_same(checkout: Checkout) -> None:
     _root_with_apt(checkout, "echo no archive answers >&2; exit 100")
     code, out, err = checkout.run("test")
