@@ -212,7 +212,8 @@ class Committer(Generic[W]):
         done: list[_Done] = []
         rows = Rows(db)
         try:
-            for one in waiting:
+            # The lock of the database may have been long in coming, too (CL-79, D4).
+            for one in [one for one in waiting if one.answer.goes_on()]:
                 self._run(one, done, rows, alone=alone)
             rows.write()
             changes = [change for one in done for change in one.effects.changes]

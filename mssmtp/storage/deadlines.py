@@ -48,15 +48,24 @@ class Answer(Generic[T]):
         """The calling thread starts on it. False: cancelled or too late, nobody waits for it."""
         with self._deadlines.lock:
             future = self.future
-            if future is None or (future.done() and not future.cancelled()):
-                return False
-            if time.monotonic() > self._late_s:
-                # Begun now it could end after its deadline, and be repeated by who was refused.
-                self.fail(StorageUnavailable("no turn in time"))
+            if future is None or (future.done() and not future.cancelled()) or self._is_late():
                 return False
             self._cpu_clock = time.pthread_getcpuclockid(threading.get_ident())
             self._cpu_s = time.thread_time()
             return future.set_running_or_notify_cancel()
+
+    def goes_on(self) -> bool:
+        """The calling thread has waited since `begin`. False: it is too late by now."""
+        with self._deadlines.lock:
+            future = self.future
+            return not (future is None or future.done() or self._is_late())
+
+    def _is_late(self) -> bool:
+        """Begun now it could end after its deadline, and be repeated by who was refused."""
+        if time.monotonic() <= self._late_s:
+            return False
+        self.fail(StorageUnavailable("no turn in time"))
+        return True
 
     def give(self, result: T) -> None:
         """Resolve the future."""

@@ -6,7 +6,7 @@ import fcntl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,17 @@ import pytest
 from mssmtp.errors import ConfigError, StorageUnavailable
 from mssmtp.mail import Bal
 from mssmtp.storage import Store, deadlines
-from tests.storage.support import accept, add_bal, inbox, message, open_new, reopen
+from mssmtp.storage.postgres_connection import COMMIT_LOCK
+from tests.storage.support import (
+    accept,
+    add_bal,
+    behind,
+    database_file,
+    inbox,
+    message,
+    open_new,
+    reopen,
+)
 
 SOON_S = 0.4
 pytestmark = pytest.mark.requirement("CL-79")
@@ -144,3 +154,24 @@ def test_a_held_store_is_not_opened_and_the_holder_is_to_be_looked_for(home: Pat
     with held(home), pytest.raises(ConfigError, match=r"commit\.lock"):
         reopen(home)
     reopen(home).close()
+
+
+@contextmanager
+def writing_held(home: Path) -> Iterator[None]:
+    """The database's own lock of writers, in the hands of a foreign tool or of another node."""
+    with closing(behind(home)) as db:
+        if database_file(home).exists():
+            db.execute("SELECT pg_advisory_lock(CAST(? AS bigint))", (COMMIT_LOCK,))
+        else:
+            db.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def test_what_was_refused_behind_the_lock_of_the_database_is_not_stored_after_it(
+    home: Path, store: Store, zoe: Bal
+) -> None:
+    """Or whoever was told to send again is stored twice (D4)."""
+    with writing_held(home), pytest.raises(StorageUnavailable):
+        accept(store, store.seal(message()), [zoe])
+    store.write(lambda w: None).result(15)
+    assert uids(store, zoe) == []
