@@ -61,7 +61,8 @@ def _told_of_undo(as_json: bool) -> None:
         return
     out.print("The SQLite file may be opened again. Take store.database out of mssmtp.toml.")
     out.print(
-        "What PostgreSQL has received since the move is not in it; its database is untouched."
+        "What PostgreSQL has received since the move is not in it; its database is untouched, but"
+        " belongs to this home no more. To move again, make a new one."
     )
 
 

@@ -218,8 +218,9 @@ class SqliteEngine:
             raise ConfigError(
                 "store.home",
                 "store.db-wal is missing, though a server was running on this home: half a copy",
-                "Copy the whole home again, with the server stopped. If store.db was made by a"
-                " backup command of SQLite, empty incoming/ and start.",
+                "Copy the whole home again, with the server stopped. If nothing was copied, and a"
+                " tool of SQLite has opened store.db since (it takes the log into the file), or if"
+                " store.db was made by a backup command of SQLite, empty incoming/ and start.",
             )
         require_whole(self._path)
 

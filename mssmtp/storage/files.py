@@ -142,8 +142,10 @@ class BlobFiles:
         for shard in self._discarded_from:  # once the directory is gone nobody looks for them
             sync_directory(shard)
         (self._incoming / "lock").unlink(missing_ok=True)
-        with suppress(OSError):  # not empty: a letter is still held by somebody
+        try:
             self._incoming.rmdir()
+        except OSError:  # not empty: a letter is still held by somebody
+            sync_directory(self._incoming)  # a lock that comes back would tell of half a copy
         forget_left_behind(self._all_incoming.parent)
         os.close(self._lock)
 

@@ -19,6 +19,8 @@ from mssmtp.storage.files import sync_directory
 from mssmtp.storage.keys import KEY_OCTETS, MasterKey, key_id
 
 _SETTING = "store.master_key_file"
+_CUT = bytes(KEY_OCTETS)
+"""A file system may keep the length of a file that was not synced yet, and not its octets."""
 _RESTORE = "Restore it from its safe copy: without it the store cannot be opened."
 
 
@@ -40,6 +42,12 @@ def read_master_key(path: Path) -> bytes:
         raise ConfigError(_SETTING, "others may read the file", "Set its mode to 0600.")
     if len(octets) != KEY_OCTETS:
         raise ConfigError(_SETTING, "must hold exactly 32 octets", "Restore it from its safe copy.")
+    if octets == _CUT:
+        raise ConfigError(
+            _SETTING,
+            "holds nothing but zeros: a power cut came before the key",
+            "Remove it if no store was made with it yet; else restore it from its safe copy.",
+        )
     return octets
 
 
@@ -96,7 +104,7 @@ class MasterFiles:
         """
         try:
             with suppress(FileNotFoundError):
-                if self.next.stat().st_size < KEY_OCTETS:
+                if len(written := self.next.read_bytes()) < KEY_OCTETS or written == _CUT:
                     self.next.unlink()
             with suppress(FileExistsError):
                 _write(self.next, self._entropy.token_bytes(KEY_OCTETS))

@@ -12,7 +12,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,7 +40,8 @@ from mssmtp.storage import moved, schema
 from mssmtp.storage.committer import home_lock
 from mssmtp.storage.database import SqliteEngine
 from mssmtp.storage.engine import HOME_ID
-from mssmtp.storage.postgres import PostgresEngine
+from mssmtp.storage.files import sync_directory
+from mssmtp.storage.postgres import HOME_ID_FILE, PostgresEngine
 from mssmtp.storage.postgres_connection import Link
 from mssmtp.storage.view import Row
 
@@ -95,10 +96,17 @@ def move(settings: StoreSettings, now: datetime, told: Told) -> tuple[MovedTable
 
 
 def undo(home: Path) -> None:
-    """Take the mark off the SQLite file. What PostgreSQL has received since is not in it."""
+    """Take the mark off the SQLite file. What PostgreSQL has received since is not in it.
+
+    The home forgets its id first, so that the database is no longer its own: whoever named it
+    again would serve from rows of then, and give UIDs twice (D5).
+    """
     with _source(home) as source:
         if moved.value(source, moved.MOVED) is None:
             raise ConfigError("store.home", "its store was not moved", "There is nothing to undo.")
+        with suppress(FileNotFoundError):  # an attempt before this one was cut short
+            (home / HOME_ID_FILE).rename(home / f"{HOME_ID_FILE}-undone")
+        sync_directory(home)
         source.execute(_UNMARK, {"key": moved.MOVED})
 
 

@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 WHERE = "store.database"
 LEAST_VERSION = 130_000
 CHANNEL = "mssmtp"
-_HOME_ID_FILE = "home-id"
+HOME_ID_FILE = "home-id"
 _LISTEN_AGAIN_S = 2.0
 
 DEFAULTS: Mapping[str, str] = {
@@ -251,7 +251,7 @@ class PostgresEngine:
 
     def _new_home_id(self, wanted: bytes | None) -> bytes:
         made = wanted or secrets.token_bytes(16)
-        path = self._home / _HOME_ID_FILE
+        path = self._home / HOME_ID_FILE
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(made.hex().encode() + b"\n")
             file.flush()
@@ -260,7 +260,7 @@ class PostgresEngine:
 
     def _known_home(self) -> bytes | None:
         with suppress(OSError, ValueError):
-            return bytes.fromhex((self._home / _HOME_ID_FILE).read_text(encoding="ascii"))
+            return bytes.fromhex((self._home / HOME_ID_FILE).read_text(encoding="ascii"))
         return None
 
     def _require_home(self, link: Link) -> None:

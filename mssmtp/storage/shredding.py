@@ -106,6 +106,7 @@ class ShredWriting(QueueWriting):
         self._run(_SHRED, bal_=bal, nothing=b"")
         for statement in _OF_OWNER:
             self._run(statement, owner=owner)
+        self.effects.first.append(self._vault.lately.changed)
 
     def tidy_shredded(self, bal: BalId) -> bool:
         """Remove some of what cannot be opened any more; False when nothing is left."""

@@ -14,7 +14,7 @@ import pytest
 
 from mssmtp.errors import ConfigError, Damaged
 from mssmtp.mail import Uid
-from mssmtp.storage import log_frames
+from mssmtp.storage import files, log_frames
 from mssmtp.storage.files import BlobFiles
 from tests.storage import flips
 from tests.storage.support import accept, add_bal, inbox, message, open_new, reopen
@@ -158,6 +158,49 @@ def test_an_orderly_end_beside_a_dead_process_leaves_a_home_that_opens(
     with closing(reopen(home)) as again:
         assert list((home / "blobs").glob("*/*")) == []
         assert again.check(deep=True).is_sound
+
+
+def test_an_end_beside_an_unfinished_letter_is_on_disk_before_the_log_goes(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that a power cut brings back, beside a log that is gone, would be half a copy."""
+    store = open_new(home)
+    writer = store.writer()
+    writer.write(os.urandom(200_000))
+    (lock,) = (home / "incoming").glob("*/lock")
+    gone: list[Path] = []
+    sync = files.sync_directory
+
+    def synced(path: Path) -> None:
+        sync(path)
+        if path == lock.parent and not lock.exists():
+            assert (home / "store.db-wal").exists()
+            gone.append(path)
+
+    monkeypatch.setattr(files, "sync_directory", synced)
+    store.close()
+    assert gone == [lock.parent]
+    assert not (home / "store.db-wal").exists()
+    reopen(home).close()
+
+
+def test_a_log_that_is_emptied_while_it_is_looked_at_is_no_damage(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shredding beside a start empties the log without the lock of writers."""
+    copy = killed_with_log(home)
+    real = log_frames._is_cut
+
+    def emptied(log: Path, reached: int) -> bool:
+        whole = log.read_bytes()
+        log.write_bytes(b"")
+        try:
+            return real(log, reached)
+        finally:
+            log.write_bytes(whole)
+
+    monkeypatch.setattr(log_frames, "_is_cut", emptied)
+    reopen(copy).close()
 
 
 def test_a_log_that_was_begun_anew_is_no_damage(home: Path) -> None:

@@ -39,6 +39,13 @@ def test_att_25_a_suspended_box_is_looked_up_anew_at_once(store: Store, zoe: Bal
     assert found.state is BalState.SUSPENDED
 
 
+@pytest.mark.attack
+def test_att_25_a_shredded_box_is_looked_up_anew_at_once(store: Store, zoe: Bal) -> None:
+    kept(store, zoe)
+    store.shred_bal(zoe.id, "order 7")
+    assert store.lately.bal(zoe.address) is None
+
+
 def test_another_process_s_change_counts(store: Store, zoe: Bal, home: Path) -> None:
     kept(store, zoe)
     other = reopen(home)

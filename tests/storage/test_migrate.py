@@ -217,7 +217,17 @@ def test_undo_opens_the_file_as_it_was(home: Path, moving: StoreSettings) -> Non
     migrate.undo(home)
     with closing(opened(settings(home))) as store:
         assert len(store.read(lambda r: r.bals()).result()) == 1
-    with pytest.raises(ConfigError, match="not empty"):
+
+
+def test_after_an_undo_the_rows_that_were_left_in_postgresql_are_not_served(
+    home: Path, moving: StoreSettings
+) -> None:
+    """Two stores of one home would give the same UIDs to different letters."""
+    migrate.move(moving, NOW, ignored)
+    migrate.undo(home)
+    with pytest.raises(ConfigError, match="belongs to another home"):
+        opened(moving)
+    with pytest.raises(ConfigError, match="belongs to another home"):
         migrate.move(moving, NOW, ignored)
 
 

@@ -83,7 +83,7 @@ def assert_as_it_was(store: Store) -> None:
 
 def test_the_first_release_with_another_key_changes_nothing(first: Path) -> None:
     right = (first / "master.key").read_bytes()
-    (first / "master.key").write_bytes(bytes(32))
+    (first / "master.key").write_bytes(b"x" * 32)
     with pytest.raises(ConfigError, match="not the key"):
         reopen(first)
     (first / "master.key").write_bytes(right)

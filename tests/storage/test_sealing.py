@@ -16,7 +16,7 @@ from mssmtp.message import TooComplex
 from mssmtp.outside import SystemEntropy
 from mssmtp.storage import NoSuchMailbox, Reading, Store, Writing
 from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterKey, MasterState, OwnerKey, OwnerRow
-from mssmtp.storage.masters import read_master_key
+from mssmtp.storage.masters import MasterFiles, read_master_key
 from mssmtp.storage.sealing import CHUNK_OCTETS, ChunkReader, ChunkSealer
 from tests.storage.support import SteppingClock, accept, inbox, message, reopen
 
@@ -159,6 +159,19 @@ def test_an_owners_value_opens_for_nobody_else() -> None:
     assert one.digest(b"p", "x") != two.digest(b"p", "x")
 
 
+def test_a_key_that_a_power_cut_left_without_its_octets_is_no_key(tmp_path: Path) -> None:
+    """Its length may be on disk before its octets; everybody knows the key of zeros."""
+    files = MasterFiles(tmp_path / "master.key", SystemEntropy())
+    for left in (b"", bytes(31), bytes(32)):
+        files.next.write_bytes(left)
+        files.next.chmod(0o600)
+        files.prepare()
+        assert files.next.read_bytes() != bytes(32)
+        files.next.write_bytes(bytes(32))
+        with pytest.raises(ConfigError, match="nothing but zeros"):
+            read_master_key(files.next)
+
+
 def test_master_key_must_be_private_and_the_right_one(store: Store, home: Path) -> None:
     path = home / "master.key"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -167,7 +180,7 @@ def test_master_key_must_be_private_and_the_right_one(store: Store, home: Path) 
     with pytest.raises(ConfigError, match="0600"):
         read_master_key(path)
     path.chmod(0o600)
-    path.write_bytes(bytes(32))
+    path.write_bytes(b"x" * 32)
     with pytest.raises(
         ConfigError, match="the store wants key [0-9a-f]{16}, the file holds key [0-9a-f]{16}"
     ):
