@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import Damaged
-from mssmtp.imap import dates, responses
+from mssmtp.imap import dates, flag_lines, responses
+from mssmtp.imap.flag_lines import Lines
 from mssmtp.imap.items import Body, Item, Section, Simple
 from mssmtp.imap.numbers import Span
 from mssmtp.imap.selected import Selected
@@ -31,6 +32,7 @@ READ_COST = 1_024
 """Opening a part of a message counts as so many octets: hundreds of empty parts fill a batch too,
 and a reading thread is never kept for seconds (ATT-27)."""
 ROWS = 1_024
+FLAG_ROWS = 6_144
 BODIES = 64
 WHOLE = Section()
 """`BODY[]`."""
@@ -127,6 +129,8 @@ class Plan:
     @property
     def batch_rows(self) -> int:
         """Messages looked at together: many when summaries are enough, as for a list of mail."""
+        if flag_lines.are_enough(self.items):
+            return FLAG_ROWS
         return ROWS if all(_in_summary(body.section) for body in self.bodies) else BODIES
 
 
@@ -159,6 +163,10 @@ def render(
     `seen`: messages whose `\\Seen` this command has just set; they show their FLAGS (6.4.5).
     """
     mailbox = selected.mailbox.id
+    if flag_lines.are_enough(plan.items) and _wanted(spans) >= flag_lines.LEAST:
+        octets = _from_image(reading, selected, plan, spans)
+        if octets is not None:
+            return Batch([octets], spans[-1][1], 0)
     rows = reading.messages(mailbox, selected.view.uid_ranges(spans))
     numbered = number(selected, spans, rows)
     if not plan.needs_summary and not plan.bodies and not seen:
@@ -174,6 +182,18 @@ def render(
         if size >= BATCH_OCTETS and count < len(numbered):
             return Batch(pieces, numbered[count][0] - 1, 0)
     return Batch(pieces, spans[-1][1], _wanted(spans) - len(rows))
+
+
+def _from_image(
+    reading: Reading, selected: Selected, plan: Plan, spans: Sequence[Span]
+) -> bytes | None:
+    """The lines of `spans`; None when one of these messages is gone."""
+    image = reading.image(selected.mailbox.id)
+    places = None if image is None else flag_lines.aligned(selected.view, spans, image)
+    if image is None or places is None:
+        return None
+    sets = reading.flag_sets(selected.mailbox.id)
+    return Lines(selected, image, sets).of(plan.items, spans, places)
 
 
 def _wanted(spans: Sequence[Span]) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mssmtp.imap.numbers import View
+from mssmtp.imap.numbers import Span, View
 from mssmtp.mail import ModSeq, Uid
 from mssmtp.storage.model import Mailbox, MessageRow
 
@@ -31,6 +32,13 @@ class Recents:
         if self._ranges and self._ranges[-1][1] == start:
             start = self._ranges.pop()[0]
         self._ranges.append((start, stop))
+
+    def within(self, view: View, span: Span) -> Iterator[Span]:
+        """Positions of the recent messages at `span` of the view."""
+        for first, end in self._ranges:
+            start, stop = bisect_left(view.uids, first), bisect_left(view.uids, end)
+            if max(start, span[0]) < min(stop, span[1]):
+                yield max(start, span[0]), min(stop, span[1])
 
     def count(self, view: View) -> int:
         """How many of the messages the session knows are recent."""

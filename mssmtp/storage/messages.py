@@ -14,9 +14,9 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from mssmtp.errors import Damaged
 from mssmtp.mail import BalId, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
 from mssmtp.storage.contents import ContentReading, ContentWriting
-from mssmtp.storage.flags import ALL_BITS, DELETED, SEEN, FlagReading, FlagWriting
+from mssmtp.storage.flags import DELETED, SEEN
+from mssmtp.storage.imaging import COUNT_UNSEEN, SET_FLAGS, ImageReading, ImageWriting
 from mssmtp.storage.ledger import LedgerWriting
-from mssmtp.storage.mailboxes import MailboxReading, MailboxWriting
 from mssmtp.storage.model import (
     FlagsOperation,
     Letter,
@@ -103,19 +103,6 @@ _SEEN_IN = sql(
     .where(_IN_RANGE)
     .where(messages.c.flags.bitwise_and(SEEN) == bindparam("seen"))
 )
-_NEW_FLAGS = messages.c.flags.bitwise_and(bindparam("keep")).bitwise_or(bindparam("more"))
-_SET_FLAGS = sql(
-    update(messages)
-    .where(messages.c.mailbox == bindparam("mailbox_"))
-    .where(_IN_RANGE)
-    .where(messages.c.flags != _NEW_FLAGS)
-    .values(flags=_NEW_FLAGS, modseq=bindparam("new_modseq"))
-)
-_COUNT_UNSEEN = sql(
-    update(mailboxes)
-    .where(mailboxes.c.id == bindparam("mailbox_"))
-    .values(unseen=mailboxes.c.unseen + bindparam("more"))
-)
 _FULL_ROWS = select(
     messages.c.uid, messages.c.flags, messages.c.size, messages.c.internal_date, messages.c.blob
 ).where(messages.c.mailbox == bindparam("mailbox"))
@@ -152,7 +139,7 @@ _DROP_TEXTS = sql(delete(texts).where(texts.c.mailbox == bindparam("mailbox")))
 _DROP_TOMBSTONES = sql(delete(expunged).where(expunged.c.mailbox == bindparam("mailbox")))
 
 
-class MessageReading(FlagReading, MailboxReading, ContentReading):
+class MessageReading(ImageReading, ContentReading):
     """Looking at messages."""
 
     def messages(
@@ -231,7 +218,7 @@ class MessageReading(FlagReading, MailboxReading, ContentReading):
         return BalId(row[0])
 
 
-class MessageWriting(MessageReading, FlagWriting, MailboxWriting, ContentWriting, LedgerWriting):
+class MessageWriting(MessageReading, ImageWriting, ContentWriting, LedgerWriting):
     """Changing messages."""
 
     def append(
@@ -262,16 +249,14 @@ class MessageWriting(MessageReading, FlagWriting, MailboxWriting, ContentWriting
         TooManyKeywords.
         """
         self._bal_of(mailbox)
-        bits = self._flag_bits(mailbox, flags)
-        keep = {"+": ALL_BITS, "-": ALL_BITS & ~bits, "=": 0}[operation]
-        more = 0 if operation == "-" else bits
+        keep, more = self._effect(mailbox, operation, flags)
         spans = list(ranges(uids))
         unseen = sum(self._unseen_after(mailbox, span, keep, more) for span in spans)
         modseq, bal = self._bump(mailbox)
         values = {"mailbox_": mailbox, "keep": keep, "more": more, "new_modseq": modseq}
-        changed = sum(self._run(_SET_FLAGS, low=low, high=high, **values) for low, high in spans)
+        changed = sum(self._run(SET_FLAGS, low=low, high=high, **values) for low, high in spans)
         if changed:
-            self._run(_COUNT_UNSEEN, mailbox_=mailbox, more=unseen)
+            self._run(COUNT_UNSEEN, mailbox_=mailbox, more=unseen)
             self._changed(ChangeKind.FLAGS, bal, mailbox, modseq)
         return self.messages(mailbox, spans)
 

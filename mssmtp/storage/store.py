@@ -31,6 +31,7 @@ from mssmtp.storage.files import (
     require_directories,
     sync_directory,
 )
+from mssmtp.storage.images import Images
 from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState
 from mssmtp.storage.known import Known
 from mssmtp.storage.lately import Lately
@@ -100,6 +101,7 @@ class Store:
             self._reader,
             settings.facts_kept,
             Known(),
+            Images(),
             self.lately,
             self._openers,
             self._later,
@@ -404,6 +406,7 @@ class Store:
         """After a rollback: what was looked up in it may not be so."""
         self._keys.forget()
         self._vault.known.forget()
+        self._vault.images.forget()
 
     def _tidy(self, effects: Effects) -> None:
         if effects.changes:

@@ -17,6 +17,7 @@ from mssmtp.mail import BalId, BlobId, Change, Domain, MailboxId
 from mssmtp.outside import Clock, Entropy
 from mssmtp.storage.engine import Connection, stream
 from mssmtp.storage.files import BlobFiles
+from mssmtp.storage.images import Images
 from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState, OwnerKey, OwnerRow
 from mssmtp.storage.known import Known
 from mssmtp.storage.lately import Lately
@@ -70,6 +71,7 @@ class Vault:
     reader: Reader
     facts_kept: timedelta
     known: Known
+    images: Images
     lately: Lately
     openers: Executor
     """Opens packs beside the thread that looks through them."""

@@ -14,6 +14,7 @@ from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import MailboxId
+from mssmtp.storage.flags import SEEN
 from mssmtp.storage.model import Mailbox, NoSuchMailbox
 
 if TYPE_CHECKING:
@@ -66,14 +67,19 @@ def _open(reading: Reading, wanted: MailboxId) -> _Opened:
     mailbox = reading.mailbox_by_id(wanted)
     if mailbox is None:
         raise NoSuchMailbox
+    view, unseen = _view(reading, mailbox)
+    return _Opened(mailbox, view, frozenset(reading.keywords(mailbox.id)), unseen)
+
+
+def _view(reading: Reading, mailbox: Mailbox) -> tuple[View, int | None]:
+    """The messages, and the number of the first unseen one."""
+    image = reading.image(mailbox.id)
+    if image is not None:
+        at = image.first_without(SEEN)
+        return View(image.uids), None if at is None else at + 1
     view = View(reading.uids(mailbox.id))
     unseen = reading.first_unseen(mailbox.id) if mailbox.unseen else None
-    return _Opened(
-        mailbox,
-        view,
-        frozenset(reading.keywords(mailbox.id)),
-        None if unseen is None else bisect_right(view.uids, unseen),
-    )
+    return view, None if unseen is None else bisect_right(view.uids, unseen)
 
 
 def _responses(selected: Selected, first_unseen: int | None) -> list[bytes]:
