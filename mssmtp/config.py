@@ -69,7 +69,7 @@ class OperatorSettings(Section):
 
 
 class StoreSettings(Section):
-    """The encrypted store (design.md §5)."""
+    """The encrypted store (docs/sealing.md)."""
 
     home: Path = Field(description="Directory of the store; mode 0700, one server per home.")
     master_key_file: Path = Field(description="File of the 32-octet master key; mode 0600.")

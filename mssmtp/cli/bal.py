@@ -13,7 +13,6 @@ from mssmtp.accounts import NewBal, add_bal
 from mssmtp.cli import options
 from mssmtp.cli.output import fail, out, print_json, print_table
 from mssmtp.config import Endpoint, Settings
-from mssmtp.errors import BadAddress, ConfigError
 from mssmtp.identity import national_id
 from mssmtp.identity.app_password import grouped
 from mssmtp.mail import Address, Bal, BalState, BalType, PersonState, masked
@@ -50,7 +49,7 @@ def add(
 ) -> None:
     """Make a working box and print its mail client settings and password, once."""
     settings = options.settings(config)
-    box = _address(address)
+    box = options.address(address)
     if box.domain not in settings.operator.domains:
         served = ", ".join(settings.operator.domains)
         fail(str(box), f"its domain is not served here ({served})", "Use a served domain.")
@@ -59,7 +58,7 @@ def add(
         type,
         PersonState.NOT_CERTIFIED if not_certified else PersonState.CERTIFIED,
         national_id.required(type, rpps or adeli),
-        _address(usual) if usual else None,
+        options.address(usual) if usual else None,
         tuple(member or ()),
     )
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
@@ -114,7 +113,7 @@ def list_(config: options.Config = None, as_json: options.Json = False) -> None:
 def show(address: BoxAddress, config: options.Config = None, as_json: options.Json = False) -> None:
     """One box: state, devices, mailboxes."""
     settings = options.settings(config)
-    wanted = _address(address)
+    wanted = options.address(address)
 
     with server.store_of(settings) as store:
         found = store.read(lambda reading: _shown(reading, wanted, settings)).result()
@@ -136,7 +135,7 @@ def suspend(
 ) -> None:
     """Suspend a box: its login is refused and its mail deferred with 450 4.2.1 (OP-50)."""
     settings = options.settings(config)
-    wanted = _address(address)
+    wanted = options.address(address)
     with server.store_of(settings) as store:
         bal = store.read(lambda r: r.bal(wanted)).result()
         if bal is None:
@@ -192,10 +191,3 @@ def _row(bal: Bal, settings: Settings) -> Row:
         "person": bal.person.value,
         "national_id": bal.national_id or "",
     }
-
-
-def _address(text: str) -> Address:
-    try:
-        return Address.parse(text)
-    except BadAddress as error:
-        raise ConfigError(f"« {text} »", error.reply.text, "Write name@domain.") from error

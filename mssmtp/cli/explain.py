@@ -11,8 +11,8 @@ from mssmtp import app as server
 from mssmtp import explaining
 from mssmtp.cli import options
 from mssmtp.cli.output import EXIT_TROUBLE, fail, out, print_json
-from mssmtp.errors import BadAddress, ConfigError, MailError
-from mssmtp.mail import Address, EnvelopeId
+from mssmtp.errors import ConfigError, MailError
+from mssmtp.mail import EnvelopeId
 from mssmtp.policy import Decision, as_dict
 from mssmtp.policy import explain as tree
 from mssmtp.smtp_lookup import Services
@@ -60,12 +60,5 @@ def _decision(
         return found
     if sender is None:
         raise ConfigError("--from", "is needed with an address", "Say who would write.")
-    question = explaining.Question(_address(sender), _address(target), message)
+    question = explaining.Question(options.address(sender), options.address(target), message)
     return explaining.of_question(services, question)
-
-
-def _address(text: str) -> Address:
-    try:
-        return Address.parse(text)
-    except BadAddress as error:
-        raise ConfigError(f"« {text} »", error.reply.text, "Write name@domain.") from error

@@ -9,7 +9,8 @@ import typer
 
 from mssmtp.cli.output import patient_domains
 from mssmtp.config import Settings, load
-from mssmtp.errors import ConfigError
+from mssmtp.errors import BadAddress, ConfigError
+from mssmtp.mail import Address
 
 DEFAULT_PLACES = (Path("mssmtp.toml"), Path("/etc/mssmtp/mssmtp.toml"))
 
@@ -42,3 +43,11 @@ def settings(path: Path | None) -> Settings:
     found = load(config_path(path))
     patient_domains.set(frozenset(found.policy.patient_domains))
     return found
+
+
+def address(text: str) -> Address:
+    """An address that was written on the command line. Raises ConfigError."""
+    try:
+        return Address.parse(text)
+    except BadAddress as error:
+        raise ConfigError(f"« {text} »", error.reply.text, "Write name@domain.") from error

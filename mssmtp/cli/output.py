@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Domain, masked_text
+
+T = TypeVar("T")
 
 EXIT_TROUBLE = 1
 """The command did its work and found trouble, or was refused."""
@@ -33,6 +36,11 @@ def print_json(value: object) -> None:
     """One JSON value on standard output."""
     json.dump(value, sys.stdout, ensure_ascii=False, indent=2, default=str)
     sys.stdout.write("\n")
+
+
+def machine_names(values: Mapping[str, T]) -> dict[str, T]:
+    """The same values under names that a program can write: `database, free` is database_free."""
+    return {re.sub(r"\W+", "_", name): value for name, value in values.items()}
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -14,14 +14,14 @@ from mssmtp.cli import (
 )
 
 app = typer.Typer(
-    help="The sealed store: check, rotate, rebuild, stats, migrate, crash-test.",
+    help="The sealed store: what holds, what fills it, new keys, new caches, another engine.",
     no_args_is_help=True,
 )
 
 app.command("check")(store_check.check)
+app.command("stats")(store_stats.stats)
 app.command("rotate")(store_rotate.rotate)
 app.command("rebuild")(store_rebuild.rebuild)
-app.command("stats")(store_stats.stats)
 app.command("migrate")(store_migrate.migrate)
 app.command(
     "crash-test",

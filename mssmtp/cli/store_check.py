@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from mssmtp import app as server
 from mssmtp.cli import options
-from mssmtp.cli.output import EXIT_TROUBLE, err, out, print_json, print_table
+from mssmtp.cli.output import EXIT_TROUBLE, machine_names, out, print_json, print_table
+from mssmtp.cli.progress import bars
 from mssmtp.storage import CheckReport
-
-Told = Callable[[str, int, int], None]
 
 _DEFAULT = "Without --contents: rows, counters, references, lengths, files, ledger; nothing opened."
 _SHOWN = 50
@@ -34,7 +30,7 @@ def check(
     and ledger: more than 50,000 messages a second. With --contents also everything sealed.
     """
     settings = options.settings(config)
-    with server.store_of(settings) as store, _bars() as told:
+    with server.store_of(settings) as store, bars(as_json=as_json) as told:
         report = store.check(deep=contents, told=told)
     if as_json:
         print_json(_as_dict(report, contents=contents))
@@ -44,29 +40,11 @@ def check(
         raise typer.Exit(EXIT_TROUBLE)
 
 
-@contextmanager
-def _bars() -> Iterator[Told | None]:
-    """One bar per kind of object, on a terminal only."""
-    if not err.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.description:<18}"), BarColumn(), TextColumn("{task.completed}"))
-    with Progress(*columns, console=err, transient=True) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def told(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done, total=total)
-
-        yield told
-
-
 def _as_dict(report: CheckReport, *, contents: bool) -> dict[str, object]:
     return {
         "sound": report.is_sound,
         "contents": contents,
-        "counted": report.counted,
+        "counted": machine_names(report.counted),
         "verified": [
             {
                 "invariant": found.name,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mssmtp import app as server
 from mssmtp.cli import options
-from mssmtp.cli.output import EXIT_TROUBLE, err, fail, out, print_json, print_table
+from mssmtp.cli.output import EXIT_TROUBLE, fail, machine_names, out, print_json, print_table
+from mssmtp.cli.progress import bars
 
 if TYPE_CHECKING:
-    from mssmtp.storage.migrate import MovedTable, Told
+    from mssmtp.storage.migrate import MovedTable
     from mssmtp.storage.model import CheckReport
 
 
@@ -40,7 +38,7 @@ def migrate(
         _told_of_undo(as_json)
         return
     try:
-        with _progress(as_json=as_json) as told:
+        with bars(as_json=as_json) as told:
             tables = move(settings.store, server.CLOCK.now(), told)
     except NotTheSame as error:
         fail(
@@ -66,23 +64,6 @@ def _told_of_undo(as_json: bool) -> None:
     )
 
 
-@contextmanager
-def _progress(*, as_json: bool) -> Iterator[Told]:
-    """A bar per table, on a terminal only."""
-    columns = (TextColumn("{task.description:16}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, TimeElapsedColumn(), console=err, disable=as_json or not err.is_terminal
-    ) as progress:
-        bars: dict[str, object] = {}
-
-        def told(table: str, done: int, total: int) -> None:
-            if table not in bars:
-                bars[table] = progress.add_task(table, total=total)
-            progress.update(bars[table], completed=done, total=total)  # type: ignore[arg-type]
-
-        yield told
-
-
 def _print(tables: tuple[MovedTable, ...], report: CheckReport, *, as_json: bool) -> None:
     if as_json:
         print_json(
@@ -92,7 +73,7 @@ def _print(tables: tuple[MovedTable, ...], report: CheckReport, *, as_json: bool
                     for t in tables
                 ],
                 "sound": report.is_sound,
-                "counted": report.counted,
+                "counted": machine_names(report.counted),
                 "problems": report.problems,
             }
         )

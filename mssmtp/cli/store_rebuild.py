@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mssmtp import app as server
 from mssmtp.cli import options
-from mssmtp.cli.output import EXIT_TROUBLE, err, out, print_json, print_table
-from mssmtp.storage.rebuilding import RebuildReport, Told
+from mssmtp.cli.output import EXIT_TROUBLE, machine_names, out, print_json, print_table
+from mssmtp.cli.progress import bars
+from mssmtp.storage.rebuilding import RebuildReport
 
 _SHOWN = 50
 
@@ -30,21 +29,11 @@ def rebuild(
     message cannot be read. What differed was damaged, or made by an older release; it is replaced.
     """
     settings = options.settings(config)
-    with server.store_of(settings) as store, _bar(as_json=as_json) as told:
-        report = store.rebuild(told, from_the_start=anew)
+    with server.store_of(settings) as store, bars(as_json=as_json) as told:
+        report = store.rebuild(partial(told, "messages"), from_the_start=anew)
     _tell(report, as_json=as_json)
     if report.damaged:
         raise typer.Exit(EXIT_TROUBLE)
-
-
-@contextmanager
-def _bar(*, as_json: bool) -> Iterator[Told]:
-    """A bar on a terminal, silence elsewhere."""
-    columns = (TextColumn("messages"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    shown = err.is_terminal and not as_json
-    with Progress(*columns, console=err, transient=True, disable=not shown) as progress:
-        task = progress.add_task("messages", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _tell(report: RebuildReport, *, as_json: bool) -> None:
@@ -60,12 +49,12 @@ def _tell(report: RebuildReport, *, as_json: bool) -> None:
                 "resumed": report.resumed,
                 "byte_identical": report.all_identical,
                 "made": {
-                    name.replace(" ", "_"): {
+                    name: {
                         "identical": tally.identical,
                         "changed": tally.changed,
                         "missing": tally.missing,
                     }
-                    for name, tally in sorts.items()
+                    for name, tally in machine_names(sorts).items()
                 },
                 "damaged": report.damaged,
             }

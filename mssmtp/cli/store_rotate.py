@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Annotated
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Protocol
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from mssmtp import app as server
 from mssmtp.cli import options
-from mssmtp.cli.output import EXIT_TROUBLE, err, fail, out, print_json, print_table
-from mssmtp.mail import Address, domain
-from mssmtp.storage import Owner, RotationReport, Store
+from mssmtp.cli.output import (
+    EXIT_TROUBLE,
+    EXIT_USAGE,
+    fail,
+    machine_names,
+    out,
+    print_json,
+    print_table,
+)
+from mssmtp.cli.progress import Told, bars
+from mssmtp.errors import BadAddress
+from mssmtp.mail import domain
+from mssmtp.storage import NoSuchBal, Owner, RotationReport, Store
 
-Rotate = Callable[[Callable[[int, int], None]], RotationReport]
-
+_LEVELS = ("master", "bal", "domain", "all")
 _SHOWN = 50
 
+_MASTER, _OWNERS, _MESSAGES = "master key", "keys of owners", "keys of messages"
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One level of keys."""
 
-    name: str
-    run: Rotate
+class _Run(Protocol):
+    """The rotation of one level of keys."""
+
+    def __call__(self, *, progress: partial[None]) -> RotationReport: ...
 
 
 def rotate(
@@ -53,12 +60,9 @@ def rotate(
     key stays beside the new one, with its id in its name, until you remove it. Copy the new file to
     the safe place before anything else. Exit 1: rows did not open, and their old key is kept.
     """
-    if what not in ("master", "bal", "domain", "all") or (what in ("bal", "domain")) == (not whose):
-        fail("store rotate", "is: master, bal ADDRESS, domain DOMAIN, or all", "See --help.", 2)
-    if messages and what == "master":
-        fail("store rotate", "a master key has no messages", "Use bal, domain or all.", 2)
+    _require_sense(what, whose, messages=messages)
     settings = options.settings(config)
-    with server.store_of(settings) as store:
+    with server.store_of(settings) as store, bars(as_json=as_json) as told:
         if prepare:
             _prepare(store, as_json=as_json)
             return
@@ -67,52 +71,60 @@ def rotate(
             _count(store, what, owner, as_json=as_json)
             return
         steps = _steps(store, what, owner, messages=messages, give_up=finish)
-        reports = {step.name: _run(step) for step in steps}
+        reports = {name: _report(name, run, told) for name, run in steps.items()}
         store.scrub()
-    _tell(reports, as_json=as_json)
+        key = store.read(lambda r: r.master_state(), patient=True).result().id
+    _tell(reports, settings.store.master_key_file, key, as_json=as_json)
     if not all(report.is_finished for report in reports.values()):
         raise typer.Exit(EXIT_TROUBLE)
+
+
+def _require_sense(what: str, whose: str, *, messages: bool) -> None:
+    if what not in _LEVELS or (what in ("bal", "domain")) == (not whose):
+        why = f"« {' '.join(filter(None, (what, whose)))} » is not a level of keys"
+        remedy = "Write master, bal ADDRESS, domain DOMAIN, or all; --help says more."
+        fail("store rotate", why, remedy, EXIT_USAGE)
+    if messages and what == "master":
+        remedy = "Use --messages with bal, domain or all."
+        fail("store rotate", "no message hangs on the master key itself", remedy, EXIT_USAGE)
 
 
 def _owner(store: Store, what: str, whose: str) -> Owner | None:
     """Whose key; None: everybody's."""
     if what == "bal":
-        found = store.read(lambda r: r.bal(Address.parse(whose))).result()
+        address = options.address(whose)
+        found = store.read(lambda r: r.bal(address)).result()
         if found is None:
-            fail("store rotate", "there is no such box", "`mssmtp bal list` shows them.")
+            fail(str(address), "is no box here", "`mssmtp bal list` prints them.")
         return found.id
-    return domain(whose) if what == "domain" else None
+    if what == "domain":
+        try:
+            named = domain(whose)
+            store.read(lambda r: r.owner_ids(named)).result()
+        except BadAddress as error:
+            fail(f"« {whose} »", error.reply.text, "Write a domain, without @.", EXIT_USAGE)
+        except NoSuchBal:
+            why = "has no key here: it is not served, or nothing was sealed for it yet"
+            fail(whose, why, "Nothing needs to be done.")
+        return named
+    return None
 
 
 def _steps(
     store: Store, what: str, owner: Owner | None, *, messages: bool, give_up: bool
-) -> list[_Step]:
-    steps = []
+) -> dict[str, _Run]:
+    steps: dict[str, _Run] = {}
     if what in ("master", "all"):
-        run: Rotate = lambda told: store.rotate_master(give_up=give_up, progress=told)  # noqa: E731
-        steps.append(_Step("master key", run))
+        steps[_MASTER] = partial(store.rotate_master, give_up=give_up)
     if what != "master":
-        run = lambda told: store.rotate_owners(owner, give_up=give_up, progress=told)  # noqa: E731
-        steps.append(_Step("keys of owners", run))
+        steps[_OWNERS] = partial(store.rotate_owners, owner, give_up=give_up)
         if messages:
-            run = lambda told: store.rotate_messages(owner, progress=told)  # noqa: E731
-            steps.append(_Step("keys of messages", run))
+            steps[_MESSAGES] = partial(store.rotate_messages, owner)
     return steps
 
 
-def _run(step: _Step) -> RotationReport:
-    with _bar(step.name) as told:
-        return step.run(told)
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, silence elsewhere."""
-    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn())
-    shown = err.is_terminal
-    with Progress(*columns, console=err, transient=True, disable=not shown) as progress:
-        task = progress.add_task(name, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+def _report(name: str, run: _Run, told: Told) -> RotationReport:
+    return run(progress=partial(told, name))
 
 
 def _prepare(store: Store, *, as_json: bool) -> None:
@@ -137,28 +149,43 @@ def _count(store: Store, what: str, owner: Owner | None, *, as_json: bool) -> No
     out.print(f"{sum(rows.values())} rows; nothing was changed.")
 
 
-def _tell(reports: dict[str, RotationReport], *, as_json: bool) -> None:
+def _tell(reports: dict[str, RotationReport], file: Path, key: str, *, as_json: bool) -> None:
     if as_json:
-        print_json(
-            {
-                name.replace(" ", "_"): {
-                    "renewed": report.renewed,
-                    "finished": report.is_finished,
-                    "damaged": report.damaged,
-                }
-                for name, report in reports.items()
+        told: dict[str, dict[str, object]] = {
+            name: {
+                "renewed": report.renewed,
+                "finished": report.is_finished,
+                "damaged": report.damaged,
             }
-        )
+            for name, report in reports.items()
+        }
+        if _MASTER in told:
+            told[_MASTER] |= {"key": key, "file": str(file)}
+        print_json(machine_names(told))
         return
     for name, report in reports.items():
         for one in report.damaged[:_SHOWN]:
             out.print(f"does not open: {one}", markup=False, style="red")
         out.print(f"{name}: {report.renewed} sealed anew")
-        if report.is_finished:
-            out.print("  The old key is needed by nothing any more.", style="green")
-        else:
-            out.print(
-                "  The old key is kept for what does not open. Restore that from a backup and"
-                " run this again, or give it up with --finish.",
-                style="red",
-            )
+        _tell_end(name, report, file, key)
+
+
+def _tell_end(name: str, report: RotationReport, file: Path, key: str) -> None:
+    """What has become of the old key, and what is left for the administrator to do."""
+    if not report.is_finished:
+        out.print(
+            "  The old key is kept for what does not open. Restore that from a backup and"
+            " run this again, or give it up with --finish.",
+            style="red",
+        )
+    elif name == _MESSAGES:
+        out.print("  Letters of the last hour were left as they are: they may be on their way.")
+    else:
+        out.print("  The old key is needed by nothing any more.", style="green")
+    if name == _MASTER and report.is_finished:
+        out.print(
+            f"  The key is {key} now, in {file}. Copy it to the safe places before anything else."
+            " The former one lies beside it, its id in its name: keep it in the safe for old"
+            " backups, and remove it from here.",
+            markup=False,
+        )

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from mssmtp import app as server
 from mssmtp.cli import options
-from mssmtp.cli.output import print_json, print_table
+from mssmtp.cli.output import machine_names, print_json, print_table
 from mssmtp.storage.stats import StoreStats
 
 _UNITS = ("octets", "KiB", "MiB", "GiB", "TiB")
@@ -18,7 +18,8 @@ def stats(config: options.Config = None, as_json: options.Json = False) -> None:
     with server.store_of(settings) as store:
         found = store.stats()
     if as_json:
-        print_json(asdict(found))
+        named = {"octets": machine_names(found.octets), "rows": machine_names(found.rows)}
+        print_json(asdict(found) | named)
     else:
         _print(found)
 

@@ -90,7 +90,8 @@ class MasterFiles:
                 return MasterKey(octets, self._entropy)
             held = held or key_id(octets)
         if trouble is not None:
-            raise trouble
+            why = f"{trouble.why}; the store wants key {id}"
+            raise ConfigError(trouble.what, why, trouble.remedy)
         raise ConfigError(
             _SETTING,
             f"is not the key of this store: the store wants key {id}, the file holds key {held}",

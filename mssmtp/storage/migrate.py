@@ -55,6 +55,8 @@ _OWN_KEYS = frozenset({HOME_ID, moved.MOVED, moved.UNFINISHED})
 
 _DIGESTS = 1 << 256
 
+_SERVES = "Start the server: it serves from there. `--undo` returns to the file as it was left."
+
 Told = Callable[[str, int, int], None]
 """Table, rows read of it on either side, and how many there are on both together."""
 
@@ -81,7 +83,10 @@ def move(settings: StoreSettings, now: datetime, told: Told) -> tuple[MovedTable
     """
     target = _target_of(settings)
     with _source(settings.home) as source:
-        if moved.value(source, moved.MOVED) is not None and not target.awaits_rows():
+        left_for = moved.value(source, moved.MOVED)
+        if left_for is not None and not target.awaits_rows():
+            if left_for.decode().startswith(f"{_named(settings)} on "):
+                raise ConfigError("store.database", "holds the rows already", _SERVES)
             moved.require_here(source)
         target.prepare_for_rows({moved.UNFINISHED: b"1"})
         try:

@@ -79,7 +79,6 @@ class Store:
         self._home = settings.home
         self._engine = _existing(settings)
         self._masters = MasterFiles(settings.master_key_file, entropy)
-        self._masters.current()
         self._entropy = entropy
         self._ids = identifiers.Identifiers(clock, entropy)
         self._small_octets = settings.small_octets

@@ -6,6 +6,8 @@ import os
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 from mssmtp.storage import schema
 from tests.home import CLOCK, ZOE, Home
 
@@ -114,3 +116,48 @@ def test_rotate_keeps_the_old_key_for_what_does_not_open(home: Home) -> None:
     assert answer.code == 1
     assert "does not open: mailboxes 2" in answer.out
     assert home.mssmtp("store", "rotate", "bal", str(ZOE), "--finish").code == 0
+
+
+def test_rotate_says_where_the_new_key_is_and_what_to_do_with_the_old_one(home: Home) -> None:
+    told = home.mssmtp("store", "rotate", "master").out
+    key = home.mssmtp("store", "stats", "--json").json["master_key"]
+    assert f"The key is {key} now, in {home.directory / 'keys/master.key'}" in told
+    assert "Copy it to the safe places" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "why"),
+    [
+        (["foo"], 2, "« foo » is not a level of keys"),
+        (["bal"], 2, "« bal » is not a level of keys"),
+        (["master", "--messages"], 2, "no message hangs on the master key itself"),
+        (["bal", "foo"], 2, "Write name@domain."),
+        (["bal", "nobody@hopital-a.test"], 1, "nobody@hopital-a.test: is no box here"),
+        (["domain", "a..b"], 2, "Write a domain, without @."),
+        (["domain", "hopital-a.test"], 1, "nothing was sealed for it yet"),
+    ],
+)
+def test_rotate_says_what_it_cannot_do(home: Home, words: list[str], code: int, why: str) -> None:
+    answer = home.mssmtp("store", "rotate", *words)
+    assert answer.code == code, answer.err
+    assert why in answer.err
+
+
+@pytest.mark.requirement("SEED-89")
+def test_without_its_key_nothing_opens_and_the_id_of_the_one_wanted_is_told(home: Home) -> None:
+    key = home.mssmtp("store", "stats", "--json").json["master_key"]
+    (home.directory / "keys/master.key").rename(home.directory / "master.key")
+    for command in (["store", "check"], ["store", "stats"], ["bal", "list"]):
+        answer = home.mssmtp(*command)
+        assert answer.code == 2
+        assert (
+            f"cannot be read (No such file or directory); the store wants key {key}" in answer.err
+        )
+        assert "Restore it from its safe copy" in answer.err
+
+
+def test_names_in_json_can_be_written_in_a_program(home: Home) -> None:
+    stats = home.mssmtp("store", "stats", "--json").json
+    checked = home.mssmtp("store", "check", "--contents", "--json").json
+    for name in [*stats["octets"], *stats["rows"], *checked["counted"]]:
+        assert name.isidentifier(), name

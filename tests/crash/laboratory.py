@@ -160,16 +160,22 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="mssmtp store crash-test", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="mssmtp store crash-test",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seconds", type=float, default=0, help="about so long; 0: everything")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, help="of every operation")
-    parser.add_argument("--bulks", type=int, help="of 130 letters each, beforehand")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seed", type=int, default=1, help="of what is drawn; a run prints it")
+    parser.add_argument("--rounds", type=int, help="how often the script does each operation")
+    parser.add_argument("--bulks", type=int, help="group commits of 130 letters each, before it")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes that recover"
+    )
     parser.add_argument("--planted", action="store_true", help="also find the planted bugs")
     parser.add_argument("--repeat", metavar="STATE", help="one state, as a run printed it")
     parser.add_argument("--report", type=Path, help="write the page docs/durability.md is")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON for machines")
     return parser.parse_args()
 
 
