@@ -169,7 +169,8 @@ static ssize_t written(int fd, const void *data, size_t octets, int64_t at, int 
     if (!counted(WRITE)) {
         if (!is_positioned) at = syscall(SYS_lseek, fd, 0, SEEK_CUR);
         size_t some = octets;
-        if (is_last()) some = octets > 1024 ? octets / 2 / 512 * 512 : octets / 2;
+        if (is_last()) some = (octets / 2 + 511) / 512 * 512;
+        if (is_last() && octets <= 512) die(); /* one sector is written or not */
         done = is_positioned ? syscall(SYS_pwrite64, fd, data, some, at)
                              : syscall(SYS_write, fd, data, some);
         if (is_last()) die();
