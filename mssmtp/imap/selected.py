@@ -70,3 +70,10 @@ class Selected:
         for row in rows:
             if row.modseq > self.modseq:
                 self.told[row.uid] = row.modseq
+
+    def advance(self, before: ModSeq, after: ModSeq) -> None:
+        """The session itself made the only change between `before` and `after`: no news in it."""
+        if self.modseq == before:
+            self.modseq = after
+            if self.gone_modseq == before:
+                self.gone_modseq = after

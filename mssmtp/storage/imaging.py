@@ -113,6 +113,8 @@ class ImageWriting(ImageReading, FlagWriting, MailboxWriting):
         if before.codes == after.codes:
             return before
         modseq, bal = self._bump(mailbox)
+        if modseq != after.modseq:
+            raise RuntimeError("not the present image")
         values = {"mailbox_": mailbox, "keep": keep, "more": more, "new_modseq": modseq}
         for start, stop in spans:
             self._run(SET_FLAGS, low=before.uids[start], high=before.uids[stop - 1], **values)

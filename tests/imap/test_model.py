@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from mssmtp.imap import flag_lines
 from tests.imap.world import Client, World, message
 
 _EXISTS = re.compile(r"\* (\d+) EXISTS\Z")
@@ -89,7 +90,11 @@ def _step(random_: random.Random, model: Model) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_every_client_believes_what_is_true(world: World, seed: int) -> None:
+def test_every_client_believes_what_is_true(
+    world: World, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Small mailboxes take the way of big ones, by images, in half of the runs.
+    monkeypatch.setattr(flag_lines, "LEAST", 1 if seed % 2 else 64)
     random_ = random.Random(seed)  # noqa: S311 - a seed makes the run repeatable
     world.fill(6)
     models = [Model(world.client(select=None)) for _ in range(3)]
