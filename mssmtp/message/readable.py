@@ -22,6 +22,8 @@ from mssmtp.message.words import codec_of, decode_charset
 BORDER = b"\xff"
 """Between two parts, fields or messages: in no UTF-8, so that nothing is found across it."""
 BLOCK_OCTETS = 262_144
+_MAX_UNDECODED = 262_144
+"""Octets of one character, or of one shifted run, that a codec may keep waiting."""
 
 Read = Callable[[int, int], bytes]
 """Octets [start, stop) of the message."""
@@ -100,6 +102,10 @@ def _decoded(node: Node, read: Read) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(_codec(node, read))("replace")
     for octets in _octets(node, read):
         yield decoder.decode(octets)
+        if len(decoder.getstate()[0]) > _MAX_UNDECODED:
+            # UTF-7: a run without end would be kept whole, and begun again with every block.
+            yield decoder.decode(b"", final=True)
+            decoder.reset()
     yield decoder.decode(b"", final=True)
 
 

@@ -221,6 +221,17 @@ def test_a_long_text_reads_as_a_short_one(
     assert fold(text).strip().encode() in body_text(octets)
 
 
+@pytest.mark.attack
+def test_att_27_a_shifted_run_without_end_is_not_begun_again_with_every_block() -> None:
+    octets = letter("utf-7", "8bit", b"+" + b"AGEAYQBh" * 500_000)
+    scanner = Scanner()
+    scanner.feed(octets)
+    summary = Summary.of(scanner.close())
+    pieces = list(folded_body(summary, lambda start, stop: octets[start:stop]))
+    assert max(map(len, pieces)) <= 2 * readable.BLOCK_OCTETS
+    assert b"".join(pieces).startswith(b"a" * 100_000)
+
+
 # ---------------------------------------------------------------- whole messages
 
 
