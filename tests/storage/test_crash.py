@@ -47,6 +47,7 @@ def subjects(store: Store, bal: Bal) -> dict[int, str]:
     return found
 
 
+@pytest.mark.timeout(60)  # processes that start, on a machine that may be busy
 @pytest.mark.parametrize("size", ["small", "large"])
 def test_a_killed_writer_loses_nothing_acknowledged(home: Path, size: str) -> None:
     store = open_new(home)
@@ -54,7 +55,7 @@ def test_a_killed_writer_loses_nothing_acknowledged(home: Path, size: str) -> No
     store.close()
     acknowledged: dict[int, str] = {}
     seed = random.Random(size)  # noqa: S311
-    for _ in range(3):
+    for _ in range(2):  # many more, and at chosen moments: tests/crash
         process = writer(home, 10_000, size)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

@@ -118,6 +118,7 @@ def test_a_reader_that_gets_no_octet_is_a_temporary_failure(store: Store, zoe: B
     assert uids(store, zoe) == []
 
 
+@pytest.mark.timeout(60)
 def test_a_reader_that_computes_is_left_in_peace(store: Store) -> None:
     def compute(_: object) -> str:
         until = time.thread_time() + 3 * SOON_S
@@ -125,7 +126,7 @@ def test_a_reader_that_computes_is_left_in_peace(store: Store) -> None:
             pass
         return "found"
 
-    assert store.read(compute).result(15) == "found"
+    assert store.read(compute).result(50) == "found"
 
 
 def test_a_command_somebody_watches_may_wait(store: Store) -> None:

@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -13,6 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from mssmtp.mail import MailboxId, Uid
 from mssmtp.storage import FlagsOperation
 from tests.storage.support import SteppingClock, add_bal, message, open_new, reopen
+
+pytestmark = pytest.mark.timeout(90)  # one test, many stores
 
 FLAGS = st.frozensets(st.sampled_from(["\\Seen", "\\Deleted", "\\Flagged", "$Un", "$Deux"]))
 UIDS = st.lists(st.integers(1, 25), max_size=6)
