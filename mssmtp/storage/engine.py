@@ -11,7 +11,7 @@ Rows are tuples of int, str, bytes, bool or None; a truth value may come as 0 or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -183,6 +183,13 @@ def stream(
     yield from rows
 
 
+def when_replaced(db: Connection, call: Callable[[], None]) -> None:
+    """Have `call` called when another server, perhaps, has taken over, before it is asked."""
+    telling = getattr(db, "when_replaced", None)  # a file is never another
+    if telling is not None:
+        telling(call)
+
+
 def take_time(db: Connection) -> None:
     """Let the statements of the present transaction last: for what a person waits for."""
     taking = getattr(db, "take_time", None)  # only who ends slow statements has it
@@ -201,4 +208,5 @@ __all__: Sequence[str] = (
     "engine_of",
     "stream",
     "take_time",
+    "when_replaced",
 )

@@ -1,8 +1,8 @@
 """What was looked up once and stays so: which mailbox is the INBOX, who has written to whom.
 
 An INBOX keeps its id as long as its box, a correspondent is never forgotten, and ids never come
-twice: an answer stays right in every process. Only a rollback can take one back; then everything
-is forgotten.
+twice: an answer stays right in every process. Only a rollback can take one back, or a server that
+took over without the last commits; then everything is forgotten.
 """
 
 from __future__ import annotations

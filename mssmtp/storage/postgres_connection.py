@@ -111,6 +111,7 @@ class PostgresConnection:
         self._not_before_s = 0.0
         self._warnings = 0
         self._streams = 0
+        self._tell_replaced: Callable[[], None] = lambda: None
         self._link: Link | None = self._opened()
 
     @property
@@ -157,6 +158,10 @@ class PostgresConnection:
                 yield from cursor.execute(postgres_text(sql), parameters, binary=True)
         except psycopg.Error as error:
             raise self._failure(error) from error
+
+    def when_replaced(self, call: Callable[[], None]) -> None:
+        """Have `call` called with every new link: a server that took over may lack commits."""
+        self._tell_replaced = call
 
     def take_time(self) -> None:
         """No statement of the present transaction is late any more: checks, long reports."""
@@ -240,6 +245,7 @@ class PostgresConnection:
                 raise StorageUnavailable("the database keeps no promise") from error
             raise
         self._pause_s = 0.0
+        self._tell_replaced()
         logger.info("connected to the database again")
         return self._link
 

@@ -22,7 +22,7 @@ from mssmtp.storage.changes import Follower
 from mssmtp.storage.committer import Committer, home_lock
 from mssmtp.storage.database import refusal
 from mssmtp.storage.deadlines import Answer, Deadlines
-from mssmtp.storage.engine import Connection, Engine, engine_of, take_time
+from mssmtp.storage.engine import Connection, Engine, engine_of, take_time, when_replaced
 from mssmtp.storage.files import (
     DIRECTORY_MODE,
     BlobFiles,
@@ -106,6 +106,7 @@ class Store:
             self._later,
             self._packer.want,
         )
+        when_replaced(db, self._forget)
         self._deadlines = Deadlines(deadlines.ANSWER_WITHIN_S)
         self._committer: Committer[Writing] = Committer(
             db,
@@ -402,7 +403,7 @@ class Store:
         future.add_done_callback(lambda _: self._folds.release())
 
     def _forget(self) -> None:
-        """After a rollback: what was looked up in it may not be so."""
+        """After a rollback, or on another server: what was looked up may not be so."""
         self._keys.forget()
         self._vault.known.forget()
         self._vault.images.forget()

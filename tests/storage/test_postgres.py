@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,29 @@ def test_a_connection_lost_between_commits_costs_nothing(
     end_connections(server, home)
     accept(store, store.seal(message()), [zoe])
     assert letters(store, zoe) == 2
+
+
+@pytest.mark.attack
+def test_att_19_a_server_that_fell_back_gives_no_box_the_key_of_another(
+    home: Path, server: Cluster
+) -> None:
+    """A standby that lacks the last commits takes over: their ids come again, for others."""
+    open_new(home).close()
+    name = database(home)
+    server.execute(f"CREATE DATABASE {name}_standby TEMPLATE {name}")
+    with closing(reopen(home)) as store:
+        lost = add_bal(store, "lost@hopital-a.test")
+        accept(store, store.seal(message()), [lost])
+        end_connections(server, home)
+        server.execute(f"ALTER DATABASE {name} RENAME TO {name}_lost")
+        server.execute(f"ALTER DATABASE {name}_standby RENAME TO {name}")
+        other = add_bal(store, "other@hopital-a.test")
+        assert other.id == lost.id
+        accept(store, store.seal(message()), [other])
+    server.drop_database(f"{name}_lost")
+    with closing(reopen(home)) as store:
+        assert store.check(deep=True).problems == ()
+        assert letters(store, other) == 1
 
 
 @pytest.mark.requirement("CL-79")
