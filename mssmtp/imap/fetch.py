@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from mssmtp.errors import Damaged
 from mssmtp.imap import dates, flag_lines, responses
 from mssmtp.imap.flag_lines import Lines
+from mssmtp.imap.header_lines import HeaderLines, header_octets, is_in_summary
 from mssmtp.imap.items import Body, Item, Section, Simple
 from mssmtp.imap.numbers import Span
 from mssmtp.imap.selected import Selected
 from mssmtp.mail import MailboxId, Uid
-from mssmtp.message.headers import header_fields
 from mssmtp.message.summary import Summary, UnknownSummary
 from mssmtp.storage.model import MessageRow, NoSuchMessage
 
@@ -91,11 +91,6 @@ class Message:
 Value = Callable[[Message], bytes | Stretch]
 
 
-def _in_summary(section: Section) -> bool:
-    """The header section of the message itself, or fields of it."""
-    return section.text == "HEADER" and not section.path
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The items of one command, with their names in the response and how to get their values."""
@@ -131,7 +126,7 @@ class Plan:
         """Messages looked at together: many when summaries are enough, as for a list of mail."""
         if flag_lines.are_enough(self.items):
             return FLAG_ROWS
-        return ROWS if all(_in_summary(body.section) for body in self.bodies) else BODIES
+        return ROWS if all(is_in_summary(body.section) for body in self.bodies) else BODIES
 
 
 _FROM_SUMMARY: dict[Item, Callable[[Summary], bytes]] = {
@@ -175,10 +170,16 @@ def render(
     summaries = _Summaries(reading, mailbox, rows if plan.needs_summary else ())
     pieces: list[Piece] = []
     size = 0
+    quick = HeaderLines(plan.items) if not seen and HeaderLines.serves(plan.items) else None
     for count, (at, row) in enumerate(numbered, 1):
         recent = row.uid in selected.recents
-        message = Message(reading, mailbox, at, row, recent, summaries.of(row.uid))
-        size += _render_message(plan, message, pieces, show_flags=row.uid in seen)
+        octets = summaries.octets(row.uid)
+        if quick and (line := quick.line(at, row, octets, recent=recent)):
+            pieces.append(line)
+            size += len(line)
+        else:
+            message = Message(reading, mailbox, at, row, recent, summaries.opened(row.uid, octets))
+            size += _render_message(plan, message, pieces, show_flags=row.uid in seen)
         if size >= BATCH_OCTETS and count < len(numbered):
             return Batch(pieces, numbered[count][0] - 1, 0)
     return Batch(pieces, spans[-1][1], _wanted(spans) - len(rows))
@@ -229,7 +230,7 @@ def _render_rows(
 
 def _cost(item: Item) -> int:
     """What looking an item up counts beside the octets it yields."""
-    return READ_COST if isinstance(item, Body) and not _in_summary(item.section) else 0
+    return READ_COST if isinstance(item, Body) and not is_in_summary(item.section) else 0
 
 
 def _label(item: Item) -> bytes:
@@ -245,22 +246,26 @@ class _Summaries:
         self._left = iter(reading.summaries(mailbox, [row.uid for row in rows]) if rows else ())
         self._next = next(self._left, None)
 
-    def of(self, uid: Uid) -> Summary:
-        """The summary of `uid`, or the stub."""
+    def octets(self, uid: Uid) -> bytes:
+        """The summary of `uid` as it is kept; empty when there is none."""
         while self._next is not None and self._next[0] < uid:
             self._next = next(self._left, None)
-        if self._next is None or self._next[0] != uid:
-            return _STUB
+        return b"" if self._next is None or self._next[0] != uid else self._next[1]
+
+    def opened(self, uid: Uid, octets: bytes) -> Summary:
+        """The summary, or the stub."""
         try:
-            return Summary.from_bytes(self._next[1])
+            return Summary.from_bytes(octets)
         except UnknownSummary:
-            logger.error("message damaged", extra={"mailbox": self._mailbox, "uid": uid})
+            if octets or self._next is not None and self._next[0] == uid:
+                logger.error("message damaged", extra={"mailbox": self._mailbox, "uid": uid})
             return _STUB
 
 
 def late(reading: Reading, piece: Late) -> bytes | Stretch:
     """The value that was put off."""
-    summary = _Summaries(reading, piece.mailbox, (piece.row,)).of(piece.row.uid)
+    summaries = _Summaries(reading, piece.mailbox, (piece.row,))
+    summary = summaries.opened(piece.row.uid, summaries.octets(piece.row.uid))
     return piece.value_of(Message(reading, piece.mailbox, 0, piece.row, piece.recent, summary))
 
 
@@ -315,26 +320,15 @@ def _body(body: Body, message: Message) -> bytes | Stretch:
         return _stretch(body, message, 0, message.row.size_octets)
     if message.is_damaged:
         return b"NIL"
-    if _in_summary(section):
-        return _octets(body, message.summary.header)
+    if is_in_summary(section):
+        return header_octets(body, message.summary.header)
     place = message.summary.section(section.path, section.text)
     if place is None:
         return b"NIL"
     if section.names is None:
         return _stretch(body, message, *place)
     octets = _read(message, *place)
-    return b"NIL" if octets is None else _octets(body, octets)
-
-
-def _octets(body: Body, header: bytes) -> bytes:
-    """A header section, or the fields of it that were asked for."""
-    section = body.section
-    if section.names is not None:
-        header = header_fields(header, section.names, section.negate)
-    if body.partial:
-        start, length = body.partial
-        header = header[start : start + length]
-    return responses.literal(header)
+    return b"NIL" if octets is None else header_octets(body, octets)
 
 
 def _stretch(body: Body, message: Message, start: int, stop: int) -> bytes | Stretch:

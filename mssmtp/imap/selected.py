@@ -23,7 +23,7 @@ class Recents:
         return bool(self._ranges)
 
     def __contains__(self, uid: int) -> bool:
-        return any(start <= uid < stop for start, stop in self._ranges)
+        return bool(self._ranges) and any(start <= uid < stop for start, stop in self._ranges)
 
     def add(self, start: int, stop: int) -> None:
         """UIDs `start <= uid < stop` are recent from now on."""

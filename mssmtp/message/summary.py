@@ -50,6 +50,25 @@ class Node:
         return self.kind == _MESSAGE
 
 
+Texts = tuple[bytes, bytes, bytes, bytes]
+"""`envelope`, `bodystructure`, `body` and `header` of a summary."""
+
+
+def texts_of(octets: bytes) -> Texts:
+    """What lists of mail need, for thousands of messages: no object is made. UnknownSummary."""
+    if len(octets) < _HEAD.size or octets[0] != VERSION:
+        raise UnknownSummary
+    _, _, envelope, structure, body, header, tree = _HEAD.unpack_from(octets)
+    start = _HEAD.size
+    first = start + envelope
+    second = first + structure
+    third = second + body
+    fourth = third + header
+    if fourth + tree != len(octets):
+        raise UnknownSummary
+    return octets[start:first], octets[first:second], octets[second:third], octets[third:fourth]
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """`envelope`, `bodystructure`, `body`: ready FETCH values. `header`: raw top section."""

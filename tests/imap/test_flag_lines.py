@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from mssmtp.imap import flag_lines
+from mssmtp.imap import flag_lines, header_lines
 from tests.imap.world import Client, World
 
 
@@ -50,3 +50,20 @@ def test_messages_that_are_gone_are_missed_with_an_image_too(world: World) -> No
     tagged, lines = one.command("FETCH 1:* (FLAGS)")
     assert tagged.startswith("NO [EXPUNGEISSUED]")
     assert [line.split(" ")[1] for line in lines if " FETCH (FLAGS" in line] == ["1", "3", "4"]
+
+
+def test_a_list_of_mail_shows_what_single_messages_show(world: World) -> None:
+    """More than MOST_ITEMS items take the way of single parts: the same values."""
+    world.fill(3)
+    client = world.client()
+    wanted = "UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY BODYSTRUCTURE"
+    wanted += ' BODY.PEEK[HEADER.FIELDS (Subject "X-%d")] BODY.PEEK[HEADER]<3.9>'
+    quick = client.ok(f"FETCH 1:* ({wanted})")
+    many = " ".join(f"BODY.PEEK[HEADER]<{n}.1>" for n in range(header_lines.MOST_ITEMS))
+    slow = client.ok(f"FETCH 1:* ({wanted} {many})")
+    ends = [line.partition(" BODY[HEADER]<0> ")[0] for line in slow]
+    assert [line.removesuffix(")") for line in quick if "ENVELOPE" in line] == [
+        line for line in ends if "ENVELOPE" in line
+    ]
+    assert len([line for line in quick if "ENVELOPE" in line]) == 3
+    assert 'BODY[HEADER.FIELDS (Subject "X-%d")]' in quick[0]

@@ -77,9 +77,14 @@ def _send_group(
         missing += batch.missing
         yield from _send_pieces(batch)
         # Where a few messages fill a batch, the rows of hundreds are not read for each (ATT-27).
-        room = min(2 * _count(asked, batch.position), plan.batch_rows)
+        room = min(_more_than(_count(asked, batch.position)), plan.batch_rows)
         left = after(left, batch.position)
     return missing
+
+
+def _more_than(count: int) -> int:
+    """The next batch may be of smaller messages; rows that are read for nothing cost, too."""
+    return count + max(count // 4, 1)
 
 
 def _count(spans: Sequence[Span], position: int) -> int:
