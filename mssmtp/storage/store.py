@@ -338,7 +338,8 @@ class Store:
     def close(self) -> None:
         """Finish queued jobs and let go of everything, of the database last: what is left of a
         home whose log is missing says whether that is the log of an orderly end."""
-        with self._engine.kept_open():
+        with ExitStack() as stack:
+            stack.enter_context(self._engine.kept_open())
             self._packer.close()
             self._committer.close()
             if self._follower is not None:
@@ -351,6 +352,8 @@ class Store:
             self.lately.close()
             with home_lock(self._home):
                 self._files.close()
+                stack.close()
+                forget_left_behind(self._home)  # who died meanwhile left the log to be folded here
 
     def _answer_query(self, query: Callable[[Reading], T], answer: Answer[T]) -> None:
         if not answer.begin():

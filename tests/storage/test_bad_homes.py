@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from mssmtp.errors import ConfigError, Damaged
 from mssmtp.mail import Uid
 from mssmtp.storage import files, log_frames
+from mssmtp.storage import store as store_module
 from mssmtp.storage.files import BlobFiles
 from tests.storage import flips
 from tests.storage.support import accept, add_bal, inbox, message, open_new, reopen
@@ -158,6 +159,25 @@ def test_an_orderly_end_beside_a_dead_process_leaves_a_home_that_opens(
     with closing(reopen(home)) as again:
         assert list((home / "blobs").glob("*/*")) == []
         assert again.check(deep=True).is_sound
+
+
+def test_a_process_that_dies_beside_the_last_step_of_an_end_leaves_a_home_that_opens(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose connection is the last one takes the log into the file."""
+    store, other = open_new(home), reopen(home)
+    real = BlobFiles.close
+
+    def closed(self: BlobFiles) -> None:
+        real(self)
+        monkeypatch.setattr(BlobFiles, "close", lambda self: os.close(self._lock))
+        other.close()
+
+    monkeypatch.setattr(BlobFiles, "close", closed)
+    monkeypatch.setattr(store_module, "home_lock", lambda home: nullcontext())
+    store.close()
+    assert not (home / "store.db-wal").exists()
+    reopen(home).close()
 
 
 def test_an_end_beside_an_unfinished_letter_is_on_disk_before_the_log_goes(
