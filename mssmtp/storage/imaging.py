@@ -79,8 +79,8 @@ class ImageReading(FlagReading, MailboxReading):
         """`known` and what happened since; None when it is not older than this snapshot."""
         if known is None or known.modseq > modseq:
             return None
-        rows = self._all(_CHANGED_FLAGS, mailbox=mailbox, modseq=known.modseq)
-        gone = self._all(_GONE, mailbox=mailbox, modseq=known.modseq)
+        rows = self._each(_CHANGED_FLAGS, mailbox=mailbox, modseq=known.modseq)
+        gone = self._each(_GONE, mailbox=mailbox, modseq=known.modseq)
         return known.with_news(modseq, rows, (row[0] for row in gone))
 
     def _flags_of_all(self, mailbox: MailboxId) -> Iterator[list[Row]]:
