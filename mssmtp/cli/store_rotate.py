@@ -172,7 +172,13 @@ def _tell(reports: dict[str, RotationReport], file: Path, key: str, *, as_json: 
 
 def _tell_end(name: str, report: RotationReport, file: Path, key: str) -> None:
     """What has become of the old key, and what is left for the administrator to do."""
-    if not report.is_finished:
+    if not report.is_finished and name == _MESSAGES:
+        out.print(
+            "  These letters cannot be read and were left as they are. Restore them from a backup;"
+            " `mssmtp store check --contents` says more.",
+            style="red",
+        )
+    elif not report.is_finished:
         out.print(
             "  The old key is kept for what does not open. Restore that from a backup and"
             " run this again, or give it up with --finish.",
