@@ -6,12 +6,16 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mssmtp.errors import ConfigError, Damaged, StorageFull, StorageUnavailable
 from mssmtp.storage import schema
@@ -62,6 +66,53 @@ def refusal(error: BaseException) -> BaseException:
     return error
 
 
+_INSERT = re.compile(r"(INSERT INTO \w+ \([^()]*\) VALUES )(\((?:[^():?]|:\w+)*\))\Z")
+_NAME = re.compile(r":(\w+)")
+_MOST_ROWS = 32
+
+
+@lru_cache(maxsize=64)
+def _insert(statement: str) -> tuple[str, str, itemgetter[Any]] | None:
+    """What comes before the row, the row with `?`, and its values in that order; None: no INSERT
+    of one row with two named values or more, and nothing else."""
+    match = _INSERT.match(statement)
+    names = _NAME.findall(match[2]) if match else []
+    if match is None or len(names) < 2:
+        return None
+    return match[1], _NAME.sub("?", match[2]), itemgetter(*names)
+
+
+@lru_cache(maxsize=512)
+def _of_rows(statement: str, row: str, count: int) -> str:
+    return statement + ", ".join([row] * count)
+
+
+class GroupingConnection(sqlite3.Connection):
+    """Inserts many rows by few statements.
+
+    The driver gives the interpreter away twice for every row, and has to win it back each time
+    from the event loop that prepares the next letters.
+    """
+
+    def executemany(  # type: ignore[override] # the rows the store has are mappings
+        self, sql: str, parameters: Iterable[Mapping[str, object]], /
+    ) -> None:
+        """Run a statement for each of `parameters`, in their order."""
+        shape = _insert(sql)
+        rows = list(parameters)
+        if shape is None:
+            super().executemany(sql, rows)
+            return
+        head, row, values = shape
+        start, count = 0, _MOST_ROWS
+        while start < len(rows):
+            while count > len(rows) - start:  # powers of two: few different statements
+                count //= 2
+            flat = chain.from_iterable(map(values, rows[start : start + count]))
+            self.execute(_of_rows(head, row, count), tuple(flat))
+            start += count
+
+
 def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
     """A connection in autocommit mode: transactions are opened by name, never by the driver.
 
@@ -69,7 +120,12 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
     keys, otherwise shredding would leave them in free pages.
     """
     db = sqlite3.connect(
-        path, timeout=10.0, isolation_level=None, check_same_thread=False, cached_statements=512
+        path,
+        timeout=10.0,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
+        factory=GroupingConnection,
     )
     db.execute("PRAGMA synchronous=FULL")
     db.execute("PRAGMA temp_store=MEMORY")  # ATT-39: nothing in shared temporary directories

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mssmtp.errors import ConfigError, MailError
+from mssmtp.storage.database import GroupingConnection
 from tests.crash.ledger import Ledger, Photograph, Reply, photograph
 from tests.crash.shim import Shim
 from tests.crash.workload import OPERATIONS, Hand, Step
@@ -28,7 +29,7 @@ WAL_PAGES = 60
 """A checkpoint after so few pages happens many times within a script."""
 
 
-class SmallWal(sqlite3.Connection):
+class SmallWal(GroupingConnection):
     """A connection of the store, but for how often it makes a checkpoint."""
 
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
@@ -42,7 +43,7 @@ def use_small_wal() -> None:
     real = sqlite3.connect
 
     def connect(*values: Any, **options: Any) -> sqlite3.Connection:
-        found: sqlite3.Connection = real(*values, **{"factory": SmallWal, **options})
+        found: sqlite3.Connection = real(*values, **{**options, "factory": SmallWal})
         return found
 
     sqlite3.connect = connect  # type: ignore[assignment]

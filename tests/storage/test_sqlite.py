@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,35 @@ def test_an_empty_database_is_upgraded_once(tmp_path: Path) -> None:
     database.create(path)
     assert database.version(path) == schema.VERSION
     database.ensure_version(path)
+
+
+def rows_of(count: int) -> list[dict[str, object]]:
+    return [{"b": f"b{number}", "a": number} for number in range(count)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 31, 32, 33, 100, 300])
+def test_many_rows_are_inserted_in_order_by_few_statements(tmp_path: Path, count: int) -> None:
+    db = database.connect(tmp_path / "rows.db", writing=True)
+    db.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, a INTEGER, b TEXT)")
+    run: list[str] = []
+    db.set_trace_callback(run.append)
+    db.executemany("INSERT INTO t (a, b) VALUES (:a, :b)", rows_of(count))
+    db.set_trace_callback(None)
+    found = db.execute("SELECT a, b FROM t ORDER BY n").fetchall()
+    assert found == [(number, f"b{number}") for number in range(count)]
+    assert len(run) <= count // 32 + 5
+    db.close()
+
+
+def test_other_statements_run_once_for_each_of_their_rows(tmp_path: Path) -> None:
+    db = database.connect(tmp_path / "rows.db", writing=True)
+    db.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)")
+    insert = "INSERT INTO t (a, b) VALUES (:a, :b)"
+    db.executemany(insert, rows_of(3))
+    db.executemany("UPDATE t SET b = 'new ' || :b WHERE a = :a", rows_of(2))
+    db.executemany(insert + " ON CONFLICT (a) DO UPDATE SET b = :b || '!'", rows_of(1))
+    assert db.execute("SELECT b FROM t ORDER BY a").fetchall() == [("b0!",), ("new b1",), ("b2",)]
+    with pytest.raises(sqlite3.IntegrityError):
+        db.executemany(insert, rows_of(5))
+    assert db.execute("SELECT count(*) FROM t").fetchone() == (3,)  # none of a refused group
+    db.close()
