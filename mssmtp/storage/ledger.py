@@ -97,7 +97,11 @@ def canonical(value: object) -> str:
 
 def line_digest(line: Sequence[str]) -> str:
     """SHA-256 of a salted line [salt, kind, value], in hexadecimal."""
-    return hashlib.sha256(canonical(list(line)).encode("utf-8", "surrogatepass")).hexdigest()
+    return _text_digest(canonical(list(line)))
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def chain_digest(clear: str) -> bytes:
@@ -171,14 +175,14 @@ class LedgerWriting(LedgerReading, WritingView):
         at = self._vault.clock.now()
         if to_us(at) < before:  # the order is that of the numbers; the chain tells why times differ
             clear["clock_was"] = _printed(from_us(before))
-        salted = [[self._salt(), line_kind, value] for line_kind, value in lines]
+        salted = [canonical([self._salt(), line_kind, value]) for line_kind, value in lines]
         text = canonical(
             {
                 "event": kind,
                 "number": number + 1,
                 "time": _printed(at),
                 "envelope": envelope,
-                "sealed": [line_digest(line) for line in salted],
+                "sealed": [_text_digest(line) for line in salted],
                 "previous": previous.hex(),
                 **clear,
             }
@@ -196,7 +200,7 @@ class LedgerWriting(LedgerReading, WritingView):
         )
         self._rows.head = (number + 1, digest, to_us(at))
         purpose = LINES + str(number + 1).encode()
-        octets = canonical(salted).encode("utf-8", "surrogatepass")
+        octets = f"[{','.join(salted)}]".encode("utf-8", "surrogatepass")  # as `canonical` has it
         for owner in {owner.id: owner for owner in owners}.values():
             self._later(
                 _NEW_LINES, event=number + 1, owner=owner.id, sealed=owner.seal(purpose, octets)
