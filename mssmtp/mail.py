@@ -25,7 +25,8 @@ Domain = NewType("Domain", str)
 MAX_LOCAL_OCTETS = 64
 MAX_ADDRESS_OCTETS = 254
 
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _DOT_ATOM = re.compile(rf"{_ATEXT}(\.{_ATEXT})*\Z")
 _QUOTED = re.compile(r'"([\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"\Z')
@@ -39,7 +40,7 @@ def domain(text: str) -> Domain:
     if not text.isascii():
         raise NonAsciiAddress
     folded = text.strip(" \t").lower()
-    if len(folded) > 253 or not all(_LABEL.match(label) for label in folded.split(".")):
+    if len(folded) > 253 or not _HOST.match(folded):
         raise BadAddress
     return Domain(folded)
 
