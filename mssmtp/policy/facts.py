@@ -50,24 +50,29 @@ def condensed(facts: Facts) -> Facts:
     """`facts` without the domains of the peer that no rule can ask about."""
     if facts.operator is None:
         return facts
+    kept = _readable(facts, facts.operator)
+    return replace(facts, operator=replace(facts.operator, domains=kept))
+
+
+def _readable(facts: Facts, operator: Operator) -> frozenset[Domain]:
+    """Those of its domains that the decision can have read."""
     named = {a.domain for a in facts.from_addresses + facts.sender_addresses}
     named |= facts.shown_domains
     if facts.sender is not None:
         named.add(facts.sender.domain)
-    kept = facts.operator.domains & named
-    return replace(facts, operator=replace(facts.operator, domains=frozenset(kept)))
+    return operator.domains & named
 
 
 def facts_to_bytes(facts: Facts) -> bytes:
     """The octets of `condensed(facts)`, ASCII JSON."""
-    facts = condensed(facts)
+    operator = facts.operator
     tree: dict[str, Json] = {
         "v": VERSION,
         "stage": facts.stage,
         "door": facts.door,
         "now": facts.now.isoformat(),
         "sender": _text(facts.sender),
-        "operator": _operator(facts.operator),
+        "operator": None if operator is None else _operator(operator, _readable(facts, operator)),
         "principal": _principal(facts.principal),
         "acting": _bal(facts.acting),
         "sender_is_local": facts.sender_is_local,
@@ -83,7 +88,7 @@ def facts_to_bytes(facts: Facts) -> bytes:
 
 
 def _sparse(tree: dict[str, Json]) -> dict[str, Json]:
-    return {key: value for key, value in tree.items() if value not in (None, False, [], 0)}
+    return {key: value for key, value in tree.items() if value or isinstance(value, str)}
 
 
 def _text(address: Address | None) -> str | None:
@@ -117,15 +122,13 @@ def _principal(principal: Principal | None) -> Json:
     }
 
 
-def _operator(operator: Operator | None) -> Json:
-    if operator is None:
-        return None
+def _operator(operator: Operator, domains: frozenset[Domain]) -> Json:
     return {
         "dn": [[rdn.type, rdn.value] for rdn in operator.dn],
         "dn_text": operator.dn_text,
         "serial": operator.serial,
         "issuer": operator.issuer_text,
-        "domains": sorted(operator.domains),
+        "domains": sorted(domains),
         "list": operator.list_date.isoformat(),
         "crl": operator.crl_number,
     }

@@ -6,7 +6,7 @@ RFC 5321 4.1.4. Nothing here waits: the door brings what it looked up and asks f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mssmtp.config import LimitSettings
@@ -122,9 +122,17 @@ class Transaction:
         attachments: tuple[Attachment, ...],
     ) -> Facts:
         """What is known at CONTENT: everything. `size_octets` without our trace headers."""
-        known = self.facts(Stage.CONTENT, now, [one.facts for one in self.destinations])
-        return replace(
-            known,
+        return Facts(
+            stage=Stage.CONTENT,
+            door=self.door,
+            now=now,
+            sender=self.command.sender,
+            operator=self.operator,
+            principal=self.principal,
+            acting=self.acting,
+            sender_is_local=self.sender_is_local,
+            recipients=tuple(one.facts for one in self.destinations),
+            list_date=self.list_date,
             from_addresses=authors.from_addresses,
             sender_addresses=authors.sender_addresses,
             shown_domains=authors.shown_domains,
