@@ -12,7 +12,10 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
+
+from prometheus_client import Counter
 
 from mssmtp import dsn, metrics
 from mssmtp.awaiting import awaited
@@ -44,6 +47,12 @@ PIECE_OCTETS = 131_072
 """What is handed to the writer at once."""
 _INLINE_OCTETS = 16_384
 """A message up to this size is scanned and sealed on the loop: a thread would cost more."""
+
+
+@cache
+def _counters(door: Door) -> tuple[Counter, Counter]:
+    """Messages and octets of a door, looked up once: prometheus_client takes a lock for it."""
+    return metrics.accepted.labels(door.value), metrics.accepted_octets.labels(door.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,9 +313,9 @@ class Intake:
         return reply
 
     def _count(self) -> None:
-        door = self._transaction.door.value
-        metrics.accepted.labels(door).inc()
-        metrics.accepted_octets.labels(door).inc(self.size_octets)
+        messages, octets = _counters(self._transaction.door)
+        messages.inc()
+        octets.inc(self.size_octets)
 
     # ------------------------------------------------------------ values of the commit
 
