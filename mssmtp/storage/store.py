@@ -386,6 +386,7 @@ class Store:
         db: Connection | None = getattr(self._local, "db", None)
         if db is None:
             db = self._local.db = self._engine.connect(writing=False)
+            when_replaced(db, self._vault.images.forget)
             self._connections.append(db)
         return db
 
