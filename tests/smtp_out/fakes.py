@@ -172,7 +172,9 @@ class FakeStore:
             groups.setdefault(key, []).append(row)
         return tuple(_lease(rows, now + duration) for rows in groups.values())
 
-    def record(self, outcomes: Sequence[Outcome], transfer: Transfer) -> list[Outcome]:
+    def record(
+        self, outcomes: Sequence[Outcome], transfer: Transfer, *, held_until: datetime | None
+    ) -> list[Outcome]:
         if self.failures:
             raise self.failures.pop(0)
         self.outcomes += outcomes
@@ -180,6 +182,7 @@ class FakeStore:
         for outcome in outcomes:
             row = self.row(outcome.envelope, outcome.recipient)
             assert row.result == "queued", "recorded twice"
+            assert held_until == row.lease_until
             row.attempts += 1
             row.reply = outcome.reply
             row.leased_by = row.lease_until = None
