@@ -79,7 +79,16 @@ def run(options: argparse.Namespace, console: Console) -> Report:
             for number, plan in enumerate(plans(options))
         ]
         planted = _planted(folder, options) if options.planted else {}
-    return Report(options.seed, options.seconds, time.monotonic() - started, parts, planted)
+    return Report(options.seed, _arguments(options), time.monotonic() - started, parts, planted)
+
+
+def _arguments(options: argparse.Namespace) -> str:
+    """Those that say what is tried."""
+    given = {"--seed": options.seed, "--rounds": options.rounds, "--bulks": options.bulks}
+    if options.seconds:
+        given["--seconds"] = f"{options.seconds:g}"
+    words = [f"{name} {value}" for name, value in given.items() if value is not None]
+    return " ".join(words + ["--planted"] * options.planted)
 
 
 def _part(plan: Plan, folder: Path, options: argparse.Namespace, console: Console) -> Part:

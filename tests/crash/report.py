@@ -27,7 +27,8 @@ class Report:
     """A whole run. `planted`: planted bug -> the state that shows it."""
 
     seed: int
-    seconds: float
+    arguments: str
+    """Of the command that does the same."""
     took_s: float
     parts: list[Part]
     planted: dict[str, str]
@@ -99,11 +100,8 @@ def page(report: Report) -> str:
 
 def _figures(report: Report) -> str:
     verdict = report.whole.verdict
-    limit = f" --seconds {report.seconds:g}" if report.seconds else ""
-    planted = " --planted" if report.planted else ""
     rows = [
-        f"`./run store crash-test --seed {report.seed}{limit}{planted}`, "
-        f"{report.took_s / 60:.0f} minutes:",
+        f"`./run store crash-test {report.arguments}`, {report.took_s / 60:.0f} minutes:",
         "",
         "| Part | Operations (steps) | States tried | States there are | Acknowledged messages "
         "| Lost | Doubled | UIDs reused |",
