@@ -102,7 +102,9 @@ def _certain(data: str, start: int) -> int:
     tag = data.rfind("<", start)
     if tag >= 0 and data.find(">", tag) < 0 and len(data) - tag <= MAX_HELD:
         return tag
-    reference = data.rfind("&", max(start, len(data) - _REFERENCE_LENGTH))
+    # No reference goes on behind a `>`, and cutting at an `&` within a tag would spoil the tag.
+    after = data.rfind(">", start) + 1
+    reference = data.rfind("&", max(start, after, len(data) - _REFERENCE_LENGTH))
     return len(data) if reference < 0 or data.find(";", reference) >= 0 else reference
 
 

@@ -9,7 +9,7 @@ import quopri
 from email.message import EmailMessage
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mssmtp.message import Scanner, Summary, TooComplex, hypertext, readable
@@ -83,6 +83,8 @@ MARKUP = [
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.lists(st.sampled_from(MARKUP), max_size=4).map("".join), max_size=8))
+@example(["</style&>", "<"])
+@example(["a &amp", " > b &l", "t;"])
 def test_html_reads_the_same_however_it_was_split(pieces: list[str]) -> None:
     reader = Hypertext()
     parts = [reader.feed(piece) for piece in pieces] + [reader.close()]
