@@ -22,13 +22,14 @@ _CLOSERS = {
     "script": re.compile("</script", re.IGNORECASE),
 }
 _LONGEST_CLOSER = len("</script")
-_BLOCK = re.compile(
-    r"</?(?:address|article|blockquote|body|br|center|dd|div|dl|dt|footer|form|h[1-6]|header|hr|img"
-    r"|input|li|ol|option|p|pre|section|table|tbody|td|tfoot|th|thead|title|tr|ul)"
-    r"(?=[\s/>])[^<>]*+>",
+_TAG = re.compile(
+    r"</?(?:((?:address|article|blockquote|body|br|center|dd|div|dl|dt|footer|form|h[1-6]|header|hr"
+    r"|img|input|li|ol|option|p|pre|section|table|tbody|td|tfoot|th|thead|title|tr|ul)(?=[\s/>]))"
+    r"|[a-z!?])[^<>]*+>",
     re.IGNORECASE,
 )
-_TAG = re.compile(r"</?[a-z!?][^<>]*+>", re.IGNORECASE)
+"""A tag; its first group is there when it begins a line or a cell."""
+_MARK = "\0"
 _WHITE = re.compile(r"[ \t\r\n\f]+")
 _HUGE_REFERENCE = re.compile("&#[0-9]{12,}+")
 
@@ -84,17 +85,23 @@ class Hypertext:
             at = opener.start() + 2  # `<!-->` is a comment already
 
     def _visible(self, markup: str) -> str:
-        text = _WHITE.sub(" ", _TAG.sub("", _BLOCK.sub(" ", markup)))
+        # In one pass: what is left around a tag must not be taken for another tag, nor, with the
+        # mark in its place, for a reference.
+        text = _TAG.sub(_instead, markup.replace(_MARK, ""))
+        self._references += text.count("&")
+        if self._references <= MAX_REFERENCES and "&" in text:
+            # Python refuses to read thousands of digits as a number; no character has more.
+            text = html.unescape(_HUGE_REFERENCE.sub("\ufffd", text))
+        text = _WHITE.sub(" ", text.replace(_MARK, ""))
         if self._ends_white and text.startswith(" "):
             text = text[1:]
-        if not text:
-            return ""
-        self._ends_white = text.endswith(" ")
-        self._references += text.count("&")
-        if self._references > MAX_REFERENCES or "&" not in text:
-            return text
-        # Python refuses to read thousands of digits as a number; no character has more than seven.
-        return html.unescape(_HUGE_REFERENCE.sub("\ufffd", text))
+        if text:
+            self._ends_white = text.endswith(" ")
+        return text
+
+
+def _instead(tag: re.Match[str]) -> str:
+    return " " if tag[1] else _MARK
 
 
 def _certain(data: str, start: int) -> int:

@@ -84,6 +84,8 @@ MARKUP = [
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.lists(st.sampled_from(MARKUP), max_size=4).map("".join), max_size=8))
 @example(["</style&>", "<"])
+@example(["<sty<p>", ">"])
+@example(["&nbsp<b>", ";"])
 @example(["a &amp", " > b &l", "t;"])
 def test_html_reads_the_same_however_it_was_split(pieces: list[str]) -> None:
     reader = Hypertext()
