@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, bindparam
 
 from mssmtp.errors import StorageFull, StorageUnavailable
 from mssmtp.storage.model import CheckReport, Verified
-from mssmtp.storage.view import Vault
+from mssmtp.storage.view import Row, Vault
 from mssmtp.storage.views import Reading
 
 K = TypeVar("K")
@@ -54,6 +55,22 @@ class Look(Generic[K]):
     looked: Counter[str] = field(default_factory=Counter)
     problems: dict[str, str] = field(default_factory=dict)
     """What is wrong, in words -> the name of the invariant."""
+
+    @classmethod
+    def over(
+        cls,
+        of: str,
+        rows: Sequence[Row],
+        most: int,
+        key: Callable[[Row], K] = itemgetter(0),
+    ) -> Look[K]:
+        """A batch of `rows`, which are at most `most`, about one kind of object.
+
+        Behind a full batch there may be more, from the `key` of its last row on.
+        """
+        look = cls(key(rows[-1]) if len(rows) == most else None)
+        look.looked[of] = len(rows)
+        return look
 
     def wrong(self, invariant: str, text: str) -> None:
         """A promise is broken."""

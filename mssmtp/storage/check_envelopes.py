@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import BindParameter, bindparam, func, select, tuple_
@@ -99,8 +100,7 @@ class Envelopes(Part[str]):
     def look(self, view: Reading, after: str) -> Look[str]:
         """A range of envelopes, each with its rows in the queue."""
         rows = view._all(_ENVELOPES, after=after, most=PAGE)
-        look: Look[str] = Look(rows[-1][0] if len(rows) == PAGE else None)
-        look.looked["envelopes"] = len(rows)
+        look: Look[str] = Look.over("envelopes", rows, PAGE)
         for id, lost, event, owner in rows:
             if lost:
                 look.wrong("conservation", f"envelope {id}: recipients are lost or counted twice")
@@ -121,9 +121,7 @@ class Queue(Part[tuple[str, int]]):
     def look(self, view: Reading, after: tuple[str, int]) -> Look[tuple[str, int]]:
         """A range of waiting recipients."""
         rows = view._all(_QUEUE, envelope=after[0], position=after[1], most=PAGE)
-        last = (rows[-1][0], rows[-1][1]) if len(rows) == PAGE else None
-        look: Look[tuple[str, int]] = Look(last)
-        look.looked["queue"] = len(rows)
+        look: Look[tuple[str, int]] = Look.over("queue", rows, PAGE, key=itemgetter(0, 1))
         for envelope, _, blob in rows:
             if blob is None:
                 look.wrong("waiting", f"envelope {envelope}: waits without content")
@@ -174,9 +172,8 @@ class Packs(Part[tuple[int, int]]):
     def look(self, view: Reading, after: tuple[int, int]) -> Look[tuple[int, int]]:
         """A range of packs."""
         rows = view._all(_PACKS, mailbox=after[0], window=after[1], most=PACKS_AT_ONCE)
-        last = (rows[-1][0], rows[-1][1]) if len(rows) == PACKS_AT_ONCE else None
-        look: Look[tuple[int, int]] = Look(last)
-        look.looked["packs"] = len(rows)
+        look: Look[tuple[int, int]]
+        look = Look.over("packs", rows, PACKS_AT_ONCE, itemgetter(0, 1))
         for mailbox, window, count in rows:
             low = window * PACK_UIDS
             span = {"low": low, "high": low + PACK_UIDS - 1}
@@ -196,9 +193,8 @@ class Texts(Part[tuple[int, int, int]]):
         """A range of packs."""
         mailbox, kind, begin = after
         rows = view._all(_TEXTS, mailbox=mailbox, kind=kind, begin=begin, most=PACKS_AT_ONCE)
-        last = (rows[-1][0], rows[-1][1], rows[-1][2]) if len(rows) == PACKS_AT_ONCE else None
-        look: Look[tuple[int, int, int]] = Look(last)
-        look.looked["texts"] = len(rows)
+        look: Look[tuple[int, int, int]]
+        look = Look.over("texts", rows, PACKS_AT_ONCE, itemgetter(0, 1, 2))
         for mailbox, _, low, high, count in rows:
             if (count,) != view._one(_IN_WINDOW, mailbox=mailbox, low=low, high=high):
                 look.wrong("text", f"mailbox {mailbox}: the texts from UID {low} are out of date")

@@ -100,8 +100,7 @@ class Owners(Part[int]):
     def look(self, view: Reading, after: int) -> Look[int]:
         """Keys of boxes and of domains served."""
         rows = view._all(_OWNERS, after=after, most=PAGE)
-        look: Look[int] = Look(rows[-1][0] if len(rows) == PAGE else None)
-        look.looked["owners"] = len(rows)
+        look: Look[int] = Look.over("owners", rows, PAGE)
         for id, bal, domain, found, mark in rows:
             if not mark:
                 continue  # shredded on purpose: neither key nor box is left
@@ -128,8 +127,7 @@ class Boxes(Part[int]):
     def look(self, view: Reading, after: int) -> Look[int]:
         """A range of boxes and the mailboxes in them."""
         rows = view._all(_BALS, after=after, most=PAGE)
-        look: Look[int] = Look(rows[-1][0] if len(rows) == PAGE else None)
-        look.looked["bals"] = len(rows)
+        look: Look[int] = Look.over("bals", rows, PAGE)
         last = {row[0]: row[1] for row in rows}
         for id, _, owner in rows:
             if owner is None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, bindparam, select, tuple_
@@ -139,11 +140,10 @@ class SealedContents(Part[int]):
     def look(self, view: Reading, after: int) -> Look[int]:
         """Few at a time: sealed contents in rows are up to 128 KiB each."""
         rows = view._all(_CONTENTS, after=after, most=CONTENTS_AT_ONCE)
-        look: Look[int] = Look(rows[-1][0] if len(rows) == CONTENTS_AT_ONCE else None)
+        look: Look[int] = Look.over("opened contents", rows, CONTENTS_AT_ONCE)
         keys: dict[int, list[Row]] = {}
         for row in view._all(_KEYS, after=after, through=look.next or END):
             keys.setdefault(row[0], []).append(row)
-        look.looked["opened contents"] = len(rows)
         look.looked["opened keys"] = sum(map(len, keys.values()))
         for row in rows:
             opened = self._opened(view, look, BlobId(row[1]), keys.get(row[0], []))
@@ -190,9 +190,7 @@ class SealedLines(Part[tuple[int, int]]):
     def look(self, view: Reading, after: tuple[int, int]) -> Look[tuple[int, int]]:
         """A range of lines with the events they belong to."""
         rows = view._all(_LINES, event=after[0], owner=after[1], most=PAGE)
-        last = (rows[-1][0], rows[-1][1]) if len(rows) == PAGE else None
-        look: Look[tuple[int, int]] = Look(last)
-        look.looked["event lines"] = len(rows)
+        look: Look[tuple[int, int]] = Look.over("event lines", rows, PAGE, key=itemgetter(0, 1))
         for event, owner, sealed, clear in rows:
             try:
                 octets = view._owner_key(owner).open(LINES + str(event).encode(), sealed)
@@ -218,8 +216,7 @@ class SealedEnvelopes(Part[str]):
     def look(self, view: Reading, after: str) -> Look[str]:
         """A range of envelopes."""
         rows = view._all(_ENVELOPES, after=after, most=PAGE)
-        look: Look[str] = Look(rows[-1][0] if len(rows) == PAGE else None)
-        look.looked["opened envelopes"] = len(rows)
+        look: Look[str] = Look.over("opened envelopes", rows, PAGE)
         for row in rows:
             id = EnvelopeId(row[0])
             is_waiting = view._one(_IS_WAITING, envelope=id) is not None
@@ -244,11 +241,9 @@ class Sealed(Part[tuple[Any, ...]]):
         """A range of rows, each opened."""
         begin = {f"key{number}": value for number, value in enumerate(after)}
         rows = view._all(self.page, **begin, most=PAGE)
-        look: Look[tuple[Any, ...]] = Look(
-            tuple(rows[-1][: len(after)]) if len(rows) == PAGE else None
-        )
         claim = self.claims[0]
-        look.looked[claim.of] = len(rows)
+        look: Look[tuple[Any, ...]]
+        look = Look.over(claim.of, rows, PAGE, key=lambda row: tuple(row[: len(after)]))
         for row in rows:
             try:
                 fits = self.opens(view, row)

@@ -49,10 +49,10 @@ PACK_ROW = sql(
     .where(packs.c.mailbox == bindparam("mailbox"))
     .where(packs.c.window == bindparam("window"))
 )
-_MAILBOX = sql(
+BOX_AND_UIDNEXT = sql(
     select(mailboxes.c.bal, mailboxes.c.uid_next).where(mailboxes.c.id == bindparam("mailbox"))
 )
-_COUNT = sql(
+COUNT_OF_SPAN = sql(
     select(func.count())
     .select_from(messages)
     .where(messages.c.mailbox == bindparam("mailbox"))
@@ -76,7 +76,7 @@ class SummaryReading(MessageReading):
         A damaged summary is computed again from the content; when that is damaged too, its octets
         are empty: one message never stops the others (D10).
         """
-        row = self._one(_MAILBOX, mailbox=mailbox)
+        row = self._one(BOX_AND_UIDNEXT, mailbox=mailbox)
         if row is None:
             return
         key = self._bal_key(BalId(row[0]))
@@ -95,7 +95,7 @@ class SummaryReading(MessageReading):
 
     def make_pack(self, mailbox: MailboxId, window: int) -> None:
         """Have the pack of a window kept, if it lacks one and no UID can join it any more."""
-        row = self._one(_MAILBOX, mailbox=mailbox)
+        row = self._one(BOX_AND_UIDNEXT, mailbox=mailbox)
         if row is None or row[1] < _end(window):
             return
         if self._one(PACK_ROW, mailbox=mailbox, window=window) is None:
@@ -168,7 +168,7 @@ class SummaryWriting(SummaryReading, MessageWriting):
         if not self._bal_key(self._bal_of(mailbox)).is_current(sealed):
             return
         span = {"low": window * PACK_UIDS, "high": _end(window) - 1}
-        if self._new(_COUNT, mailbox=mailbox, **span)[0] != count:
+        if self._new(COUNT_OF_SPAN, mailbox=mailbox, **span)[0] != count:
             return
         self._run(_DROP, mailbox=mailbox, window=window)
         self._run(_NEW, mailbox=mailbox, window=window, count=count, sealed=sealed)

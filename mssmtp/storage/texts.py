@@ -19,7 +19,7 @@ from enum import IntEnum
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import BalId, MailboxId, Uid
@@ -28,9 +28,15 @@ from mssmtp.message.summary import Summary, UnknownSummary
 from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.messages import TEXT_UIDS
 from mssmtp.storage.model import NoSuchMessage
-from mssmtp.storage.schema import mailboxes, messages, sql, texts
+from mssmtp.storage.schema import sql, texts
 from mssmtp.storage.sealing import compressed, decompressed
-from mssmtp.storage.summaries import SUMMARY_ROWS, SummaryReading, SummaryWriting
+from mssmtp.storage.summaries import (
+    BOX_AND_UIDNEXT,
+    COUNT_OF_SPAN,
+    SUMMARY_ROWS,
+    SummaryReading,
+    SummaryWriting,
+)
 from mssmtp.storage.textpack import (
     EMPTY_OCTETS,
     MAX_PACK_OCTETS,
@@ -66,15 +72,6 @@ _SPANS = sql(
     .order_by(texts.c.first)
 )
 _SEALED = sql(select(texts.c.sealed).where(_HERE).where(texts.c.first == bindparam("first")))
-_MAILBOX = sql(
-    select(mailboxes.c.bal, mailboxes.c.uid_next).where(mailboxes.c.id == bindparam("mailbox"))
-)
-_COUNT = sql(
-    select(func.count())
-    .select_from(messages)
-    .where(messages.c.mailbox == bindparam("mailbox"))
-    .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
-)
 _DROP = sql(
     delete(texts)
     .where(_HERE)
@@ -256,7 +253,7 @@ class TextReading(SummaryReading):
         return inside if spans else None
 
     def _texts_of(self, mailbox: MailboxId, kind: TextKind) -> _Source | None:
-        row = self._one(_MAILBOX, mailbox=mailbox)
+        row = self._one(BOX_AND_UIDNEXT, mailbox=mailbox)
         return None if row is None else _Source(mailbox, kind, self._bal_key(BalId(row[0])), row[1])
 
     def _spans(self, source: _Source, low: int, high: int) -> list[Span]:
@@ -372,7 +369,7 @@ class TextWriting(TextReading, SummaryWriting):
         if not self._bal_key(self._bal_of(pack.mailbox)).is_current(pack.sealed):
             return False
         low, high = pack.span.first, pack.span.last
-        if self._new(_COUNT, mailbox=pack.mailbox, low=low, high=high)[0] != pack.count:
+        if self._new(COUNT_OF_SPAN, mailbox=pack.mailbox, low=low, high=high)[0] != pack.count:
             return False
         place = {"mailbox": pack.mailbox, "kind": int(pack.kind)}
         self._run(_DROP, **place, least=low // TEXT_UIDS * TEXT_UIDS, low=low, high=high)

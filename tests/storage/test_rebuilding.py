@@ -53,7 +53,6 @@ def answers(store: Store, mailbox: MailboxId, count: int) -> Answers:
     return store.read(job).result()
 
 
-@pytest.mark.requirement("SEED-89")
 def test_a_rebuild_of_2000_messages_is_byte_identical(store: Store, zoe: Bal, engine: str) -> None:
     box, count = inbox(store, zoe), 2_000 if engine == "sqlite" else PACK_UIDS + 100
     fill(store, box, count)

@@ -114,7 +114,6 @@ def compared(store: Store, mailbox: MailboxId, corpus: Sequence[bytes], count: i
             assert found(store, mailbox, kind, [needle], len(corpus)) == [holders]
 
 
-@pytest.mark.requirement("SEED-89")
 def test_packs_answer_as_a_full_decode_of_the_whole_corpus(
     store: Store, zoe: Bal, home: Path
 ) -> None:
