@@ -8,17 +8,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from hashlib import sha256
 
 from mssmtp import metrics, tls
 from mssmtp.config import Settings
 from mssmtp.outside import Clock, Entropy
-from mssmtp.pki import BadRevocationList, Revocation, crl_order, read_crls
+from mssmtp.pki import Revocation
 from mssmtp.trust import Snapshot, Trust
+from mssmtp.trust_feed.crls import CrlFeed
 from mssmtp.trust_feed.fetch import Fetch, Fetched, FetchFailed, HttpFetch, Validators
-from mssmtp.trust_feed.files import CrlState, ListState, TrustFiles
+from mssmtp.trust_feed.files import ListState, TrustFiles
+from mssmtp.trust_feed.schedule import Schedule
 from mssmtp.whitelist import ListRefused, ListRules, Whitelist
 from mssmtp.whitelist_child import verify_in_child
 
@@ -26,12 +28,6 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 2.0
 FIRST_POLL_S = 0.25
-RETRY = timedelta(minutes=5)
-FIRST_RETRY = timedelta(seconds=15)
-"""While nothing usable was ever obtained: the doors are answering 451."""
-MAX_CRL_OCTETS = 20 * 1_048_576
-REMIND_EVERY = timedelta(hours=1)
-CRL_ALARM = timedelta(hours=12)
 
 Verify = Callable[[bytes, ListRules, datetime], Whitelist]
 
@@ -52,17 +48,17 @@ class TrustFeed:
         fetch: Fetch | None = None,
         verify: Verify = verify_in_child,
     ) -> None:
-        self._list, self._pki = settings.whitelist, settings.pki
+        self._list = settings.whitelist
         anchors_file = settings.whitelist.https_anchors_file or settings.pki.anchors_file
         self._fetch = fetch or HttpFetch(tls.client_context(settings.tls, None, anchors_file))
         self._verify = verify
-        self._trust, self._clock, self._entropy = trust, clock, entropy
+        self._trust, self._clock = trust, clock
         self._files = TrustFiles(settings.store.home / "trust")
+        self._schedule = Schedule(clock, entropy, settings.whitelist.refresh)
+        self._crls = CrlFeed(settings.pki, trust, self._files, self._fetch, self._schedule, clock)
         self._version = (-1, -1)
         self._loaded: tuple[str, ...] = ()
         self._verified: Whitelist | None = None
-        self._due: dict[str, datetime] = {}
-        self._reminded: dict[str, datetime] = {}
         self._in_force = asyncio.Event()
 
     async def load(self) -> None:
@@ -101,10 +97,8 @@ class TrustFeed:
         """One round: take up what changed on disk; fetch what is due, if it is ours to fetch."""
         await self.load()
         if await asyncio.to_thread(self._files.take_lock):
-            for url in self._pki.crl_urls:
-                if self._is_due(url, self._crl_checked_at(url), self._pki.crl_refresh):
-                    await self._refresh_crl(url)
-            if self._is_due(self._list.url, self._list_checked_at(), self._list.refresh):
+            await self._crls.refresh(self.load)
+            if self._schedule.is_due(self._list.url, self._list_checked_at(), self._list.refresh):
                 await self._refresh_list()
             self._remind()
         self._measure()
@@ -118,25 +112,12 @@ class TrustFeed:
             return
         state, snapshot = self._files.state(), self._trust.snapshot
         if state.files != self._loaded:
-            revocation = self._load_crls(state.crls.values())
+            revocation = self._crls.load(state.crls.values())
             listed = self._load_list(state.listed, snapshot, revocation)
             self._trust.swap(Snapshot(listed, revocation, snapshot.anchors))
             whole = state.listed is None or (listed and listed.sha256) == state.listed.sha256
             self._loaded = state.files if whole else ()
         self._version = version
-
-    def _load_crls(self, crls: Iterable[CrlState]) -> Revocation | None:
-        anchors = self._trust.snapshot.anchors
-        files = []
-        for crl in crls:
-            try:
-                octets = self._files.octets(crl.file)
-                read_crls(octets, anchors)
-            except (OSError, BadRevocationList) as error:
-                logger.error("kept CRL unusable", extra={"file": crl.file, "reason": str(error)})
-                continue
-            files.append(octets)
-        return Revocation.of(files, anchors) if files else None
 
     def _load_list(
         self, state: ListState | None, snapshot: Snapshot, revocation: Revocation | None
@@ -173,9 +154,9 @@ class TrustFeed:
             fetched = await self._fetch(url, validators, self._list.max_octets)
             await asyncio.to_thread(self._take_list, fetched, usable=usable)
         except (FetchFailed, ListRefused) as error:
-            self._failed("list", url, error, usable=snapshot.whitelist is not None)
+            self._schedule.failed("list", url, error, usable=snapshot.whitelist is not None)
             return
-        self._plan(url, self._list.refresh)
+        self._schedule.plan(url, self._list.refresh)
         await self.load()
 
     def _take_list(self, fetched: Fetched | None, *, usable: bool) -> None:
@@ -201,98 +182,22 @@ class TrustFeed:
         self._files.keep_list(fetched.octets, listed.date, now, fetched.validators)
         _tell(listed)
 
-    # ------------------------------------------------------------ CRLs
-
-    def _crl_checked_at(self, url: str) -> datetime | None:
-        crl, revocation = self._files.state().crls.get(url), self._trust.snapshot.revocation
-        ends = revocation.next_update if revocation is not None else None
-        return crl.checked_at if crl and ends and ends > self._clock.now() else None
-
-    async def _refresh_crl(self, url: str) -> None:
-        state, revocation = self._files.state().crls.get(url), self._trust.snapshot.revocation
-        try:
-            validators = state.validators if state is not None else Validators()
-            fetched = await self._fetch(url, validators, MAX_CRL_OCTETS)
-            await asyncio.to_thread(self._take_crl, url, fetched)
-        except (FetchFailed, BadRevocationList) as error:
-            self._failed("CRL", url, error, usable=revocation is not None)
-            return
-        await self.load()
-        self._plan(url, self._crl_period())
-
-    def _take_crl(self, url: str, fetched: Fetched | None) -> None:
-        """Check and keep a CRL. Raises BadRevocationList; then nothing has changed."""
-        now, snapshot = self._clock.now(), self._trust.snapshot
-        if fetched is None:
-            self._files.checked_crl(url, now)
-            return
-        for crl in read_crls(fetched.octets, snapshot.anchors):
-            held = snapshot.revocation
-            known = held.number(crl.issuer) if held is not None else None
-            if known is not None and crl_order(crl)[0] < known:
-                raise BadRevocationList("older than the one in force")
-        self._files.keep_crl(url, fetched.octets, now, fetched.validators)
-
-    def _crl_period(self) -> timedelta:
-        """The configured period, or half of what is left when the CRLs live shorter."""
-        revocation = self._trust.snapshot.revocation
-        if revocation is None or revocation.next_update is None:
-            return FIRST_RETRY
-        left = (revocation.next_update - self._clock.now()) / 2
-        return max(min(self._pki.crl_refresh, left), RETRY)
-
-    # ------------------------------------------------------------ when, and what is said
-
-    def _is_due(self, url: str, checked_at: datetime | None, period: timedelta) -> bool:
-        if url not in self._due:
-            last = checked_at or self._clock.now() - 2 * period
-            self._due[url] = last + self._jittered(period)
-        now, due = self._clock.now(), self._due[url]
-        return now >= due or due > now + 2 * period  # never so far ahead: the clock was put back
-
-    def _plan(self, url: str, period: timedelta) -> None:
-        self._due[url] = self._clock.now() + self._jittered(period)
-
-    def _jittered(self, period: timedelta) -> timedelta:
-        """± 10 %, so that the operators do not all come at once (OP-29)."""
-        fraction = int.from_bytes(self._entropy.token_bytes(2), "big") / 65_535
-        return period * (0.9 + 0.2 * fraction)
-
-    def _failed(self, what: str, url: str, error: Exception, *, usable: bool) -> None:
-        reason = error.reason if isinstance(error, ListRefused) else what
-        metrics.trust_failures.labels(reason=reason).inc()
-        level = logging.WARNING if isinstance(error, FetchFailed) else logging.ERROR
-        logger.log(level, "%s not taken", what, extra={"url": url, "reason": str(error)})
-        self._plan(url, min(RETRY, self._list.refresh) if usable else FIRST_RETRY)
-
     def _remind(self) -> None:
-        """Warning and alarm by age of the list, alarm before the CRLs end (OP-27, OP-09)."""
+        """Warning and alarm by age of the list (OP-27)."""
         now, listed = self._clock.now(), self._files.state().listed
         if listed is not None:
             age, facts = now - listed.checked_at, {"checked_at": listed.checked_at.isoformat()}
             if age > self._list.alarm_after:
-                self._say(logging.ERROR, "list not refreshed: alarm", facts)
+                self._schedule.say(logging.ERROR, "list not refreshed: alarm", facts)
             elif age > self._list.warn_after:
-                self._say(logging.WARNING, "list not refreshed", facts)
-        revocation = self._trust.snapshot.revocation
-        if revocation is not None and revocation.next_update is not None:
-            ends = revocation.next_update
-            if ends - now < min(self._pki.crl_refresh, CRL_ALARM):
-                self._say(logging.ERROR, "CRL ends soon", {"next_update": ends.isoformat()})
-
-    def _say(self, level: int, event: str, facts: dict[str, str]) -> None:
-        now = self._clock.now()
-        if now - self._reminded.get(event, now - REMIND_EVERY) >= REMIND_EVERY:
-            self._reminded[event] = now
-            logger.log(level, event, extra=facts)
+                self._schedule.say(logging.WARNING, "list not refreshed", facts)
+        self._crls.remind()
 
     def _measure(self) -> None:
         now, listed = self._clock.now(), self._files.state().listed
         age = (now - listed.checked_at).total_seconds() if listed is not None else math.inf
         metrics.whitelist_age_seconds.set(age)
-        revocation = self._trust.snapshot.revocation
-        ends = revocation.next_update if revocation is not None else None
-        metrics.crl_seconds_left.set((ends - now).total_seconds() if ends is not None else 0.0)
+        self._crls.measure()
 
 
 def _tell(listed: Whitelist) -> None:

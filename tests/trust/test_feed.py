@@ -162,10 +162,10 @@ def test_period_varies_by_ten_percent(world: World) -> None:
 
     _, feed = world.worker()
     drawn = Drawn()
-    feed._entropy = drawn
+    feed._schedule._entropy = drawn
     spans = []
     for drawn.octets in (b"\x00\x00", b"\xff\xff"):
-        spans.append(feed._jittered(timedelta(minutes=60)))
+        spans.append(feed._schedule.jittered(timedelta(minutes=60)))
     assert spans == [timedelta(minutes=54), timedelta(minutes=66)]
 
 

@@ -1,0 +1,112 @@
+"""The CRL part of the feed: daily, the last unexpired one stays on failure (OP-09)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+
+from mssmtp import metrics
+from mssmtp.config import PkiSettings
+from mssmtp.outside import Clock
+from mssmtp.pki import BadRevocationList, Revocation, crl_order, read_crls
+from mssmtp.trust import Trust
+from mssmtp.trust_feed.fetch import Fetch, Fetched, FetchFailed, Validators
+from mssmtp.trust_feed.files import CrlState, TrustFiles
+from mssmtp.trust_feed.schedule import FIRST_RETRY, RETRY, Schedule
+
+logger = logging.getLogger(__name__)
+
+MAX_CRL_OCTETS = 20 * 1_048_576
+CRL_ALARM = timedelta(hours=12)
+
+
+class CrlFeed:
+    """Fetches, checks and keeps the CRLs; `TrustFeed` puts them in force together with the list."""
+
+    def __init__(
+        self,
+        settings: PkiSettings,
+        trust: Trust,
+        files: TrustFiles,
+        fetch: Fetch,
+        schedule: Schedule,
+        clock: Clock,
+    ) -> None:
+        self._settings, self._trust, self._files = settings, trust, files
+        self._fetch, self._schedule, self._clock = fetch, schedule, clock
+
+    def load(self, crls: Iterable[CrlState]) -> Revocation | None:
+        """The kept CRLs, checked again; what does not pass any more is not used."""
+        anchors = self._trust.snapshot.anchors
+        files = []
+        for crl in crls:
+            try:
+                octets = self._files.octets(crl.file)
+                read_crls(octets, anchors)
+            except (OSError, BadRevocationList) as error:
+                logger.error("kept CRL unusable", extra={"file": crl.file, "reason": str(error)})
+                continue
+            files.append(octets)
+        return Revocation.of(files, anchors) if files else None
+
+    async def refresh(self, reload: Callable[[], Awaitable[None]]) -> None:
+        """Fetch what is due; `reload` puts it in force."""
+        for url in self._settings.crl_urls:
+            if self._schedule.is_due(url, self._checked_at(url), self._settings.crl_refresh):
+                await self._refresh_one(url, reload)
+
+    def _checked_at(self, url: str) -> datetime | None:
+        crl, revocation = self._files.state().crls.get(url), self._trust.snapshot.revocation
+        ends = revocation.next_update if revocation is not None else None
+        return crl.checked_at if crl and ends and ends > self._clock.now() else None
+
+    async def _refresh_one(self, url: str, reload: Callable[[], Awaitable[None]]) -> None:
+        state, revocation = self._files.state().crls.get(url), self._trust.snapshot.revocation
+        try:
+            validators = state.validators if state is not None else Validators()
+            fetched = await self._fetch(url, validators, MAX_CRL_OCTETS)
+            await asyncio.to_thread(self._take, url, fetched)
+        except (FetchFailed, BadRevocationList) as error:
+            self._schedule.failed("CRL", url, error, usable=revocation is not None)
+            return
+        await reload()
+        self._schedule.plan(url, self._period())
+
+    def _take(self, url: str, fetched: Fetched | None) -> None:
+        """Check and keep a CRL. Raises BadRevocationList; then nothing has changed."""
+        now, snapshot = self._clock.now(), self._trust.snapshot
+        if fetched is None:
+            self._files.checked_crl(url, now)
+            return
+        for crl in read_crls(fetched.octets, snapshot.anchors):
+            held = snapshot.revocation
+            known = held.number(crl.issuer) if held is not None else None
+            if known is not None and crl_order(crl)[0] < known:
+                raise BadRevocationList("older than the one in force")
+        self._files.keep_crl(url, fetched.octets, now, fetched.validators)
+
+    def _period(self) -> timedelta:
+        """The configured period, or half of what is left when the CRLs live shorter."""
+        revocation = self._trust.snapshot.revocation
+        if revocation is None or revocation.next_update is None:
+            return FIRST_RETRY
+        left = (revocation.next_update - self._clock.now()) / 2
+        return max(min(self._settings.crl_refresh, left), RETRY)
+
+    def remind(self) -> None:
+        """Alarm before the CRLs end."""
+        revocation = self._trust.snapshot.revocation
+        if revocation is not None and revocation.next_update is not None:
+            ends = revocation.next_update
+            if ends - self._clock.now() < min(self._settings.crl_refresh, CRL_ALARM):
+                facts = {"next_update": ends.isoformat()}
+                self._schedule.say(logging.ERROR, "CRL ends soon", facts)
+
+    def measure(self) -> None:
+        """What is left, for the metrics page."""
+        revocation = self._trust.snapshot.revocation
+        ends = revocation.next_update if revocation is not None else None
+        left = (ends - self._clock.now()).total_seconds() if ends is not None else 0.0
+        metrics.crl_seconds_left.set(left)
