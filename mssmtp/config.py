@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from mssmtp.errors import BadAddress, ConfigError
@@ -66,6 +67,30 @@ class OperatorSettings(Section):
     domains: tuple[DomainName, ...] = Field(
         description="Domains served here (DEF-01).", min_length=1
     )
+
+
+class DomainSettings(Section):
+    """What one domain needs beside the list: the dates of a move between operators (OP-101)."""
+
+    name: DomainName = Field(description="The domain.")
+    served_from: datetime | None = Field(
+        None,
+        description="Until then its boxes are prepared here and its mail goes to the operator it"
+        " comes from. With a time zone.",
+    )
+    forward_only_until: datetime | None = Field(
+        None,
+        description="It moves away: until then what comes here for its boxes goes on to the other"
+        " operator the list names. Of a domain served elsewhere: its move is announced, and mail"
+        " queued for it waits, listed or not. With a time zone.",
+    )
+
+    @field_validator("served_from", "forward_only_until")
+    @classmethod
+    def _with_zone(cls, moment: datetime | None) -> datetime | None:
+        if moment is not None and moment.tzinfo is None:
+            raise ValueError("a moment needs its time zone, as in 2026-03-01T08:00:00+01:00")
+        return moment
 
 
 class StoreSettings(Section):
@@ -159,6 +184,11 @@ class TlsSettings(Section):
         ("X25519", "P-256", "P-384"), description="Key exchange groups."
     )
     handshake_timeout_s: float = Field(20.0, gt=0, description="Time for one handshake.")
+    refuse_in_handshake: bool = Field(
+        False,
+        description="Operator door: end the handshake of a peer that is refused, in place of"
+        " telling it why by an SMTP reply (whitelist.md §7).",
+    )
     operators: CertificateSettings = Field(description="Presented between operators, both roles.")
     users: CertificateSettings = Field(description="Presented by 587, 465, 143 and 993 (CL-08).")
 
@@ -287,6 +317,11 @@ class Settings(Section):
     """The whole file."""
 
     operator: OperatorSettings
+    domains: tuple[DomainSettings, ...] = Field(
+        (),
+        description="One table [[domains]] for each domain that moves between operators (OP-101):"
+        " name, served_from, forward_only_until.",
+    )
     store: StoreSettings
     listen: ListenSettings = Field(default_factory=ListenSettings)
     tls: TlsSettings
@@ -297,6 +332,20 @@ class Settings(Section):
     queue: QueueSettings = Field(default_factory=QueueSettings)
     smtp_out: SmtpOutSettings = Field(default_factory=SmtpOutSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+
+    @model_validator(mode="after")
+    def _domains_are_told_once(self) -> Settings:
+        told = [each.name for each in self.domains]
+        for each in self.domains:
+            if told.count(each.name) > 1:
+                raise ValueError(f"domains: {each.name} has two tables; keep one")
+            if each.served_from is not None and each.name not in self.operator.domains:
+                raise ValueError(
+                    f"domains: {each.name} is served from a date, but is not in operator.domains"
+                )
+            if each.served_from is not None and each.forward_only_until is not None:
+                raise ValueError(f"domains: {each.name} either comes or leaves; keep one date")
+        return self
 
 
 def load(path: Path) -> Settings:
@@ -331,7 +380,8 @@ def _explain(path: Path, error: ValidationError) -> ConfigError:
         return ConfigError(f"{path}: {where}", "unknown setting", hint)
     if first["type"] == "missing":
         return ConfigError(f"{path}: {where}", "is missing", "Add it; `config/` has examples.")
-    return ConfigError(f"{path}: {where}", str(first["msg"]), "Correct the value.")
+    place = f"{path}: {where}" if where else str(path)  # of several settings together: no one place
+    return ConfigError(place, str(first["msg"]), "Correct the value.")
 
 
 def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
-from mssmtp.config import ListenSettings
+from mssmtp.config import ListenSettings, load
+from mssmtp.config_example import render
+from mssmtp.errors import ConfigError
+from tests.home import values
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "::", "not an address"])  # noqa: S104
@@ -19,3 +25,34 @@ def test_metrics_are_served_on_loopback(host: str) -> None:
     settings = ListenSettings.model_validate({"metrics": {"host": host, "port": 9125}})
     assert settings.metrics is not None
     assert settings.metrics.host == host
+
+
+MOVES = [
+    ('served_from = "2026-03-01T08:00:00"', "time zone"),
+    ("served_from = 2026-03-01T08:00:00Z\nforward_only_until = 2026-04-01T08:00:00Z", "one date"),
+    ('name = "ailleurs.test"\nserved_from = 2026-03-01T08:00:00Z', "operator.domains"),
+    ('forward_only_until = 2026-04-01T08:00:00Z\n[[domains]]\nname = "hopital-a.test"', "two"),
+]
+
+
+@pytest.mark.requirement("OP-101")
+@pytest.mark.parametrize(("move", "why"), MOVES)
+def test_a_move_that_cannot_be_meant_is_refused(tmp_path: Path, move: str, why: str) -> None:
+    file = tmp_path / "mssmtp.toml"
+    named = "" if move.startswith("name") else 'name = "hopital-a.test"\n'
+    file.write_text(f"{render(values())}\n[[domains]]\n{named}{move}\n", "utf-8")
+    with pytest.raises(ConfigError, match=why):
+        load(file)
+
+
+@pytest.mark.requirement("OP-101")
+def test_a_domain_that_comes_and_one_that_leaves_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "mssmtp.toml"
+    tables = (
+        '[[domains]]\nname = "hopital-a.test"\nserved_from = 2026-03-01T08:00:00+01:00\n'
+        '[[domains]]\nname = "ailleurs.test"\nforward_only_until = 2026-04-01T08:00:00Z\n'
+    )
+    file.write_text(f"{render(values())}\n{tables}", "utf-8")
+    coming, leaving = load(file).domains
+    assert coming.served_from == datetime(2026, 3, 1, 7, tzinfo=UTC)
+    assert leaving.forward_only_until == datetime(2026, 4, 1, 8, tzinfo=UTC)
