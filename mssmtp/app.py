@@ -114,7 +114,7 @@ def check_files(settings: Settings) -> None:
 
 
 def _check_beside_the_store(settings: Settings) -> None:
-    tls.server_context(settings.tls, settings.tls.operators, ask_certificate=True)
+    tls.server_context(settings.tls, settings.tls.operators[0], ask_certificate=True)
     tls.server_context(settings.tls, settings.tls.users, ask_certificate=False)
     Anchors.load(settings.pki.anchors_file)
     read_master_key(settings.store.master_key_file)
@@ -128,7 +128,7 @@ def end_of(files: CertificateSettings) -> datetime:
 
 def expired(settings: Settings) -> tuple[Path, ...]:
     """Certificates of ours that have ended. Nobody trusts them, but mail here can still be read."""
-    now, own = CLOCK.now(), (settings.tls.operators, settings.tls.users)
+    now, own = CLOCK.now(), (*settings.tls.operators, settings.tls.users)
     return tuple(dict.fromkeys(files.certificate_file for files in own if end_of(files) <= now))
 
 

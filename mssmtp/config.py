@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
@@ -159,10 +159,15 @@ class ListenSettings(Section):
 
 
 class CertificateSettings(Section):
-    """A certificate with its full chain and its key."""
+    """A certificate with its full chain and its key. The files are watched: no restart."""
 
     certificate_file: Path = Field(description="PEM: own certificate, then its issuers.")
     key_file: Path = Field(description="PEM private key; mode 0600.")
+
+
+def _several(value: object) -> object:
+    """One table is a list of one."""
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 class TlsSettings(Section):
@@ -189,7 +194,11 @@ class TlsSettings(Section):
         description="Operator door: end the handshake of a peer that is refused, in place of"
         " telling it why by an SMTP reply (whitelist.md §7).",
     )
-    operators: CertificateSettings = Field(description="Presented between operators, both roles.")
+    operators: Annotated[tuple[CertificateSettings, ...], BeforeValidator(_several)] = Field(
+        min_length=1,
+        description="Presented between operators, both roles. Several: one [[tls.operators]] each;"
+        " the one that the whitelist names for the domain is presented (OP-20).",
+    )
     users: CertificateSettings = Field(description="Presented by 587, 465, 143 and 993 (CL-08).")
 
 
@@ -202,6 +211,16 @@ class PkiSettings(Section):
     )
     crl_refresh: timedelta = Field(timedelta(days=1), description="How often CRLs are fetched.")
     require_eku: bool = Field(False, description="Refuse a certificate without any EKU (WT-44).")
+    users_anchors_file: Path | None = Field(
+        None,
+        description="PEM: authorities of the certificate of the user doors, when they are others"
+        " than those of anchors_file (CL-08).",
+    )
+    space: Literal["production", "test"] | None = Field(
+        None,
+        description="Trust space, normally told by the names of the anchors. Authorities, keys and"
+        " homes of the other one are refused (OP-100).",
+    )
 
 
 class WhitelistSettings(Section):
@@ -388,9 +407,9 @@ def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every dotted setting name, depth first."""
     for name, field in section.model_fields.items():
         yield f"{prefix}{name}"
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from known_keys(inner, f"{prefix}{name}.")
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, Section) and inner is not Endpoint:
+                yield from known_keys(inner, f"{prefix}{name}.")
 
 
 def _anchored(section: Settings, base: Path) -> Settings:
@@ -404,6 +423,8 @@ def _anchored(section: Settings, base: Path) -> Settings:
                 changed[name] = base / value
             elif isinstance(value, Section):
                 changed[name] = fix(value)
+            elif isinstance(value, tuple) and any(isinstance(each, Section) for each in value):
+                changed[name] = tuple(fix(each) for each in value)
         return model.model_copy(update=changed)
 
     return fix(section)

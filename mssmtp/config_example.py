@@ -79,7 +79,10 @@ def _section(model: type[BaseModel], prefix: str, values: Mapping[str, Value]) -
     for name, title, inner in nested:
         yield ""
         yield from _comment(title)
-        yield f"[{prefix}{name}]"
+        key = f"{prefix}{name}"
+        several = get_origin(model.model_fields[name].annotation) is tuple
+        is_shown = not several or any(each.startswith(f"{key}.") for each in values)
+        yield f"[{key}]" if is_shown else f"# [[{key}]]"
         yield from _section(inner, f"{prefix}{name}.", values)
 
 
@@ -129,6 +132,8 @@ def _model_of(info: FieldInfo) -> type[BaseModel] | None:
     annotation = info.annotation
     if get_origin(annotation) in (Union, UnionType):
         annotation = next((a for a in get_args(annotation) if a is not type(None)), None)
+    if get_origin(annotation) is tuple:
+        annotation = get_args(annotation)[0]  # a list of tables is shown as one table
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return None

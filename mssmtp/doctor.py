@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from mssmtp import app
 from mssmtp.config import CertificateSettings, Settings
 from mssmtp.errors import ConfigError, MailError
+from mssmtp.finding import Finding, Severity
 from mssmtp.pki import certificate_name, printed_name
 from mssmtp.policy import Engine
 from mssmtp.storage import Store
 from mssmtp.tls_settings import check_settings, load_certificate
 from mssmtp.trust import Snapshot
 
+__all__ = ["Finding", "Severity", "examine"]
+
 _EXPIRY_WARNING = timedelta(days=30)
 _LEAST_FREE_OCTETS = 1 << 30
-
-
-class Severity(StrEnum):
-    """`error` makes the exit code 1."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at."""
-
-    severity: Severity
-    what: str
-    why: str
-    remedy: str = ""
 
 
 def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, ...]:
@@ -45,7 +28,7 @@ def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, 
     What cannot even be looked at is a finding itself: one broken file hides nothing else.
     """
     looks: tuple[Callable[[], Iterable[Finding]], ...] = (
-        lambda: _certificate("certificate for operators", settings.tls.operators, now),
+        lambda: _certificate("certificate for operators", settings.tls.operators[0], now),
         lambda: _certificate("certificate for users", settings.tls.users, now),
         lambda: _tls(settings),
         lambda: _trust(settings, now),
@@ -116,7 +99,7 @@ def _list(settings: Settings, snapshot: Snapshot, now: datetime) -> Iterator[Fin
 def _own_rows(settings: Settings, snapshot: Snapshot) -> Iterator[Finding]:
     if snapshot.whitelist is None:
         return
-    own = certificate_name(load_certificate(settings.tls.operators).chain[0].subject)
+    own = certificate_name(load_certificate(settings.tls.operators[0]).chain[0].subject)
     for domain in settings.operator.domains:
         names = snapshot.whitelist.names(domain)
         if own in names:

@@ -95,12 +95,12 @@ def missing(settings: Settings, *, everything: bool = False) -> tuple[Missing, .
     served = ", ".join(settings.operator.domains)
     for path, what, remedy in (
         (
-            settings.tls.operators.certificate_file,
+            settings.tls.operators[0].certificate_file,
             "operator certificate",
             "Order an IGC-Santé SERV SSL certificate (Élémentaire, Organisations) from ANS.",
         ),
         (
-            settings.tls.operators.key_file,
+            settings.tls.operators[0].key_file,
             "key of the operator certificate",
             "Made with the request; mode 0600.",
         ),

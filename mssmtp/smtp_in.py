@@ -116,7 +116,7 @@ class OperatorDoor(_SmtpDoor):
         super().__init__(
             services,
             Door.OPERATOR,
-            _context(services, services.settings.tls.operators, ask_certificate=True),
+            _context(services, services.settings.tls.operators[0], ask_certificate=True),
         )
 
 

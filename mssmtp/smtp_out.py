@@ -80,7 +80,7 @@ class Relay:
         self._worker = f"relay-{worker or entropy.token_bytes(6).hex()}"
         client = ClientSettings(
             host_name=settings.operator.host_name,
-            context=client_context(settings.tls, settings.tls.operators),
+            context=client_context(settings.tls, settings.tls.operators[0]),
             connect_timeout_s=settings.smtp_out.connect_timeout_s,
             command_timeout_s=settings.smtp_out.command_timeout_s,
             handshake_timeout_s=settings.tls.handshake_timeout_s,
