@@ -6,11 +6,14 @@ Settings and files are checked here with an error that says what to do. A `Serve
 
 from __future__ import annotations
 
+import os
 import ssl
 import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
+    NoEncryption,
+    PrivateFormat,
     PublicFormat,
     load_pem_private_key,
 )
@@ -53,18 +58,61 @@ _FLOORS = {
     "1.3": (SSL.TLS1_3_VERSION, ssl.TLSVersion.TLSv1_3),
 }
 _OPENSSL_CURVES = {"P-256": "prime256v1", "P-384": "secp384r1", "P-521": "secp521r1"}
+DEMO_MARK = b"mssmtp demo key"
+"""In the text before a key that `mssmtp demo` made (RFC 7468 5.2): never for real mail (OP-100)."""
+
 _CHAIN_OCTETS = 1_048_576
 _TAKE_OCTETS = 69_632
 
 Buffer = bytes | bytearray | memoryview
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class OwnCertificate:
-    """A certificate of ours with its issuers, and its key, checked to belong together."""
+    """A certificate of ours with its issuers, and its key, checked to belong together.
 
+    `is_demo`: the key was made by `mssmtp demo` and says so (OP-100).
+    """
+
+    files: CertificateSettings
     chain: tuple[x509.Certificate, ...]
     key: PrivateKey
+    is_demo: bool = False
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """The certificate itself."""
+        return self.chain[0]
+
+    @property
+    def spki(self) -> bytes:
+        """DER of the public key, which tells keys apart (ATT-43)."""
+        return _spki(self.leaf.public_key())
+
+    @property
+    def pem(self) -> bytes:
+        """Key and chain in one text."""
+        key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return key + b"".join(each.public_bytes(Encoding.PEM) for each in self.chain)
+
+
+class Presenter(Protocol):
+    """Which certificate a door presents; asked for every session."""
+
+    def present(self, server_name: str | None) -> OwnCertificate:
+        """For the name the peer asked for (RFC 6066 3); None: it has not asked, or not yet."""
+        ...
+
+
+class OneCertificate:
+    """Presents the same one always. Raises ConfigError when it cannot be loaded."""
+
+    def __init__(self, files: CertificateSettings) -> None:
+        self._own = load_certificate(files)
+
+    def present(self, server_name: str | None) -> OwnCertificate:
+        """The one there is."""
+        return self._own
 
 
 def check_settings(settings: TlsSettings) -> None:
@@ -94,14 +142,14 @@ def _check_list(setting: str, chosen: tuple[str, ...], allowed: frozenset[str]) 
 def load_certificate(files: CertificateSettings) -> OwnCertificate:
     """The certificate and key of `files`. Raises ConfigError naming the file and the cure."""
     chain = _load_chain(files.certificate_file)
-    key = _load_key(files.key_file)
+    key, is_demo = _load_key(files.key_file)
     if _spki(chain[0].public_key()) != _spki(key.public_key()):
         raise ConfigError(
             str(files.key_file),
             f"is not the key of the first certificate in {files.certificate_file}",
             "Put the own certificate first in the file, then its issuers, or name its own key.",
         )
-    return OwnCertificate(chain, key)
+    return OwnCertificate(files, chain, key, is_demo)
 
 
 def _load_chain(path: Path) -> tuple[x509.Certificate, ...]:
@@ -114,15 +162,10 @@ def _load_chain(path: Path) -> tuple[x509.Certificate, ...]:
         ) from error
 
 
-def _load_key(path: Path) -> PrivateKey:
+def _load_key(path: Path) -> tuple[PrivateKey, bool]:
+    """The key, and whether it is one of the demo's."""
     octets = _read(path, "PEM private key")
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise ConfigError(
-            str(path),
-            f"the key can be read by others (mode {mode:04o})",
-            f"Run: chmod 600 {path}",
-        )
+    _check_access(path)
     try:
         key = _key_of(octets)
     except TypeError as error:
@@ -137,7 +180,26 @@ def _load_key(path: Path) -> PrivateKey:
         raise ConfigError(
             str(path), "is neither an RSA nor an EC key", "Use RSA 2048 or larger, or P-256."
         )
-    return key
+    return key, DEMO_MARK in octets
+
+
+def _check_access(path: Path) -> None:
+    """A key is its owner's alone, and the owner is who runs this, or root."""
+    status = path.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
+        raise ConfigError(
+            str(path),
+            f"the key can be read by others (mode {mode:04o})",
+            f"Run: chmod 600 {path}",
+        )
+    us = os.geteuid()
+    if us and status.st_uid not in (us, 0):
+        raise ConfigError(
+            str(path),
+            f"the key belongs to another user (number {status.st_uid}), who can change it",
+            f"Run as root: chown {us} {path}",
+        )
 
 
 @lru_cache(maxsize=8)
@@ -288,31 +350,42 @@ class ServerContext:
     BUFFER_OCTETS = 65_536
 
     def __init__(
-        self, settings: TlsSettings, certificate: CertificateSettings, *, ask_certificate: bool
+        self, settings: TlsSettings, presenter: Presenter, *, ask_certificate: bool
     ) -> None:
+        check_settings(settings)
         self.settings = settings
-        self._files = certificate
+        self._presenter = presenter
         self._ask_certificate = ask_certificate
+        self._contexts: WeakKeyDictionary[OwnCertificate, SSL.Context] = WeakKeyDictionary()
         self.incoming = bytearray(self.BUFFER_OCTETS)
         self.clear = bytearray(self.BUFFER_OCTETS)
-        self._context = self._build()
-
-    def reload(self) -> None:
-        """Read certificate and key again, for connections to come.
-
-        Raises ConfigError; what was loaded before then stays in use.
-        """
-        self._context = self._build()
+        self._context_of(presenter.present(None))  # what cannot be used is said at the start
 
     def engine(self) -> Engine:
-        """The server side of one new session."""
-        connection = SSL.Connection(self._context, None)
+        """The server side of one new session, with the certificate that is in use now."""
+        context = self._context_of(self._presenter.present(None))
+        connection = SSL.Connection(context, None)
         connection.set_accept_state()
         return Engine(connection)
 
-    def _build(self) -> SSL.Context:
-        check_settings(self.settings)
-        own = load_certificate(self._files)
+    def _context_of(self, own: OwnCertificate) -> SSL.Context:
+        known = self._contexts.get(own)
+        if known is None:
+            known = self._contexts[own] = self._build(own)
+        return known
+
+    def _choose(self, connection: SSL.Connection) -> None:
+        """GEN-18, OP-20: of several certificates the one that fits the name asked for.
+
+        A name that none fits is acknowledged all the same (RFC 6066 3): peers are no browsers.
+        """
+        own = self._presenter.present(_name(connection.get_servername()))
+        chosen, first = self._context_of(own), connection.get_context()
+        if chosen is not first:
+            connection.set_app_data(first)  # OpenSSL goes on calling what `first` owns
+            connection.set_context(chosen)
+
+    def _build(self, own: OwnCertificate) -> SSL.Context:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         _harden(context, self.settings)
         try:
@@ -322,15 +395,11 @@ class ServerContext:
             context.use_privatekey(own.key)
             context.check_privatekey()
         except SSL.Error as error:
-            raise _unusable(self._files, reason_of(error)) from error
+            raise _unusable(own.files, reason_of(error)) from error
         if self._ask_certificate:
             context.set_verify(SSL.VERIFY_PEER, _record)
-        context.set_tlsext_servername_callback(_acknowledge)
+        context.set_tlsext_servername_callback(self._choose)
         return context
-
-
-def _acknowledge(connection: SSL.Connection) -> None:
-    """GEN-18: a name asked for is acknowledged (RFC 6066 3); there is one certificate a door."""
 
 
 def _record(
@@ -392,18 +461,20 @@ def reason_of(error: SSL.Error) -> str:
 
 
 def server_context(
-    settings: TlsSettings, certificate: CertificateSettings, *, ask_certificate: bool
+    settings: TlsSettings, certificate: CertificateSettings | Presenter, *, ask_certificate: bool
 ) -> ServerContext:
     """The server side of a door. `ask_certificate`: peers are asked, none is refused here.
 
     Raises ConfigError on files, key modes, suites and groups.
     """
+    if isinstance(certificate, CertificateSettings):
+        certificate = OneCertificate(certificate)
     return ServerContext(settings, certificate, ask_certificate=ask_certificate)
 
 
 def client_context(
     settings: TlsSettings,
-    certificate: CertificateSettings | None,
+    certificate: CertificateSettings | OwnCertificate | None,
     anchors: Path | None = None,
 ) -> ssl.SSLContext:
     """Our client side, with the floor and suites of the doors. The system's store is never read.
@@ -426,13 +497,27 @@ def client_context(
         context.verify_mode = ssl.CERT_NONE
     else:
         _load_anchors(context, anchors)
+    if isinstance(certificate, CertificateSettings):
+        certificate = load_certificate(certificate)
     if certificate is not None:
-        load_certificate(certificate)
-        try:
-            context.load_cert_chain(certificate.certificate_file, certificate.key_file)
-        except ssl.SSLError as error:
-            raise _unusable(certificate, error.reason or "unknown reason") from error
+        _load_own(context, certificate)
     return context
+
+
+def _load_own(context: ssl.SSLContext, own: OwnCertificate) -> None:
+    """Exactly the pair that was checked: its files may have changed meanwhile.
+
+    stdlib takes files only, so it gets one that is in memory and has no name.
+    """
+    handle = os.memfd_create("own-certificate", os.MFD_CLOEXEC)
+    try:
+        with open(handle, "wb", closefd=False) as file:
+            file.write(own.pem)
+        context.load_cert_chain(f"/proc/self/fd/{handle}")
+    except ssl.SSLError as error:
+        raise _unusable(own.files, error.reason or "unknown reason") from error
+    finally:
+        os.close(handle)
 
 
 def _load_anchors(context: ssl.SSLContext, anchors: Path) -> None:

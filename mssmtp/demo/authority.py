@@ -25,6 +25,7 @@ from signxml.algorithms import CanonicalizationMethod
 from signxml.signer import XMLSigner
 
 from mssmtp.pki import KEY_TYPES_BY_OID
+from mssmtp.tls_settings import DEMO_MARK
 from mssmtp.whitelist import DS, NAMESPACE, Row
 
 KeyMaker = Callable[[], rsa.RSAPrivateKey]
@@ -105,11 +106,15 @@ class Identity:
 
     @property
     def key_pem(self) -> bytes:
-        """PKCS#8, not encrypted."""
-        return self.key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
+        """PKCS#8, not encrypted, after a line that keeps it out of production (OP-100)."""
+        return (
+            DEMO_MARK
+            + b", never for real mail\n"
+            + self.key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
         )
 
     @property

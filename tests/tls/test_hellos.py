@@ -51,7 +51,7 @@ def weakened(context: ServerContext, identity: Identity) -> ServerContext:
     weak.set_cipher_list(b"ALL:eNULL:@SECLEVEL=0")
     weak.use_certificate(identity.certificate)
     weak.use_privatekey(identity.key)
-    context._context = weak
+    context._contexts[context._presenter.present(None)] = weak
     return context
 
 
