@@ -49,6 +49,12 @@ KEY_TYPES_BY_OID = {
 }
 _ALIASES = {"S": "ST", "T": "TITLE", "E": "EMAILADDRESS", "GN": "GIVENNAME"}
 _HEX_PAIR = re.compile(r"[0-9A-Fa-f]{2}")
+# Unicode's White_Space. `str.split` also takes the separators U+001C to U+001F for white space: a
+# certificate whose CN ends in one of them would be the host's without it (ATT-15).
+_WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+_RUN_OF_SPACE = re.compile(f"[{_WHITE_SPACE}]+")
 
 
 def listed_name(text: str) -> DnKey | None:
@@ -126,13 +132,13 @@ def _split(text: str) -> list[str] | None:
 
 
 def _type_key(text: str) -> str:
-    kind = text.strip().upper().removeprefix("OID.")
+    kind = text.strip(_WHITE_SPACE).upper().removeprefix("OID.")
     return _ALIASES.get(kind, KEY_TYPES_BY_OID.get(kind, kind))
 
 
 def _value_key(text: str) -> str:
     value = unicodedata.normalize("NFC", text.replace('"', ""))
-    return " ".join(value.split()).replace(" (", "(").casefold()
+    return _RUN_OF_SPACE.sub(" ", value).strip(" ").replace(" (", "(").casefold()
 
 
 # ---------------------------------------------------------------- refusals

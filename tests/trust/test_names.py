@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import unicodedata
+from collections import Counter
 
 import pytest
 from cryptography import x509
@@ -11,23 +10,15 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssmtp.mail import DnKey
 from mssmtp.pki import certificate_name, listed_name, printed_name
-
-OIDS = {
-    "CN": NameOID.COMMON_NAME,
-    "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
-    "O": NameOID.ORGANIZATION_NAME,
-    "ST": NameOID.STATE_OR_PROVINCE_NAME,
-    "L": NameOID.LOCALITY_NAME,
-    "C": NameOID.COUNTRY_NAME,
-}
-Printed = tuple[tuple[str, str], ...]
+from tests.trust import names
+from tests.trust.names import OIDS, Tally, population, subject, walk
+from tests.trust.names import Name as Printed
 
 
 def name_of(*printed: tuple[str, str]) -> x509.Name:
     """A certificate's name from RDNs in printed order."""
-    return x509.Name([x509.NameAttribute(OIDS[t], v) for t, v in reversed(printed)])
+    return subject(printed)
 
 
 def rdns(*parts: str) -> Printed:
@@ -189,35 +180,72 @@ def test_any_list_text_is_a_name_or_unusable(text: str) -> None:
     assert key is None or all(rdn.type and rdn.value for rdn in key)
 
 
-def comparable(printed: Printed) -> DnKey | None:
-    """A second, slow reading of whitelist.md §5 step 4 for the mutation test."""
-    return certificate_name(name_of(*printed))
+@pytest.mark.requirement("OP-32")
+def test_the_statistics_of_the_genuine_list() -> None:
+    """391 strings are 380 names, each merge two spellings of one certificate; 13 strings are not
+    readable by RFC 4514, whose strict reader would cut their operators off."""
+    listed = population()
+    texts = {text for text, _ in listed}
+    keys = Counter(listed_name(text) for text in texts)
+    assert (len(texts), len(keys)) == (names.STRINGS, names.NAMES)
+    assert sum(count - 1 for count in keys.values()) == names.MERGED
+    assert None not in keys
+    for text, name in listed:
+        assert listed_name(text) == certificate_name(subject(name))
+    unparsable = 0
+    for text in texts:
+        try:
+            x509.Name.from_rfc4514_string(text)
+        except ValueError:
+            unparsable += 1
+    assert unparsable == names.UNPARSABLE
 
 
 @pytest.mark.requirement("OP-32")
-def test_mutated_names_never_match_by_accident() -> None:
-    """20,000 one-character changes; those step 4 itself calls equal are put aside."""
-    draw = random.Random(15)  # noqa: S311  # a repeatable walk, not a key
-    honest = rdns("CN=mx1.hopital.test", "OU=1990000017", "O=CENTRE HOSPITALIER", "ST=Rhône (69)")
-    key, false_matches = comparable(honest), 0
-    alphabet = "abcxyzABC019 .-()éôΩ" + NBSP
-    for _ in range(20_000):
-        index = draw.randrange(len(honest))
-        kind, value = honest[index]
-        at = draw.randrange(len(value))
-        changed = value[:at] + draw.choice(alphabet) + value[at + draw.randrange(2) :]
-        mutated = (*honest[:index], (kind, changed), *honest[index + 1 :])
-        if comparable(mutated) == key and folded(changed) != folded(value):
-            false_matches += 1
-    assert false_matches == 0
+def test_no_altered_name_matches_and_every_spelling_does() -> None:
+    """The short walk; the long one is `python -m tests.trust.names --count 1000000`."""
+    tally = Tally()
+    walk(6_000, 32, tally)
+    assert tally.wrong == []
+    assert tally.rounds == 6_000
+    assert 1_000 < tally.unusable < 5_000  # spoilt texts of both kinds were read
 
 
-def folded(value: str) -> str:
-    """Everything §5 makes equal, written independently of the code under test."""
-    spaced = "".join(" " if c.isspace() else c for c in unicodedata.normalize("NFC", value))
-    while "  " in spaced:
-        spaced = spaced.replace("  ", " ")
-    return spaced.strip().replace(" (", "(").casefold()
+@pytest.mark.parametrize(
+    ("careless", "words"),
+    [
+        (lambda text: listed_name(text.replace("\x00", "")), "something invisible"),
+        (lambda text: listed_name(text.encode("ascii", "ignore").decode()), "an accent less"),
+        (lambda text: (listed_name(text) or ())[:1], "an RDN less"),
+        (lambda text: x509.Name.from_rfc4514_string(text), "a spelling that does not match"),
+    ],
+    ids=["NUL dropped", "accents dropped", "only the CN", "as RFC 4514"],
+)
+def test_the_walk_finds_a_careless_reader(
+    monkeypatch: pytest.MonkeyPatch, careless: object, words: str
+) -> None:
+    def read(text: str) -> object:
+        try:
+            return careless(text)  # type: ignore[operator]  # one of the above
+        except ValueError:
+            return None
+
+    monkeypatch.setattr(names, "listed_name", read)
+    if words == "an RDN less":
+        monkeypatch.setattr(names, "certificate_name", lambda n: (certificate_name(n) or ())[:1])
+    tally = Tally()
+    walk(2_000, 32, tally)
+    assert any(words in line for line in tally.wrong)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("odd", ["\x1c", "\x1d", "\x1e", "\x1f"])
+def test_att_15_a_separator_character_is_no_white_space(odd: str) -> None:
+    """Python's `split` drops these four; a CN that ends in one is not the host's."""
+    listed = listed_name("CN=mx.hopital.test,C=FR")
+    assert certificate_name(name_of(("CN", f"mx.hopital.test{odd}"), ("C", "FR"))) != listed
+    assert listed_name(f"CN{odd}=mx.hopital.test,C=FR") != listed
+    assert listed_name("CN=mx.hopital.test\t,C=FR") == listed
 
 
 def test_printed_name_holds_no_control_character() -> None:
