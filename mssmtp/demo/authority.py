@@ -207,9 +207,10 @@ class Authority:
         key = self._make_key()
         before = make.not_before or self.now - timedelta(days=1)
         after = make.not_after or self.now + timedelta(days=3 * 365)
+        name = subject.name if make.name is None else make.name
         usage = _key_usage(digital_signature=make.digital_signature, signs=make.is_authority)
         builder = (
-            self._builder(make.name or subject.name, key.public_key(), (before, after))
+            self._builder(name, key.public_key(), (before, after))
             .issuer_name(self._name)
             .add_extension(_aki(self._key), critical=False)
             .add_extension(x509.BasicConstraints(make.is_authority, None), critical=True)

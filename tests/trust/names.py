@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cryptography import x509
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
 from mssmtp.mail import DnKey, Rdn
@@ -43,7 +44,10 @@ OIDS = {
 def subject(name: Name) -> x509.Name:
     """The certificate's name; whatever a careless authority would sign is let through."""
     return x509.Name(
-        [x509.NameAttribute(OIDS[kind], value, _validate=False) for kind, value in reversed(name)]
+        [
+            x509.NameAttribute(OIDS[kind], value, _ASN1Type.UTF8String, _validate=False)
+            for kind, value in reversed(name)
+        ]
     )
 
 
