@@ -42,6 +42,9 @@ def _domain(value: object) -> object:
 
 DomainName = Annotated[Domain, BeforeValidator(_domain)]
 
+Cell = Annotated[str, Field(min_length=1, max_length=255)]
+"""One column of a row of the list (OP-35)."""
+
 
 class Section(BaseModel):
     """Base of every section: frozen, no unknown key."""
@@ -67,10 +70,26 @@ class OperatorSettings(Section):
     domains: tuple[DomainName, ...] = Field(
         description="Domains served here (DEF-01).", min_length=1
     )
+    responsible_contact: Cell | None = Field(
+        None,
+        description="ResponsableContact of our rows in the list: name, e-mail. `trust expected`"
+        " prints it, and another published text is an alarm (OP-35, OP-80).",
+    )
+    support_contact: Cell | None = Field(
+        None, description="SupportContact of our rows: telephone, e-mail (OP-80)."
+    )
+    row_description: Cell | None = Field(
+        None, description="Description of our rows; any published text is right when not set."
+    )
+    other_names: tuple[Cell, ...] = Field(
+        (),
+        description="Names of further certificates of ours that the list holds for these domains,"
+        " as it prints them: of another server, or of a certificate to come (OP-35).",
+    )
 
 
 class DomainSettings(Section):
-    """What one domain needs beside the list: the dates of a move between operators (OP-101)."""
+    """What one domain has of its own: dates of a move between operators (OP-101), its contacts."""
 
     name: DomainName = Field(description="The domain.")
     served_from: datetime | None = Field(
@@ -84,6 +103,13 @@ class DomainSettings(Section):
         " operator the list names. Of a domain served elsewhere: its move is announced, and mail"
         " queued for it waits, listed or not. With a time zone.",
     )
+    responsible_contact: Cell | None = Field(
+        None, description="ResponsableContact of this domain, where it is another than ours."
+    )
+    support_contact: Cell | None = Field(
+        None, description="SupportContact of this domain, where it is another than ours."
+    )
+    row_description: Cell | None = Field(None, description="Description of this domain's rows.")
 
     @field_validator("served_from", "forward_only_until")
     @classmethod
@@ -338,8 +364,8 @@ class Settings(Section):
     operator: OperatorSettings
     domains: tuple[DomainSettings, ...] = Field(
         (),
-        description="One table [[domains]] for each domain that moves between operators (OP-101):"
-        " name, served_from, forward_only_until.",
+        description="One table [[domains]] for each domain that moves between operators (OP-101)"
+        " or has contacts of its own.",
     )
     store: StoreSettings
     listen: ListenSettings = Field(default_factory=ListenSettings)
@@ -351,6 +377,10 @@ class Settings(Section):
     queue: QueueSettings = Field(default_factory=QueueSettings)
     smtp_out: SmtpOutSettings = Field(default_factory=SmtpOutSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+
+    def domain_table(self, name: Domain) -> DomainSettings:
+        """The table [[domains]] of `name`; an empty one when it has none."""
+        return next((each for each in self.domains if each.name == name), DomainSettings(name=name))
 
     @model_validator(mode="after")
     def _domains_are_told_once(self) -> Settings:

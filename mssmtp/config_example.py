@@ -28,6 +28,8 @@ OPERATOR_VALUES: dict[str, Value] = {
     "operator.name": "hopital-valmont",
     "operator.host_name": "mx.ch-valmont.mssante.example",
     "operator.domains": "ch-valmont.mssante.example",
+    "operator.responsible_contact": "DSI du CH de Valmont, dsi@ch-valmont.example",
+    "operator.support_contact": "01 00 00 00 00, support@ch-valmont.example",
     "store.home": "/var/lib/mssmtp",
     "store.master_key_file": "/etc/mssmtp/keys/master.key",
     "listen.operators": "0.0.0.0:25",

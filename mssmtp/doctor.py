@@ -10,6 +10,7 @@ from mssmtp import app
 from mssmtp.config import CertificateSettings, Settings
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.finding import Finding, Severity
+from mssmtp.own_rows import publication
 from mssmtp.pki import certificate_name, printed_name
 from mssmtp.policy import Engine
 from mssmtp.storage import Store
@@ -70,6 +71,7 @@ def _trust(settings: Settings, now: datetime) -> Iterator[Finding]:
     yield from _list(settings, snapshot, now)
     yield from _revocation(snapshot, now)
     yield from _own_rows(settings, snapshot)
+    yield from publication(settings, snapshot.whitelist, now)
 
 
 def _list(settings: Settings, snapshot: Snapshot, now: datetime) -> Iterator[Finding]:

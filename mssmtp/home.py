@@ -128,8 +128,8 @@ def missing(settings: Settings, *, everything: bool = False) -> tuple[Missing, .
     found.append(
         Missing(
             f"declaration of {served} to ANS",
-            "Sign the operator contract and send the six columns of the whitelist row;"
-            " `mssmtp trust show` says when the list names you.",
+            "Sign the operator contract and send the rows of `mssmtp trust expected`;"
+            " `mssmtp doctor --joining` says what comes in which order.",
         )
     )
     found.append(Missing(f"MX record of {served}", f"Publish MX 10 {settings.operator.host_name}."))

@@ -470,9 +470,14 @@ def judge_certificate(
 ) -> None:
     """Chain, dates, strength and usages, without revocation. Raises CertificateRefused."""
     _verify(leaf, anchors.store(now, ()))
-    serial = serial_text(leaf)
     if not any(leaf.issuer == issuer.subject for issuer in anchors.issuing):
-        raise CertificateRefused("chain", serial)
+        raise CertificateRefused("chain", serial_text(leaf))
+    judge_leaf(leaf, role, require_eku=require_eku)
+
+
+def judge_leaf(leaf: x509.Certificate, role: Role, *, require_eku: bool = False) -> None:
+    """Strength and usages of the certificate itself. Raises CertificateRefused."""
+    serial = serial_text(leaf)
     if _is_weak(leaf):
         raise CertificateRefused("weak", serial)
     if not _fits(leaf, role, require_eku=require_eku):

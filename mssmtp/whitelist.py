@@ -96,6 +96,10 @@ class Whitelist:
         """The first row that binds the two, for proofs."""
         return self._rows.get(name, {}).get(dn)
 
+    def rows_of(self, name: Domain) -> tuple[Row, ...]:
+        """The rows of this domain, one per name; empty when it is not listed."""
+        return tuple(self._rows.get(name, {}).values())
+
     def contact(self, name: Domain) -> Contact | None:
         """Contacts of the domain's first row."""
         row = next(iter(self._rows.get(name, {}).values()), None)
@@ -152,6 +156,7 @@ RefusalReason = Literal[
     "shape",
     "older than the list in force",
     "same date, other content",
+    "dated in the future",
     "no verification",
 ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
 
@@ -29,19 +29,38 @@ def verify(octets: bytes, rules: ListRules, now: datetime) -> Whitelist:
     Only the canonicalised, verified root is read: what was not signed does not exist (ATT-33).
     Anti-rollback is the caller's, who knows the list in force.
     """
-    if len(octets) > rules.max_octets:
+
+    def accept(signer: x509.Certificate, date: datetime) -> None:
+        check_pin(signer, rules.pin)
+        _check_signer(signer, rules, date, now)
+
+    return verify_signer(octets, rules.max_octets, accept)
+
+
+def verify_signer(
+    octets: bytes, max_octets: int, accept: Callable[[x509.Certificate, datetime], None]
+) -> Whitelist:
+    """`verify`, where `accept` judges the signer of a list of that date. Raises ListRefused."""
+    if len(octets) > max_octets:
         raise ListRefused("too big", f"{len(octets)} octets")
     root = _parse(octets)
     signature = _only_signature(root)
     _check_profile(signature)
     signer = _signer_certificate(signature)
     signed = _verified_root(octets, signer)
-    _check_pin(signer, rules.pin)
     date = _utc(_child_text(signed, 0, "DateDeGeneration"))
-    _check_signer(signer, rules, date, now)
+    accept(signer, date)
     rows = tuple(_rows(signed))
     subject = f"{pki.printed_name(signer.subject)} {pki.serial_text(signer)}"
     return Whitelist(date, sha256(octets).hexdigest(), subject, rows)
+
+
+def signer_of(octets: bytes) -> x509.Certificate:
+    """The certificate in the signature of a list, of which nothing else is checked here.
+
+    Raises ListRefused.
+    """
+    return _signer_certificate(_only_signature(_parse(octets)))
 
 
 def _parser() -> etree.XMLParser:
@@ -159,7 +178,7 @@ def _verified_root(octets: bytes, signer: x509.Certificate) -> etree._Element:
     return result.signed_xml
 
 
-def _check_pin(signer: x509.Certificate, pin: str) -> None:
+def check_pin(signer: x509.Certificate, pin: str) -> None:
     """OP-25: for each type the pin names, the subject has exactly the values of the pin."""
     try:
         wanted, subject = pki.listed_name(pin), pki.certificate_name(signer.subject)

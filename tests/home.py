@@ -18,7 +18,7 @@ from mssmtp import cli
 from mssmtp.accounts import NewBal, add_bal
 from mssmtp.config import Settings, load
 from mssmtp.config_example import Value, render
-from mssmtp.demo.authority import Authority, Identity, row
+from mssmtp.demo.authority import RESPONSIBLE, SUPPORT, Authority, Identity, row
 from mssmtp.mail import Address, BalType, PersonState
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.storage import Store
@@ -112,6 +112,8 @@ def values(**more: Value) -> dict[str, Value]:
         "operator.name": "hopital-a",
         "operator.host_name": "mx.hopital-a.test",
         "operator.domains": A_DOMAIN,
+        "operator.responsible_contact": RESPONSIBLE,
+        "operator.support_contact": SUPPORT,
         "store.home": "store",
         "store.master_key_file": "keys/master.key",
         "tls.operators.certificate_file": "certs/operator.pem",

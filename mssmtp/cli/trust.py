@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mssmtp import app as server
-from mssmtp.cli import options
+from mssmtp.cli import options, trust_expected, trust_file
 from mssmtp.cli.output import fail, print_json, print_table
 from mssmtp.errors import BadAddress
 from mssmtp.mail import domain
@@ -15,6 +15,8 @@ from mssmtp.trust import Snapshot
 from mssmtp.whitelist import Whitelist
 
 app = typer.Typer(help="Trust space: the list in force.", no_args_is_help=True)
+app.command("verify")(trust_file.verify)
+app.command("expected")(trust_expected.expected)
 
 
 @app.command()

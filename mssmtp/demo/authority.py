@@ -36,7 +36,9 @@ SERVER_ONLY: Usages = (Eku.SERVER_AUTH,)
 CLIENT_ONLY: Usages = (Eku.CLIENT_AUTH,)
 EMAIL_ONLY: Usages = (Eku.EMAIL_PROTECTION,)
 
-_NOBODY = "support@exploitation.test"
+RESPONSIBLE = "Exploitation, support@exploitation.test"
+SUPPORT = "01 00 00 00 00, support@exploitation.test"
+"""Contacts of every row of a throw-away list."""
 
 
 def new_key() -> rsa.RSAPrivateKey:
@@ -306,8 +308,8 @@ def row(domain: str, dn: str, *, updated: datetime, description: str = "") -> Ro
         domain=domain,
         description=description or f"Domaine de messagerie MSSanté de démonstration {domain}",
         dn=dn,
-        responsible=f"Exploitation, {_NOBODY}",
-        support=f"01 00 00 00 00, {_NOBODY}",
+        responsible=RESPONSIBLE,
+        support=SUPPORT,
         updated=stamp(updated),
     )
 

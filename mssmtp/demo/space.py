@@ -17,6 +17,8 @@ from mssmtp.config_example import Value, render
 from mssmtp.demo import people
 from mssmtp.demo.authority import (
     EMAIL_ONLY,
+    RESPONSIBLE,
+    SUPPORT,
     Authority,
     CertificateFiles,
     Identity,
@@ -90,6 +92,10 @@ PLANS = (
     ),
 )
 
+# The genuine list names two certificates for the patients' domain (OP-95).
+SECOND_OF_PATIENTS = Subject(
+    "mx2.patient.test", "398765432100025", "ESPACE SANTE DE TEST", "Paris (75)"
+)
 INCIDENTS_SUBJECT = Subject(
     "mx.incidents.test", "355555555500055", "INCIDENTS DE TEST", "Paris (75)"
 )
@@ -252,9 +258,7 @@ def _user_make(plan: Plan) -> Make:
 
 def _rows(now: datetime) -> list[Row]:
     rows = [row(domain, plan.subject.text, updated=now) for plan in PLANS for domain in plan.listed]
-    # The genuine list names two certificates for the patients' domain (OP-95).
-    second = Subject("mx2.patient.test", "398765432100025", "ESPACE SANTE DE TEST", "Paris (75)")
-    rows.append(row(PATIENTS, second.text, updated=now))
+    rows.append(row(PATIENTS, SECOND_OF_PATIENTS.text, updated=now))
     rows.append(row(INCIDENTS, INCIDENTS_SUBJECT.text, updated=now))
     rows.append(row(GUEST, GUEST_SUBJECT.text, updated=now))
     return rows
@@ -310,6 +314,8 @@ def _values(plan: Plan, directory: Path, port: int, base_port: int) -> dict[str,
         "operator.name": plan.name,
         "operator.host_name": plan.mx,
         "operator.domains": tuple(plan.domains),
+        "operator.responsible_contact": RESPONSIBLE,
+        "operator.support_contact": SUPPORT,
         "store.home": "store",
         "store.master_key_file": "keys/master.key",
         "tls.operators.certificate_file": "certs/operator.pem",
@@ -331,6 +337,8 @@ def _values(plan: Plan, directory: Path, port: int, base_port: int) -> dict[str,
         "smtp_out.ports": _mx_ports(base_port),
         "listen.metrics": f"127.0.0.1:{port + METRICS_OFFSET}",
     }
+    if PATIENTS in plan.domains:
+        values["operator.other_names"] = SECOND_OF_PATIENTS.text
     for door, offset in DOORS.items():
         values[f"listen.{door}"] = f"127.0.0.1:{port + offset}"
     return values

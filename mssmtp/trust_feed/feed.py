@@ -20,6 +20,7 @@ from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed.crls import CrlFeed
 from mssmtp.trust_feed.fetch import Fetch, Fetched, FetchFailed, HttpFetch, Validators
 from mssmtp.trust_feed.files import ListState, TrustFiles
+from mssmtp.trust_feed.own import OwnRows
 from mssmtp.trust_feed.schedule import Schedule
 from mssmtp.whitelist import ListRefused, ListRules, Whitelist
 from mssmtp.whitelist_child import verify_in_child
@@ -56,6 +57,7 @@ class TrustFeed:
         self._files = TrustFiles(settings.store.home / "trust")
         self._schedule = Schedule(clock, entropy, settings.whitelist.refresh)
         self._crls = CrlFeed(settings.pki, trust, self._files, self._fetch, self._schedule, clock)
+        self._own = OwnRows(settings, clock)
         self._version = (-1, -1)
         self._loaded: tuple[str, ...] = ()
         self._verified: Whitelist | None = None
@@ -101,6 +103,7 @@ class TrustFeed:
             if self._schedule.is_due(self._list.url, self._list_checked_at(), self._list.refresh):
                 await self._refresh_list()
             self._remind()
+            await asyncio.to_thread(self._own.look, self._trust.snapshot.whitelist)
         self._measure()
 
     # ------------------------------------------------------------ from disk

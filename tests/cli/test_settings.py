@@ -53,7 +53,7 @@ WRONG: dict[str, tuple[Damage, str, str]] = {
         "stroe: unknown setting",
         "The nearest known setting is store.",
     ),
-    "not TOML": (edited("[store]", "[store"), "is not TOML", "(at line 17, column 7)"),
+    "not TOML": (edited("[store]", "[store"), "is not TOML", "(at line "),
     "wrong kind": (
         edited('name = "hopital-a"', "name = 5"),
         "operator.name: Input should be a valid string",

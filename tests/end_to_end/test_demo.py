@@ -248,7 +248,7 @@ def test_it_ends_with_what_a_real_operator_still_lacks(shown: Shown) -> None:
     for item in (
         "operator certificate: operator.pem Order an IGC-Santé SERV SSL certificate",
         "declaration of hopital-a.test to ANS",
-        "the six columns of the whitelist row",
+        "send the rows of `mssmtp trust expected`",
         "MX record of hopital-a.test Publish MX 10 mx.hopital-a.test.",
     ):
         assert item in lacking, item
