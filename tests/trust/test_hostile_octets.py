@@ -18,55 +18,16 @@ from mssmtp.trust import PeerRefused, Snapshot, identify
 from mssmtp.whitelist import ListRefused, ListRules, Whitelist
 from mssmtp.whitelist_signature import verify
 from tests.authority import A_DOMAIN, A_SUBJECT, rows_for
+from tests.trust.spoiling import TOKENS, Edits, edited, flipped
 
-TOKENS = [
-    b"<",
-    b">",
-    b"</",
-    b"/>",
-    b"&",
-    b"&#13;",
-    b"&#0;",
-    b"&lt;",
-    b'"',
-    b"'",
-    b"<!--",
-    b"-->",
-    b"<?",
-    b"<![CDATA[",
-    b"]]>",
-    b"<!DOCTYPE",
-    b"xmlns=",
-    b"xmlns:a='",
-    b'Id="a"',
-    b"<Signature>",
-    b"<Object/>",
-    b"<ListeDomaines/>",
-    b"\x00",
-    b"\xff",
-    b"\xef\xbb\xbf",
-    b"=",
-    b"A",
-    b" ",
-    b"",
-]
 EDITS = st.lists(
     st.tuples(st.floats(0, 1), st.integers(0, 40), st.sampled_from(TOKENS)), min_size=1, max_size=3
 )
-Edits = list[tuple[float, int, bytes]]
 FUZZ = settings(
     max_examples=300,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-
-
-def edited(octets: bytes, edits: Edits) -> bytes:
-    """Each edit replaces some octets at a place by a token."""
-    for where, length, token in edits:
-        at = int(where * len(octets))
-        octets = octets[:at] + token + octets[at + length :]
-    return octets
 
 
 @pytest.fixture(scope="module")
@@ -95,13 +56,6 @@ def test_att_33_edited_list_says_the_same_or_is_refused(
 
 
 BIT_FLIPS = st.lists(st.tuples(st.floats(0, 0.999), st.integers(1, 255)), min_size=1, max_size=4)
-
-
-def flipped(der: bytes, flips: list[tuple[float, int]]) -> bytes:
-    octets = bytearray(der)
-    for where, mask in flips:
-        octets[int(where * len(octets))] ^= mask
-    return bytes(octets)
 
 
 @pytest.mark.attack
