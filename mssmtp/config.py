@@ -269,6 +269,49 @@ class WhitelistSettings(Section):
     first_within: timedelta = Field(
         timedelta(seconds=5), description="How long a first start waits for a list at most."
     )
+    shrink_percent: float = Field(
+        5.0,
+        ge=0,
+        le=100,
+        description="A list that loses more of its rows or domains, or our own entry, is held"
+        " until `mssmtp trust confirm`.",
+    )
+    grace_lists: int = Field(
+        0,
+        ge=0,
+        le=5,
+        description="For how many further lists a removed domain or name stays valid (OP-34).",
+    )
+    proxy: str | None = Field(
+        None,
+        description="Proxy for the list and the CRLs, as http://proxy.example:3128 or https://…,"
+        " with user@ in front of the name where it asks for one.",
+    )
+    proxy_password_file: Path | None = Field(
+        None, description="File that holds that user's password, mode 0600."
+    )
+    proxy_anchors_file: Path | None = Field(
+        None, description="Anchors of an https proxy; those of the list server when absent."
+    )
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.path not in ("", "/")
+        ):
+            raise ValueError("a proxy is named as http://host:port or https://host:port")
+        if parts.password is not None:
+            raise ValueError(
+                "a password has no place in the settings file:"
+                " write it into a file of mode 0600 and name that as whitelist.proxy_password_file"
+            )
+        return url
 
 
 class LimitSettings(Section):

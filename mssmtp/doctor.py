@@ -16,11 +16,15 @@ from mssmtp.policy import Engine
 from mssmtp.storage import Store
 from mssmtp.tls_settings import check_settings, load_certificate
 from mssmtp.trust import Snapshot
+from mssmtp.trust_feed import State, TrustFiles, freshness
 
 __all__ = ["Finding", "Severity", "examine"]
 
 _EXPIRY_WARNING = timedelta(days=30)
 _LEAST_FREE_OCTETS = 1 << 30
+
+
+_FRESHNESS = {"fresh": Severity.OK, "warning": Severity.WARNING, "alarm": Severity.ERROR}
 
 
 def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, ...]:
@@ -84,18 +88,45 @@ def _list(settings: Settings, snapshot: Snapshot, now: datetime) -> Iterator[Fin
             f"Check that {settings.whitelist.url} answers and that the signer pin is right.",
         )
         return
-    age = now - whitelist.date
-    severity = Severity.OK
-    if age > settings.whitelist.alarm_after:
-        severity = Severity.ERROR
-    elif age > settings.whitelist.warn_after:
-        severity = Severity.WARNING
+    state = TrustFiles(settings.store.home / "trust").state()
+    severity = _FRESHNESS[freshness(state, settings.whitelist, now)]
+    checked = f"{state.published.checked_at:%Y-%m-%d %H:%M} UTC" if state.published else "never"
     yield Finding(
         severity,
         "whitelist",
-        f"of {whitelist.date:%Y-%m-%d %H:%M} UTC, {len(whitelist.rows)} rows",
+        f"of {whitelist.date:%Y-%m-%d %H:%M} UTC, {len(whitelist.rows)} rows;"
+        f" last obtained {checked}",
         "" if severity is Severity.OK else "Check the network and the list's server.",
     )
+    yield from _choices(state)
+
+
+def _choices(state: State) -> Iterator[Finding]:
+    """What a person has to decide, or has decided (OP-26, OP-28)."""
+    if (held := state.held) is not None:
+        yield Finding(
+            Severity.ERROR,
+            f"whitelist of {held.listed.date:%Y-%m-%d %H:%M} UTC",
+            f"is held and not used: {'; '.join(held.reasons)}",
+            "Look at `mssmtp trust diff`, ask ANS, then"
+            f" `mssmtp trust confirm {held.listed.sha256[:12]}` or wait for a newer list.",
+        )
+    if (conflict := state.conflict) is not None:
+        yield Finding(
+            Severity.ERROR,
+            f"whitelist of {conflict.date:%Y-%m-%d %H:%M} UTC",
+            "exists twice with other content, both well signed; the second is refused"
+            f" (seen {conflict.last_seen:%Y-%m-%d %H:%M} UTC)",
+            "Tell ANS: the authority signed two lists of one second, or its key is misused.",
+        )
+    if (rolled_back := state.rolled_back) is not None:
+        yield Finding(
+            Severity.WARNING,
+            "whitelist",
+            f"was rolled back by {rolled_back.by} on {rolled_back.at:%Y-%m-%d %H:%M} UTC;"
+            f" the list of {rolled_back.left.date:%Y-%m-%d %H:%M} UTC stays out",
+            "It ends with a newer list, or by `mssmtp trust rollback --undo`.",
+        )
 
 
 def _own_rows(settings: Settings, snapshot: Snapshot) -> Iterator[Finding]:

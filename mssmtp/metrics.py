@@ -123,7 +123,21 @@ commit_jobs = Histogram(
 )
 internal_errors = Counter("mssmtp_internal_errors_total", "Our own bugs, answered 451", ["room"])
 whitelist_age_seconds = Gauge(
-    "mssmtp_whitelist_age_seconds", "Age of the list in force", multiprocess_mode="livemax"
+    "mssmtp_whitelist_age_seconds",
+    "Time since the list's server gave a list that verified",
+    multiprocess_mode="livemax",
+)
+whitelist_rows = Gauge(
+    "mssmtp_whitelist_rows", "Rows of the list in force", multiprocess_mode="livemostrecent"
+)
+whitelist_held = Gauge(
+    "mssmtp_whitelist_held", "1 while a list waits for a person", multiprocess_mode="livemax"
+)
+whitelist_rolled_back = Gauge(
+    "mssmtp_whitelist_rolled_back", "1 while a rollback is in effect", multiprocess_mode="livemax"
+)
+whitelist_conflict = Gauge(
+    "mssmtp_whitelist_conflict", "1 while two lists of one date exist", multiprocess_mode="livemax"
 )
 trust_failures = Counter(
     "mssmtp_trust_failures_total", "Lists and CRLs not obtained or refused", ["reason"]

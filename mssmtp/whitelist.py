@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -50,35 +50,44 @@ class Whitelist:
 
     `date` is DateDeGeneration, `sha256` the digest of the signed file, `signer` the printed subject
     and serial of its signer. Entries that can never match are in `unusable`, by row number.
+    `graced` are rows of earlier lists that are still valid though this one leaves them out (OP-34).
     """
 
     date: datetime
     sha256: str
     signer: str
     rows: tuple[Row, ...]
+    graced: tuple[Row, ...] = ()
+    domains: frozenset[Domain] = field(init=False, repr=False)
+    """Every domain the signed file lists."""
     unusable: tuple[int, ...] = field(init=False)
     _rows: Mapping[Domain, Mapping[DnKey, Row]] = field(init=False, repr=False)
     _names: Mapping[Domain, frozenset[DnKey]] = field(init=False, repr=False)
     _domains: Mapping[DnKey, frozenset[Domain]] = field(init=False, repr=False)
+    _graced: frozenset[tuple[Domain, DnKey]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         by_domain: dict[Domain, dict[DnKey, Row]] = {}
         by_name: dict[DnKey, set[Domain]] = defaultdict(set)
-        keys: dict[str, DnKey | None] = {}  # 8,655 rows share some 400 names
-        unusable = []
-        for number, row in enumerate(self.rows, start=1):
-            if row.dn not in keys:
-                keys[row.dn] = pki.listed_name(row.dn)
-            name, key = _domain_key(row.domain), keys[row.dn]
-            if name is None or key is None:
+        unusable, graced = [], []
+        for number, (row, pair) in enumerate(zip(self.rows, _pairs(self.rows), strict=True), 1):
+            if pair is None:
                 unusable.append(number)
                 continue
+            name, key = pair
             by_domain.setdefault(name, {}).setdefault(key, row)
             by_name[key].add(name)
+        object.__setattr__(self, "domains", frozenset(by_domain))
+        for row, pair in zip(self.graced, _pairs(self.graced), strict=True):
+            if pair is not None and pair[1] not in by_domain.get(pair[0], {}):
+                by_domain.setdefault(pair[0], {})[pair[1]] = row
+                by_name[pair[1]].add(pair[0])
+                graced.append(pair)
         object.__setattr__(self, "unusable", tuple(unusable))
         object.__setattr__(self, "_rows", by_domain)
         object.__setattr__(self, "_names", {d: frozenset(by_domain[d]) for d in by_domain})
         object.__setattr__(self, "_domains", {n: frozenset(d) for n, d in by_name.items()})
+        object.__setattr__(self, "_graced", frozenset(graced))
 
     def lists(self, name: Domain) -> bool:
         """Is exactly this domain listed? A listed parent says nothing (OP-30, OP-31)."""
@@ -105,10 +114,30 @@ class Whitelist:
         row = next(iter(self._rows.get(name, {}).values()), None)
         return None if row is None else Contact(row.responsible, row.support)
 
-    @property
-    def domains(self) -> frozenset[Domain]:
-        """Every listed domain."""
-        return frozenset(self._rows)
+    def is_graced(self, name: Domain, dn: DnKey) -> bool:
+        """Do the two belong together only because an earlier list said so (OP-34)?"""
+        return (name, dn) in self._graced
+
+    def with_grace(self, earlier: Iterable[Whitelist]) -> Whitelist:
+        """This list, in which what `earlier` ones bound is valid too (OP-34)."""
+        gone = {
+            pair: row
+            for listed in earlier
+            for pair, row in listed.bindings()
+            if pair[1] not in self.names(pair[0])
+        }
+        return replace(self, graced=tuple(gone.values())) if gone else self
+
+    def without_grace(self) -> Whitelist:
+        """The signed file alone."""
+        return replace(self, graced=()) if self.graced else self
+
+    def bindings(self) -> Iterator[tuple[tuple[Domain, DnKey], Row]]:
+        """Every (domain, name) of the signed file once, with its first row."""
+        for name in self.domains:
+            for key, row in self._rows[name].items():
+                if (name, key) not in self._graced:
+                    yield (name, key), row
 
     def to_table(self) -> bytes:
         """Compact form for a pipe between our own processes."""
@@ -126,6 +155,16 @@ class Whitelist:
             signer,
             tuple(Row(*(seen.setdefault(cell, cell) for cell in row)) for row in rows),
         )
+
+
+def _pairs(rows: Iterable[Row]) -> Iterator[tuple[Domain, DnKey] | None]:
+    """What each row binds; None where it can never match."""
+    keys: dict[str, DnKey | None] = {}  # 8,655 rows share some 400 names
+    for row in rows:
+        if row.dn not in keys:
+            keys[row.dn] = pki.listed_name(row.dn)
+        name, key = _domain_key(row.domain), keys[row.dn]
+        yield None if name is None or key is None else (name, key)
 
 
 def _domain_key(text: str) -> Domain | None:

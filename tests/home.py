@@ -7,9 +7,10 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,7 +24,8 @@ from mssmtp.mail import Address, BalType, PersonState
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.storage import Store
 from mssmtp.trust_feed.fetch import Validators
-from mssmtp.trust_feed.files import TrustFiles
+from mssmtp.trust_feed.files import Answer, TrustFiles
+from mssmtp.whitelist import Row, Whitelist
 from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, B_SUBJECT
 
 CLOCK, ENTROPY = SystemClock(), SystemEntropy()
@@ -142,13 +144,20 @@ def make_home(
     return home
 
 
+def put_rows(home: Home, authority: Authority, rows: Sequence[Row]) -> None:
+    """A list of this moment comes into force, signed; newer than any before it."""
+    now = CLOCK.now()
+    answer = Answer(LIST_URL, authority.sign_whitelist(rows, now), Validators())
+    listed = Whitelist(now, sha256(answer.octets).hexdigest(), "", tuple(rows))
+    TrustFiles(home.settings.store.home / "trust").take_list(answer, listed, (), now)
+
+
 def put_list(home: Home, authority: Authority) -> None:
     """Put a signed list (both operators and the patients' domain) and CRLs on disk."""
     now = CLOCK.now()
     names = ((A_DOMAIN, A_SUBJECT), (B_DOMAIN, B_SUBJECT), (PATIENT_DOMAIN, B_SUBJECT))
-    rows = [row(domain, subject.text, updated=now) for domain, subject in names]
+    put_rows(home, authority, [row(name, subject.text, updated=now) for name, subject in names])
     files = TrustFiles(home.settings.store.home / "trust")
-    files.keep_list(authority.sign_whitelist(rows, now), now, now, Validators())
     crls = authority.crls(this_update=now, next_update=now + timedelta(days=7))
     for url, crl in zip(home.settings.pki.crl_urls, crls, strict=True):
         files.keep_crl(url, crl, now, Validators())

@@ -1,5 +1,18 @@
 """Door to the trust space's publications: the signed list over HTTPS and the CRLs."""
 
 from mssmtp.trust_feed.feed import TrustFeed
+from mssmtp.trust_feed.files import ChoiceRefused, TrustFiles
+from mssmtp.trust_feed.lists import freshness, list_rules
+from mssmtp.trust_feed.state import Event, Held, ListState, State
 
-__all__ = ["TrustFeed"]
+__all__ = [
+    "ChoiceRefused",
+    "Event",
+    "Held",
+    "ListState",
+    "State",
+    "TrustFeed",
+    "TrustFiles",
+    "freshness",
+    "list_rules",
+]

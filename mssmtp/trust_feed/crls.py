@@ -13,8 +13,9 @@ from mssmtp.outside import Clock
 from mssmtp.pki import BadRevocationList, Revocation, crl_order, read_crls
 from mssmtp.trust import Trust
 from mssmtp.trust_feed.fetch import Fetch, Fetched, FetchFailed, Validators
-from mssmtp.trust_feed.files import CrlState, TrustFiles
+from mssmtp.trust_feed.files import TrustFiles
 from mssmtp.trust_feed.schedule import FIRST_RETRY, RETRY, Schedule
+from mssmtp.trust_feed.state import CrlState
 
 logger = logging.getLogger(__name__)
 

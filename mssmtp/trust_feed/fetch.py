@@ -1,11 +1,19 @@
-"""One bounded GET at a time, with our own anchors, no redirect, no proxy, no compression."""
+"""One bounded GET at a time, with our own anchors, no redirect, no compression."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from mssmtp.config import Settings
+from mssmtp.tls_settings import client_context
+
+if TYPE_CHECKING:
+    import httpx
 
 DEADLINE_S = 60.0
 """For the whole answer: a server that drips does not hold the next fetch back for ever."""
@@ -41,11 +49,46 @@ class Fetch(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Proxy:
+    """What stands between us and the servers; `context` verifies an https proxy."""
+
+    url: str
+    context: ssl.SSLContext
+    password_file: Path | None = None
+
+    def password(self) -> str:
+        """Read for each fetch: it can be changed without a restart. Raises FetchFailed."""
+        if self.password_file is None:
+            return ""
+        try:
+            with open(self.password_file, encoding="utf-8") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                password = file.read(4_096).strip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise FetchFailed("password of the proxy cannot be read") from error
+        if mode & 0o077:
+            raise FetchFailed("others may read the password of the proxy; set its mode to 0600")
+        return password
+
+
+def http_fetch(settings: Settings) -> HttpFetch:
+    """The network as the settings describe it. Raises ConfigError."""
+    listed = settings.whitelist
+    anchors_file = listed.https_anchors_file or settings.pki.anchors_file
+    context = client_context(settings.tls, None, anchors_file)
+    if listed.proxy is None:
+        return HttpFetch(context)
+    own_anchors = listed.proxy_anchors_file
+    behind = client_context(settings.tls, None, own_anchors) if own_anchors else context
+    return HttpFetch(context, Proxy(listed.proxy, behind, listed.proxy_password_file))
+
+
 class HttpFetch:
     """`Fetch` by httpx. `context` verifies https servers; the system's anchors are never read."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
+    def __init__(self, context: ssl.SSLContext, proxy: Proxy | None = None) -> None:
+        self._context, self._proxy = context, proxy
 
     async def __call__(self, url: str, validators: Validators, max_octets: int) -> Fetched | None:
         import httpx  # 5 MB that only the one worker that fetches has to carry
@@ -63,6 +106,7 @@ class HttpFetch:
 
         client = httpx.AsyncClient(
             verify=self._context,
+            proxy=_behind(self._proxy),
             trust_env=False,
             follow_redirects=False,
             timeout=_STEP_TIMEOUT_S,
@@ -87,6 +131,17 @@ class HttpFetch:
                 bytes(octets),
                 Validators(response.headers.get("etag"), response.headers.get("last-modified")),
             )
+
+
+def _behind(proxy: Proxy | None) -> httpx.Proxy | None:
+    import httpx
+
+    if proxy is None:
+        return None
+    url = httpx.URL(proxy.url)
+    secure = proxy.context if url.scheme == "https" else None
+    auth = (url.username, proxy.password()) if url.username else None
+    return httpx.Proxy(url.copy_with(userinfo=b""), ssl_context=secure, auth=auth)
 
 
 def _headers(validators: Validators) -> dict[str, str]:

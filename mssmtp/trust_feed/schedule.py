@@ -26,11 +26,12 @@ class Schedule:
         self._retry = min(RETRY, longest_retry)
         self._due: dict[str, datetime] = {}
         self._reminded: dict[str, datetime] = {}
+        self._hurried = False
 
     def is_due(self, url: str, checked_at: datetime | None, period: timedelta) -> bool:
         """Is it time to ask `url`, last asked with success at `checked_at`?"""
         if url not in self._due:
-            last = checked_at or self._clock.now() - 2 * period
+            last = (not self._hurried and checked_at) or self._clock.now() - 2 * period
             self._due[url] = last + self.jittered(period)
         now, due = self._clock.now(), self._due[url]
         return now >= due or due > now + 2 * period  # never so far ahead: the clock was put back
@@ -38,6 +39,11 @@ class Schedule:
     def plan(self, url: str, period: timedelta) -> None:
         """Ask `url` again after about `period`."""
         self._due[url] = self._clock.now() + self.jittered(period)
+
+    def hurry(self) -> None:
+        """Everything is due now: a person asked."""
+        self._due.clear()
+        self._hurried = True
 
     def jittered(self, period: timedelta) -> timedelta:
         """± 10 %, so that the operators do not all come at once (OP-29)."""

@@ -11,12 +11,10 @@ import pytest
 from mssmtp.demo.authority import RESPONSIBLE, SUPPORT, Authority, Subject, row
 from mssmtp.own_rows import Column, listed_text
 from mssmtp.pki import certificate_name, listed_name
-from mssmtp.trust_feed.fetch import Validators
-from mssmtp.trust_feed.files import TrustFiles
 from mssmtp.trust_feed.own import OwnRows
 from mssmtp.whitelist import Row, Whitelist
 from tests.authority import A_DOMAIN, A_SUBJECT, B_SUBJECT
-from tests.home import CLOCK, Home
+from tests.home import CLOCK, Home, put_rows
 from tests.trust.feeding import FakeClock
 
 COLUMNS = [
@@ -31,9 +29,7 @@ COLUMNS = [
 
 def publish(home: Home, authority: Authority, *rows: Row) -> None:
     """A newer list comes into force."""
-    now = CLOCK.now()
-    files = TrustFiles(home.settings.store.home / "trust")
-    files.keep_list(authority.sign_whitelist(rows, now), now, now, Validators())
+    put_rows(home, authority, rows)
 
 
 def ours(**other: str) -> Row:

@@ -116,16 +116,18 @@ class World:
 
 
 def settings_for(directory: Path, authority: Authority, url: str = LIST_URL) -> Settings:
-    """Settings whose anchors are the authority's; its certificates are never used here."""
-    anchors = directory / "ca.pem"
+    """Settings whose anchors are the authority's, and whose certificate is A's."""
+    anchors, kept = directory / "ca.pem", directory / "own" / "own.pem"
     anchors.write_bytes(authority.anchors_pem)
-    unused = CertificateSettings(certificate_file=anchors, key_file=anchors)
+    if not kept.exists():
+        authority.issue(A_SUBJECT).write(kept.parent, kept.stem)
+    ours = CertificateSettings(certificate_file=kept, key_file=kept.with_suffix(".key"))
     return Settings(
         operator=OperatorSettings(
             name="a", host_name=domain("mx.hopital-a.test"), domains=(domain(A_DOMAIN),)
         ),
         store=StoreSettings(home=directory / "home", master_key_file=directory / "master"),
-        tls=TlsSettings(operators=unused, users=unused),
+        tls=TlsSettings(operators=ours, users=ours),
         pki=PkiSettings(anchors_file=anchors, crl_urls=(ROOT_CRL, CRL)),
         whitelist=WhitelistSettings(url=url, signer_subject=authority.pin),
     )

@@ -173,7 +173,7 @@ def test_period_varies_by_ten_percent(world: World) -> None:
 @pytest.mark.requirement("OP-26")
 async def test_wt_24_older_list_is_refused(world: World, caplog: pytest.LogCaptureFixture) -> None:
     trust, feed = await started(world)
-    world.publish(B_DOMAIN, date=world.clock.now() - timedelta(seconds=1))
+    world.publish(A_DOMAIN, B_DOMAIN, date=world.clock.now() - timedelta(seconds=1))
     await after(world, feed, minutes=70)
     assert trust.snapshot.lists(domain(A_DOMAIN))
     assert not trust.snapshot.lists(domain(B_DOMAIN))
@@ -186,7 +186,7 @@ async def test_wt_25_same_date_other_content_is_refused_with_alarm(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     trust, feed = await started(world)
-    world.publish(B_DOMAIN)
+    world.publish(A_DOMAIN, B_DOMAIN)
     await after(world, feed, minutes=70)
     assert not trust.snapshot.lists(domain(B_DOMAIN))
     assert why(caplog)[0].startswith("same date, other content")
@@ -200,7 +200,7 @@ async def test_wt_25_same_date_other_content_is_refused_with_alarm(
 async def test_wt_24_older_list_is_refused_after_a_restart_too(world: World) -> None:
     _, first = await started(world)
     first._files.release()
-    world.publish(B_DOMAIN, date=world.clock.now() - timedelta(days=1))
+    world.publish(A_DOMAIN, B_DOMAIN, date=world.clock.now() - timedelta(days=1))
     trust, feed = world.worker()
     await feed.load()
     await after(world, feed, minutes=70)
@@ -216,9 +216,9 @@ async def test_wt_24_without_the_remembered_date_the_older_list_would_pass(
     trust, feed = await started(world)
     file = tmp_path / "home" / "trust" / "state.json"
     state = json.loads(file.read_bytes())
-    state["list"]["date"] = "2020-01-01T00:00:00+00:00"
+    state["accepted"][0]["date"] = "2020-01-01T00:00:00Z"
     file.write_text(json.dumps(state))
-    world.publish(B_DOMAIN, date=world.clock.now() - timedelta(seconds=1))
+    world.publish(A_DOMAIN, B_DOMAIN, date=world.clock.now() - timedelta(seconds=1))
     await after(world, feed, minutes=70)
     assert trust.snapshot.lists(domain(B_DOMAIN))
 
@@ -229,11 +229,13 @@ async def test_wt_20_refused_list_leaves_the_previous_one_in_force(
 ) -> None:
     trust, feed = await started(world)
     world.clock.advance(minutes=70)
-    world.site.pages[LIST_URL] = world.publish(B_DOMAIN).replace(b"cabinet-b", b"cabinet-x")
+    world.site.pages[LIST_URL] = world.publish(A_DOMAIN, B_DOMAIN).replace(
+        b"cabinet-b", b"cabinet-x"
+    )
     await feed.tick()
     assert trust.snapshot.lists(domain(A_DOMAIN))
     assert why(caplog) == ["signature: InvalidDigest"]
-    world.publish(B_DOMAIN)
+    world.publish(A_DOMAIN, B_DOMAIN)
     await after(world, feed, minutes=6)  # asked again sooner than in an hour
     assert trust.snapshot.lists(domain(B_DOMAIN))
 
@@ -246,7 +248,7 @@ async def test_wt_22_renewed_signer_of_the_pinned_subject_is_accepted_with_a_not
     assert [r for r in caplog.records if "renewed" in r.message] == []
     renewed = world.authority.issue(SIGNER_SUBJECT, Make(usages=EMAIL_ONLY))
     world.clock.advance(minutes=70)
-    world.publish(B_DOMAIN)
+    world.publish(A_DOMAIN, B_DOMAIN)
     unsigned = world.site.pages[LIST_URL]
     start, end = unsigned.index(b"<Signature "), unsigned.index(b"</Signature>") + 12
     world.site.pages[LIST_URL] = sign(unsigned[:start] + unsigned[end:], renewed)
@@ -377,7 +379,7 @@ async def test_one_worker_fetches_and_all_reload(world: World) -> None:
     assert world.site.count(LIST_URL) == 1
     assert two.snapshot.lists(domain(A_DOMAIN))
     world.clock.advance(minutes=70)
-    world.publish(B_DOMAIN)
+    world.publish(A_DOMAIN, B_DOMAIN)
     await feed_one.tick()
     await feed_two.tick()
     assert one.snapshot.lists(domain(B_DOMAIN))
@@ -431,7 +433,7 @@ async def test_files_are_the_owners_alone(world: World, tmp_path: Path) -> None:
     trust_directory = tmp_path / "home" / "trust"
     modes = {p.stat().st_mode & 0o077 for p in (trust_directory, *trust_directory.rglob("*"))}
     assert modes == {0}
-    assert json.loads((trust_directory / "state.json").read_bytes())["list"]["sha256"]
+    assert json.loads((trust_directory / "state.json").read_bytes())["in_force"]
 
 
 def why(caplog: pytest.LogCaptureFixture) -> list[str]:
