@@ -1,4 +1,4 @@
-"""Certificates: names as RDN sequences, chains, revocation. No network; time is a parameter.
+"""Certificates: names as RDN sequences, authorities, chains. No network; time is a parameter.
 
 Chains are built by OpenSSL (pyOpenSSL's X509Store); what it lets pass and we do not (weak
 signatures, short keys, usages) is checked here (facts.md).
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -197,10 +196,6 @@ class CertificateRefused(MailError):
         self.serial = serial
 
 
-class BadRevocationList(Exception):
-    """A CRL that is not one of our authorities', or not readable, or without an end."""
-
-
 UNREADABLE = (
     ValueError,
     TypeError,
@@ -217,7 +212,7 @@ UNREADABLE = (
 
 DER, PEM = Encoding.DER, Encoding.PEM
 MIN_RSA_BITS = 2048
-_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 
@@ -244,7 +239,7 @@ class Anchors:
             raise ConfigError(
                 "pki.anchors_file", "holds no self-signed root", "Add the root certificate."
             )
-        if any(_is_weak(c) for c in self.certificates):
+        if any(is_weak(c) for c in self.certificates):
             raise ConfigError(
                 "pki.anchors_file",
                 "holds an authority with a short key or an old digest",
@@ -285,179 +280,46 @@ class Anchors:
     def _openssl(self) -> tuple[crypto.X509, ...]:
         return tuple(crypto.X509.from_cryptography(c) for c in self.certificates)
 
-    def store(
-        self, now: datetime, crls: Iterable[x509.CertificateRevocationList]
-    ) -> crypto.X509Store:
-        """An OpenSSL store at `now`; with CRLs it also asks for the status of every certificate."""
+    def store(self, now: datetime) -> crypto.X509Store:
+        """An OpenSSL store at `now`, without CRLs: `revocation` looks those up."""
         store = crypto.X509Store()
         for certificate in self._openssl:
             store.add_cert(certificate)
         store.set_time(now.astimezone(UTC))
-        crls = tuple(crls)
-        for crl in crls:
-            store.add_crl(crl)
-        if crls:
-            store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
         return store
 
+    def issuer_of(self, certificate: x509.Certificate) -> x509.Certificate | None:
+        """The authority of ours that signed it; of several of one name the one whose key did."""
+        named = [c for c in self.certificates if c.subject == certificate.issuer]
+        if len(named) == 1:
+            return named[0]
+        return next((c for c in named if is_signed(certificate, c)), None)
 
-def _is_weak(certificate: x509.Certificate) -> bool:
+
+def is_signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Was it made with the key of `issuer`, in its name?"""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, *UNREADABLE):
+        return False
+    return True
+
+
+def is_weak(certificate: x509.Certificate) -> bool:
     """True for a short key or a digest older than SHA-2; OpenSSL's store lets both pass."""
     key = certificate.public_key()
     strong_key = (isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA_BITS) or (
         isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES)
     )
-    return not strong_key or not isinstance(certificate.signature_hash_algorithm, _HASHES)
-
-
-# ---------------------------------------------------------------- revocation
-
-
-@dataclass(frozen=True, eq=False)
-class Revocation:
-    """The CRLs in force, one per authority, each with a signature already checked (OP-09)."""
-
-    crls: tuple[x509.CertificateRevocationList, ...]
-
-    @classmethod
-    def of(cls, files: Iterable[bytes], anchors: Anchors) -> Revocation:
-        """CRLs from PEM or DER octets; of one authority the highest number counts.
-
-        Raises BadRevocationList.
-        """
-        newest: dict[x509.Name, x509.CertificateRevocationList] = {}
-        for octets in files:
-            for crl in read_crls(octets, anchors):
-                known = newest.get(crl.issuer)
-                if known is None or crl_order(crl) > crl_order(known):
-                    newest[crl.issuer] = crl
-        return cls(tuple(newest.values()))
-
-    @cached_property
-    def next_update(self) -> datetime | None:
-        """When the first of the CRLs ends; None without any."""
-        ends = [crl.next_update_utc for crl in self.crls if crl.next_update_utc is not None]
-        return min(ends, default=None)
-
-    def number(self, issuer: x509.Name) -> int | None:
-        """The CRL number of `issuer`, for the trace (OP-74)."""
-        crl = self._of(issuer)
-        return None if crl is None else crl_order(crl)[0]
-
-    def status(
-        self, certificate: x509.Certificate, now: datetime
-    ) -> Literal["good", "revoked", "unknown"]:
-        """What the issuer's CRL says. A revocation holds even when the CRL is past its end."""
-        crl = self._of(certificate.issuer)
-        if crl is None:
-            return "unknown"
-        if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
-            return "revoked"
-        ends = crl.next_update_utc
-        fresh = ends is not None and crl.last_update_utc <= now < ends
-        return "good" if fresh else "unknown"
-
-    def _of(self, issuer: x509.Name) -> x509.CertificateRevocationList | None:
-        return next((crl for crl in self.crls if crl.issuer == issuer), None)
-
-
-def read_crls(octets: bytes, anchors: Anchors) -> tuple[x509.CertificateRevocationList, ...]:
-    """The CRLs of one file, PEM (one or more) or DER (one), signed by `anchors`.
-
-    Raises BadRevocationList: not readable, of another authority, without end or number, weak, a
-    delta or a partial list (RFC 5280 5.2.4, 5.2.5).
-    """
-    try:
-        if octets.lstrip().startswith(b"-----BEGIN"):
-            crls = tuple(x509.load_pem_x509_crl(part) for part in _pem_parts(octets))
-        else:
-            crls = (x509.load_der_x509_crl(octets),)
-        for crl in crls:
-            _check_crl(crl, anchors)
-    except UNREADABLE as error:
-        raise BadRevocationList("not readable") from error
-    if not crls:
-        raise BadRevocationList("empty")
-    return crls
-
-
-def crl_order(crl: x509.CertificateRevocationList) -> tuple[int, datetime]:
-    """Sorts CRLs of one authority from old to new (RFC 5280 5.2.3)."""
-    number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    return number, crl.last_update_utc
-
-
-def _pem_parts(octets: bytes) -> list[bytes]:
-    end = b"-----END X509 CRL-----"
-    return [part + end for part in octets.split(end)[:-1]]
-
-
-def _check_crl(crl: x509.CertificateRevocationList, anchors: Anchors) -> None:
-    crl_order(crl)  # the number must be there
-    if crl.next_update_utc is None:
-        raise BadRevocationList("without an end")
-    if not isinstance(crl.signature_hash_algorithm, _HASHES):
-        raise BadRevocationList("weak signature")
-    if not crl.public_bytes(DER).endswith(b"\0" + crl.signature):
-        # The one octet no signature covers counts unused bits. OpenSSL takes only 0, and would
-        # refuse every peer with such a CRL: whoever sits on the way must not slip it in (OP-09).
-        raise BadRevocationList("unused bits in the signature")
-    for extension in crl.extensions:
-        scope = extension.value
-        whole = isinstance(scope, x509.IssuingDistributionPoint) and not (
-            scope.indirect_crl or scope.only_some_reasons or scope.only_contains_attribute_certs
-        )
-        if extension.critical and not whole:
-            raise BadRevocationList("delta, partial or unknown kind")
-    for issuer in anchors.certificates:
-        key = issuer.public_key()
-        if (
-            issuer.subject == crl.issuer
-            and isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
-            and crl.is_signature_valid(key)
-        ):
-            return
-    raise BadRevocationList("not signed by our authorities")
+    return not strong_key or not isinstance(certificate.signature_hash_algorithm, HASHES)
 
 
 # ---------------------------------------------------------------- the judgement
 
 _STORE_REASONS: dict[int, Reason] = {
-    3: "revocation unknown",  # X509_V_ERR_UNABLE_TO_GET_CRL
     9: "not yet valid",  # X509_V_ERR_CERT_NOT_YET_VALID
     10: "expired",  # X509_V_ERR_CERT_HAS_EXPIRED
-    11: "revocation unknown",  # X509_V_ERR_CRL_NOT_YET_VALID
-    12: "revocation unknown",  # X509_V_ERR_CRL_HAS_EXPIRED
-    23: "revoked",  # X509_V_ERR_CERT_REVOKED
 }
-
-
-def judge_chain(
-    chain: Sequence[x509.Certificate],
-    anchors: Anchors,
-    revocation: Revocation | None,
-    role: Role,
-    now: datetime,
-    *,
-    require_eku: bool = False,
-) -> None:
-    """Accept the peer's certificate `chain[0]` or raise CertificateRefused (OP-08).
-
-    The order is that of whitelist.md §6: no certificate, then chain, dates, usages, revoked, and
-    only then an unusable CRL, which defers. Issuers sent by the peer are never used: the only
-    path is from the leaf to our own intermediate and root (OP-07).
-    """
-    if not chain:
-        raise CertificateRefused("no certificate")
-    leaf = chain[0]
-    try:
-        certificate_name(leaf.subject)  # must be readable: the caller compares it
-        judge_certificate(leaf, anchors, role, now, require_eku=require_eku)
-        crls = judge_revocation(leaf, anchors, revocation, now)
-        _verify(leaf, anchors.store(now, crls))
-    except (*UNREADABLE, crypto.Error) as error:
-        # The certificate parses lazily: what cannot be read is refused, never skipped.
-        raise CertificateRefused("chain", serial_text(leaf)) from error
 
 
 def judge_certificate(
@@ -469,7 +331,7 @@ def judge_certificate(
     require_eku: bool = False,
 ) -> None:
     """Chain, dates, strength and usages, without revocation. Raises CertificateRefused."""
-    _verify(leaf, anchors.store(now, ()))
+    _verify(leaf, anchors.store(now))
     if not any(leaf.issuer == issuer.subject for issuer in anchors.issuing):
         raise CertificateRefused("chain", serial_text(leaf))
     judge_leaf(leaf, role, require_eku=require_eku)
@@ -478,29 +340,10 @@ def judge_certificate(
 def judge_leaf(leaf: x509.Certificate, role: Role, *, require_eku: bool = False) -> None:
     """Strength and usages of the certificate itself. Raises CertificateRefused."""
     serial = serial_text(leaf)
-    if _is_weak(leaf):
+    if is_weak(leaf):
         raise CertificateRefused("weak", serial)
     if not _fits(leaf, role, require_eku=require_eku):
         raise CertificateRefused("usage", serial)
-
-
-def judge_revocation(
-    leaf: x509.Certificate, anchors: Anchors, revocation: Revocation | None, now: datetime
-) -> tuple[x509.CertificateRevocationList, ...]:
-    """Refuse a revoked certificate; defer when a CRL of the chain is missing or past its end.
-
-    Returns the CRLs that were looked at.
-    """
-    serial = serial_text(leaf)
-    if revocation is None or not revocation.crls:
-        raise CertificateRefused("revocation unknown", serial)
-    issuers = [c for c in anchors.issuing if c.subject == leaf.issuer and c.subject != c.issuer]
-    statuses = [revocation.status(c, now) for c in (leaf, *issuers)]
-    if "revoked" in statuses:
-        raise CertificateRefused("revoked", serial)
-    if "unknown" in statuses:
-        raise CertificateRefused("revocation unknown", serial)
-    return revocation.crls
 
 
 def serial_text(certificate: x509.Certificate) -> str:
@@ -509,18 +352,22 @@ def serial_text(certificate: x509.Certificate) -> str:
 
 
 def _verify(leaf: x509.Certificate, store: crypto.X509Store) -> None:
-    context = crypto.X509StoreContext(store, crypto.X509.from_cryptography(leaf))
     try:
+        context = crypto.X509StoreContext(store, crypto.X509.from_cryptography(leaf))
         context.verify_certificate()
     except crypto.X509StoreContextError as error:
         reason = _STORE_REASONS.get(error.errors[0], "chain")
         raise CertificateRefused(reason, serial_text(leaf)) from error
+    except crypto.Error as error:
+        # What cryptography reads OpenSSL may not: refused, never skipped.
+        raise CertificateRefused("chain", serial_text(leaf)) from error
 
 
 X = TypeVar("X", bound=x509.ExtensionType)
 
 
-def _extension(certificate: x509.Certificate, kind: type[X]) -> X | None:
+def extension(certificate: x509.Certificate, kind: type[X]) -> X | None:
+    """The extension of that kind; None without it."""
     try:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
@@ -529,17 +376,17 @@ def _extension(certificate: x509.Certificate, kind: type[X]) -> X | None:
 
 def _fits(leaf: x509.Certificate, role: Role, *, require_eku: bool) -> bool:
     """Basic constraints, key usage and extended key usage for `role` (whitelist.md §9, WT-44)."""
-    basic = _extension(leaf, x509.BasicConstraints)
+    basic = extension(leaf, x509.BasicConstraints)
     if basic is not None and basic.ca:
         return False
-    usage = _extension(leaf, x509.KeyUsage)
+    usage = extension(leaf, x509.KeyUsage)
     if usage is not None and not (
         usage.digital_signature
         or (role is Role.SERVER and usage.key_encipherment)
         or (role is Role.LIST_SIGNER and usage.content_commitment)
     ):
         return False
-    extended = _extension(leaf, x509.ExtendedKeyUsage)
+    extended = extension(leaf, x509.ExtendedKeyUsage)
     if extended is None:
         return role is not Role.LIST_SIGNER and not require_eku
     if role is Role.LIST_SIGNER:

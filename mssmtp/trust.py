@@ -6,9 +6,10 @@ Pure functions (whitelist.md §6, §7), and `Trust`, which holds the snapshot in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
+from threading import Lock
 from typing import Literal
 
 from cryptography import x509
@@ -17,7 +18,9 @@ from cryptography.hazmat.primitives import hashes
 from mssmtp import pki
 from mssmtp.errors import MailError, Reply
 from mssmtp.mail import DnKey, Domain, Operator, ReversePath
-from mssmtp.pki import Anchors, CertificateRefused, Revocation, Role
+from mssmtp.ocsp import BadAnswer
+from mssmtp.pki import Anchors, CertificateRefused, Role
+from mssmtp.revocation import Revocation, Span, judge_chain, judge_revocation
 from mssmtp.whitelist import Whitelist
 
 PeerReason = Literal["no list", "name not listed", "domain not listed", "name not of domain"]
@@ -85,7 +88,7 @@ def identify(
     require_eku: bool = False,
 ) -> Operator:
     """Who the peer is: inbound steps 2 to 5. Raises CertificateRefused, PeerRefused."""
-    pki.judge_chain(
+    judge_chain(
         chain, snapshot.anchors, snapshot.revocation, Role.CLIENT, now, require_eku=require_eku
     )
     operator = _operator(chain[0], snapshot)
@@ -122,7 +125,7 @@ def judge_server(
     reply 451 4.7.5 (try the next MX), and 550 5.7.1 for a domain that is not listed.
     """
     try:
-        pki.judge_chain(
+        judge_chain(
             chain, snapshot.anchors, snapshot.revocation, Role.SERVER, now, require_eku=require_eku
         )
     except CertificateRefused as error:
@@ -176,6 +179,7 @@ class Trust:
     def __init__(self, snapshot: Snapshot, *, require_eku: bool = False) -> None:
         self._require_eku = require_eku
         self._state: tuple[Snapshot, dict[_Question, _Answer]] = (snapshot, {})
+        self._changing = Lock()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -183,8 +187,30 @@ class Trust:
         return self._state[0]
 
     def swap(self, snapshot: Snapshot) -> None:
-        """Put `snapshot` in force."""
-        self._state = (snapshot, {})
+        """Put `snapshot` in force; the answers of responders stay."""
+        with self._changing:
+            held = self.snapshot.revocation
+            if held is not None and held.answers:
+                known = (snapshot.revocation or Revocation(())).with_answers_of(held)
+                snapshot = replace(snapshot, revocation=known)
+            self._state = (snapshot, {})
+
+    def learn(
+        self, answer: bytes, certificate: x509.Certificate, now: datetime, nonce: bytes | None
+    ) -> None:
+        """Take an OCSP answer about `certificate`, checked here. Raises BadAnswer.
+
+        `nonce`: of our question; None for an answer that came with the handshake.
+        """
+        with self._changing:
+            snapshot = self.snapshot
+            issuer = snapshot.anchors.issuer_of(certificate)
+            if issuer is None or not pki.is_signed(certificate, issuer):
+                raise BadAnswer("certificate of no authority of ours")
+            known = snapshot.revocation or Revocation(())
+            revocation = known.learn(answer, (certificate, issuer), now, nonce=nonce)
+            if revocation is not known:
+                self._state = (replace(snapshot, revocation=revocation), {})
 
     def identify(self, chain: Sequence[x509.Certificate], now: datetime) -> Operator:
         """`identify` with the snapshot in force."""
@@ -192,7 +218,7 @@ class Trust:
         if (operator := _recall(known, chain, None, now)) is not None:
             return operator
         operator = identify(chain, snapshot, now, require_eku=self._require_eku)
-        _remember(known, chain, None, (operator, _good_until(chain[0], snapshot)))
+        _remember(known, chain, None, (operator, _holds(chain[0], snapshot, now)))
         return operator
 
     def bind(self, operator: Operator, sender: ReversePath) -> None:
@@ -209,13 +235,13 @@ class Trust:
         operator = judge_server(
             chain, recipient_domain, snapshot, now, require_eku=self._require_eku
         )
-        _remember(known, chain, recipient_domain, (operator, _good_until(chain[0], snapshot)))
+        _remember(known, chain, recipient_domain, (operator, _holds(chain[0], snapshot, now)))
         return operator
 
 
 _Question = tuple[bytes, Domain | None]
 """Digest of the leaf; the recipient domain for a server, None for a client."""
-_Answer = tuple[Operator, tuple[datetime, datetime]]
+_Answer = tuple[Operator, Span]
 """The operator and the moments between which the answer holds."""
 
 
@@ -247,12 +273,6 @@ def _fingerprint(leaf: x509.Certificate) -> bytes:
     return leaf.fingerprint(hashes.SHA256())
 
 
-def _good_until(leaf: x509.Certificate, snapshot: Snapshot) -> tuple[datetime, datetime]:
-    """The span in which every certificate and CRL behind an acceptance is in date."""
-    certificates = (leaf, *snapshot.anchors.certificates)
-    starts = [c.not_valid_before_utc for c in certificates]
-    ends = [c.not_valid_after_utc for c in certificates]
-    if snapshot.revocation is not None:
-        starts += [crl.last_update_utc for crl in snapshot.revocation.crls]
-        ends += [e for c in snapshot.revocation.crls if (e := c.next_update_utc) is not None]
-    return max(starts), min(ends)
+def _holds(leaf: x509.Certificate, snapshot: Snapshot, now: datetime) -> Span:
+    """The span in which every certificate, CRL and answer behind an acceptance is in date."""
+    return judge_revocation(leaf, snapshot.anchors, snapshot.revocation, now)

@@ -17,6 +17,7 @@ import idna
 from mssmtp import pki
 from mssmtp.errors import BadAddress, NonAsciiAddress
 from mssmtp.mail import DnKey, Domain, domain
+from mssmtp.revocation import Revocation
 
 NAMESPACE = "https://listeblanche.mssante.fr/schema"
 DS = "http://www.w3.org/2000/09/xmldsig#"
@@ -215,5 +216,5 @@ class ListRules:
 
     pin: str
     anchors: pki.Anchors
-    revocation: pki.Revocation | None
+    revocation: Revocation | None
     max_octets: int

@@ -15,6 +15,7 @@ from cryptography import x509
 
 from mssmtp import pki
 from mssmtp.errors import ConfigError
+from mssmtp.revocation import BadRevocationList, Revocation
 from mssmtp.whitelist import ListRefused, ListRules, RefusalReason, Whitelist
 from mssmtp.whitelist_signature import check_pin, signer_of, verify, verify_signer
 
@@ -92,7 +93,7 @@ class Given:
     """What the caller trusts: authorities with the CRLs beside them, or the signer itself."""
 
     anchors: pki.Anchors | None = None
-    revocation: pki.Revocation | None = None
+    revocation: Revocation | None = None
     signer: x509.Certificate | None = None
     pin: str | None = None
 
@@ -194,7 +195,7 @@ def _reason(error: Exception) -> str:
 # ---------------------------------------------------------------- authorities from files
 
 
-def authorities(place: Path) -> tuple[pki.Anchors, pki.Revocation | None]:
+def authorities(place: Path) -> tuple[pki.Anchors, Revocation | None]:
     """The authorities of a file, or of every certificate file in a directory, and its CRLs.
 
     PEM or DER. End certificates beside them are no authorities and are left out. Raises
@@ -215,8 +216,8 @@ def authorities(place: Path) -> tuple[pki.Anchors, pki.Revocation | None]:
         )
     anchors = pki.Anchors(tuple(certificates.values()))
     try:
-        return anchors, pki.Revocation.of(crls, anchors) if crls else None
-    except pki.BadRevocationList as error:
+        return anchors, Revocation.of(crls, anchors) if crls else None
+    except BadRevocationList as error:
         raise ConfigError(
             str(place), f"holds a CRL that is {error}", "Take it out, or give the right one."
         ) from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import BinaryIO
 
 import mssmtp
 from mssmtp import pki
+from mssmtp.revocation import Revocation
 from mssmtp.whitelist import ListRefused, ListRules, Whitelist
 
 TIMEOUT_S = 60.0
@@ -62,23 +62,22 @@ class _Request:
     now: datetime
     max_octets: int
     anchors: bytes
-    crls: tuple[bytes, ...]
+    crls: tuple[bytes, bytes] | None
     octets: bytes
 
     @classmethod
     def of(cls, octets: bytes, rules: ListRules, now: datetime) -> _Request:
-        crls = rules.revocation.crls if rules.revocation is not None else ()
         return cls(
             rules.pin,
             now,
             rules.max_octets,
             b"".join(c.public_bytes(pki.PEM) for c in rules.anchors.certificates),
-            tuple(crl.public_bytes(pki.DER) for crl in crls),
+            None if rules.revocation is None else rules.revocation.to_table(rules.anchors),
             octets,
         )
 
     def to_bytes(self) -> bytes:
-        parts = (self.octets, self.anchors, *self.crls)
+        parts = (self.octets, self.anchors, *(self.crls or ()))
         head = [self.pin, self.now.isoformat(), self.max_octets, [len(part) for part in parts]]
         return json.dumps(head).encode() + b"\n" + b"".join(parts)
 
@@ -87,7 +86,8 @@ class _Request:
         pin, now, max_octets, sizes = json.loads(stream.readline())
         octets, anchors, *crls = (stream.read(size) for size in sizes)
         moment = datetime.fromisoformat(now)
-        return cls(pin, moment, max_octets, anchors, tuple(crls), octets)
+        table = (crls[0], crls[1]) if crls else None
+        return cls(pin, moment, max_octets, anchors, table, octets)
 
 
 def answer(request: BinaryIO, reply: BinaryIO) -> None:
@@ -106,8 +106,8 @@ def answer(request: BinaryIO, reply: BinaryIO) -> None:
 
 def _rules(wanted: _Request) -> ListRules:
     anchors = pki.Anchors.from_pem(wanted.anchors)
-    crls: Sequence[bytes] = wanted.crls
-    return ListRules(wanted.pin, anchors, pki.Revocation.of(crls, anchors), wanted.max_octets)
+    known = None if wanted.crls is None else Revocation.from_table(wanted.crls, anchors)
+    return ListRules(wanted.pin, anchors, known, wanted.max_octets)
 
 
 if __name__ == "__main__":

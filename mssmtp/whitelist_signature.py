@@ -20,6 +20,7 @@ from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from mssmtp import pki
+from mssmtp.revocation import judge_revocation
 from mssmtp.whitelist import DS, NAMESPACE, ListRefused, ListRules, Row, Whitelist
 
 
@@ -197,7 +198,7 @@ def _check_signer(
     """In date when the list was made, not revoked now (OP-24)."""
     try:
         pki.judge_certificate(signer, rules.anchors, pki.Role.LIST_SIGNER, date)
-        pki.judge_revocation(signer, rules.anchors, rules.revocation, now)
+        judge_revocation(signer, rules.anchors, rules.revocation, now)
     except pki.CertificateRefused as error:
         raise ListRefused("signer certificate", error.reason) from error
     except pki.UNREADABLE as error:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mssmtp.demo.authority import Authority, Identity, Make, Subject, new_key, row
-from mssmtp.pki import Anchors, Revocation
+from mssmtp.pki import Anchors
+from mssmtp.revocation import Revocation
 from mssmtp.trust import Snapshot
 from mssmtp.whitelist import Row, Whitelist
 
@@ -72,3 +78,76 @@ def snapshot(authority: Authority) -> Snapshot:
         whitelist=listed,
         revocation=Revocation.of(authority.crls(), anchors),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class MakeCrl:
+    """How a CRL is made; the defaults are those of a whole one of the intermediate, in date.
+
+    `extensions`: (extension, critical), beside the number, which `number` None leaves out.
+    """
+
+    serials: Sequence[int] = ()
+    of_root: bool = False
+    number: int | None = 1_000
+    this_update: datetime | None = None
+    next_update: datetime | None = None
+    extensions: tuple[tuple[x509.ExtensionType, bool], ...] = ()
+
+
+def make_crl(space: Authority, make: MakeCrl) -> bytes:
+    """DER of a CRL of `space`."""
+    name, key = (space._root_name, space._root_key) if make.of_root else (space._name, space._key)
+    start = make.this_update or space.now - timedelta(minutes=5)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(name)
+        .last_update(start)
+        .next_update(make.next_update or start + timedelta(days=7))
+    )
+    if make.number is not None:
+        builder = builder.add_extension(x509.CRLNumber(make.number), critical=False)
+    for extension, critical in make.extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    for serial in make.serials:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(start)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def big_crl(space: Authority, serials: Sequence[int], *, entry_octets: int = 200) -> bytes:
+    """As `make_crl`, encoded by hand: the builder of cryptography needs the square of the number.
+
+    Each entry carries a reason and a long invalidity text, which makes it `entry_octets` long.
+    """
+    whole = x509.load_der_x509_crl(make_crl(space, MakeCrl([1])))
+    tbs = whole.tbs_certlist_bytes
+    only = _der(0x30, _der(0x02, b"\1") + _moment(space.now - timedelta(minutes=5)))
+    before, after = tbs[_head(tbs) :].split(_der(0x30, only), 1)
+    padding = entry_octets - 60
+    reason = _der(0x30, bytes.fromhex("0603551d15") + _der(0x04, bytes.fromhex("0a0101")))
+    note = _der(0x30, bytes.fromhex("06022a03") + _der(0x04, bytes(padding)))
+    rest = _moment(space.now) + _der(0x30, reason + note)
+    entries = b"".join(
+        _der(0x30, _der(0x02, n.to_bytes(n.bit_length() // 8 + 1, "big")) + rest) for n in serials
+    )
+    signed = _der(0x30, before + _der(0x30, entries) + after)
+    signature = space._key.sign(signed, PKCS1v15(), hashes.SHA256())
+    algorithm = bytes.fromhex("300d06092a864886f70d01010b0500")
+    return _der(0x30, signed + algorithm + _der(0x03, b"\0" + signature))
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    if size < 128:
+        return bytes([tag, size]) + content
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(octets)]) + octets + content
+
+
+def _head(der: bytes) -> int:
+    return 2 if der[1] < 128 else 2 + (der[1] & 0x7F)
+
+
+def _moment(moment: datetime) -> bytes:
+    return _der(0x17, moment.strftime("%y%m%d%H%M%SZ").encode())

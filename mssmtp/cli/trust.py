@@ -60,7 +60,7 @@ def _print_snapshot(snapshot: Snapshot, whitelist: Whitelist, *, as_json: bool) 
     crls = [
         {
             "issuer": crl.issuer.rfc4514_string(),
-            "next_update": crl.next_update_utc.isoformat() if crl.next_update_utc else "",
+            "next_update": crl.next_update.isoformat(),
         }
         for crl in (snapshot.revocation.crls if snapshot.revocation else ())
     ]

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from mssmtp import metrics
 from mssmtp.config import PkiSettings
 from mssmtp.outside import Clock
-from mssmtp.pki import BadRevocationList, Revocation, crl_order, read_crls
+from mssmtp.revocation import BadRevocationList, Crl, Revocation, read_crls
 from mssmtp.trust import Trust
 from mssmtp.trust_feed.fetch import Fetch, Fetched, FetchFailed, Validators
 from mssmtp.trust_feed.files import TrustFiles
@@ -41,16 +41,13 @@ class CrlFeed:
     def load(self, crls: Iterable[CrlState]) -> Revocation | None:
         """The kept CRLs, checked again; what does not pass any more is not used."""
         anchors = self._trust.snapshot.anchors
-        files = []
+        found: list[Crl] = []
         for crl in crls:
             try:
-                octets = self._files.octets(crl.file)
-                read_crls(octets, anchors)
+                found += read_crls(self._files.octets(crl.file), anchors)
             except (OSError, BadRevocationList) as error:
                 logger.error("kept CRL unusable", extra={"file": crl.file, "reason": str(error)})
-                continue
-            files.append(octets)
-        return Revocation.of(files, anchors) if files else None
+        return Revocation.newest(found) if found else None
 
     async def refresh(self, reload: Callable[[], Awaitable[None]]) -> None:
         """Fetch what is due; `reload` puts it in force."""
@@ -82,10 +79,13 @@ class CrlFeed:
             self._files.checked_crl(url, now)
             return
         for crl in read_crls(fetched.octets, snapshot.anchors):
-            held = snapshot.revocation
-            known = held.number(crl.issuer) if held is not None else None
-            if known is not None and crl_order(crl)[0] < known:
+            held = snapshot.revocation.held(crl) if snapshot.revocation is not None else None
+            if held is None:
+                continue
+            if crl.number < held.number:
                 raise BadRevocationList("older than the one in force")
+            if held.is_in_date(now) and not crl.is_in_date(now):
+                raise BadRevocationList("not in date, and the one in force is")
         self._files.keep_crl(url, fetched.octets, now, fetched.validators)
 
     def _period(self) -> timedelta:

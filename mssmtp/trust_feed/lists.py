@@ -15,7 +15,8 @@ from mssmtp.config import Settings, WhitelistSettings
 from mssmtp.errors import ConfigError
 from mssmtp.outside import Clock
 from mssmtp.own_rows import own_names
-from mssmtp.pki import Revocation, listed_name
+from mssmtp.pki import listed_name
+from mssmtp.revocation import Revocation
 from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed.brakes import Own, reasons_to_hold
 from mssmtp.trust_feed.fetch import Fetch, FetchFailed, Validators

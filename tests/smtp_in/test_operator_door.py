@@ -9,7 +9,7 @@ import aiosmtplib
 import pytest
 
 from mssmtp.demo.authority import EMAIL_ONLY, Authority, Make, Subject
-from mssmtp.pki import Revocation
+from mssmtp.revocation import Revocation
 from tests.authority import B_SUBJECT, shared_keys
 from tests.smtp_in.fakes import PAUL, PEER, ZOE
 from tests.smtp_in.rig import Rig, Wire, greeted

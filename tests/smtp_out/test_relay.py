@@ -42,8 +42,9 @@ from mssmtp.mail import (
     Recipient,
 )
 from mssmtp.outside import NoMailAccepted, SystemEntropy
-from mssmtp.pki import Anchors, Revocation
+from mssmtp.pki import Anchors
 from mssmtp.policy import Engine
+from mssmtp.revocation import Revocation
 from mssmtp.smtp_out import Relay
 from mssmtp.storage import Store
 from mssmtp.trust import Snapshot, Trust

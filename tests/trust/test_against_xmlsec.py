@@ -18,7 +18,8 @@ from xml.etree import ElementTree
 import pytest
 
 from mssmtp.demo.authority import Authority, render, row, sign, stamp
-from mssmtp.pki import PEM, Anchors, Revocation
+from mssmtp.pki import PEM, Anchors
+from mssmtp.revocation import Revocation
 from mssmtp.whitelist import NAMESPACE, ListRefused, ListRules, Row, Whitelist
 from mssmtp.whitelist_signature import verify
 from tests.authority import A_SUBJECT, B_SUBJECT, shared_keys

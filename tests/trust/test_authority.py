@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
 
 from mssmtp.demo.authority import Authority, Identity
-from mssmtp.pki import Anchors, Role, certificate_name, judge_chain, listed_name
+from mssmtp.pki import Anchors, Role, certificate_name, listed_name
+from mssmtp.revocation import judge_chain
 from mssmtp.trust import Snapshot
 from tests.authority import A_DOMAIN, A_SUBJECT, shared_keys
 

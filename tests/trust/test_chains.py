@@ -26,14 +26,8 @@ from mssmtp.demo.authority import (
     crl_pem,
 )
 from mssmtp.errors import ConfigError
-from mssmtp.pki import (
-    Anchors,
-    BadRevocationList,
-    CertificateRefused,
-    Revocation,
-    Role,
-    judge_chain,
-)
+from mssmtp.pki import Anchors, CertificateRefused, Role
+from mssmtp.revocation import BadRevocationList, Revocation, judge_chain, judge_revocation
 from tests.authority import A_SUBJECT, shared_keys
 
 DAY = timedelta(days=1)
@@ -227,7 +221,7 @@ def test_att_16_openssl_alone_would_let_these_pass(
     space: Authority, anchors: Anchors, make: Callable[[Authority], Identity]
 ) -> None:
     """The detector of the test above: without our own checks these four are accepted."""
-    store = anchors.store(space.now, ())
+    store = anchors.store(space.now)
     leaf = crypto.X509.from_cryptography(make(space).certificate)
     crypto.X509StoreContext(store, leaf).verify_certificate()
 
@@ -266,10 +260,10 @@ def test_att_16_revoked_intermediate_takes_everything_below_with_it(
     identity = space.issue(A_SUBJECT)
     assert refusal(identity, anchors, crls, space.now) == "revoked"
     with pytest.raises(CertificateRefused):  # the signer of the list is judged by this one alone
-        pki.judge_revocation(identity.certificate, anchors, crls, space.now)
+        judge_revocation(identity.certificate, anchors, crls, space.now)
     only = Revocation.of([space.crls()[1]], anchors)
     with pytest.raises(CertificateRefused):
-        pki.judge_revocation(identity.certificate, anchors, only, space.now)
+        judge_revocation(identity.certificate, anchors, only, space.now)
 
 
 @pytest.mark.requirement("OP-09")

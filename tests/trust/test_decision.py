@@ -10,11 +10,12 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mssmtp import pki, trust
+from mssmtp import trust
 from mssmtp.demo.authority import EMAIL_ONLY, Authority, Identity, Make, Subject
 from mssmtp.errors import BadAddress, MailError
 from mssmtp.mail import Address, Domain, domain
-from mssmtp.pki import Anchors, CertificateRefused, Revocation
+from mssmtp.pki import Anchors, CertificateRefused
+from mssmtp.revocation import Revocation, judge_chain
 from mssmtp.trust import PeerRefused, Snapshot, Trust, bind, identify, judge_server
 from tests.authority import (
     A_DOMAIN,
@@ -261,13 +262,13 @@ class Count:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls = 0
-        real = pki.judge_chain
+        real = judge_chain
 
         def judge(*args: Any, **options: Any) -> None:
             self.calls += 1
             real(*args, **options)
 
-        monkeypatch.setattr(pki, "judge_chain", judge)
+        monkeypatch.setattr("mssmtp.trust.judge_chain", judge)
 
 
 def test_second_connection_of_a_peer_is_not_judged_again(

@@ -18,7 +18,8 @@ import pytest
 from mssmtp import tls, whitelist_child
 from mssmtp.demo.authority import Authority, Identity, Make, Subject
 from mssmtp.mail import domain
-from mssmtp.pki import Anchors, Revocation
+from mssmtp.pki import Anchors
+from mssmtp.revocation import Revocation
 from mssmtp.trust_feed import fetch
 from mssmtp.trust_feed.fetch import Fetched, FetchFailed, HttpFetch, Validators
 from mssmtp.whitelist import ListRefused, ListRules

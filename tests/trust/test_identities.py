@@ -16,6 +16,7 @@ from mssmtp import pki
 from mssmtp.demo.authority import Authority, Identity, Make
 from mssmtp.mail import domain
 from mssmtp.pki import CertificateRefused
+from mssmtp.revocation import Revocation
 from mssmtp.trust import PeerRefused, Snapshot, identify, judge_server
 from tests.authority import A_DOMAIN, A_SUBJECT, unsigned_whitelist
 from tests.trust.forging import forged
@@ -157,7 +158,7 @@ def test_att_15_one_name_in_another_type_of_string_is_the_same(
     name = rdns(*[(attribute(OIDS[t], v, kind),) for t, v in reversed(printed)])
     anchors = pki.Anchors.from_pem(authority.anchors_pem)
     listed = unsigned_whitelist(authority, (A_DOMAIN, who.text))
-    space = Snapshot(listed, pki.Revocation.of(authority.crls(), anchors), anchors)
+    space = Snapshot(listed, Revocation.of(authority.crls(), anchors), anchors)
     identity = issued(authority, name)
     leaf = x509.load_der_x509_certificate(identity.certificate.public_bytes(pki.DER))
     again = replace(identity, certificate=leaf)

@@ -26,7 +26,8 @@ from mssmtp.demo.authority import (
     sign,
 )
 from mssmtp.mail import domain
-from mssmtp.pki import Anchors, Revocation, listed_name
+from mssmtp.pki import Anchors, listed_name
+from mssmtp.revocation import Revocation
 from mssmtp.whitelist import DS, ListRefused, ListRules, Row, Whitelist
 from mssmtp.whitelist_signature import verify
 from tests.authority import A_SUBJECT, B_SUBJECT, shared_keys
