@@ -186,9 +186,11 @@ def _note(target: Target, domain: Domain, error: PeerFailed) -> None:
 
 
 def _note_name(connection: PeerConnection) -> None:
-    """OP-12: a host name the certificate does not carry is logged and accepted."""
-    if connection.target.host not in certificate_hosts(connection.chain[0]):
-        logger.info("host name is not in the certificate", extra={"host": connection.target.host})
+    """OP-12: a host name the certificate does not carry is logged with its names, and accepted."""
+    host, names = connection.target.host, certificate_hosts(connection.chain[0])
+    if host not in names:
+        told = {"host": host, "certificate_names": sorted(names)}
+        logger.info("host name is not in the certificate", extra=told)
 
 
 def certificate_hosts(leaf: x509.Certificate) -> frozenset[str]:

@@ -120,7 +120,10 @@ class Peer:
         authority: Authority,
         directory: Path,
         script: Script | None = None,
+        *,
+        weak: bool = False,
     ) -> None:
+        """`weak`: present also what OpenSSL itself would not, such as a key of 1024 bits."""
         self.script = script or Script()
         self.sessions: list[Session] = []
         self.messages: list[Message] = []
@@ -130,6 +133,8 @@ class Peer:
         self._taken = 0
         files = identity.write(directory, f"peer-{id(self)}")
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if weak:
+            self.context.set_ciphers("DEFAULT:@SECLEVEL=0")
         self.context.load_cert_chain(files.certificate_file, files.key_file)
         self.context.verify_mode = ssl.CERT_REQUIRED
         self.context.load_verify_locations(cadata=authority.anchors_pem.decode())
