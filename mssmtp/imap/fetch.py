@@ -9,11 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import Damaged
-from mssmtp.imap import dates, flag_lines, responses
+from mssmtp.imap import dates, flag_lines, list_lines, responses
 from mssmtp.imap.flag_lines import Lines
 from mssmtp.imap.header_lines import HeaderLines, header_octets, is_in_summary
 from mssmtp.imap.items import Body, Item, Section, Simple
-from mssmtp.imap.numbers import Span
+from mssmtp.imap.list_lines import ListLines
+from mssmtp.imap.numbers import Span, cut
 from mssmtp.imap.selected import Selected
 from mssmtp.mail import MailboxId, Uid
 from mssmtp.message.summary import Summary, UnknownSummary
@@ -98,11 +99,17 @@ class Plan:
     items: tuple[Item, ...]
     labelled: tuple[tuple[bytes, Value, int], ...]
     """Name, way to the value, and what that way costs (`_cost`)."""
+    lines: ListLines | None
+    """For hundreds of messages at once, when the items allow it."""
 
     @classmethod
     def of(cls, items: tuple[Item, ...]) -> Plan:
         """Names and ways are looked up once, not once a message."""
-        return cls(items, tuple((_label(item) + b" ", _value(item), _cost(item)) for item in items))
+        labelled = tuple((_label(item) + b" ", _value(item), _cost(item)) for item in items)
+        plan = cls(items, labelled, None)
+        if not plan.needs_summary or plan.sets_seen or not ListLines.serves(items):
+            return plan
+        return cls(items, labelled, ListLines(items))
 
     @property
     def bodies(self) -> tuple[Body, ...]:
@@ -120,6 +127,11 @@ class Plan:
         return any(item in _FROM_SUMMARY for item in self.items) or any(
             body.section != WHOLE for body in self.bodies
         )
+
+    @property
+    def group_rows(self) -> int:
+        """Messages that are shown in one go; the unread ones become `\\Seen` together before."""
+        return self.batch_rows if self.lines is None else FLAG_ROWS
 
     @property
     def batch_rows(self) -> int:
@@ -150,13 +162,30 @@ class Batch:
     missing: int
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Messages that were not shown yet, and of how many of them rows may be read together."""
+
+    spans: Sequence[Span]
+    most: int
+
+
 def render(
-    reading: Reading, selected: Selected, plan: Plan, spans: Sequence[Span], seen: frozenset[Uid]
+    reading: Reading, selected: Selected, plan: Plan, wanted: Wanted, seen: frozenset[Uid]
 ) -> Batch:
-    """FETCH responses of `spans` until the batch is full.
+    """FETCH responses of what is wanted until the batch is full.
 
     `seen`: messages whose `\\Seen` this command has just set; they show their FLAGS (6.4.5).
     """
+    spans = wanted.spans
+    if plan.lines is not None and spans[0][1] - spans[0][0] >= list_lines.LEAST:
+        lines, position = plan.lines.batch(reading, selected, spans[0])
+        if lines:
+            return Batch([*lines], position, 0)
+        # No further than the window: the next may have a listing.
+        end = list_lines.end_of_window(selected.view, spans[0], reading.pack_uids)
+        spans = ((spans[0][0], end),)
+    spans = next(cut(spans, wanted.most))
     mailbox = selected.mailbox.id
     if flag_lines.are_enough(plan.items) and _wanted(spans) >= flag_lines.LEAST:
         octets = _from_image(reading, selected, plan, spans)

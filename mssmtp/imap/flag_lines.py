@@ -63,7 +63,7 @@ class Lines:
     def _lines(self, template: bytes, items: Sequence[Item], span: Span, place: Span) -> bytes:
         start, stop = span
         columns = [
-            self._selected.view.uids[start:stop] if item is Simple.UID else self._flags(span, place)
+            self._selected.view.uids[start:stop] if item is Simple.UID else self.flags(span, place)
             for item in items
         ]
         arguments: list[int | bytes] = [0] * ((1 + len(items)) * (stop - start))
@@ -72,7 +72,8 @@ class Lines:
             arguments[number :: 1 + len(items)] = column
         return template * (stop - start) % tuple(arguments)
 
-    def _flags(self, span: Span, place: Span) -> list[bytes]:
+    def flags(self, span: Span, place: Span) -> list[bytes]:
+        """Of each message at `span` of the view, which is at `place` of the image."""
         codes = self._codes[place[0] : place[1]]
         shown = list(map(self._plain.__getitem__, codes))
         for start, stop in self._selected.recents.within(self._selected.view, span):

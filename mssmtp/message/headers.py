@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
@@ -38,6 +39,13 @@ _PIECES = re.compile(
     rb"\r?(?:\n|\Z)(?s:.)*+"
     rb"|(([!-9;-~]++)[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?+|[^\n]++\n?+)"
 )
+LISTED = (
+    *("from", "to", "cc", "bcc", "subject", "date", "message-id", "in-reply-to", "references"),
+    *("reply-to", "sender", "content-type", "priority", "x-priority", "importance", "newsgroups"),
+    *("disposition-notification-to", "list-id", "list-post", "list-unsubscribe"),
+)
+"""The fields that clients ask for to show a list of mail. At most 32."""
+_LISTED_BITS = {name.encode(): 1 << bit for bit, name in enumerate(LISTED)}
 _HOST = frozenset(string.ascii_letters + string.digits + ".-")
 _LONGEST_DOMAIN = 253
 _REMEMBERED_OCTETS = 16_384
@@ -233,6 +241,30 @@ def header_fields(header: bytes, names: tuple[str, ...], negate: bool = False) -
     if kept and not kept.endswith(b"\n"):
         kept += b"\r\n"
     return kept + b"\r\n"
+
+
+def listed_fields(header: bytes) -> tuple[int, bytes]:
+    """`header_fields` of all LISTED, and which of them there are, as in `listed_bits`."""
+    kept: list[bytes] = []
+    present = 0
+    for octets, name in _PIECES.findall(header):
+        if bit := _LISTED_BITS.get(name.lower(), 0):
+            present |= bit
+            kept.append(octets)
+    if kept and not kept[-1].endswith(b"\n"):
+        kept.append(b"\r\n")
+    return present, b"".join([*kept, b"\r\n"])
+
+
+def listed_bits(names: Iterable[str]) -> int | None:
+    """A bit for each of `names`; None when one of them is not LISTED."""
+    bits = 0
+    for name in names:
+        bit = _LISTED_BITS.get(name.lower().encode())
+        if bit is None:
+            return None
+        bits |= bit
+    return bits
 
 
 @lru_cache(maxsize=64)

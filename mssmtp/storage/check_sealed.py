@@ -493,7 +493,7 @@ class SealedPacks(Sealed):
         low = window * PACK_UIDS
         rows = view.messages(mailbox, [(max(low, 1), low + PACK_UIDS - 1)])
         summaries = dict(view._from_rows(mailbox, [message.uid for message in rows], key))
-        return view._from_pack(mailbox, window, key) == summaries
+        return view.is_pack_of(mailbox, window, summaries)
 
     def named(self, row: Row) -> str:
         """By mailbox and window."""

@@ -169,10 +169,10 @@ class RebuildReading(TextReading):
             made.pack = "missing"
         else:
             old = self._from_pack(mailbox, window, key)
-            is_same = old is not None and packed(old) == octets
+            is_same = old == made.found and self.is_pack_of(mailbox, window, made.found)
             made.pack = "identical" if is_same else "changed"
         if made.pack != "identical":
-            made.sealed = sealed_pack(key, mailbox, window, octets)
+            made.sealed = sealed_pack(key, mailbox, window, made.found)
 
     def remade_texts(self, place: TextPlace, first: int) -> tuple[SealedTexts, State] | None:
         """The next pack of texts of a window that is closed, from `first` on."""

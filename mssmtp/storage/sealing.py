@@ -39,7 +39,7 @@ def compressed(octets: bytes | memoryview) -> bytes:
     return _codecs.compressor.compress(octets)
 
 
-def decompressed(octets: bytes, most: int) -> bytes:
+def decompressed(octets: bytes | memoryview, most: int) -> bytes:
     """The inverse, of at most `most` octets. Raises Damaged.
 
     The announced size is looked at first: the library would allocate whatever it says (ATT-31).

@@ -17,10 +17,13 @@ from mssmtp.errors import Damaged
 from mssmtp.mail import BalId, MailboxId, Uid
 from mssmtp.storage.contents import SUMMARY
 from mssmtp.storage.keys import OwnerKey
+from mssmtp.storage.listing import MAX_OCTETS as MAX_LISTING_OCTETS
+from mssmtp.storage.listing import Listing, listed, opened
 from mssmtp.storage.messages import PACK_UIDS, MessageReading, MessageWriting
 from mssmtp.storage.model import NoSuchMessage
 from mssmtp.storage.schema import blob_keys, blobs, mailboxes, messages, packs, sql
 from mssmtp.storage.sealing import compressed, decompressed
+from mssmtp.storage.textpack import OtherRelease
 from mssmtp.storage.view import Row, ranges
 
 PACK_FROM = 32
@@ -31,6 +34,9 @@ MAX_PACK_OCTETS = 8 * 1_048_576
 message, and letters with the largest headers would fill the memory (D10, D11)."""
 SCAN_OCTETS = 262_144
 _PACK = b"pack\0"
+_FRAMES = struct.Struct(">BI")
+_VERSION = 2
+"""Of a pack: an older one is as good as missing."""
 _ENTRY = struct.Struct(">II")
 
 SUMMARY_ROWS = sql(
@@ -46,6 +52,12 @@ SUMMARY_ROWS = sql(
 )
 PACK_ROW = sql(
     select(packs.c.sealed)
+    .where(packs.c.mailbox == bindparam("mailbox"))
+    .where(packs.c.window == bindparam("window"))
+)
+PACK_AND_BOX = sql(
+    select(packs.c.sealed, mailboxes.c.bal)
+    .join_from(packs, mailboxes, mailboxes.c.id == packs.c.mailbox)
     .where(packs.c.mailbox == bindparam("mailbox"))
     .where(packs.c.window == bindparam("window"))
 )
@@ -70,6 +82,9 @@ _NEW = sql(insert(packs))
 class SummaryReading(MessageReading):
     """Reading summaries."""
 
+    pack_uids = PACK_UIDS
+    """UIDs of one window of `listing`."""
+
     def summaries(self, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, bytes]]:
         """(UID, octets of `message.Summary`) in UID order; vanished UIDs are left out.
 
@@ -92,6 +107,34 @@ class SummaryReading(MessageReading):
                 yield from self._from_rows(mailbox, chosen, key)
             else:
                 yield from ((uid, packed[uid]) for uid in chosen if uid in packed)
+
+    def listing(self, mailbox: MailboxId, window: int) -> Listing | None:
+        """What lists of mail show of the messages of a window; None when it has no pack."""
+        row = self._one(PACK_AND_BOX, mailbox=mailbox, window=window)
+        if row is None:
+            return None
+        try:
+            octets = self._bal_key(BalId(row[1])).open(pack_purpose(mailbox, window), row[0])
+            return opened(decompressed(frames(octets)[0], MAX_LISTING_OCTETS))
+        except Damaged:
+            return None
+
+    def is_pack_of(self, mailbox: MailboxId, window: int, found: dict[Uid, bytes]) -> bool:
+        """Whether a pack holds the summaries `found`, for a comparison.
+
+        Of another release: True when it authenticates. Raises Damaged.
+        """
+        row = self._one(PACK_AND_BOX, mailbox=mailbox, window=window)
+        if row is None:
+            return False
+        try:
+            shown, whole = frames(
+                self._bal_key(BalId(row[1])).open(pack_purpose(mailbox, window), row[0])
+            )
+        except OtherRelease:
+            return True
+        listing = decompressed(shown, MAX_LISTING_OCTETS)
+        return listing == listed(found) and decompressed(whole, MAX_PACK_OCTETS) == packed(found)
 
     def make_pack(self, mailbox: MailboxId, window: int) -> None:
         """Have the pack of a window kept, if it lacks one and no UID can join it any more."""
@@ -133,8 +176,8 @@ class SummaryReading(MessageReading):
         if row is None:
             return None
         try:
-            sealed = key.open(pack_purpose(mailbox, window), row[0])
-            return unpacked(decompressed(sealed, MAX_PACK_OCTETS))
+            _, whole = frames(key.open(pack_purpose(mailbox, window), row[0]))
+            return unpacked(decompressed(whole, MAX_PACK_OCTETS))
         except Damaged:
             return None
 
@@ -155,7 +198,7 @@ class SummaryReading(MessageReading):
             if size > MAX_PACK_OCTETS - 4:
                 return None
         if all(found.values()):
-            sealed = sealed_pack(key, mailbox, window, packed(found))
+            sealed = sealed_pack(key, mailbox, window, found)
             self._vault.later(lambda w: w.keep_pack(mailbox, window, len(found), sealed))
         return found
 
@@ -206,9 +249,23 @@ def _end(window: int) -> int:
     return (window + 1) * PACK_UIDS
 
 
-def sealed_pack(key: OwnerKey, mailbox: MailboxId, window: int, octets: bytes) -> bytes:
-    """What is kept of a pack."""
-    return key.seal(pack_purpose(mailbox, window), compressed(octets))
+def sealed_pack(key: OwnerKey, mailbox: MailboxId, window: int, found: dict[Uid, bytes]) -> bytes:
+    """What is kept of a pack: its listing and its summaries, to be decompressed one by one."""
+    shown, whole = compressed(listed(found)), compressed(packed(found))
+    octets = _FRAMES.pack(_VERSION, len(shown)) + shown + whole
+    return key.seal(pack_purpose(mailbox, window), octets)
+
+
+def frames(octets: bytes) -> tuple[memoryview, memoryview]:
+    """Listing and summaries of an opened pack, both compressed. Raises Damaged."""
+    try:
+        version, length = _FRAMES.unpack_from(octets)
+    except struct.error as error:
+        raise Damaged("a pack cannot be read") from error
+    if version != _VERSION:
+        raise OtherRelease("a pack of another release")
+    rest = memoryview(octets)[_FRAMES.size :]
+    return rest[:length], rest[length:]
 
 
 def pack_purpose(mailbox: int, window: int) -> bytes:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from mssmtp.errors import MailError
 from mssmtp.message import headers
 from mssmtp.message.addresses import Group, Mailbox, parse_addresses, parse_any
-from mssmtp.message.headers import BadFrom, fields, from_addresses, header_fields, sender_address
+from mssmtp.message.headers import (
+    LISTED,
+    BadFrom,
+    fields,
+    from_addresses,
+    header_fields,
+    listed_bits,
+    listed_fields,
+    sender_address,
+)
 
 SECTION = (
     b"From: a@b.test\r\nX-Long: un\r\n\tdeux\r\nno colon\r\nSubject : x\r\nX-LONG: fin\r\n\r\n"
@@ -262,3 +271,19 @@ def test_choosing_header_fields_takes_time_in_step_with_the_octets() -> None:
     started = time.process_time()
     assert header_fields(b"\r\n".join(lines), ("from",)) == b"From: a\r\n\r\n"
     assert time.process_time() - started < 1.0
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(
+    st.lists(st.sampled_from([*LINES, b"Cc: x", b"\nDate:", b"x-other: "])).map(b"".join),
+    st.sets(st.sampled_from(LISTED)),
+)
+def test_fields_of_a_list_are_found_in_the_listed_ones(section: bytes, names: set[str]) -> None:
+    present, kept = listed_fields(section)
+    wanted = listed_bits(names)
+    assert wanted is not None
+    expected = header_fields(section, tuple(names))
+    assert header_fields(kept, tuple(names)) == expected
+    if not present & ~wanted:
+        assert kept == expected
+    assert listed_bits({*names, "x-other"}) is None

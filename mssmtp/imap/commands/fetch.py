@@ -10,7 +10,7 @@ from mssmtp.errors import MailError
 from mssmtp.imap import fetch, items
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send, write
-from mssmtp.imap.fetch import Batch, Late, Plan, Stretch
+from mssmtp.imap.fetch import Batch, Late, Plan, Stretch, Wanted
 from mssmtp.imap.incoming import Ended
 from mssmtp.imap.items import Item, Simple
 from mssmtp.imap.numbers import NumberSet, Span, after, cut
@@ -40,7 +40,7 @@ class Fetch(Command):
         selected = session.selected
         plan = Plan.of(self.items)
         missing = 0
-        for group in cut(selected.view.spans(self.numbers, by_uid=self.by_uid), plan.batch_rows):
+        for group in cut(selected.view.spans(self.numbers, by_uid=self.by_uid), plan.group_rows):
             seen: frozenset[Uid] = frozenset()
             if plan.sets_seen and not selected.read_only:
                 seen = yield from _see(selected, group)
@@ -72,12 +72,12 @@ def _send_group(
     missing = 0
     room = plan.batch_rows
     while left:
-        asked = next(cut(left, room))
-        batch = yield from read(_rendering(selected, plan, asked, seen))
+        wanted = Wanted(tuple(left), room)
+        batch = yield from read(_Rendering(selected, plan, wanted, seen))
         missing += batch.missing
         yield from _send_pieces(batch)
         # Where a few messages fill a batch, the rows of hundreds are not read for each (ATT-27).
-        room = min(_more_than(_count(asked, batch.position)), plan.batch_rows)
+        room = min(_more_than(_count(left, batch.position)), plan.batch_rows)
         left = after(left, batch.position)
     return missing
 
@@ -97,17 +97,11 @@ class _Rendering:
 
     selected: Selected
     plan: Plan
-    spans: tuple[Span, ...]
+    wanted: Wanted
     seen: frozenset[Uid]
 
     def __call__(self, reading: Reading) -> Batch:
-        return fetch.render(reading, self.selected, self.plan, self.spans, self.seen)
-
-
-def _rendering(
-    selected: Selected, plan: Plan, spans: Sequence[Span], seen: frozenset[Uid]
-) -> _Rendering:
-    return _Rendering(selected, plan, tuple(spans), seen)
+        return fetch.render(reading, self.selected, self.plan, self.wanted, self.seen)
 
 
 def _send_pieces(batch: Batch) -> Steps[None]:

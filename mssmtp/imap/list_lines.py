@@ -1,0 +1,159 @@
+"""FETCH responses for lists of mail, hundreds of messages at once: out of columns, by one template.
+
+Message by message the same lines cost two to four microseconds each (`header_lines`); here it is
+less than one, so that a mailbox of 100,000 opens in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from mssmtp.imap import flag_lines
+from mssmtp.imap.flag_lines import Lines
+from mssmtp.imap.items import Body, Item, Simple
+from mssmtp.imap.numbers import Span, View
+from mssmtp.imap.selected import Selected
+from mssmtp.message.headers import header_fields, listed_bits
+
+if TYPE_CHECKING:
+    from mssmtp.storage import Reading
+    from mssmtp.storage.listing import Listing
+
+LEAST = 64
+"""Of fewer messages the rows are read."""
+BATCH_OCTETS = 262_144
+"""Windows are added to a batch until it holds as much. One alone may be four times as large."""
+
+Column = Sequence[int] | Sequence[bytes]
+Values = Callable[["Listing", Span], list[Column]]
+"""One column for each argument that an item has in the template."""
+
+
+class ListLines:
+    """Renders `items`, which are enough for it (`serves`)."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._items = items
+        self._values = {item: _values(item) for item in items if item is not Simple.FLAGS}
+        values = b" ".join(map(_form, items))
+        self._template = b"* %d FETCH (" + values + b")\r\n"
+        self._shows_flags = Simple.FLAGS in items
+
+    @staticmethod
+    def serves(items: Sequence[Item]) -> bool:
+        """Whether listings hold all that is asked for."""
+        return all(item in _SIMPLE or item is Simple.FLAGS or _is_listed(item) for item in items)
+
+    def batch(self, reading: Reading, selected: Selected, span: Span) -> tuple[list[bytes], int]:
+        """The lines of the first messages at `span` of the view, and the position to go on from;
+        nothing when there is no listing that holds them."""
+        start, stop = span
+        lines: list[bytes] = []
+        size = 0
+        for end, listing, place in _windows(reading, selected, span):
+            flags = self._flags(reading, selected, (start, end)) if self._shows_flags else []
+            if flags is None:
+                break
+            lines.append(self._lines(range(start + 1, end + 1), listing, place, flags))
+            size += len(lines[-1])
+            start = end
+            if size >= BATCH_OCTETS:
+                break
+        return lines, start
+
+    def _lines(self, numbers: range, listing: Listing, place: Span, flags: Column) -> bytes:
+        columns: list[Column] = [numbers]
+        for item in self._items:
+            columns += [flags] if item is Simple.FLAGS else self._values[item](listing, place)
+        arguments: list[int | bytes] = [0] * (len(columns) * len(numbers))
+        for number, column in enumerate(columns):
+            arguments[number :: len(columns)] = column
+        return self._template * len(numbers) % tuple(arguments)
+
+    def _flags(self, reading: Reading, selected: Selected, span: Span) -> list[bytes] | None:
+        """None when one of these messages is gone."""
+        image = reading.image(selected.mailbox.id)
+        places = None if image is None else flag_lines.aligned(selected.view, [span], image)
+        if image is None or places is None:
+            return None
+        return Lines(selected, image, reading.flag_sets(selected.mailbox.id)).flags(span, places[0])
+
+
+def end_of_window(view: View, span: Span, uids: int) -> int:
+    """Where the messages at `span` leave the window of `uids` UIDs in which they begin."""
+    start, stop = span
+    window = view.uids[start] // uids
+    return bisect_left(view.uids, (window + 1) * uids, start, stop)
+
+
+def _windows(
+    reading: Reading, selected: Selected, span: Span
+) -> Iterator[tuple[int, Listing, Span]]:
+    """Window by window: the position behind it, its listing, and the places of the messages there.
+    Ends where a window has no listing, or a few messages only, or another content."""
+    view, mailbox = selected.view, selected.mailbox.id
+    start, stop = span
+    while start < stop:
+        end = end_of_window(view, (start, stop), reading.pack_uids)
+        if end - start < LEAST:
+            return
+        listing = reading.listing(mailbox, view.uids[start] // reading.pack_uids)
+        if listing is None:
+            return
+        at = bisect_left(listing.uids, view.uids[start])
+        place = at, at + end - start
+        if listing.uids[slice(*place)] != tuple(view.uids[start:end]):
+            return
+        yield end, listing, place
+        start = end
+
+
+def _is_listed(item: Item) -> bool:
+    """Fields of the header section, all of them among those that are listed."""
+    if not isinstance(item, Body) or item.partial is not None or item.section.path:
+        return False
+    section = item.section
+    return (
+        section.names is not None and not section.negate and listed_bits(section.names) is not None
+    )
+
+
+_SIMPLE: dict[Item, Values] = {
+    Simple.UID: lambda listing, place: [listing.uids[slice(*place)]],
+    Simple.SIZE: lambda listing, place: [listing.sizes[slice(*place)]],
+    Simple.ENVELOPE: lambda listing, place: [listing.envelopes(place)],
+    Simple.BODYSTRUCTURE: lambda listing, place: [listing.structures(place)],
+}
+_FORMS: dict[Item, bytes] = {
+    Simple.UID: b"UID %d",
+    Simple.SIZE: b"RFC822.SIZE %d",
+    Simple.FLAGS: b"FLAGS (%b)",
+}
+
+
+def _form(item: Item) -> bytes:
+    """Its label, and what stands for its arguments."""
+    if isinstance(item, Body):
+        return item.name.replace(b"%", b"%%") + b" {%d}\r\n%b"
+    return _FORMS.get(item) or item.value.encode() + b" %b"
+
+
+def _values(item: Item) -> Values:
+    if not isinstance(item, Body):
+        return _SIMPLE[item]
+    names = item.section.names or ()
+    wanted = listed_bits(names) or 0
+
+    def fields(listing: Listing, place: Span) -> list[Column]:
+        found = listing.fields(place)
+        if listing.all_present & ~wanted:  # some have more than was asked for
+            present = listing.present[slice(*place)]
+            found = [
+                header_fields(text, names) if bits & ~wanted else text
+                for text, bits in zip(found, present, strict=True)
+            ]
+        return [list(map(len, found)), found]
+
+    return fields
