@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mssmtp.imap.keys import (
     And,
@@ -112,7 +112,8 @@ class Stretch:
         if not needle.text:
             return among
         found = self.texts[kind]
-        new = sorted(uid for uid in among - found.looked_at if uid <= self.last)
+        left = sorted(among - found.looked_at)
+        new = left[: bisect_right(left, self.last)]
         found.looked_at.update(new)
         mailbox = self.selected.mailbox.id
         for scanned in self.reading.find_texts(mailbox, kind, found.needles, new):
@@ -176,7 +177,7 @@ def find(
 ) -> tuple[list[tuple[int, int]], int]:
     """(sequence number, UID) of what matches within `spans`, and the position to go on from."""
     view = selected.view
-    among = set(map(Uid, view.uids_of(spans)))
+    among = cast(Uids, set(view.uids_of(spans)))
     texts = {kind: Found(needles) for kind, needles in search.needles.items()}
     stretch = Stretch(reading, selected, spans, texts, view.uids[spans[-1][1] - 1])
     found = search.narrow(stretch, among)

@@ -21,6 +21,7 @@ from mssmtp.message.words import codec_of, decode_charset
 
 BORDER = b"\xff"
 """Between two parts, fields or messages: in no UTF-8, so that nothing is found across it."""
+_COLON = b": "
 BLOCK_OCTETS = 262_144
 _MAX_UNDECODED = 262_144
 """Octets of one character, or of one shifted run, that a codec may keep waiting."""
@@ -37,7 +38,7 @@ def folded_header(section: bytes) -> bytes:
 
 def field_mark(name: str) -> bytes:
     """What stands before the value of a field in `folded_header`."""
-    return BORDER + fold(name).encode() + b": "
+    return BORDER + fold(name).encode() + _COLON
 
 
 class Needle(NamedTuple):
@@ -45,6 +46,11 @@ class Needle(NamedTuple):
 
     text: bytes
     mark: bytes = b""
+
+    @property
+    def field_name(self) -> str:
+        """The field it is looked for in; empty: in all of the text."""
+        return self.mark[len(BORDER) : -len(_COLON)].decode()
 
     def is_in(self, text: bytes, start: int, stop: int) -> bool:
         """True when `text[start:stop]` holds it."""

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import logging
 import struct
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from itertools import groupby
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import BalId, MailboxId, Uid
+from mssmtp.message.headers import header_fields
 from mssmtp.message.readable import BLOCK_OCTETS, Needle, folded_body, folded_header
 from mssmtp.message.summary import Summary, UnknownSummary
 from mssmtp.storage.keys import OwnerKey
@@ -56,8 +57,11 @@ logger = logging.getLogger(__name__)
 
 PACK_FROM = 16
 """For fewer messages of a window no pack is made in passing."""
+TOGETHER_OCTETS = 131_072
+"""Sealed packs that are read and opened together: one change of thread costs as much as opening a
+small one."""
 AHEAD = 3
-"""Packs that other threads open while one is looked through."""
+"""As many of these other threads open while one is looked through."""
 DEARER = 16
 """Decoding an octet costs so much more than looking at it in a pack."""
 MESSAGE_COST = 65_536
@@ -65,13 +69,14 @@ _PURPOSE = b"texts\0"
 _CONTEXT = struct.Struct(">QBQQ")
 
 _HERE = (texts.c.mailbox == bindparam("mailbox")) & (texts.c.kind == bindparam("kind"))
+_BETWEEN = texts.c.first.between(bindparam("low"), bindparam("high"))
 _SPANS = sql(
-    select(texts.c.first, texts.c.last)
+    select(texts.c.first, texts.c.last, func.length(texts.c.sealed))
     .where(_HERE)
-    .where(texts.c.first.between(bindparam("low"), bindparam("high")))
+    .where(_BETWEEN)
     .order_by(texts.c.first)
 )
-_SEALED = sql(select(texts.c.sealed).where(_HERE).where(texts.c.first == bindparam("first")))
+_SEALED = sql(select(texts.c.sealed).where(_HERE).where(_BETWEEN).order_by(texts.c.first))
 _DROP = sql(
     delete(texts)
     .where(_HERE)
@@ -95,6 +100,7 @@ class Span:
 
     first: int
     last: int
+    sealed_octets: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,10 @@ class Scanned:
     cost: int
 
 
+_Sealed = tuple[Span, bytes]
+_Opened = tuple[Span, TextPack | None]
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """Whose texts, of which kind."""
@@ -154,6 +164,18 @@ class _Source:
             logger.warning("text pack damaged", extra={"mailbox": self.mailbox})
             return None
 
+    def opened_together(self, sealed: Sequence[_Sealed]) -> tuple[list[_Opened], Sequence[_Sealed]]:
+        """The first of them, while they fit into the room of one pack; and what is left."""
+        found: list[_Opened] = []
+        octets = 0
+        for count, (span, row) in enumerate(sealed, 1):
+            pack = self.opened(span, row)
+            found.append((span, pack))
+            octets += len(pack.octets) if pack is not None else 0
+            if octets >= MAX_PACK_OCTETS:
+                return found, sealed[count:]
+        return found, ()
+
     def is_closed(self, window: int) -> bool:
         """No UID can join the window any more."""
         return self.uid_next >= end_of(window)
@@ -167,11 +189,25 @@ class _Search:
     """What is looked for, and where."""
 
     needles: tuple[Needle, ...]
-    wanted: frozenset[Uid]
+    uids: Sequence[int]
+    """Ascending."""
 
     def look(self, pack: TextPack) -> tuple[set[Uid], ...]:
         """Through a pack."""
-        return tuple({uid for uid in pack.find(n) if uid in self.wanted} for n in self.needles)
+        holders = (set(pack.find(needle)) for needle in self.needles)
+        return tuple(found and found.intersection(map(Uid, self.uids)) for found in holders)
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The fields that are looked into; None: all."""
+        names = tuple(needle.field_name for needle in self.needles)
+        return names if all(names) else None
+
+    def wanted(self, span: Span) -> Sequence[int]:
+        """Those of the UIDs that lie in `span`."""
+        if span.first > span.last:
+            return ()
+        return self.uids[bisect_left(self.uids, span.first) : bisect_right(self.uids, span.last)]
 
     def stream(self, uid: Uid, pieces: Iterable[bytes]) -> Scanned:
         """Through one message, however long it is."""
@@ -192,7 +228,7 @@ class TextReading(SummaryReading):
     """Looking for text."""
 
     def find_texts(
-        self, mailbox: MailboxId, kind: TextKind, needles: Sequence[Needle], uids: Sequence[Uid]
+        self, mailbox: MailboxId, kind: TextKind, needles: Sequence[Needle], uids: Sequence[int]
     ) -> Iterator[Scanned]:
         """Which of `uids`, ascending, hold each of `needles`; step by step.
 
@@ -201,12 +237,12 @@ class TextReading(SummaryReading):
         source = self._texts_of(mailbox, kind)
         if source is None or not uids or not needles:
             return
-        windows = {w: list(some) for w, some in groupby(uids, lambda uid: uid // TEXT_UIDS)}
         spans = self._spans(source, uids[0] // TEXT_UIDS * TEXT_UIDS, uids[-1])
+        windows = _windows(uids)
         packs = self._opened(source, [s for s in spans if s.first // TEXT_UIDS in windows])
         ahead = next(packs, None)
         for window, some in windows.items():
-            search = _Search(tuple(needles), frozenset(some))
+            search = _Search(tuple(needles), uids[some])
             at = window * TEXT_UIDS
             while ahead is not None and ahead[0].first < end_of(window):
                 span, pack = ahead
@@ -258,44 +294,46 @@ class TextReading(SummaryReading):
 
     def _spans(self, source: _Source, low: int, high: int) -> list[Span]:
         rows = self._all(_SPANS, mailbox=source.mailbox, kind=int(source.kind), low=low, high=high)
-        return [Span(first, last) for first, last in rows]
+        return [Span(first, last, octets) for first, last, octets in rows]
 
-    def _opened(
-        self, source: _Source, spans: Iterable[Span]
-    ) -> Iterator[tuple[Span, TextPack | None]]:
+    def _opened(self, source: _Source, spans: Sequence[Span]) -> Iterator[_Opened]:
         """The packs in order. The next are opened meanwhile: that needs no interpreter."""
-        waiting: deque[tuple[Span, Future[TextPack | None]]] = deque()
+        waiting: deque[Future[tuple[list[_Opened], Sequence[_Sealed]]]] = deque()
+
+        def next_opened() -> list[_Opened]:
+            found, left = waiting.popleft().result()
+            if left:
+                waiting.appendleft(self._vault.openers.submit(source.opened_together, left))
+            return found
+
+        place = {"mailbox": source.mailbox, "kind": int(source.kind)}
         try:
-            for span in spans:
-                kind = int(source.kind)
-                row = self._one(_SEALED, mailbox=source.mailbox, kind=kind, first=span.first)
-                sealed = b"" if row is None else row[0]
-                future = self._vault.openers.submit(source.opened, span, sealed)
-                waiting.append((span, future))
-                if len(waiting) > AHEAD:
-                    span, future = waiting.popleft()
-                    yield span, future.result()
+            for some in _together(spans):
+                rows = self._all(_SEALED, **place, low=some[0].first, high=some[-1].first)
+                sealed = [(span, row[0]) for span, row in zip(some, rows, strict=True)]
+                waiting.append(self._vault.openers.submit(source.opened_together, sealed))
+                while len(waiting) > AHEAD:
+                    yield from next_opened()
             while waiting:
-                span, future = waiting.popleft()
-                yield span, future.result()
+                yield from next_opened()
         finally:
-            for _, future in waiting:
+            for future in waiting:
                 future.cancel()
 
     def _through_pack(
         self, source: _Source, search: _Search, span: Span, pack: TextPack
     ) -> Iterator[Scanned]:
         """A pack, then the long texts it has no room for."""
-        apart = [uid for uid in pack.apart if uid in search.wanted]
+        apart = sorted({*pack.apart}.intersection(map(Uid, search.uids))) if pack.apart else []
         lasts = [uid - 1 for uid in apart] + [span.last]
         yield Scanned(lasts[0], search.look(pack), len(pack.octets) * len(search.needles))
         for uid, last in zip(apart, lasts[1:], strict=True):
             for row in self._text_rows(source, uid, uid):
-                yield replace(search.stream(uid, self._read_on(row, source)), last=last)
+                yield replace(search.stream(uid, self._read_on(row, source, search)), last=last)
 
     def _through_gap(self, source: _Source, search: _Search, gap: Span) -> Iterator[Scanned]:
         """What no pack answers for; where much is missing, packs are made on the way."""
-        wanted = sorted(uid for uid in search.wanted if gap.first <= uid <= gap.last)
+        wanted = search.wanted(gap)
         if len(wanted) >= PACK_FROM and source.is_closed(gap.first // TEXT_UIDS):
             for span, filled in self._filled(source, gap):
                 self._vault.later(keeping(source.sealed(span, filled)))
@@ -306,7 +344,7 @@ class TextReading(SummaryReading):
             return
         for low, high in ranges(wanted):
             for row in self._text_rows(source, low, high):
-                yield search.stream(Uid(row[0]), self._read_on(row, source))
+                yield search.stream(Uid(row[0]), self._read_on(row, source, search))
 
     def _filled(self, source: _Source, gap: Span) -> Iterator[tuple[Span, list[Text]]]:
         """The texts of a gap, in as many packs as they need."""
@@ -340,18 +378,24 @@ class TextReading(SummaryReading):
             return None
         return b"".join(pieces)
 
-    def _read_on(self, row: Row, source: _Source) -> Iterator[bytes]:
+    def _read_on(self, row: Row, source: _Source, search: _Search) -> Iterator[bytes]:
         """The text of a message as far as it can be read."""
         try:
-            yield from self._text(row, source)
+            yield from self._text(row, source, search.names)
         except (Damaged, NoSuchMessage, UnknownSummary):
             logger.exception("message damaged", extra={"mailbox": source.mailbox, "uid": row[0]})
 
-    def _text(self, row: Row, source: _Source) -> Iterator[bytes]:
-        """Raises Damaged, NoSuchMessage, UnknownSummary."""
+    def _text(
+        self, row: Row, source: _Source, names: tuple[str, ...] | None = None
+    ) -> Iterator[bytes]:
+        """`names`: of the header section these fields are enough.
+
+        Raises Damaged, NoSuchMessage, UnknownSummary.
+        """
         summary = Summary.from_bytes(self._summary(row, source.key))
         if source.kind is TextKind.HEADER:
-            yield folded_header(summary.header)
+            header = summary.header
+            yield folded_header(header if names is None else header_fields(header, names))
             return
         content = self._content(row[3], source.key.id)
         if summary.size_octets > BLOCK_OCTETS:
@@ -401,6 +445,32 @@ def _gaps(window: int, spans: Sequence[Span]) -> list[Span]:
     if at < end_of(window):
         gaps.append(Span(at, end_of(window) - 1))
     return gaps
+
+
+def _windows(uids: Sequence[int]) -> dict[int, slice]:
+    """Where in `uids`, ascending, those of each window are."""
+    found, at = {}, 0
+    while at < len(uids):
+        window = uids[at] // TEXT_UIDS
+        end = bisect_left(uids, end_of(window), at)
+        found[window] = slice(at, end)
+        at = end
+    return found
+
+
+def _together(spans: Sequence[Span]) -> Iterator[list[Span]]:
+    """Neighbours among `spans`, as many as are opened together."""
+    some: list[Span] = []
+    octets = 0
+    for before, span in zip([None, *spans], spans, strict=False):
+        is_near = before is not None and span.first // TEXT_UIDS <= before.last // TEXT_UIDS + 1
+        octets += span.sealed_octets
+        if some and not (is_near and octets <= TOGETHER_OCTETS):
+            yield some
+            some, octets = [], span.sealed_octets
+        some.append(span)
+    if some:
+        yield some
 
 
 def end_of(window: int) -> int:
