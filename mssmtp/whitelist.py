@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Literal
 
 import idna
@@ -35,6 +36,9 @@ class Row:
     responsible: str
     support: str
     updated: str
+
+
+_cells = attrgetter(*(column.name for column in fields(Row)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,8 @@ class Whitelist:
 
     def to_table(self) -> bytes:
         """Compact form for a pipe between our own processes."""
-        table = [self.date.isoformat(), self.sha256, self.signer, [astuple(r) for r in self.rows]]
+        rows = [_cells(row) for row in self.rows]
+        table = [self.date.isoformat(), self.sha256, self.signer, rows]
         return json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
