@@ -142,7 +142,7 @@ def refused(authority: Authority) -> dict[str, tuple[Callable[[Files], object], 
     signer = Subject("alb.mssante.example", "398765432100025", "LISTE TEST", "Paris (75)")
     past = Make(authority.now - timedelta(days=9), authority.now - timedelta(days=1), EMAIL_ONLY)
     return {
-        "altered": (octets(b"clinique", b"klinique"), "signature", "InvalidDigest"),
+        "altered": (octets(b"clinique", b"klinique"), "signature", "digest"),
         "not XML": (lambda f: f.list.write_bytes(f.list.read_bytes()[:900]), "not XML", ""),
         "DTD": (octets(b"<ListeB", b"<!DOCTYPE x><ListeB"), "DTD or entity", ""),
         "root": (lambda f: f.list.write_bytes(b"<a/>"), "root", ""),
