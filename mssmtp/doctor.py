@@ -11,20 +11,18 @@ from mssmtp.config import CertificateSettings, Settings
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.finding import Finding, Severity
 from mssmtp.own_rows import publication
-from mssmtp.pki import certificate_name, printed_name
+from mssmtp.pki import certificate_name
 from mssmtp.policy import Engine
 from mssmtp.storage import Store
 from mssmtp.tls_settings import check_settings, load_certificate
 from mssmtp.trust import Snapshot
-from mssmtp.trust_feed import State, TrustFiles, freshness
+from mssmtp.trust_feed import TrustFiles
+from mssmtp.trust_findings import list_findings, revocation_findings
 
 __all__ = ["Finding", "Severity", "examine"]
 
 _EXPIRY_WARNING = timedelta(days=30)
 _LEAST_FREE_OCTETS = 1 << 30
-
-
-_FRESHNESS = {"fresh": Severity.OK, "warning": Severity.WARNING, "alarm": Severity.ERROR}
 
 
 def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, ...]:
@@ -72,61 +70,11 @@ def _tls(settings: Settings) -> Iterator[Finding]:
 
 def _trust(settings: Settings, now: datetime) -> Iterator[Finding]:
     snapshot = app.stored_trust(settings).snapshot
-    yield from _list(settings, snapshot, now)
-    yield from _revocation(snapshot, now)
+    state = TrustFiles(settings.store.home / "trust").state()
+    yield from list_findings(settings, snapshot, state, now)
+    yield from revocation_findings(settings, snapshot, state, now)
     yield from _own_rows(settings, snapshot)
     yield from publication(settings, snapshot.whitelist, now)
-
-
-def _list(settings: Settings, snapshot: Snapshot, now: datetime) -> Iterator[Finding]:
-    whitelist = snapshot.whitelist
-    if whitelist is None:
-        yield Finding(
-            Severity.ERROR,
-            "whitelist",
-            "none was ever accepted: every operator is deferred with 451 4.7.5",
-            f"Check that {settings.whitelist.url} answers and that the signer pin is right.",
-        )
-        return
-    state = TrustFiles(settings.store.home / "trust").state()
-    severity = _FRESHNESS[freshness(state, settings.whitelist, now)]
-    checked = f"{state.published.checked_at:%Y-%m-%d %H:%M} UTC" if state.published else "never"
-    yield Finding(
-        severity,
-        "whitelist",
-        f"of {whitelist.date:%Y-%m-%d %H:%M} UTC, {len(whitelist.rows)} rows;"
-        f" last obtained {checked}",
-        "" if severity is Severity.OK else "Check the network and the list's server.",
-    )
-    yield from _choices(state)
-
-
-def _choices(state: State) -> Iterator[Finding]:
-    """What a person has to decide, or has decided (OP-26, OP-28)."""
-    if (held := state.held) is not None:
-        yield Finding(
-            Severity.ERROR,
-            f"whitelist of {held.listed.date:%Y-%m-%d %H:%M} UTC",
-            f"is held and not used: {'; '.join(held.reasons)}",
-            "Look at `mssmtp trust diff`, ask ANS, then"
-            f" `mssmtp trust confirm {held.listed.sha256[:12]}` or wait for a newer list.",
-        )
-    if (conflict := state.conflict) is not None:
-        yield Finding(
-            Severity.ERROR,
-            f"whitelist of {conflict.date:%Y-%m-%d %H:%M} UTC",
-            "exists twice with other content, both well signed; the second is refused"
-            f" (seen {conflict.last_seen:%Y-%m-%d %H:%M} UTC)",
-            "Tell ANS: the authority signed two lists of one second, or its key is misused.",
-        )
-    if (rolled_back := state.rolled_back) is not None:
-        yield Finding(
-            Severity.WARNING,
-            "whitelist",
-            f"was rolled back by {rolled_back.by} on {rolled_back.at:%Y-%m-%d %H:%M} UTC;"
-            f" the list of {rolled_back.left.date:%Y-%m-%d %H:%M} UTC stays out",
-            "It ends with a newer list, or by `mssmtp trust rollback --undo`.",
-        )
 
 
 def _own_rows(settings: Settings, snapshot: Snapshot) -> Iterator[Finding]:
@@ -151,38 +99,6 @@ def _own_rows(settings: Settings, snapshot: Snapshot) -> Iterator[Finding]:
                 "not in the whitelist: nothing is exchanged for it",
                 "Declare it to ANS (contract, test, the six columns of the row).",
             )
-
-
-def _revocation(snapshot: Snapshot, now: datetime) -> Iterator[Finding]:
-    ends = snapshot.revocation.next_update if snapshot.revocation else None
-    if ends is None:
-        yield Finding(
-            Severity.ERROR,
-            "revocation lists",
-            "none is usable: every operator is deferred",
-            "Check pki.crl_urls and the network.",
-        )
-    elif ends < now:
-        yield Finding(
-            Severity.ERROR, "revocation lists", "out of date: operators are deferred", "Same."
-        )
-    elif without := _without_crl(snapshot):
-        yield Finding(
-            Severity.ERROR,
-            "revocation lists",
-            f"none of {', '.join(without)}: operators are deferred",
-            "Add its address to pki.crl_urls; certificates it issued name it.",
-        )
-    else:
-        yield Finding(Severity.OK, "revocation lists", f"good until {ends:%Y-%m-%d %H:%M} UTC")
-
-
-def _without_crl(snapshot: Snapshot) -> tuple[str, ...]:
-    """Authorities whose CRL is asked for and not there: of the peers and of their issuers."""
-    issuing = snapshot.anchors.issuing
-    asked = {each.subject for each in issuing} | {each.issuer for each in issuing}
-    held = {crl.issuer for crl in snapshot.revocation.crls} if snapshot.revocation else set()
-    return tuple(sorted(printed_name(name) for name in asked - held))
 
 
 def _policy(settings: Settings) -> Iterator[Finding]:

@@ -180,6 +180,7 @@ class Trust:
         self._require_eku = require_eku
         self._state: tuple[Snapshot, dict[_Question, _Answer]] = (snapshot, {})
         self._changing = Lock()
+        self._met: dict[bytes, x509.Certificate] = {}
 
     @property
     def snapshot(self) -> Snapshot:
@@ -212,6 +213,11 @@ class Trust:
             if revocation is not known:
                 self._state = (replace(snapshot, revocation=revocation), {})
 
+    def take_met(self) -> tuple[x509.Certificate, ...]:
+        """Certificates of peers let in since the last call, each once per snapshot (F11)."""
+        met, self._met = self._met, {}
+        return tuple(met.values())
+
     def identify(self, chain: Sequence[x509.Certificate], now: datetime) -> Operator:
         """`identify` with the snapshot in force."""
         snapshot, known = self._state
@@ -219,6 +225,7 @@ class Trust:
             return operator
         operator = identify(chain, snapshot, now, require_eku=self._require_eku)
         _remember(known, chain, None, (operator, _holds(chain[0], snapshot, now)))
+        self._meet(chain[0])
         return operator
 
     def bind(self, operator: Operator, sender: ReversePath) -> None:
@@ -236,7 +243,12 @@ class Trust:
             chain, recipient_domain, snapshot, now, require_eku=self._require_eku
         )
         _remember(known, chain, recipient_domain, (operator, _holds(chain[0], snapshot, now)))
+        self._meet(chain[0])
         return operator
+
+    def _meet(self, leaf: x509.Certificate) -> None:
+        if len(self._met) < _REMEMBERED:
+            self._met[_fingerprint(leaf)] = leaf
 
 
 _Question = tuple[bytes, Domain | None]

@@ -85,6 +85,11 @@ class Home:
     def settings(self) -> Settings:
         return load(self.config_file)
 
+    @property
+    def trust_files(self) -> TrustFiles:
+        """Lists and CRLs as they are kept."""
+        return TrustFiles(self.settings.store.home / "trust")
+
     def mssmtp(self, *arguments: str, stdin: str = "") -> Typed:
         """The command on this home."""
         return typed(*arguments, "--config", str(self.config_file), stdin=stdin)
@@ -144,12 +149,14 @@ def make_home(
     return home
 
 
-def put_rows(home: Home, authority: Authority, rows: Sequence[Row]) -> None:
-    """A list of this moment comes into force, signed; newer than any before it."""
+def put_rows(
+    home: Home, authority: Authority, rows: Sequence[Row], reasons: tuple[str, ...] = ()
+) -> None:
+    """A list of this moment comes into force, signed; with `reasons` it is held."""
     now = CLOCK.now()
     answer = Answer(LIST_URL, authority.sign_whitelist(rows, now), Validators())
     listed = Whitelist(now, sha256(answer.octets).hexdigest(), "", tuple(rows))
-    TrustFiles(home.settings.store.home / "trust").take_list(answer, listed, (), now)
+    home.trust_files.take_list(answer, listed, reasons, now)
 
 
 def put_list(home: Home, authority: Authority) -> None:
@@ -157,7 +164,7 @@ def put_list(home: Home, authority: Authority) -> None:
     now = CLOCK.now()
     names = ((A_DOMAIN, A_SUBJECT), (B_DOMAIN, B_SUBJECT), (PATIENT_DOMAIN, B_SUBJECT))
     put_rows(home, authority, [row(name, subject.text, updated=now) for name, subject in names])
-    files = TrustFiles(home.settings.store.home / "trust")
+    files = home.trust_files
     crls = authority.crls(this_update=now, next_update=now + timedelta(days=7))
     for url, crl in zip(home.settings.pki.crl_urls, crls, strict=True):
         files.keep_crl(url, crl, now, Validators())

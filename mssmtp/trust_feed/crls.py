@@ -68,6 +68,8 @@ class CrlFeed:
             await asyncio.to_thread(self._take, url, fetched)
         except (FetchFailed, BadRevocationList) as error:
             self._schedule.failed("CRL", url, error, usable=revocation is not None)
+            now = self._clock.now()
+            await asyncio.to_thread(self._files.note_failure, url, str(error), now)
             return
         await reload()
         self._schedule.plan(url, self._period())

@@ -17,6 +17,7 @@ from mssmtp.trust_feed.fetch import Fetch, http_fetch
 from mssmtp.trust_feed.files import TrustFiles
 from mssmtp.trust_feed.lists import ListFeed, Verify
 from mssmtp.trust_feed.own import OwnRows
+from mssmtp.trust_feed.peers import PeerFiles
 from mssmtp.trust_feed.schedule import Schedule
 from mssmtp.whitelist_child import verify_in_child
 
@@ -47,7 +48,8 @@ class TrustFeed:
         self._schedule = schedule = Schedule(clock, entropy, settings.whitelist.refresh)
         self._crls = CrlFeed(settings.pki, trust, self._files, fetch, schedule, clock)
         self._lists = ListFeed(settings, trust, self._files, fetch, verify, schedule, clock)
-        self._own = OwnRows(settings, clock)
+        self._own, self._clock = OwnRows(settings, clock), clock
+        self._peers = PeerFiles(settings.store.home / "trust" / "peers")
         self._version = (-1, -1)
         self._loaded: tuple[str, ...] = ()
         self._in_force = asyncio.Event()
@@ -69,6 +71,13 @@ class TrustFeed:
                     metrics.internal_errors.labels(room="trust_feed").inc()
                     logger.exception("trust feed failed; it goes on")
                 await asyncio.sleep(POLL_S if self._in_force.is_set() else FIRST_POLL_S)
+        finally:
+            self._files.release()
+
+    async def once(self) -> None:
+        """One round for a command; it fetches when no server does."""
+        try:
+            await self.tick()
         finally:
             self._files.release()
 
@@ -95,6 +104,8 @@ class TrustFeed:
             self._lists.remind()
             self._crls.remind()
             await asyncio.to_thread(self._own.look, self._trust.snapshot.whitelist)
+        if met := self._trust.take_met():
+            await asyncio.to_thread(self._peers.saw, met, self._clock.now())
         self._lists.measure()
         self._crls.measure()
 

@@ -29,6 +29,7 @@ from mssmtp.trust_feed.state import (
     SERVER,
     CrlState,
     Event,
+    Failure,
     Happening,
     Held,
     ListState,
@@ -193,6 +194,7 @@ class TrustFiles:
         with self._changing() as state:
             if state.published is not None:
                 published = state.published.model_copy(update={"checked_at": now})
+                state = state.without_failure(published.url)
                 self._save(state.model_copy(update={"published": published}))
 
     def published(self, answer: Answer, now: datetime) -> None:
@@ -245,6 +247,12 @@ class TrustFiles:
             self._save(state.with_event(event))
             for old in sorted((self._directory / "refused").glob("*.xml"))[:-KEPT_REFUSED]:
                 old.unlink(missing_ok=True)
+
+    def note_failure(self, url: str, reason: str, now: datetime) -> None:
+        """Remember why an address brought nothing: whoever asked for it waits for an answer."""
+        with self._changing() as state:
+            failures = {**state.failures, url: Failure(at=now, reason=reason)}
+            self._save(state.model_copy(update={"failures": failures}))
 
     # ------------------------------------------------------------ what a person decides
 
@@ -327,6 +335,7 @@ class TrustFiles:
         kept = CrlState(file=name, checked_at=now, etag=said.etag, last_modified=said.last_modified)
         with self._changing() as state:
             self._write(name, octets)
+            state = state.without_failure(url)
             self._save(state.model_copy(update={"crls": {**state.crls, url: kept}}))
             for old in (self._directory / "crls").glob(f"{address}-*.crl"):
                 if old.name != Path(name).name:
@@ -336,6 +345,7 @@ class TrustFiles:
         """The CRL in force is still the one published."""
         with self._changing() as state:
             known = state.crls[url].model_copy(update={"checked_at": now})
+            state = state.without_failure(url)
             self._save(state.model_copy(update={"crls": {**state.crls, url: known}}))
 
     # ------------------------------------------------------------ writing

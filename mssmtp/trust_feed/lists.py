@@ -142,6 +142,8 @@ class ListFeed:
         except (FetchFailed, ListRefused) as error:
             usable = self._trust.snapshot.whitelist is not None
             self._schedule.failed("list", url, error, usable=usable)
+            now = self._clock.now()
+            await asyncio.to_thread(self._files.note_failure, url, str(error), now)
             return
         self._schedule.plan(url, self._list.refresh)
         await reload()

@@ -90,6 +90,13 @@ class Event(Record):
     detail: str = ""
 
 
+class Failure(Record):
+    """The last try at an address brought nothing; gone with the next success."""
+
+    at: datetime
+    reason: str
+
+
 class CrlState(Record):
     """One CRL in force and its last successful download."""
 
@@ -105,7 +112,8 @@ class CrlState(Record):
 
 
 class State(Record):
-    """Everything: `accepted` from old to new, of which one is in force; `crls` by address."""
+    """Everything: `accepted` from old to new, of which one is in force; `crls` and
+    `failures` by address."""
 
     accepted: tuple[ListState, ...] = ()
     in_force: str | None = None
@@ -115,6 +123,7 @@ class State(Record):
     conflict: Conflict | None = None
     events: tuple[Event, ...] = ()
     crls: Mapping[str, CrlState] = {}
+    failures: Mapping[str, Failure] = {}
 
     @property
     def listed(self) -> ListState | None:
@@ -148,7 +157,12 @@ class State(Record):
             etag=said.etag,
             last_modified=said.last_modified,
         )
-        return self.model_copy(update={"published": published})
+        return self.without_failure(url).model_copy(update={"published": published})
+
+    def without_failure(self, url: str) -> State:
+        """The address has answered."""
+        left = {each: failure for each, failure in self.failures.items() if each != url}
+        return self.model_copy(update={"failures": left})
 
     def putting_in_force(self, kept: ListState) -> State:
         """A list newer than all before it: what was held, rolled back or in conflict is past."""
