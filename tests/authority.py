@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from itertools import count
 
 import pytest
@@ -15,20 +14,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mssmtp.demo.authority import Authority, Identity, Make, Subject, new_key, row
+from mssmtp.demo.authority import Authority, Identity, Make, Subject, row
 from mssmtp.pki import Anchors
 from mssmtp.revocation import Revocation
 from mssmtp.trust import Snapshot
 from mssmtp.whitelist import Row, Whitelist
+from tests.keys import key
 
 A_DOMAIN, B_DOMAIN = "hopital-a.test", "cabinet-b.test"
 A_SUBJECT = Subject("mx.hopital-a.test", "1990000017", "CENTRE HOSPITALIER DE VALMONT")
 B_SUBJECT = Subject("mx.cabinet-b.test", "312345678900017", "ALPHA OPERATEUR")
-
-
-@cache
-def _key(number: int) -> rsa.RSAPrivateKey:
-    return new_key()
 
 
 def shared_keys(first: int = 0, last: int = 5) -> Callable[[], rsa.RSAPrivateKey]:
@@ -40,7 +35,7 @@ def shared_keys(first: int = 0, last: int = 5) -> Callable[[], rsa.RSAPrivateKey
 
     def make() -> rsa.RSAPrivateKey:
         number = next(numbers) - first
-        return _key(first + number if number < 2 else 100 + number % last)
+        return key(first + number if number < 2 else 100 + number % last)
 
     return make
 

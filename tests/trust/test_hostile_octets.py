@@ -169,5 +169,7 @@ def test_att_16_flipped_crl_is_refused(
     spoilt = flipped(good, flips)
     if spoilt == good:
         return
-    with pytest.raises(BadRevocationList):
-        Revocation.of([spoilt], snapshot.anchors)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a country of another length, say
+        with pytest.raises(BadRevocationList):
+            Revocation.of([spoilt], snapshot.anchors)
