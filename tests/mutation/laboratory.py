@@ -33,7 +33,7 @@ from tests.mutation.playing import (
 )
 
 ROOMS = {
-    "pki": ("mssmtp/pki.py",),
+    "pki": ("mssmtp/pki.py", "mssmtp/revocation.py", "mssmtp/ocsp.py"),
     "whitelist": (
         "mssmtp/whitelist.py",
         "mssmtp/whitelist_signature.py",
