@@ -87,7 +87,9 @@ class Relay:
         )
         reach = Reach(settings.smtp_out.ports, settings.queue.idle_connection_s)
         self._pool = Pool(client, reach, resolver, trust, clock)
-        self._recorder = Recorder(settings.operator, settings.queue, store, clock)
+        self._recorder = Recorder(
+            settings.operator, settings.queue, store, clock, contact=trust.contact
+        )
         self._lanes: dict[Hashable, _Lane] = {}
         self._held = 0
         self._connections = asyncio.Semaphore(_CONNECTIONS)

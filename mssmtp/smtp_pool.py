@@ -151,6 +151,7 @@ class Pool:
                     "domain": domain,
                     "reason": error.reason,
                     "serial": error.serial,
+                    **self._trust.contact(domain),
                 },
             )
             raise PeerNotTrusted(error.reason, reply=error.reply) from error

@@ -19,6 +19,7 @@ from mssmtp.errors import Damaged, MailError, StorageFull, StorageUnavailable
 from mssmtp.mail import (
     Address,
     BalState,
+    Domain,
     Door,
     Envelope,
     Facts,
@@ -102,7 +103,10 @@ _Render = Callable[[dsn.Report], bytes]
 
 
 class Recorder:
-    """Turns attempts into one commit each. `sleep` is asyncio's, a parameter for tests."""
+    """Turns attempts into one commit each. `contact` says whom to call about a domain.
+
+    `sleep` is asyncio's, a parameter for tests.
+    """
 
     def __init__(
         self,
@@ -111,12 +115,14 @@ class Recorder:
         store: Store,
         clock: Clock,
         *,
+        contact: Callable[[Domain], dict[str, str]] = lambda _: {},
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._operator = operator
         self._queue = queue
         self._store = store
         self._clock = clock
+        self._contact = contact
         self._sleep = sleep
 
     async def record(self, attempt: Attempt) -> None:
@@ -214,7 +220,26 @@ class Recorder:
         )
         unencrypted = isinstance(attempt.failure, TlsUnavailable)
         if unencrypted and now - lease.queued_at >= _TLS_ALARM_AFTER:
-            logger.error("alarm: no TLS for an hour", extra={"domain": lease.domain})
+            facts = {"domain": lease.domain, **self._contact(lease.domain)}
+            logger.error("alarm: no TLS for an hour", extra=facts)
+        self._tell_whom_to_call(attempt, outcomes)
+
+    def _tell_whom_to_call(self, attempt: Attempt, outcomes: list[Outcome]) -> None:
+        """OP-80: for our people, when the sender is told of the delay, and when it was in vain."""
+        for event, concerned in (
+            ("delivery delayed", [each for each in outcomes if each.warned]),
+            ("delivery given up", [each for each in outcomes if each.result == "expired"]),
+        ):
+            if concerned:
+                facts = {
+                    "envelope": attempt.lease.envelope.id,
+                    "domain": attempt.lease.domain,
+                    "recipients": len(concerned),
+                    "code": attempt.decisive.code,
+                    "status": attempt.decisive.enhanced,
+                    **self._contact(attempt.lease.domain),
+                }
+                logger.warning(event, extra=facts)
 
     # ------------------------------------------------------------ reports
 

@@ -6,7 +6,7 @@ Pure functions (whitelist.md §6, §7), and `Trust`, which holds the snapshot in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from threading import Lock
@@ -212,6 +212,12 @@ class Trust:
             revocation = known.learn(answer, (certificate, issuer), now, nonce=nonce)
             if revocation is not known:
                 self._state = (replace(snapshot, revocation=revocation), {})
+
+    def contact(self, domain: Domain) -> dict[str, str]:
+        """Whom to call about mail for `domain`, for a log line (OP-80); empty: not listed."""
+        listed = self.snapshot.whitelist
+        contact = listed.contact(domain) if listed is not None else None
+        return asdict(contact) if contact is not None else {}
 
     def take_met(self) -> tuple[x509.Certificate, ...]:
         """Certificates of peers let in since the last call, each once per snapshot (F11)."""

@@ -115,9 +115,12 @@ class Whitelist:
         return tuple(self._rows.get(name, {}).values())
 
     def contact(self, name: Domain) -> Contact | None:
-        """Contacts of the domain's first row."""
-        row = next(iter(self._rows.get(name, {}).values()), None)
-        return None if row is None else Contact(row.responsible, row.support)
+        """Contacts of all rows of the domain, each text once; None when it is not listed."""
+        rows = self.rows_of(name)
+        if not rows:
+            return None
+        texts = ((row.responsible for row in rows), (row.support for row in rows))
+        return Contact(*(" / ".join(dict.fromkeys(each)) for each in texts))
 
     def is_graced(self, name: Domain, dn: DnKey) -> bool:
         """Do the two belong together only because an earlier list said so (OP-34)?"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from mssmtp import app as server
 from mssmtp.cli import options
 from mssmtp.cli.output import fail, out, print_json, print_table
 from mssmtp.config import Settings
-from mssmtp.mail import EnvelopeId, masked, masked_text
+from mssmtp.mail import Domain, EnvelopeId, masked, masked_text
 from mssmtp.storage import QueueEntry
 
 app = typer.Typer(help="Outbound queue: list, show, retry, drop.", no_args_is_help=True)
@@ -80,12 +81,22 @@ def show(queue_id: QueueId, config: options.Config = None, as_json: options.Json
         }
         for hop in hops
     ]
+    failing = {entry.recipient.address.domain for entry in entries if entry.last_reply}
+    contacts = _contacts(settings, sorted(failing)) if failing else []
     if as_json:
-        print_json({"queue_id": queue_id, "waiting": recipients, "hops": traces})
+        told = {"waiting": recipients, "hops": traces, "contacts": contacts}
+        print_json({"queue_id": queue_id} | told)
         return
-    for title, rows in (("Waiting", recipients), ("Hops", traces)):
+    shown = (("Waiting", recipients), ("Hops", traces), ("Whom to call", contacts))
+    for title, rows in shown:
         if rows:
             print_table(title, tuple(rows[0]), [tuple(row.values()) for row in rows])
+
+
+def _contacts(settings: Settings, domains: Sequence[Domain]) -> list[dict[str, object]]:
+    """What the list says of these domains, for our people when delivery fails (OP-80)."""
+    trust = server.stored_trust(settings)
+    return [{"domain": domain, **found} for domain in domains if (found := trust.contact(domain))]
 
 
 @app.command()

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from mssmtp.demo.authority import RESPONSIBLE, SUPPORT
 from mssmtp.mail import Address, BalId, Door, Envelope, EnvelopeId, Recipient
 from mssmtp.storage import Outcome, Transfer
 from tests.home import CLOCK, PATIENT_DOMAIN, ZOE, Home
@@ -67,6 +68,18 @@ def test_show_gives_recipients_and_hops(home: Home, queue_id: EnvelopeId) -> Non
     people = home.mssmtp("queue", "show", queue_id).out
     assert "Waiting" in people
     assert "Hops" in people
+
+
+@pytest.mark.requirement("OP-80")
+def test_show_tells_whom_to_call_where_delivery_fails(home: Home, queue_id: EnvelopeId) -> None:
+    contacts = home.mssmtp("queue", "show", queue_id, "--json").json["contacts"]
+    assert contacts == [
+        {"domain": name, "responsible": RESPONSIBLE, "support": SUPPORT}
+        for name in (LUC.address.domain, PATIENT_DOMAIN)
+    ]
+    people = home.mssmtp("queue", "show", queue_id).out
+    assert "Whom to call" in people
+    assert SUPPORT in people
 
 
 def test_retry_makes_it_due_at_once(home: Home, queue_id: EnvelopeId) -> None:

@@ -78,6 +78,38 @@ async def test_a_letter_that_was_dropped_during_its_attempt_is_not_reported(
     assert reports(home) == 0
 
 
+@pytest.mark.requirement("OP-80")
+async def test_the_log_says_whom_to_call_when_delivery_is_late_or_in_vain(
+    world: World, home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Our people read it; the report to the sender does not name the peer's."""
+    home.queue(LUC)
+    settings = world.settings()
+    telling = Recorder(
+        settings.operator,
+        settings.queue,
+        home.store,
+        world.clock,
+        contact=lambda domain: {"support": f"support of {domain}"},
+    )
+    for hours, said in ((0, []), (5, ["delivery delayed"]), (1, []), (43, ["delivery given up"])):
+        world.clock.advance(timedelta(hours=hours))
+        caplog.clear()
+        await telling.record(Attempt(lease(home, "w"), {LUC: LATER}))
+        told = [r for r in caplog.records if r.getMessage().startswith("delivery ")]
+        assert [record.getMessage() for record in told] == said
+        assert {vars(record)["support"] for record in told} <= {f"support of {LUC.address.domain}"}
+
+    def bodies(reading: Reading) -> list[bytes]:
+        mailbox = reading.mailbox(home.zoe.id, "INBOX")
+        assert mailbox is not None
+        return [reading.body(mailbox.id, each.uid) for each in reading.messages(mailbox.id)]
+
+    told_to_the_sender = home.store.read(bodies).result(10)
+    assert len(told_to_the_sender) == 2
+    assert not any(b"support of" in octets for octets in told_to_the_sender)
+
+
 async def test_two_workers_of_which_one_lost_its_lease_report_once(
     world: World, home: Home
 ) -> None:
