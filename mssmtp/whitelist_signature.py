@@ -144,8 +144,26 @@ def _skeleton(element: etree._Element) -> Skeleton:
 
 def _check_profile(signature: etree._Element) -> None:
     """Compare the whole tree: nothing in it is a choice of whoever sent it (ATT-33)."""
-    if _skeleton(signature) != _PROFILE:
-        raise ListRefused("signature profile")
+    found = _skeleton(signature)
+    if found != _PROFILE:
+        raise ListRefused("signature profile", _difference(found, _PROFILE))
+
+
+def _difference(found: Skeleton, wanted: Skeleton) -> str:
+    """The first element that is not the profile's, for a person."""
+    name = found[0].rpartition("}")[2]
+    if found[0] != wanted[0]:
+        return f"{name} in place of {wanted[0].rpartition('}')[2]}"
+    if found[1] != wanted[1]:
+        told = " ".join(f"{key}={value}" for key, value in found[1])
+        return f"{name} {told}"[:_TOLD_CHARACTERS]
+    for one, other in zip(found[2], wanted[2], strict=False):
+        if one != other:
+            return _difference(one, other)
+    return f"{name} with {len(found[2])} elements in it, not {len(wanted[2])}"
+
+
+_TOLD_CHARACTERS = 120
 
 
 def _signer_certificate(signature: etree._Element) -> x509.Certificate:

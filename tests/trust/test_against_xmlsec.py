@@ -24,8 +24,8 @@ from mssmtp.whitelist import NAMESPACE, ListRefused, ListRules, Row, Whitelist
 from mssmtp.whitelist_signature import verify
 from tests.authority import A_SUBJECT, B_SUBJECT, shared_keys
 from tests.space import program
+from tests.trust.bad_lists import ILL_SHAPED, SPOILT
 from tests.trust.spoiling import NEUTRAL, TOKENS, edited
-from tests.trust.test_list import ILL_SHAPED, SPOILT
 
 START, END = b"== PreDigest data - start buffer:\n", b"\n== PreDigest data - end buffer"
 STRICTER = {

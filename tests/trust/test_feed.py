@@ -16,6 +16,7 @@ from mssmtp.pki import CertificateRefused
 from mssmtp.trust import Trust
 from mssmtp.trust_feed import TrustFeed
 from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, shared_keys
+from tests.trust.bad_lists import SPOILT
 from tests.trust.feeding import CRL, LIST_URL, ROOT_CRL, FakeClock, World
 
 
@@ -238,6 +239,29 @@ async def test_wt_20_refused_list_leaves_the_previous_one_in_force(
     world.publish(A_DOMAIN, B_DOMAIN)
     await after(world, feed, minutes=6)  # asked again sooner than in an hour
     assert trust.snapshot.lists(domain(B_DOMAIN))
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-28", "OP-23", "OP-24")
+async def test_att_33_whatever_is_published_the_previous_list_stays_and_mail_flows(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.publish(A_DOMAIN, date=world.clock.now() - timedelta(hours=1))
+    world.publish_crls(days=300)
+    trust, feed = await started(world)
+    in_force = trust.snapshot.whitelist
+    assert in_force is not None
+    good = world.publish(A_DOMAIN)
+    identity = world.authority.issue(A_SUBJECT)
+    for name, spoil, reason in SPOILT:
+        caplog.clear()
+        world.site.pages[LIST_URL] = spoil(good)
+        await after(world, feed, minutes=70)
+        assert [w.partition(":")[0] for w in why(caplog)] == [reason], name
+        assert trust.snapshot.whitelist is in_force, name
+        assert trust.identify(identity.chain, world.clock.now()).list_date == in_force.date
+    await after(world, feed, hours=2)
+    assert "list not refreshed: alarm" in caplog.messages  # an alarm, and no more than that
 
 
 @pytest.mark.requirement("OP-25")
