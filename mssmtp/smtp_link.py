@@ -1,20 +1,15 @@
-"""The wire of one SMTP connection: aiosmtpd's command loop over our framing, replies and clock.
+"""The wire of one SMTP connection: lines in, replies out, errors as replies, time.
 
-aiosmtpd's `SMTP` keeps the loop, the table of verbs and the dispatch. Replaced, because each was
-seen to stand in the way (docs/decisions.md): its reader (a bare LF ends a line, 1,001 octets of
-buffer), one write per reply, the table of line lengths shared by the whole class, and exceptions
-told to the peer as 500.
+One task reads a command, obeys it and answers, in order; what a verb does is in `smtp_machine`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections.abc import Awaitable
 from concurrent.futures import Executor
 from typing import NoReturn, Protocol, cast
-
-from aiosmtpd.smtp import SMTP
 
 from mssmtp import metrics
 from mssmtp.errors import INTERNAL, BadAddress, BadSyntax, MailError, Reply
@@ -77,56 +72,14 @@ class House(Protocol):
         ...
 
 
-class _Lines:
-    """What aiosmtpd's loop reads from: our lines, in the place of its StreamReader."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    async def readuntil(self) -> bytes:
-        return await self._link.next_command()
-
-
-class _Ends:
-    """What aiosmtpd's loop closes when the connection is lost."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    def close(self) -> None:
-        self._link.hang_up()
-
-
-class _Verbs(dict[str, object]):
-    """aiosmtpd's table of verbs; an unknown verb is a command that is refused like others."""
-
-    def __init__(self, known: dict[str, object], unknown: object) -> None:
-        super().__init__(known)
-        self._unknown = unknown
-
-    def get(self, key: str, default: object = None) -> object:
-        return super().get(key, self._unknown)
-
-
-class Link(SMTP):
-    """Transport, lines, replies and time of one connection; verbs are added by `Machine`."""
+class Link(asyncio.Protocol):
+    """Transport, lines, replies and time of one connection; what verbs do is `Machine`'s."""
 
     def __init__(self, house: House) -> None:
         self._house = house
         self._services = house.services
+        self.loop = asyncio.get_running_loop()
         limit = house.rules.limits.command_octets
-        # aiosmtpd keeps this table on the class and empties it for every new connection.
-        self.command_size_limits = defaultdict(lambda: limit)
-        self.command_size_limit = limit
-        super().__init__(
-            None,
-            hostname=house.services.settings.operator.host_name,
-            ident=_IDENT,
-            # Never announced: it only lets octets above 127 reach our own refusals.
-            enable_SMTPUTF8=True,
-            loop=asyncio.get_running_loop(),
-        )
-        self._smtp_methods = _Verbs(self._smtp_methods, self._unknown)
         self._conversation = Conversation(house.rules)
         self._inbox = Inbox(limit)
         self._out = bytearray()
@@ -143,25 +96,25 @@ class Link(SMTP):
         self._idle_timer: asyncio.TimerHandle | None = None
         self._handshake: asyncio.Future[None] | None = None
         self.address = ""
+        self.task: asyncio.Task[None] | None = None
+        """Serves this connection; None: it was not admitted."""
+
+    def _perform(self, verb: bytes, argument: str | None) -> Awaitable[None]:
+        """Obey `verb`, in upper case; `argument` is what stands behind it. Raises MailError."""
+        raise NotImplementedError
 
     # ------------------------------------------------------------ transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called for the raw transport and, after STARTTLS, once more for TLS on it."""
-        self._wire = self.transport = cast(asyncio.Transport, transport)
+        self._wire = cast(asyncio.Transport, transport)
         if self._handshake is not None:
             self._inbox.clear()
             self._conversation.secure()
             self._wake(self._handshake)
             return
-        self.session, self.envelope = self._create_session(), self._create_envelope()
-        # aiosmtpd picks its limit of line lengths by this; ours is one for all.
-        self.session.extended_smtp = True
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
-        self.session.peer = self.address
-        self._reader = cast(asyncio.StreamReader, _Lines(self))
-        self._writer = cast(asyncio.StreamWriter, _Ends(self))
         if transport.get_extra_info("tls_version") is not None:
             self._conversation.secure()
         self._admitted = self._house.admit(self, self.address)
@@ -170,11 +123,11 @@ class Link(SMTP):
             self._wire.close()
             return
         self._arm()
-        self._handler_coroutine = self.loop.create_task(self._serve())
+        self.task = self.loop.create_task(self._serve())
 
     def connection_lost(self, error: Exception | None) -> None:
         """The task is not cancelled: a commit that has begun is told to nobody, but is finished."""
-        self._eof, self.transport, self._wire = True, None, None
+        self._eof, self._wire = True, None
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         for waiting in (self._waiter, self._writable, self._handshake):
@@ -215,15 +168,10 @@ class Link(SMTP):
 
     def abort(self) -> None:
         """Close now, and stop what is being done."""
-        if self._handler_coroutine is not None:
-            self._handler_coroutine.cancel()
+        if self.task is not None:
+            self.task.cancel()
         if self._wire is not None:
             self._wire.abort()
-
-    @property
-    def task(self) -> asyncio.Task[None] | None:
-        """The task that serves this connection."""
-        return self._handler_coroutine
 
     def stop(self) -> None:
         """Orderly stop: finish the command or message in hand, answer 421, close."""
@@ -235,7 +183,7 @@ class Link(SMTP):
 
     # ------------------------------------------------------------ time
 
-    def _reset_timeout(self, duration: float | None = None) -> None:
+    def _reset_timeout(self) -> None:
         self._active_at = self.loop.time()
 
     def _arm(self) -> None:
@@ -316,12 +264,27 @@ class Link(SMTP):
             await asyncio.sleep(0)
             self._slice_ends = self.loop.time() + SLICE_S
 
-    async def next_command(self) -> bytes:
-        """What aiosmtpd's loop takes for one line of its reader."""
-        line = await self._line()
-        if not line.split(b" ", 1)[0].isascii():
+    async def _converse(self) -> None:
+        """Every command in turn, until somebody hangs up."""
+        name = self._services.settings.operator.host_name
+        self._out += f"220 {name} {_IDENT}\r\n".encode("ascii")
+        while True:
+            try:
+                await self._obey(await self._line())
+            except ConnectionResetError:
+                raise
+            except Exception as error:
+                self._refuse(error)
+            if len(self._out) > _REPLY_OCTETS:
+                await self._flush()
+
+    async def _obey(self, line: bytes) -> None:
+        verb, _, argument = line.partition(b" ")
+        if not verb.isascii():
             raise BadLine
-        return line
+        # Octets above 127 reach the refusals of whoever reads the argument.
+        text = argument.strip().decode("utf-8", "surrogateescape") if argument else None
+        await self._perform(verb.upper(), text)
 
     async def _block(self) -> bytes:
         """Whatever has come, for DATA."""
@@ -337,13 +300,6 @@ class Link(SMTP):
         self._out += replies.render(reply)
         if reply.code == 421:
             self._is_last = True
-
-    async def push(self, status: str | bytes) -> None:
-        """Replies that aiosmtpd makes itself: its greeting."""
-        octets = status if isinstance(status, bytes) else status.encode("ascii", "replace")
-        self._out += octets + b"\r\n"
-        if len(self._out) > _REPLY_OCTETS:
-            await self._flush()
 
     async def _flush(self) -> None:
         if self._writable is not None:
@@ -363,17 +319,14 @@ class Link(SMTP):
         connection_id.set(self._services.entropy.token_bytes(6).hex())
         logger.info("connected", extra={"door": self._house.rules.door.value, "peer": self.address})
         try:
-            await self._handle_client()
+            await self._converse()
         except ConnectionResetError:
             logger.info("closed")
         finally:
             self.hang_up()
 
-    async def _unknown(self, arg: str | None) -> None:
-        raise UnknownCommand
-
-    async def handle_exception(self, error: Exception) -> str:
-        """The one place where an error becomes a reply. aiosmtpd sends what is returned."""
+    def _refuse(self, error: Exception) -> None:
+        """The one place where an error becomes a reply."""
         reply = INTERNAL
         if isinstance(error, MailError):
             reply = error.reply
@@ -391,9 +344,7 @@ class Link(SMTP):
             told = {"code": reply.code, "enhanced": reply.enhanced, "rule": rule}
             logger.log(level, "refused", extra=told)
         self._count_error(error)
-        if reply.code == 421:
-            self._is_last = True
-        return replies.render(reply)[:-2].decode("ascii")
+        self.say(reply)
 
     def _count_error(self, error: Exception) -> None:
         if isinstance(error, OutOfOrder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from cryptography import x509
@@ -18,7 +19,7 @@ from mssmtp.smtp.syntax import BadArgument
 from mssmtp.smtp.trace import Hop
 from mssmtp.smtp.transaction import Transaction
 from mssmtp.smtp_intake import Intake, Origin
-from mssmtp.smtp_link import Hangup, House, Link
+from mssmtp.smtp_link import Hangup, House, Link, UnknownCommand
 from mssmtp.smtp_lookup import (
     LoginLost,
     destination,
@@ -45,19 +46,25 @@ class NotServed(BadSyntax):
 
 
 class Machine(Link):
-    """One connection of one door. One task (aiosmtpd's) reads, decides and answers in order."""
+    """One connection of one door: the verbs."""
 
     def __init__(self, house: House) -> None:
         super().__init__(house)
         self._idle_commands = self._wrong_passwords = 0
         self._asked_at = 0.0
 
+    def _perform(self, verb: bytes, argument: str | None) -> Awaitable[None]:
+        perform = _VERBS.get(verb)
+        if perform is None:
+            raise UnknownCommand
+        return perform(self, argument)
+
     def _count_idle_command(self) -> None:
         self._idle_commands += 1
         if self._idle_commands > _MAX_IDLE_COMMANDS:
             raise MailError(reply=replies.TOO_MANY_ERRORS)
 
-    async def smtp_EHLO(self, hostname: str | None) -> None:
+    async def _ehlo(self, hostname: str | None) -> None:
         self._count_idle_command()
         self._conversation.greet(hostname, extended=True)
         lines = [self._services.settings.operator.host_name, *self._announced()]
@@ -79,42 +86,42 @@ class Machine(Link):
             lines.append("AUTH PLAIN LOGIN")
         return lines
 
-    async def smtp_HELO(self, hostname: str | None) -> None:
+    async def _helo(self, hostname: str | None) -> None:
         self._count_idle_command()
         self._conversation.greet(hostname, extended=False)
         self._out += f"250 {self._services.settings.operator.host_name}\r\n".encode("ascii")
 
-    async def smtp_NOOP(self, arg: str | None) -> None:
+    async def _noop(self, arg: str | None) -> None:
         self._count_idle_command()
         self.say(replies.NOOP)
 
-    async def smtp_RSET(self, arg: str | None) -> None:
+    async def _rset(self, arg: str | None) -> None:
         self._count_idle_command()
         if arg:
             raise BadArgument
         self._conversation.transaction = None
         self.say(replies.RESET)
 
-    async def smtp_QUIT(self, arg: str | None) -> None:
+    async def _quit(self, arg: str | None) -> None:
         if arg:
             raise BadArgument
         self.say(replies.CLOSING)
         await self._end()
 
-    async def smtp_HELP(self, arg: str | None) -> None:
+    async def _help(self, arg: str | None) -> None:
         self._count_idle_command()
         self.say(replies.HELP)
 
-    async def smtp_VRFY(self, arg: str | None) -> None:
+    async def _vrfy(self, arg: str | None) -> None:
         self._count_idle_command()
         if not arg:
             raise BadArgument
         self.say(replies.CANNOT_VERIFY)
 
-    async def smtp_EXPN(self, arg: str | None) -> None:
+    async def _expn(self, arg: str | None) -> None:
         raise NotServed
 
-    async def smtp_STARTTLS(self, arg: str | None) -> None:
+    async def _starttls(self, arg: str | None) -> None:
         context, wire = self._house.starttls, self._wire
         if context is None:
             raise NotServed
@@ -143,7 +150,7 @@ class Machine(Link):
             raise Hangup
         self._reset_timeout()
 
-    async def smtp_AUTH(self, arg: str | None) -> None:
+    async def _auth(self, arg: str | None) -> None:
         if self._house.rules.door is not Door.SUBMISSION:
             raise NotServed
         self._conversation.may_log_in()
@@ -175,7 +182,7 @@ class Machine(Link):
         logger.info("logged in", extra={"account": self._conversation.principal.account})
         self.say(replies.LOGGED_IN)
 
-    async def smtp_MAIL(self, arg: str | None) -> None:
+    async def _mail(self, arg: str | None) -> None:
         conversation = self._conversation
         command = conversation.mail(arg)
         if conversation.principal is not None:
@@ -197,7 +204,7 @@ class Machine(Link):
         found = self._wire.get_extra_info("peer_chain") if self._wire is not None else None
         return cast("tuple[x509.Certificate, ...]", found or ())
 
-    async def smtp_RCPT(self, arg: str | None) -> None:
+    async def _rcpt(self, arg: str | None) -> None:
         own = self._services.settings.operator.domains[0]
         transaction, command = self._conversation.rcpt(arg, own)
         accepted = await destination(self._services, transaction, command)
@@ -207,7 +214,7 @@ class Machine(Link):
         else:
             self.say(replies.RECIPIENT_OK)
 
-    async def smtp_DATA(self, arg: str | None) -> None:
+    async def _data(self, arg: str | None) -> None:
         transaction = self._conversation.data(arg)
         if self._services.store.is_behind:
             raise StorageBehind  # before a message is read that could not be kept
@@ -282,3 +289,20 @@ class Machine(Link):
             extended=self._conversation.extended,
         )
         return Origin(hop, self.address)
+
+
+_VERBS: dict[bytes, Callable[[Machine, str | None], Awaitable[None]]] = {
+    b"EHLO": Machine._ehlo,
+    b"HELO": Machine._helo,
+    b"STARTTLS": Machine._starttls,
+    b"AUTH": Machine._auth,
+    b"MAIL": Machine._mail,
+    b"RCPT": Machine._rcpt,
+    b"DATA": Machine._data,
+    b"NOOP": Machine._noop,
+    b"RSET": Machine._rset,
+    b"QUIT": Machine._quit,
+    b"HELP": Machine._help,
+    b"VRFY": Machine._vrfy,
+    b"EXPN": Machine._expn,
+}

@@ -7,7 +7,6 @@ import base64
 import logging
 
 import pytest
-from aiosmtpd.smtp import SMTP
 
 from tests.smtp_in.fakes import PASSWORD, PEER, ZOE
 from tests.smtp_in.rig import Rig, Wire, greeted, logged_in
@@ -181,16 +180,6 @@ async def test_att_37_no_log_line_holds_octets_of_mail_or_credentials(
     said = "\n".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records)
     for secret in ("canari", "paul.marelle", "zoe.tartempion", "abcdefghij0123456789"):
         assert secret not in said
-
-
-async def test_line_lengths_are_no_class_wide_table(rig: Rig) -> None:
-    """aiosmtpd keeps one dictionary for all: five EHLOs raised MAIL for everybody."""
-    async with rig.operators() as (door, port), await greeted(rig, port, rig.b) as wire:
-        for _ in range(5):
-            await wire.say("EHLO x")
-        tables = {id(link.command_size_limits) for link in door._links}
-        assert id(SMTP.command_size_limits) not in tables
-    assert dict(SMTP.command_size_limits) == {}
 
 
 async def test_a_refused_mail_with_a_hundred_pipelined_recipients_keeps_the_connection(
