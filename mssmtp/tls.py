@@ -12,7 +12,7 @@ import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import cast
+from typing import NamedTuple, cast
 
 from mssmtp.tls_settings import (
     Buffer,
@@ -215,6 +215,16 @@ class _Outgoing:
         elif self._upper_stopped and self.size <= self.low:
             self._upper_stopped = False
             self.upper.resume_writing()
+
+
+class _Block(NamedTuple):
+    """What was decrypted at once."""
+
+    octets: int
+    is_drained: bool
+    """Nothing is left to be decrypted."""
+    end: Exception | None
+    """What ended the session if anything did."""
 
 
 class _Admission:
@@ -426,39 +436,47 @@ class _Layer(asyncio.BufferedProtocol):
 
     def _deliver(self) -> None:
         """Hand clear octets up, in blocks of up to 64 KiB, until there are no more or it pauses."""
-        while self._state is _State.OPEN and not self.reading_paused:
-            octets, end = self._deliver_block(self.upper)
-            if end is not None or not octets:
+        is_drained = False
+        while not is_drained and self._is_delivering:
+            _, is_drained, end = self._deliver_block(self.upper)
+            if end is not None:
                 self._after_delivery(end)
                 return
+        if self._is_delivering:
+            self._after_delivery(None)
 
-    def _deliver_block(self, upper: Upper) -> tuple[int, Exception | None]:
+    @property
+    def _is_delivering(self) -> bool:
+        return self._state is _State.OPEN and not self.reading_paused
+
+    def _deliver_block(self, upper: Upper) -> _Block:
         # No view on a buffer of the upper protocol is kept: it may want to resize it.
         if isinstance(upper, asyncio.BufferedProtocol):
-            octets, end = self._fill(memoryview(upper.get_buffer(-1)))
-            if octets:
-                upper.buffer_updated(octets)
+            block = self._fill(memoryview(upper.get_buffer(-1)))
+            if block.octets:
+                upper.buffer_updated(block.octets)
         else:
             clear = memoryview(self._context.clear)
-            octets, end = self._fill(clear)
-            if octets:
-                upper.data_received(bytes(clear[:octets]))
-        return octets, end
+            block = self._fill(clear)
+            if block.octets:
+                upper.data_received(bytes(clear[: block.octets]))
+        return block
 
-    def _fill(self, target: memoryview) -> tuple[int, Exception | None]:
-        """Decrypt into `target`; its octets, and what ended the session if anything did."""
+    def _fill(self, target: memoryview) -> _Block:
         filled = 0
         while filled < len(target):
+            room = target[filled : filled + _RECORD_OCTETS]
             try:
-                octets = self._engine.read_into(target[filled : filled + _RECORD_OCTETS])
+                octets = self._engine.read_into(room)
             except (EOFError, TlsFailure) as end:
-                return filled, end
+                return _Block(filled, False, end)
             filled += octets
-            if not octets:
+            # A whole record was taken and no other has come: not to be told so by a failed call.
+            if octets < len(room) and self._engine.is_hungry:
                 if not self._ciphertext:
-                    break
+                    return _Block(filled, True, None)
                 self._feed_slice()
-        return filled, None
+        return _Block(filled, False, None)
 
     def _after_delivery(self, end: Exception | None) -> None:
         if self._state is _State.CLOSED:

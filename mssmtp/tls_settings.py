@@ -62,7 +62,7 @@ DEMO_MARK = b"mssmtp demo key"
 """In the text before a key that `mssmtp demo` made (RFC 7468 5.2): never for real mail (OP-100)."""
 
 _CHAIN_OCTETS = 1_048_576
-_TAKE_OCTETS = 69_632
+_LIB, _FFI = Binding.lib, Binding.ffi
 
 Buffer = bytes | bytearray | memoryview
 
@@ -232,16 +232,27 @@ class TlsFailure(Exception):
 
 
 class Engine:
-    """The server side of one TLS session over octets: nothing here waits."""
+    """The server side of one TLS session over octets: nothing here waits.
 
-    def __init__(self, connection: SSL.Connection) -> None:
+    Records go through OpenSSL's own calls: pyOpenSSL's wrappers allocate and copy a buffer each
+    time, and tell that there is nothing yet by an exception, twice for each thing a peer says.
+    """
+
+    def __init__(self, connection: SSL.Connection, scratch: bytearray) -> None:
         self._connection = connection
+        self._ssl = connection._ssl
+        self._received, self._to_send = connection._into_ssl, connection._from_ssl
+        self._scratch = _FFI.from_buffer(scratch)
 
     def feed(self, octets: Buffer) -> None:
-        """Take ciphertext; all of it is copied at once."""
-        view = memoryview(octets)
-        while view:
-            view = view[self._connection.bio_write(view) :]
+        """Take ciphertext; all of it is copied at once. Raises TlsFailure."""
+        if octets and _LIB.BIO_write(self._received, _FFI.from_buffer(octets), len(octets)) <= 0:
+            raise TlsFailure("no memory")
+
+    @property
+    def is_hungry(self) -> bool:
+        """No ciphertext is left to be decrypted."""
+        return not _LIB.BIO_get_mem_data(self._received, _FFI.NULL)
 
     def handshake(self) -> bool:
         """Go on with the handshake. True: done; False: more ciphertext is needed.
@@ -261,32 +272,41 @@ class Engine:
 
         Raises EOFError when the peer has closed the session, TlsFailure.
         """
-        try:
-            return self._connection.recv_into(buffer)
-        except SSL.WantReadError:
+        octets: int = _LIB.SSL_read(self._ssl, _FFI.from_buffer(buffer), len(buffer))
+        if octets > 0:
+            return octets
+        error = _LIB.SSL_get_error(self._ssl, octets)
+        if error == _LIB.SSL_ERROR_WANT_READ:
             return 0
-        except SSL.ZeroReturnError:
-            raise EOFError from None
-        except SSL.Error as error:
-            raise TlsFailure(reason_of(error)) from error
+        if error == _LIB.SSL_ERROR_ZERO_RETURN:
+            raise EOFError
+        raise self._failure(octets)
 
     def write(self, octets: Buffer) -> None:
         """Encrypt all of `octets`. Raises TlsFailure."""
+        view = memoryview(octets)
+        while view:  # pyOpenSSL has OpenSSL take one record at a time
+            result = _LIB.SSL_write(self._ssl, _FFI.from_buffer(view), len(view))
+            if result <= 0:
+                raise self._failure(result)
+            view = view[result:]
+
+    def _failure(self, result: int) -> TlsFailure:
+        """What the last call met."""
         try:
-            self._connection.sendall(octets)
+            self._connection._raise_ssl_error(self._ssl, result)
         except SSL.Error as error:
-            raise TlsFailure(reason_of(error)) from error
+            return TlsFailure(reason_of(error))
+        return TlsFailure("TLS error")
 
     def take(self) -> bytes:
         """The ciphertext to send now."""
         pieces = []
         while True:
-            try:
-                piece = self._connection.bio_read(_TAKE_OCTETS)
-            except SSL.WantReadError:
-                break
-            pieces.append(piece)
-            if len(piece) < _TAKE_OCTETS:  # that was all; to be told so is an exception
+            octets = _LIB.BIO_read(self._to_send, self._scratch, len(self._scratch))
+            if octets > 0:
+                pieces.append(_FFI.buffer(self._scratch, octets)[:])
+            if octets < len(self._scratch):
                 break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -299,7 +319,7 @@ class Engine:
 
     def free(self) -> None:
         """Give OpenSSL's memory back now; nothing may be called afterwards."""
-        del self._connection
+        del self._connection, self._ssl, self._received, self._to_send
 
     def describe(self) -> dict[str, object]:
         """What `TlsTransport.get_extra_info` tells.
@@ -344,10 +364,11 @@ def peer_chain(session: ssl.SSLObject | ssl.SSLSocket) -> tuple[x509.Certificate
 class ServerContext:
     """What every connection of one kind of door shares; made by `server_context`.
 
-    Use from one thread only: connections share its two scratch buffers of 64 KiB.
+    Use from one thread only: connections share its three scratch buffers.
     """
 
     BUFFER_OCTETS = 65_536
+    OUTGOING_OCTETS = 69_632
 
     def __init__(
         self, settings: TlsSettings, presenter: Presenter, *, ask_certificate: bool
@@ -359,6 +380,7 @@ class ServerContext:
         self._contexts: WeakKeyDictionary[OwnCertificate, SSL.Context] = WeakKeyDictionary()
         self.incoming = bytearray(self.BUFFER_OCTETS)
         self.clear = bytearray(self.BUFFER_OCTETS)
+        self._outgoing = bytearray(self.OUTGOING_OCTETS)
         self._context_of(presenter.present(None))  # what cannot be used is said at the start
 
     def engine(self) -> Engine:
@@ -366,7 +388,7 @@ class ServerContext:
         context = self._context_of(self._presenter.present(None))
         connection = SSL.Connection(context, None)
         connection.set_accept_state()
-        return Engine(connection)
+        return Engine(connection, self._outgoing)
 
     def _context_of(self, own: OwnCertificate) -> SSL.Context:
         known = self._contexts.get(own)
@@ -435,9 +457,8 @@ def _set_groups(context: SSL.Context, groups: tuple[str, ...]) -> None:
     pyOpenSSL's public `set_tmp_ecdh` takes a single curve; its binding has the list call.
     """
     names = ":".join(groups).encode("ascii")
-    openssl = Binding.lib
-    if openssl.SSL_CTX_set1_curves_list(context._context, names) != 1:
-        openssl.ERR_clear_error()
+    if _LIB.SSL_CTX_set1_curves_list(context._context, names) != 1:
+        _LIB.ERR_clear_error()
         raise ConfigError(
             "tls.groups", "this OpenSSL does not know one of them", "Keep X25519, P-256, P-384."
         )
