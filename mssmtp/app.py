@@ -27,7 +27,7 @@ from mssmtp.imap_server import ImapDoor
 from mssmtp.message.scanner import ScanLimits
 from mssmtp.outside import DnsResolver, SystemClock, SystemEntropy
 from mssmtp.pki import Anchors
-from mssmtp.policy import Engine
+from mssmtp.policy import Engine, Moves
 from mssmtp.smtp.content import TOP_OCTETS
 from mssmtp.smtp_in import OperatorDoor, Services, SubmissionDoor
 from mssmtp.smtp_out import Relay
@@ -216,7 +216,7 @@ def services_of(settings: Settings, store: Store, trust: Trust) -> Services:
         settings,
         store,
         trust,
-        Engine(settings.policy, settings.limits),
+        Engine(settings.policy, settings.limits, Moves.of(settings.domains)),
         Authenticator(store, CLOCK, ENTROPY),
         CLOCK,
         ENTROPY,

@@ -179,7 +179,7 @@ class Principal:
 # ---------------------------------------------------------------- operators
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Rdn:
     """One (type, value) of a normalised name, e.g. ("CN", "smtp1.example")."""
 

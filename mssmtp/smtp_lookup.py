@@ -39,8 +39,12 @@ class Services:
 
     @property
     def domains(self) -> frozenset[Domain]:
-        """Domains served here."""
+        """Domains served here, those that come or leave included."""
         return frozenset(self.settings.operator.domains)
+
+    def serves(self, name: Domain) -> bool:
+        """Is mail for this domain delivered into boxes here, now (OP-101)?"""
+        return name in self.domains and self.engine.moves.is_settled(name, self.clock.now())
 
 
 class LoginLost(MailError):
@@ -144,7 +148,11 @@ def _lately(
     if transaction.acting is not None or transaction.principal is not None:
         return None
     bal = services.store.lately.bal(address)
-    if bal is None or services.engine.target(address) is not None:
+    if (
+        bal is None
+        or not services.serves(address.domain)
+        or services.engine.target(address) is not None
+    ):
         return None
     listed = services.trust.snapshot.lists(address.domain)
     return RecipientFacts(address, is_local_domain=True, is_listed=listed, bal=bal)
@@ -162,11 +170,15 @@ def about(
     )
 
     def facts(reading: Reading, address: Address, target: RecipientFacts | None) -> RecipientFacts:
-        is_local = address.domain in services.domains
-        bal = reading.bal(address) if is_local else None
+        is_local = services.serves(address.domain)
+        # A peer may write to a box that leaves: its mail is forwarded (OP-101).
+        is_ours = is_local or transaction.door is Door.OPERATOR
+        bal = reading.bal(address) if is_ours and address.domain in services.domains else None
         usual = None
         if bal is None and transaction.door is Door.SUBMISSION:
             usual = reading.bal_by_usual(address)
+            if usual is not None and not services.serves(usual.address.domain):
+                usual = None  # its box is another operator's, now
         writer = usual.address if usual is not None else address
         return RecipientFacts(
             address,

@@ -10,14 +10,26 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mssmtp import metrics
 from mssmtp.config import QueueSettings, Settings
 from mssmtp.errors import INTERNAL, MailError, Reply
 from mssmtp.log import connection_id
-from mssmtp.mail import Action, Change, Domain, Door, Facts, Recipient, RecipientFacts, Stage
+from mssmtp.mail import (
+    Action,
+    Address,
+    Change,
+    Domain,
+    Door,
+    Facts,
+    Recipient,
+    RecipientFacts,
+    Stage,
+)
 from mssmtp.outside import Clock, Entropy, Resolver
+from mssmtp.own_rows import own_names
+from mssmtp.pki import listed_name
 from mssmtp.policy import Engine
 from mssmtp.smtp_client import ClientSettings, Content, PeerConnection
 from mssmtp.smtp_pool import Pool, Reach
@@ -26,6 +38,7 @@ from mssmtp.smtp_wire import FinalReplyLost, NotTransmissible, PeerFailed, PeerT
 from mssmtp.storage import Lease, Store, Writing
 from mssmtp.tls_settings import client_context
 from mssmtp.trust import PeerRefused, Trust
+from mssmtp.whitelist import Whitelist
 
 __all__ = ["Relay", "next_attempt"]
 
@@ -85,10 +98,16 @@ class Relay:
             command_timeout_s=settings.smtp_out.command_timeout_s,
             handshake_timeout_s=settings.tls.handshake_timeout_s,
         )
-        reach = Reach(settings.smtp_out.ports, settings.queue.idle_connection_s)
+        names = frozenset(key for text in own_names(settings) if (key := listed_name(text)))
+        reach = Reach(settings.smtp_out.ports, settings.queue.idle_connection_s, names)
         self._pool = Pool(client, reach, resolver, trust, clock)
         self._recorder = Recorder(
-            settings.operator, settings.queue, store, clock, contact=trust.contact
+            settings.operator,
+            settings.queue,
+            store,
+            clock,
+            contact=trust.contact,
+            moves=engine.moves,
         )
         self._lanes: dict[Hashable, _Lane] = {}
         self._held = 0
@@ -99,6 +118,7 @@ class Relay:
         self._stopping = False
         self._stopped = asyncio.Event()
         self._is_called = False
+        self._heeded: Whitelist | None = None
 
     # ------------------------------------------------------------ life
 
@@ -118,16 +138,19 @@ class Relay:
                 loop.call_soon_threadsafe(loop.call_later, _TOGETHER_S, look)
 
         unsubscribe = self._store.subscribe(changed)
+        deaf = self._trust.subscribe(lambda: loop.call_soon_threadsafe(self._wake.set))
         try:
             await self._give_back(lambda w: w.take_back(self._worker))
             async with asyncio.TaskGroup() as group:
                 sweeper = group.create_task(self._pool.sweep())
                 while not self._stopping:
+                    await self._heed_list()
                     await self._lease(group)
                     await self._wait()
                 sweeper.cancel()
         finally:
             unsubscribe()
+            deaf()
             await self._pool.close()
             await self._give_back(lambda w: w.release(self._worker))
             self._stopped.set()
@@ -164,6 +187,35 @@ class Relay:
                 await self._wake.wait()
         except TimeoutError:
             return
+
+    async def _heed_list(self) -> None:
+        """OP-34: a new list is felt at once by what waits. A domain that has left it comes back
+        with the cause, one with other names is tried; what an announced move holds is left."""
+        listed, before = self._trust.snapshot.whitelist, self._heeded
+        if listed is None or listed is before:
+            return
+        now, moves = self._clock.now(), self._engine.moves
+
+        def concerned(domain: Domain) -> bool:
+            if not listed.lists(domain):
+                return moves.leaving_until(domain, now) is None
+            return before is not None and before.names(domain) != listed.names(domain)
+
+        def job(writing: Writing) -> int:
+            return writing.retry_domains(filter(concerned, writing.queue_domains()), now)
+
+        try:
+            made_due = await asyncio.wrap_future(self._store.write(job))
+        except MailError as error:
+            logger.warning("queue not readable", extra={"kind": type(error).__name__})
+            return  # asked again at the next look
+        except Exception:
+            metrics.internal_errors.labels("smtp_out").inc()
+            logger.exception("new list not heeded")
+            return
+        self._heeded = listed
+        if made_due:
+            logger.info("new list: tried at once", extra={"recipients": made_due})
 
     async def _lease(self, group: asyncio.TaskGroup) -> None:
         """Take everything that is due, up to what this worker may hold."""
@@ -263,7 +315,8 @@ class Relay:
             attempt.all_get(from_reply(refused))
             return
         try:
-            connection = await self._pool.borrow(attempt.lease.domain)
+            domain = attempt.lease.domain
+            connection = await self._pool.borrow(domain, beside_us=self._leaves(domain))
         except MailError as error:
             attempt.failure = error
             attempt.all_get(from_reply(error.reply))
@@ -284,7 +337,11 @@ class Relay:
             attempt.all_get(from_reply(PeerTakesLess.smtp))
             return
         try:
-            answers = await connection.send(lease.envelope.sender, lease.recipients, content)
+            sender = lease.envelope.sender
+            if sender is not None and self._leaves(lease.domain) and not self._is_ours(sender):
+                await self._hand_on(attempt, connection, content)
+                return
+            answers = await connection.send(sender, lease.recipients, content)
         except PeerFailed as error:
             attempt.failure = error
             attempt.all_get(from_reply(error.reply))
@@ -293,6 +350,31 @@ class Relay:
         else:
             attempt.replies |= answers.by_recipient
             attempt.final = answers.final
+
+    async def _hand_on(
+        self, attempt: Attempt, connection: PeerConnection, content: Content
+    ) -> None:
+        """OP-101: mail for boxes that have left us, one letter each, from the box itself.
+
+        The author's domain is not listed for our certificate, and the peer would have to refuse it
+        (whitelist.md §6, step 8); the box's own domain is. The wishes of RFC 3461 do not go along
+        with another reverse-path (5.2.7.3). Raises PeerFailed, NotTransmissible.
+        """
+        content = replace(content, envid=None, ret=None)
+        attempt.handed_on = True
+        for recipient in attempt.lease.recipients:
+            bare = Recipient(recipient.address)
+            answers = await connection.send(recipient.address, (bare,), content)
+            attempt.replies[recipient] = answers.by_recipient[bare]
+            attempt.final = answers.final
+
+    def _is_ours(self, sender: Address) -> bool:
+        return sender.domain in self._domains
+
+    def _leaves(self, domain: Domain) -> bool:
+        """A domain of ours whose mail is forwarded to its other operator (OP-101)."""
+        until = self._engine.moves.leaving_until(domain, self._clock.now())
+        return domain in self._domains and until is not None
 
     def _content(self, lease: Lease) -> Content:
         """The letter as the wire sees it, read from the store block by block."""

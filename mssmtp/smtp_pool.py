@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from mssmtp import metrics
-from mssmtp.mail import Domain
+from mssmtp.mail import DnKey, Domain
 from mssmtp.outside import Clock, LookupFailed, Resolver
 from mssmtp.pki import CertificateRefused
 from mssmtp.smtp_client import ClientSettings, PeerConnection, Target
@@ -33,10 +33,20 @@ SMTP_PORT = 25
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How peers are found: MX host -> port for test spaces, and how long an idle one is kept."""
+    """How peers are found: MX host -> port for test spaces, how long an idle one is kept, and the
+    names of our own certificates, which are no peer of ours."""
 
     ports: Mapping[str, int]
     idle_s: float
+    own_names: frozenset[DnKey] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whose server is looked for: one of `domain`, and none with these names."""
+
+    domain: Domain
+    nobody_of: frozenset[DnKey]
 
 
 class Pool:
@@ -57,14 +67,18 @@ class Pool:
         self._clock = clock
         self._idle: list[tuple[float, PeerConnection]] = []
 
-    async def borrow(self, domain: Domain) -> PeerConnection:
+    async def borrow(self, domain: Domain, *, beside_us: bool = False) -> PeerConnection:
         """A connection accepted for `domain`, alone until it is given back.
+
+        `beside_us`: the domain is listed for us too and moves to its other operator (OP-101). Then
+        our own host is no host of it, and those the list names are tried behind the MX hosts.
 
         Raises PeerFailed with the worst reason when no host will do, LookupFailed,
         NoMailAccepted, and PeerRefused (550) when the domain has left the list.
         """
-        hosts = await self._resolver.exchangers(domain)
-        kept = await self._reuse(domain, hosts)
+        hosts = await (self._others if beside_us else self._resolver.exchangers)(domain)
+        wanted = Wanted(domain, self._reach.own_names if beside_us else frozenset())
+        kept = await self._reuse(wanted, hosts)
         if kept is not None:
             return kept
         worst: PeerFailed | LookupFailed | None = None
@@ -77,11 +91,23 @@ class Pool:
             for address in addresses[:MAX_ADDRESSES]:
                 target = Target(host, address, self._reach.ports.get(host, SMTP_PORT))
                 try:
-                    return await self._open(target, domain)
+                    return await self._open(target, wanted)
                 except PeerFailed as error:
                     worst = _worse(worst, error)
                     _note(target, domain, error)
         raise worst or LookupFailed
+
+    async def _others(self, domain: Domain) -> tuple[str, ...]:
+        """Hosts of the other operator of a domain that leaves us: while DNS still leads to us, the
+        CN of its listed name is the host (whitelist.md §5). Each is judged like any other."""
+        try:
+            found = await self._resolver.exchangers(domain)
+        except LookupFailed:
+            found = ()
+        names = self._trust.snapshot.listed.names(domain) - self._reach.own_names
+        listed = (rdn.value for name in sorted(names) for rdn in name if rdn.type == "CN")
+        hosts = dict.fromkeys((*found, *(host for host in listed if "." in host)))
+        return tuple(host for host in hosts if host != self._client.host_name)
 
     def give_back(self, connection: PeerConnection) -> None:
         """Keep `connection` for the next letter, if it can still be used."""
@@ -102,11 +128,11 @@ class Pool:
         idle, self._idle = self._idle, []
         await _end([each for _, each in idle])
 
-    async def _reuse(self, domain: Domain, hosts: tuple[str, ...]) -> PeerConnection | None:
-        """An idle connection to one of `hosts` that is judged for `domain` too and still lives."""
+    async def _reuse(self, wanted: Wanted, hosts: tuple[str, ...]) -> PeerConnection | None:
+        """An idle connection to one of `hosts`, judged for the domain too, that still lives."""
         for connection in self._take(hosts):
             try:
-                self._judge(connection, domain)
+                self._judge(connection, wanted)
             except PeerNotTrusted:
                 # Another domain of the same host: good for others, not for this one.
                 self.give_back(connection)
@@ -125,19 +151,20 @@ class Pool:
             self._idle.remove(best)
             yield best[1]
 
-    async def _open(self, target: Target, domain: Domain) -> PeerConnection:
+    async def _open(self, target: Target, wanted: Wanted) -> PeerConnection:
         metrics.connections.labels("relay").inc()
         connection = await PeerConnection.open(target, self._client)
         try:
-            self._judge(connection, domain)
+            self._judge(connection, wanted)
         except (PeerNotTrusted, PeerRefused):
             connection.abort()  # nothing about the message was said
             raise
         _note_name(connection)
         return connection
 
-    def _judge(self, connection: PeerConnection, domain: Domain) -> None:
+    def _judge(self, connection: PeerConnection, wanted: Wanted) -> None:
         """Raises PeerNotTrusted (another host may do) or PeerRefused (domain not in the list)."""
+        domain = wanted.domain
         try:
             operator = self._trust.judge_server(connection.chain, domain, self._clock.now())
         except (CertificateRefused, PeerRefused) as error:
@@ -155,6 +182,8 @@ class Pool:
                 },
             )
             raise PeerNotTrusted(error.reason, reply=error.reply) from error
+        if operator.dn in wanted.nobody_of:
+            raise PeerNotTrusted("our own server")  # the letter would come back to us
         connection.judged[domain] = operator
 
 

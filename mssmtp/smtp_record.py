@@ -28,7 +28,7 @@ from mssmtp.mail import (
     Stage,
 )
 from mssmtp.outside import Clock
-from mssmtp.policy import facts_to_bytes
+from mssmtp.policy import Moves, facts_to_bytes
 from mssmtp.smtp_client import PeerConnection
 from mssmtp.smtp_wire import PeerReply, TlsUnavailable
 from mssmtp.storage import Lease, Letter, LocalDelivery, Outcome, Owner, Store, Transfer, Writing
@@ -36,6 +36,7 @@ from mssmtp.storage import Lease, Letter, LocalDelivery, Outcome, Owner, Store, 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+NO_MOVES = Moves()
 EXPIRED_STATUS = "5.4.7"
 _HEADER_OCTETS = 262_144
 _RETURN_PATH = b"Return-Path: <>\r\n"
@@ -52,6 +53,8 @@ class Attempt:
     connection: PeerConnection | None = None
     failure: MailError | None = None
     final: PeerReply | None = None
+    handed_on: bool = False
+    """Forwarded to a domain's other operator, without the sender's wishes (OP-101)."""
 
     def all_get(self, reply: PeerReply) -> None:
         """The same reply for every recipient that has none yet."""
@@ -116,6 +119,7 @@ class Recorder:
         clock: Clock,
         *,
         contact: Callable[[Domain], dict[str, str]] = lambda _: {},
+        moves: Moves = NO_MOVES,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._operator = operator
@@ -123,6 +127,7 @@ class Recorder:
         self._store = store
         self._clock = clock
         self._contact = contact
+        self._moves = moves
         self._sleep = sleep
 
     async def record(self, attempt: Attempt) -> None:
@@ -181,6 +186,10 @@ class Recorder:
         if reply.is_permanent:
             return Outcome(name, recipient, "failed", str(reply))
         again = next_attempt(lease.attempts + 1, now, lease.queued_at, self._queue)
+        until = self._moves.leaving_until(lease.domain, now)
+        if again is None and until is not None:
+            # OP-34: what an announced move holds is not given up before the end of the move.
+            again = min(now + self._queue.longest_retry, until)
         if again is None:
             return Outcome(name, recipient, "expired", str(reply))
         return Outcome(name, recipient, "retry", str(reply), again)
@@ -252,6 +261,7 @@ class Recorder:
             return []
         until = attempt.lease.queued_at + self._queue.give_up_after
         relayed = attempt.connection is None or not attempt.connection.makes_reports
+        relayed = relayed or attempt.handed_on
         causes: tuple[tuple[list[Outcome], _Render], ...] = (
             (_asking(outcomes, sender, ("failed", "expired"), "FAILURE"), dsn.failure),
             (
@@ -287,8 +297,10 @@ class Recorder:
         render, now = how
         lease = attempt.lease
         envelope = Envelope(self._store.new_envelope_id(), None, (Recipient(sender),), now)
-        bal = await asyncio.wrap_future(self._store.read(lambda r: r.bal(sender)))
-        is_ours = sender.domain in self._operator.domains
+        is_ours = self._is_ours(sender, now)
+        bal = None
+        if is_ours:
+            bal = await asyncio.wrap_future(self._store.read(lambda r: r.bal(sender)))
         if is_ours and (bal is None or bal.state is BalState.CLOSED):
             logger.warning("nobody to report to", extra={"envelope": lease.envelope.id})
             return None
@@ -313,11 +325,16 @@ class Recorder:
             facts=facts_to_bytes(facts),
         )
 
+    def _is_ours(self, sender: Address, now: datetime) -> bool:
+        """A report to a box that has moved goes where the box is (OP-101)."""
+        settled = self._moves.is_settled(sender.domain, now)
+        return settled and sender.domain in self._operator.domains
+
     async def _report(
         self, attempt: Attempt, envelope: Envelope, sender: Address, concerned: list[Outcome]
     ) -> dsn.Report:
         lease = attempt.lease
-        is_ours = sender.domain in self._operator.domains
+        is_ours = self._is_ours(sender, envelope.received_at)
         return dsn.Report(
             id=envelope.id,
             host_name=self._operator.host_name,

@@ -5,7 +5,7 @@ Pure functions (whitelist.md §6, §7), and `Trust`, which holds the snapshot in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -181,6 +181,7 @@ class Trust:
         self._state: tuple[Snapshot, dict[_Question, _Answer]] = (snapshot, {})
         self._changing = Lock()
         self._met: dict[bytes, x509.Certificate] = {}
+        self._listeners: tuple[Callable[[], object], ...] = ()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -188,13 +189,24 @@ class Trust:
         return self._state[0]
 
     def swap(self, snapshot: Snapshot) -> None:
-        """Put `snapshot` in force; the answers of responders stay."""
+        """Put `snapshot` in force and tell the listeners; the answers of responders stay."""
         with self._changing:
             held = self.snapshot.revocation
             if held is not None and held.answers:
                 known = (snapshot.revocation or Revocation(())).with_answers_of(held)
                 snapshot = replace(snapshot, revocation=known)
             self._state = (snapshot, {})
+        for listener in self._listeners:
+            listener()
+
+    def subscribe(self, listener: Callable[[], object]) -> Callable[[], None]:
+        """Call `listener` after each swap, from the thread that swaps; the call that ends it."""
+        self._listeners += (listener,)
+
+        def end() -> None:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
+
+        return end
 
     def learn(
         self, answer: bytes, certificate: x509.Certificate, now: datetime, nonce: bytes | None

@@ -13,6 +13,7 @@ from mssmtp.config import LimitSettings, PolicySettings
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Action, Address, Domain, Door, Facts, RecipientFacts, Stage, Verdict
 from mssmtp.policy import apicrypt, habilitation, header_from, recipient, refusals, sender, size
+from mssmtp.policy.moves import Moves
 from mssmtp.policy.rule import FAMILIES, Rewrite, Rule
 from mssmtp.policy.tables import Tables
 
@@ -25,6 +26,7 @@ RULES: tuple[Rule, ...] = (
     + header_from.RULES
     + size.RULES
 )
+NO_MOVES = Moves()
 _SEVERITY = (Action.REJECT, Action.DEFER)
 _REWRITING = (Stage.RECIPIENT, Stage.CONTENT)
 
@@ -59,12 +61,13 @@ class Engine:
         self,
         policy: PolicySettings,
         limits: LimitSettings,
+        moves: Moves = NO_MOVES,
         *,
         rules: Sequence[Rule] = RULES,
         rewrites: Sequence[Rewrite] = REWRITES,
     ) -> None:
         """Raises ConfigError when a table is wrong or `policy.relax` names no must rule."""
-        self._tables = Tables.of(policy, limits)
+        self._tables = Tables.of(policy, limits, moves)
         self._rewrites = tuple(rewrites)
         musts = {r.name for r in rules if r.must} | {r.name for r in rewrites if r.must}
         for name in policy.relax:
@@ -85,6 +88,11 @@ class Engine:
     def relaxed_rules(self) -> tuple[str, ...]:
         """The must rules a test profile has switched off; `doctor` is red while there are any."""
         return tuple(sorted(self._relaxed))
+
+    @property
+    def moves(self) -> Moves:
+        """Domains that move between operators (OP-101)."""
+        return self._tables.moves
 
     @property
     def patient_domains(self) -> frozenset[Domain]:

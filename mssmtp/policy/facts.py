@@ -58,6 +58,7 @@ def _readable(facts: Facts, operator: Operator) -> frozenset[Domain]:
     """Those of its domains that the decision can have read."""
     named = {a.domain for a in facts.from_addresses + facts.sender_addresses}
     named |= facts.shown_domains
+    named |= {recipient.address.domain for recipient in facts.recipients}
     if facts.sender is not None:
         named.add(facts.sender.domain)
     return operator.domains & named

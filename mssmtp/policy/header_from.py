@@ -29,6 +29,8 @@ def _peer(facts: Facts, tables: Tables) -> Verdict | None:
     if tables.from_policy == "ignore":
         return accept("from.peer", "policy.from_policy is ignore")
     named = facts.from_addresses + facts.sender_addresses
+    if _is_handed_on(facts, tables):
+        return accept("from.peer", "handed on by the operator this domain comes from")
     foreign = sorted({a.domain for a in named if a.domain not in facts.operator.domains})
     if facts.from_addresses and not foreign:
         return accept("from.peer", f"{facts.from_addresses[0].domain} is listed for the peer")
@@ -38,8 +40,24 @@ def _peer(facts: Facts, tables: Tables) -> Verdict | None:
     return refuse("from.peer", refusals.FROM_FOREIGN.reply(), why)
 
 
+def _is_handed_on(facts: Facts, tables: Tables) -> bool:
+    """OP-101: the operator a domain comes from forwards what still arrives there.
+
+    Its reverse-path is the box itself (a report has none), in a domain the list gives to both, so
+    that the binding of envelope and certificate holds; From stays the author's.
+    """
+    listed = facts.operator.domains if facts.operator is not None else frozenset()
+    boxes = [recipient.address for recipient in facts.recipients]
+    return bool(boxes) and all(
+        box.domain in tables.moves.coming and box.domain in listed and facts.sender in (None, box)
+        for box in boxes
+    )
+
+
 def _shown(facts: Facts, tables: Tables) -> Verdict | None:
     """Many clients show the display name alone: it must not pass for somebody else's address."""
+    if facts.operator is not None and _is_handed_on(facts, tables):
+        return None
     if facts.operator is not None:
         own = facts.operator.domains if tables.from_policy == "reject" else facts.shown_domains
     elif facts.principal is not None:

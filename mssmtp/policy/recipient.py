@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
+from mssmtp.errors import Reply
 from mssmtp.mail import (
     Action,
     BalState,
     BalType,
+    Domain,
     Facts,
     PersonState,
     RecipientFacts,
     Stage,
     Verdict,
 )
-from mssmtp.policy import ins, refusals
+from mssmtp.policy import ins, moves, refusals
 from mssmtp.policy.rule import (
     EVERY_DOOR,
     FROM_HERE,
@@ -28,6 +31,8 @@ from mssmtp.policy.rule import (
 from mssmtp.policy.tables import Tables
 
 _ASKED = frozenset({Stage.RECIPIENT})
+_RETRIES_LAST = timedelta(hours=48)
+"""How long operators try again (OP-18)."""
 
 
 def _usual_address(
@@ -67,7 +72,7 @@ def _local(facts: Facts, tables: Tables) -> Verdict | None:
 
 def _state(facts: Facts, tables: Tables) -> Verdict | None:
     for recipient in facts.recipients:
-        if not recipient.is_local_domain or recipient.bal is None:
+        if recipient.bal is None:
             continue
         shown = tables.shown(recipient.address)
         if recipient.bal.state is BalState.CLOSED:
@@ -88,14 +93,21 @@ def _listed(facts: Facts, tables: Tables) -> Verdict | None:
     for recipient in remote:
         if not recipient.is_listed:
             domain = recipient.address.domain
-            return refuse(
-                "recipient.listed",
-                refusals.UNLISTED.reply(domain=domain),
-                f"{domain} is not in the list{_dated(facts)}",
-            )
+            because = f"{domain} is not in the list{_dated(facts)}"
+            return refuse("recipient.listed", _unlisted(domain, facts, tables), because)
     if remote and len(remote) == len(facts.recipients):
         return accept("recipient.listed", f"{remote[0].address.domain} is listed{_dated(facts)}")
     return None
+
+
+def _unlisted(domain: Domain, facts: Facts, tables: Tables) -> Reply:
+    """OP-34: what was queued comes back with the cause, unless a move is announced."""
+    if facts.stage is not Stage.RELAY or facts.list_date is None:
+        return refusals.UNLISTED.reply(domain=domain)
+    until = tables.moves.leaving_until(domain, facts.now)
+    if until is not None:
+        return refusals.MOVING.reply(domain=domain, date=moves.shown(until))
+    return refusals.LEFT_THE_LIST.reply(domain=domain, date=moves.shown(facts.list_date))
 
 
 def _dated(facts: Facts) -> str:
@@ -104,9 +116,36 @@ def _dated(facts: Facts) -> str:
 
 def _no_relay(facts: Facts, tables: Tables) -> Verdict | None:
     for recipient in facts.recipients:
-        if not recipient.is_local_domain:
+        if not recipient.is_local_domain and not _is_forwarded(recipient, facts, tables):
             because = f"{recipient.address.domain} is not served here"
-            return refuse("relay.none", refusals.NO_RELAY.reply(), because)
+            return refuse("relay.none", _not_here(recipient.address.domain, facts, tables), because)
+    return None
+
+
+def _not_here(domain: Domain, facts: Facts, tables: Tables) -> Reply:
+    """OP-101: a domain that is to come, or has left, says since when."""
+    coming = tables.moves.coming_at(domain, facts.now)
+    if coming is not None:
+        # A deferral only when the peer's retries (OP-18) reach the date: else it comes too late.
+        soon = coming - facts.now <= _RETRIES_LAST
+        refusal = refusals.NOT_YET_SOON if soon else refusals.NOT_YET
+        return refusal.reply(domain=domain, date=moves.shown(coming))
+    left = tables.moves.leaving.get(domain)
+    if left is not None and left <= facts.now:
+        return refusals.NO_LONGER.reply(domain=domain, date=moves.shown(left))
+    return (refusals.NO_RELAY if left is None else refusals.UNKNOWN).reply()
+
+
+def _is_forwarded(recipient: RecipientFacts, facts: Facts, tables: Tables) -> bool:
+    """A box of a domain that leaves us: until its date its mail goes on (OP-101)."""
+    leaving = tables.moves.leaving_until(recipient.address.domain, facts.now) is not None
+    return leaving and not recipient.is_local_domain and recipient.bal is not None
+
+
+def _forward(facts: Facts, tables: Tables) -> Verdict | None:
+    if facts.recipients and all(_is_forwarded(r, facts, tables) for r in facts.recipients):
+        domain = facts.recipients[0].address.domain
+        return accept("recipient.forward", f"{domain} leaves: its mail goes to its other operator")
     return None
 
 
@@ -156,6 +195,7 @@ RULES = (
         must=True,
         grants=True,
     ),
+    Rule("recipient.forward", ("OP-101",), _ASKED, OPERATOR, _forward, grants=True),
     Rule("recipient.exchange", ("SEED-32", "DEF-08"), _ASKED, OPERATOR, _exchange, must=True),
     Rule("recipient.ins", ("OP-87", "OP-88"), _ASKED, SUBMISSION, _ins),
     Rule("relay.none", ("OP-13", "OP-17"), _ASKED, OPERATOR, _no_relay, must=True),

@@ -123,6 +123,62 @@ NO_RELAY = Refusal(
     "Operator door: the recipient's domain is not served here (whitelist.md §6 step 9).",
     "The peer corrects its MX lookup or the recipient address.",
 )
+NOT_YET_SOON = Refusal(
+    "relay.none.not-yet-soon",
+    450,
+    "4.7.1",
+    "Le domaine {domain} ne sera servi ici qu'à partir du {date} ; "
+    "réessayez alors, ou adressez-vous à son opérateur actuel.",
+    "Operator door: the recipient's domain is served here from a date on, which comes within two "
+    "days (OP-101).",
+    "The peer's queue tries again; before the date it follows the MX of the domain.",
+)
+NOT_YET = Refusal(
+    "relay.none.not-yet",
+    550,
+    "5.7.1",
+    "Le domaine {domain} ne sera servi ici qu'à partir du {date} ; "
+    "adressez-vous d'ici là à son opérateur actuel.",
+    "Operator door: the recipient's domain is served here from a date on, which is later than any "
+    "retry (OP-101).",
+    "The peer follows the MX of the domain.",
+)
+NO_LONGER = Refusal(
+    "relay.none.no-longer",
+    550,
+    "5.7.1",
+    "Le domaine {domain} n'est plus servi ici depuis le {date} ; adressez-vous à son opérateur "
+    "actuel.",
+    "Operator door: the recipient's domain has moved and is not forwarded any more (OP-101).",
+    "The peer follows the MX of the domain.",
+)
+SENDER_NOT_YET = Refusal(
+    "sender.not-yet",
+    550,
+    "5.7.1",
+    "Votre domaine {domain} ne sera servi ici qu'à partir du {date} ; envoyez d'ici là par votre "
+    "opérateur actuel.",
+    "Submission: the box is prepared in a domain that is served here from a date on (OP-101).",
+    "Send with the present operator until then.",
+)
+MOVING = Refusal(
+    "recipient.listed.moving",
+    451,
+    "4.7.1",
+    "Le domaine {domain} change d'opérateur ; le message attend, au plus tard jusqu'au {date}.",
+    "What is queued for a domain that the list has left out for the time of its announced move "
+    "(OP-34, OP-101).",
+    "Nothing: the letter leaves as soon as the domain is listed again.",
+)
+LEFT_THE_LIST = Refusal(
+    "recipient.listed.left",
+    550,
+    "5.7.1",
+    "Le domaine {domain} n'est plus dans la liste blanche MSSanté (liste du {date}) ; "
+    "cherchez une autre adresse du correspondant dans l'annuaire.",
+    "The recipient's domain has left the whitelist while the letter was queued (OP-34).",
+    "Look the correspondent's present MSSanté address up in the directory.",
+)
 UNLISTED = Refusal(
     "recipient.listed",
     550,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mssmtp.mail import Address, Bal, BalState, Facts, PersonState, Principal, Stage, Verdict
-from mssmtp.policy import refusals
+from mssmtp.policy import moves, refusals
 from mssmtp.policy.rule import INTERNAL, OPERATOR, SUBMISSION, Rule, accept, refuse
 from mssmtp.policy.tables import Tables
 
@@ -82,6 +82,18 @@ def _internal(facts: Facts, tables: Tables) -> Verdict | None:
     )
 
 
+def _not_yet(facts: Facts, tables: Tables) -> Verdict | None:
+    """OP-101: two operators at once would be two half mailboxes."""
+    if facts.sender is None:
+        return None
+    domain = facts.sender.domain
+    coming = tables.moves.coming_at(domain, facts.now)
+    if coming is None:
+        return None
+    reply = refusals.SENDER_NOT_YET.reply(domain=domain, date=moves.shown(coming))
+    return refuse("sender.not-yet", reply, f"{domain} is served here from {coming:%Y-%m-%d}")
+
+
 def _state(facts: Facts, tables: Tables) -> Verdict | None:
     for box in boxes_acted_in(facts):
         shown = tables.shown(box.address)
@@ -99,6 +111,7 @@ RULES = (
     Rule("sender.bound", ("OP-86", "ATT-42"), _ASKED, SUBMISSION, _bound, must=True, grants=True),
     Rule("sender.operator", ("OP-10", "OP-14"), _ASKED, OPERATOR, _operator, grants=True),
     Rule("sender.internal", ("OP-19",), _ASKED, INTERNAL, _internal, grants=True),
+    Rule("sender.not-yet", ("OP-101",), _ASKED, SUBMISSION, _not_yet),
     Rule(
         "bal.state",
         ("OP-50", "SEED-37"),

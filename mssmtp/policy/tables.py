@@ -10,6 +10,7 @@ from typing import Literal
 from mssmtp.config import ApicryptSettings, LimitSettings, PolicySettings
 from mssmtp.errors import BadAddress, ConfigError
 from mssmtp.mail import Address, Domain, masked
+from mssmtp.policy.moves import Moves
 
 _PATTERN = re.compile(r"[a-z0-9*]([a-z0-9*.-]*[a-z0-9*])?\Z")
 
@@ -88,9 +89,10 @@ class Tables:
     check_ins: bool
     apicrypt: ApicryptTable
     limits: LimitSettings
+    moves: Moves = Moves()
 
     @classmethod
-    def of(cls, policy: PolicySettings, limits: LimitSettings) -> Tables:
+    def of(cls, policy: PolicySettings, limits: LimitSettings, moves: Moves) -> Tables:
         """The tables of the settings. Raises ConfigError."""
         return cls(
             policy.from_policy,
@@ -98,6 +100,7 @@ class Tables:
             policy.check_ins,
             ApicryptTable.of(policy.apicrypt),
             limits,
+            moves,
         )
 
     def is_patient(self, address: Address) -> bool:

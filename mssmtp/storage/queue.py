@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, bindparam, case, delete, func, select, update
@@ -157,6 +157,13 @@ _ALL_NOW = sql(
     .where(queue.c.next_attempt > bindparam("now"))
     .values(next_attempt=bindparam("now"))
 )
+_DOMAINS = sql(select(queue.c.domain).where(queue.c.held.is_(False)).distinct())
+_DOMAIN_NOW = sql(
+    update(queue)
+    .where(queue.c.domain == bindparam("domain_"))
+    .where(queue.c.next_attempt > bindparam("now"))
+    .values(next_attempt=bindparam("now"))
+)
 _DEPTH = sql(select(func.count()).select_from(queue))
 
 
@@ -175,6 +182,10 @@ class QueueReading(EnvelopeReading, ContentReading):
         """How many recipients wait."""
         row = self._one(_DEPTH)
         return int(row[0]) if row else 0
+
+    def queue_domains(self) -> frozenset[Domain]:
+        """The domains that somebody's letter waits for, those held apart."""
+        return frozenset(Domain(row[0]) for row in self._all(_DOMAINS))
 
     def letter_octets(self, envelope: EnvelopeId, start: int = 0, stop: int | None = None) -> bytes:
         """Octets of a message that is in the queue; from `skip` on is what goes on the wire.
@@ -334,6 +345,11 @@ class QueueWriting(QueueReading, DeliveryWriting):
         if envelope is None:
             return self._woken(self._run(_ALL_NOW, now=to_us(now)))
         return self._woken(self._run(_NOW, envelope_=envelope, now=to_us(now)))
+
+    def retry_domains(self, domains: Iterable[Domain], now: datetime) -> int:
+        """Make what waits for these domains due; how many recipients (OP-34)."""
+        rows = sum(self._run(_DOMAIN_NOW, domain_=each, now=to_us(now)) for each in domains)
+        return self._woken(rows)
 
     def _woken(self, rows: int) -> int:
         """`rows` may be due now: whoever works the queue off is told."""

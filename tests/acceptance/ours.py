@@ -32,7 +32,7 @@ from mssmtp.mail import Address, BalType, EnvelopeId
 from mssmtp.storage import QueueEntry, Reading, Store, Writing
 from mssmtp.trust import Trust
 from tests.acceptance.space import Space
-from tests.home import ENTROPY, PASSWORD, RPPS, ZOE, make_home
+from tests.home import ENTROPY, PASSWORD, ZOE, make_home
 from tests.smtp_out.fakes import FakeResolver
 from tests.smtp_out.peer import Peer, Script
 
@@ -89,6 +89,8 @@ class Ours:
     more: Mapping[str, Value] = field(default_factory=dict)
     tables: str = ""
     """Text behind the settings file: `[[domains]]` tables."""
+    also: tuple[tuple[str, str], ...] = ()
+    """Further bindings of its list: (domain, name)."""
     clock: ShiftedClock = field(default_factory=ShiftedClock)
     resolver: FakeResolver = field(default_factory=FakeResolver)
     site: Site = field(default_factory=Site)
@@ -160,7 +162,7 @@ class Ours:
         self.trust = app._untrusting(self.settings)
         self.rooms = app.build(self.settings, self.store, self.trust, "worker-0")
         self.publish_crls()
-        self.publish(self.space.signed())
+        self.publish(self.space.signed(*self.space.bindings, *self.also))
         await self.rooms.feed.tick()
         assert self.trust.snapshot.whitelist is not None
         for name, door in self.rooms.doors.items():
@@ -169,8 +171,11 @@ class Ours:
             await door.start(sock)
 
     def _people(self) -> None:
-        new = NewBal(ZOE, BalType.PER, national_id="8" + RPPS)
-        add_bal(self.store, new, ENTROPY, PASSWORD)
+        self.add_box(ZOE)
+
+    def add_box(self, address: Address) -> None:
+        """A box that may write to and receive from anybody; its password is PASSWORD."""
+        add_bal(self.store, NewBal(address, BalType.ORG), ENTROPY, PASSWORD)
 
     async def _stop(self) -> None:
         await asyncio.gather(*(door.stop(1.0) for door in self.rooms.doors.values()))
@@ -184,9 +189,9 @@ class Ours:
         """Put a list on the list server."""
         self.site.pages["/liste.xml"] = octets
 
-    def publish_crls(self) -> None:
+    def publish_crls(self, ends: datetime | None = None) -> None:
         """Put fresh CRLs on their server."""
-        for number, crl in enumerate(self.space.crls()):
+        for number, crl in enumerate(self.space.crls(ends=ends)):
             self.site.pages[f"/{number}.crl"] = crl
 
     def tick(self, ahead: timedelta = timedelta()) -> None:
@@ -249,6 +254,18 @@ class Ours:
         assert code == 250, said
         return said.decode("ascii").split()[-1]
 
+    def list_again(self, *gone: str, also: tuple[tuple[str, str], ...] = ()) -> None:
+        """Publish a newer list without the domains `gone`, and let it come into force."""
+        date = self.trust.snapshot.list_date
+        assert date is not None
+        bindings = (*self.space.bindings, *self.also, *also)
+        kept = [pair for pair in bindings if pair[0] not in gone]
+        self.publish(self.space.signed(*kept, date=date + timedelta(minutes=1)))
+        self.tick(timedelta(hours=2))
+        listed = self.trust.snapshot.whitelist
+        assert listed is not None
+        assert listed.date == date + timedelta(minutes=1)
+
     def refusal_of(self, recipient: str) -> str:
         """What the submission door says to RCPT."""
         client = self._logged_in()
@@ -257,13 +274,23 @@ class Ours:
         client.rset()
         return said
 
+    def sender_refusal(self, sender: Address) -> str:
+        """What the submission door says to MAIL of the box `sender`, logged in as itself."""
+        client = self._log_in(sender)
+        said = answer(client.mail(str(sender)))
+        client.quit()
+        return said
+
     def _logged_in(self) -> smtplib.SMTP:
         if self._submission is None:
-            client = smtplib.SMTP("127.0.0.1", self.ports["submission"], "poste", WITHIN_S)
-            client.starttls(context=client_context(None, self.directory))
-            client.login(str(ZOE), PASSWORD)
-            self._submission = client
+            self._submission = self._log_in(ZOE)
         return self._submission
+
+    def _log_in(self, box: Address) -> smtplib.SMTP:
+        client = smtplib.SMTP("127.0.0.1", self.ports["submission"], "poste", WITHIN_S)
+        client.starttls(context=client_context(None, self.directory))
+        client.login(str(box), PASSWORD)
+        return client
 
     def _log_out(self) -> None:
         if self._submission is not None:

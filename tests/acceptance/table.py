@@ -106,6 +106,9 @@ LINES: tuple[Line, ...] = (
     Line("WT-40", "lines that begin with dots", "byte-identical", "dot-stuffing correct"),
     Line("WT-41", "certificate renewed, same name", "session continues, next accepted", "same"),
     Line("WT-42", "two names, one certificate revoked", "the other accepted", "other MX used"),
+    Line("WT-43", "domain removed, 100 messages queued", _NONE, "100 DSN naming the cause"),
+    Line("WT-43", "domain listed with another name", _NONE, "retried"),
+    Line("WT-43", "domain removed, move announced", _NONE, "held"),
     Line("WT-44", "no EKU, setting pki.require_eku", "`554 5.7.5` usage", NO_DELIVERY),
     Line("WT-45", "test and production anchors together", "refusal to start"),
     Line("WT-46", "From of another operator's domain", "`550 5.7.1`"),
@@ -113,6 +116,13 @@ LINES: tuple[Line, ...] = (
     Line("WT-48", "40 Mo of attachments", "accept"),
     Line("WT-48", "SIZE limit + 1", "`552 5.3.4`"),
     Line("WT-48", "SIZE of the peer smaller", _NONE, "DSN `5.3.4`, no DATA"),
+    Line("OP-101", "served here from a date that is near", "deferred until then"),
+    Line("OP-101", "served here from a date that is far", "refused, naming it", "to its operator"),
+    Line("OP-101", "served here, the date has come", "accept"),
+    Line("OP-101", "forward only, until a date", "accept", "to the other operator listed"),
+    Line("OP-101", "forward only, box unknown", "`550 5.1.1`"),
+    Line("OP-101", "forward only, the date has passed", "refused, naming it"),
+    Line("OP-101", "handed on by the operator it comes from", "accept"),
 )
 
 

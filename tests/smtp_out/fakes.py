@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -158,7 +158,18 @@ class FakeStore:
     def queue_depth(self) -> int:
         return self.results.count("queued")
 
+    def queue_domains(self) -> frozenset[Domain]:
+        return frozenset(r.recipient.address.domain for r in self.rows if r.result == "queued")
+
     # writing
+
+    def retry_domains(self, domains: Iterable[Domain], now: datetime) -> int:
+        names = set(domains)
+        found = [r for r in self.rows if r.recipient.address.domain in names]
+        late = [r for r in found if r.result == "queued" and r.next_attempt > now]
+        for row in late:
+            row.next_attempt = now
+        return len(late)
 
     def lease(
         self, now: datetime, limit: int, worker: str, *, duration: timedelta
