@@ -42,7 +42,7 @@ class Operator:
     @property
     def processes(self) -> list[int]:
         """The supervisor and its workers."""
-        return _tree(self._supervisor())
+        return tree(self._supervisor())
 
     def _supervisor(self) -> int:
         needle = str(self.home / "mssmtp.toml").encode()
@@ -74,13 +74,14 @@ def _parent(pid: int) -> int:
     return int(_stat(pid)[1])
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
+    """The process and all below it."""
     found = [pid]
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 if _parent(int(entry.name)) == pid:
-                    found += _tree(int(entry.name))
+                    found += tree(int(entry.name))
             except OSError:
                 continue
     return found
