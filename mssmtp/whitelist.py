@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field, fields, replace
 from datetime import datetime
+from itertools import chain
 from operator import attrgetter
-from typing import Literal
+from typing import Literal, overload
 
 import idna
 
@@ -49,6 +51,11 @@ class Contact:
     support: str
 
 
+_SLICE = 64
+"""Rows or texts between two breaths: well under a millisecond of work."""
+_COLUMNS = 6
+
+
 @dataclass(frozen=True, eq=False)
 class Whitelist:
     """One accepted list: domain -> names and back, compared as RDN sequences (OP-30 to OP-33).
@@ -61,46 +68,62 @@ class Whitelist:
     date: datetime
     sha256: str
     signer: str
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     graced: tuple[Row, ...] = ()
-    domains: frozenset[Domain] = field(init=False, repr=False)
-    """Every domain the signed file lists."""
+    breathe: InitVar[Callable[[], None] | None] = None
+    """Called again and again while the index is built: others may want the processor."""
     unusable: tuple[int, ...] = field(init=False)
-    _rows: Mapping[Domain, Mapping[DnKey, Row]] = field(init=False, repr=False)
-    _names: Mapping[Domain, frozenset[DnKey]] = field(init=False, repr=False)
+    _numbers: Mapping[Domain, tuple[int, ...]] = field(init=False, repr=False)
+    """Of the rows of each domain, one per name; those of `graced` follow those of `rows`."""
+    _keys: Mapping[str, DnKey | None] = field(init=False, repr=False)
     _domains: Mapping[DnKey, frozenset[Domain]] = field(init=False, repr=False)
     _graced: frozenset[tuple[Domain, DnKey]] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        by_domain: dict[Domain, dict[DnKey, Row]] = {}
+    def __post_init__(self, breathe: Callable[[], None] | None) -> None:
+        numbers: dict[Domain, tuple[int, ...]] = {}
         by_name: dict[DnKey, set[Domain]] = defaultdict(set)
+        keys: dict[str, DnKey | None] = {}  # 8,655 rows share some 400 names
         unusable, graced = [], []
-        for number, (row, pair) in enumerate(zip(self.rows, _pairs(self.rows), strict=True), 1):
-            if pair is None:
-                unusable.append(number)
-                continue
-            name, key = pair
-            by_domain.setdefault(name, {}).setdefault(key, row)
-            by_name[key].add(name)
-        object.__setattr__(self, "domains", frozenset(by_domain))
-        for row, pair in zip(self.graced, _pairs(self.graced), strict=True):
-            if pair is not None and pair[1] not in by_domain.get(pair[0], {}):
-                by_domain.setdefault(pair[0], {})[pair[1]] = row
-                by_name[pair[1]].add(pair[0])
-                graced.append(pair)
+        for number, row in enumerate(chain(self.rows, self.graced)):
+            if breathe is not None and number % _SLICE == 0:
+                breathe()
+            if row.dn not in keys:
+                keys[row.dn] = pki.listed_name(row.dn)
+            name, key = _domain_key(row.domain), keys[row.dn]
+            if name is None or key is None:
+                if number < len(self.rows):
+                    unusable.append(number + 1)
+            elif name not in by_name[key]:
+                numbers[name] = (*numbers.get(name, ()), number)
+                by_name[key].add(name)
+                if number >= len(self.rows):
+                    graced.append((name, key))
         object.__setattr__(self, "unusable", tuple(unusable))
-        object.__setattr__(self, "_rows", by_domain)
-        object.__setattr__(self, "_names", {d: frozenset(by_domain[d]) for d in by_domain})
-        object.__setattr__(self, "_domains", {n: frozenset(d) for n, d in by_name.items()})
+        object.__setattr__(self, "_numbers", numbers)
+        object.__setattr__(self, "_keys", keys)
+        object.__setattr__(self, "_domains", {n: frozenset(d) for n, d in by_name.items() if d})
         object.__setattr__(self, "_graced", frozenset(graced))
+
+    @property
+    def domains(self) -> frozenset[Domain]:
+        """Every domain the signed file lists; made at each call."""
+        return frozenset(d for d, rows in self._numbers.items() if rows[0] < len(self.rows))
+
+    def _of(self, name: Domain) -> Iterator[tuple[DnKey, Row]]:
+        for number in self._numbers.get(name, ()):
+            signed = number < len(self.rows)
+            row = self.rows[number] if signed else self.graced[number - len(self.rows)]
+            key = self._keys[row.dn]
+            if key is not None:
+                yield key, row
 
     def lists(self, name: Domain) -> bool:
         """Is exactly this domain listed? A listed parent says nothing (OP-30, OP-31)."""
-        return name in self._rows
+        return name in self._numbers
 
     def names(self, name: Domain) -> frozenset[DnKey]:
         """The names that may speak for this domain; empty when it is not listed."""
-        return self._names.get(name, frozenset())
+        return frozenset(key for key, _ in self._of(name))
 
     def domains_of(self, dn: DnKey) -> frozenset[Domain]:
         """The domains this name may speak for; empty when it is nowhere in the list (OP-14)."""
@@ -108,11 +131,11 @@ class Whitelist:
 
     def row(self, name: Domain, dn: DnKey) -> Row | None:
         """The first row that binds the two, for proofs."""
-        return self._rows.get(name, {}).get(dn)
+        return next((row for key, row in self._of(name) if key == dn), None)
 
     def rows_of(self, name: Domain) -> tuple[Row, ...]:
         """The rows of this domain, one per name; empty when it is not listed."""
-        return tuple(self._rows.get(name, {}).values())
+        return tuple(row for _, row in self._of(name))
 
     def contact(self, name: Domain) -> Contact | None:
         """Contacts of all rows of the domain, each text once; None when it is not listed."""
@@ -143,37 +166,62 @@ class Whitelist:
     def bindings(self) -> Iterator[tuple[tuple[Domain, DnKey], Row]]:
         """Every (domain, name) of the signed file once, with its first row."""
         for name in self.domains:
-            for key, row in self._rows[name].items():
+            for key, row in self._of(name):
                 if (name, key) not in self._graced:
                     yield (name, key), row
 
     def to_table(self) -> bytes:
-        """Compact form for a pipe between our own processes."""
-        rows = [_cells(row) for row in self.rows]
-        table = [self.date.isoformat(), self.sha256, self.signer, rows]
-        return json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
+        """Compact form for a pipe between our own processes: a head, each text once, numbers."""
+        seen: dict[str, int] = {}
+        cells = (cell for row in self.rows for cell in _cells(row))
+        numbers = array("I", (seen.setdefault(cell, len(seen)) for cell in cells))
+        texts = list(seen)
+        parts = [texts[at : at + _SLICE] for at in range(0, len(texts), _SLICE)]
+        head = [self.date.isoformat(), self.sha256, self.signer, len(parts)]
+        lines = [json.dumps(part, ensure_ascii=False).encode() for part in (head, *parts)]
+        return b"\n".join([*lines, numbers.tobytes()])
 
     @classmethod
-    def from_table(cls, octets: bytes) -> Whitelist:
-        """Of `to_table`; texts that repeat are kept once."""
-        date, digest, signer, rows = json.loads(octets)
-        seen: dict[str, str] = {}
-        return cls(
-            datetime.fromisoformat(date),
-            digest,
-            signer,
-            tuple(Row(*(seen.setdefault(cell, cell) for cell in row)) for row in rows),
-        )
+    def from_table(cls, octets: bytes, breathe: Callable[[], None] | None = None) -> Whitelist:
+        """Of `to_table`, in small steps: a server has other things to do at the same time."""
+        at = octets.index(b"\n")
+        date, digest, signer, parts = json.loads(octets[:at])
+        texts: list[str] = []
+        for _ in range(parts):
+            if breathe is not None:
+                breathe()
+            end = octets.index(b"\n", at + 1)
+            texts += json.loads(octets[at + 1 : end])
+            at = end
+        numbers = array("I", octets[at + 1 :])
+        rows = _Rows(tuple(texts), numbers)
+        return cls(datetime.fromisoformat(date), digest, signer, rows, breathe=breathe)
 
 
-def _pairs(rows: Iterable[Row]) -> Iterator[tuple[Domain, DnKey] | None]:
-    """What each row binds; None where it can never match."""
-    keys: dict[str, DnKey | None] = {}  # 8,655 rows share some 400 names
-    for row in rows:
-        if row.dn not in keys:
-            keys[row.dn] = pki.listed_name(row.dn)
-        name, key = _domain_key(row.domain), keys[row.dn]
-        yield None if name is None or key is None else (name, key)
+class _Rows(Sequence[Row]):
+    """Rows made when they are looked at: each text is kept once, a row is six numbers."""
+
+    def __init__(self, texts: tuple[str, ...], numbers: array[int]) -> None:
+        self._texts, self._numbers = texts, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers) // _COLUMNS
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Row, ...]: ...
+    def __getitem__(self, index: int | slice) -> Row | tuple[Row, ...]:
+        if isinstance(index, slice):
+            return tuple(self[each] for each in range(*index.indices(len(self))))
+        at, texts = range(len(self))[index] * _COLUMNS, self._texts
+        a, b, c, d, e, f = self._numbers[at : at + _COLUMNS]
+        return Row(texts[a], texts[b], texts[c], texts[d], texts[e], texts[f])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as every sequence that is compared by content
 
 
 def _domain_key(text: str) -> Domain | None:

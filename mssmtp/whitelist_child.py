@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from time import sleep
 from typing import BinaryIO
 
 import mssmtp
@@ -20,6 +21,8 @@ from mssmtp.revocation import Revocation
 from mssmtp.whitelist import ListRefused, ListRules, Whitelist
 
 TIMEOUT_S = 60.0
+BREATH_S = 0.001
+"""The thread that reads the answer stands back so often and so long: letters go first."""
 
 _ACCEPTED, _REFUSED = b"A", b"R"
 
@@ -47,7 +50,7 @@ def verify_in_child(octets: bytes, rules: ListRules, now: datetime) -> Whitelist
         raise ListRefused("no verification", type(error).__name__) from error
     kind, answer = done.stdout[:1], done.stdout[1:]
     if done.returncode == 0 and kind == _ACCEPTED:
-        return Whitelist.from_table(answer)
+        return Whitelist.from_table(answer, breathe=lambda: sleep(BREATH_S))
     if done.returncode == 0 and kind == _REFUSED:
         reason, detail = json.loads(answer)
         raise ListRefused(reason, detail)

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from mssmtp import metrics
 from mssmtp.config import PkiSettings
+from mssmtp.crl_child import read_apart
 from mssmtp.outside import Clock
-from mssmtp.revocation import BadRevocationList, Crl, Revocation, read_crls
+from mssmtp.revocation import BadRevocationList, Crl, Revocation
 from mssmtp.trust import Trust
 from mssmtp.trust_feed.fetch import Fetch, Fetched, FetchFailed, Validators
 from mssmtp.trust_feed.files import TrustFiles
@@ -37,16 +38,21 @@ class CrlFeed:
     ) -> None:
         self._settings, self._trust, self._files = settings, trust, files
         self._fetch, self._schedule, self._clock = fetch, schedule, clock
+        self._read: dict[str, tuple[Crl, ...]] = {}
 
     def load(self, crls: Iterable[CrlState]) -> Revocation | None:
         """The kept CRLs, checked again; what does not pass any more is not used."""
-        anchors = self._trust.snapshot.anchors
-        found: list[Crl] = []
+        anchors, before = self._trust.snapshot.anchors, self._read
+        self._read = {}
         for crl in crls:
             try:
-                found += read_crls(self._files.octets(crl.file), anchors)
+                # The name holds the digest: what was read under it is what is there.
+                self._read[crl.file] = before.get(crl.file) or read_apart(
+                    self._files.octets(crl.file), anchors
+                )
             except (OSError, BadRevocationList) as error:
                 logger.error("kept CRL unusable", extra={"file": crl.file, "reason": str(error)})
+        found = [crl for crls in self._read.values() for crl in crls]
         return Revocation.newest(found) if found else None
 
     async def refresh(self, reload: Callable[[], Awaitable[None]]) -> None:
@@ -80,7 +86,7 @@ class CrlFeed:
         if fetched is None:
             self._files.checked_crl(url, now)
             return
-        for crl in read_crls(fetched.octets, snapshot.anchors):
+        for crl in read_apart(fetched.octets, snapshot.anchors):
             held = snapshot.revocation.held(crl) if snapshot.revocation is not None else None
             if held is None:
                 continue

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import crypto
 
-from mssmtp import pki
+from mssmtp import crl_child, pki
 from mssmtp.demo.authority import Authority, Identity, Make, crl_pem
 from mssmtp.pki import Anchors, CertificateRefused, Role
 from mssmtp.revocation import (
@@ -364,3 +364,39 @@ def test_peer_without_certificate_extensions_is_judged_by_a_whole_crl(
     bare = space.issue(A_SUBJECT, Make(usages=None))
     assert pki.extension(bare.certificate, x509.CRLDistributionPoints) is None
     assert verdict(space, bare, make_crl(space, MakeCrl())) == "accepted"
+
+
+# ---------------------------------------------------------------- big ones
+
+
+@pytest.mark.requirement("OP-09")
+def test_big_crl_is_read_in_a_child_and_says_the_same(space: Authority, anchors: Anchors) -> None:
+    octets = big_crl(space, range(2**126, 2**126 + 2_000))
+    assert len(octets) > crl_child.BIG_OCTETS
+    (here,), (there,) = read_crls(octets, anchors), crl_child.read_apart(octets, anchors)
+    assert there.authority is here.authority
+    assert (there.number, there.next_update, there.scope, there.serials) == (
+        here.number,
+        here.next_update,
+        here.scope,
+        here.serials,
+    )
+
+
+@pytest.mark.attack
+def test_att_16_big_crl_is_refused_in_the_child_for_the_same_reason(
+    space: Authority, anchors: Anchors
+) -> None:
+    octets = bytearray(big_crl(space, range(2**126, 2**126 + 2_000)))
+    octets[len(octets) // 2] ^= 1
+    with pytest.raises(BadRevocationList) as caught:
+        crl_child.read_apart(bytes(octets), anchors)
+    assert str(caught.value) in {"not signed by our authorities", "not readable"}
+
+
+def test_child_that_dies_refuses_the_crl(
+    space: Authority, anchors: Anchors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mssmtp.crl_child.sys.executable", "/bin/false")
+    with pytest.raises(BadRevocationList, match="child ended with 1"):
+        crl_child.read_apart(big_crl(space, range(2**126, 2**126 + 2_000)), anchors)
