@@ -10,7 +10,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +26,7 @@ from mssmtp.identity.authenticator import Authenticator
 from mssmtp.imap_server import ImapDoor
 from mssmtp.message.scanner import ScanLimits
 from mssmtp.outside import DnsResolver, SystemClock, SystemEntropy
+from mssmtp.own import NotFetched, Outside, OwnKeys, OwnWatch, space_in_force
 from mssmtp.pki import Anchors
 from mssmtp.policy import Engine, Moves
 from mssmtp.smtp.content import TOP_OCTETS
@@ -36,6 +37,8 @@ from mssmtp.storage.masters import read_master_key
 from mssmtp.tls_settings import load_certificate
 from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed import TrustFeed
+from mssmtp.trust_feed.crls import MAX_CRL_OCTETS
+from mssmtp.trust_feed.fetch import FetchFailed, HttpFetch, Validators
 
 _SWITCH_S = 0.0005
 _PR_SET_DUMPABLE = 4
@@ -90,6 +93,7 @@ def stored_trust(settings: Settings) -> Trust:
 
 def _untrusting(settings: Settings) -> Trust:
     """Anchors, and neither list nor CRL yet: every peer is deferred until both are in force."""
+    space_in_force(settings)
     anchors = Anchors.load(settings.pki.anchors_file)
     snapshot = Snapshot(whitelist=None, revocation=None, anchors=anchors)
     return Trust(snapshot, require_eku=settings.pki.require_eku)
@@ -113,12 +117,14 @@ def check_files(settings: Settings) -> None:
         pass
 
 
-def _check_beside_the_store(settings: Settings) -> None:
-    tls.server_context(settings.tls, settings.tls.operators[0], ask_certificate=True)
-    tls.server_context(settings.tls, settings.tls.users, ask_certificate=False)
-    Anchors.load(settings.pki.anchors_file)
+def _check_beside_the_store(settings: Settings, trust: Trust | None = None) -> OwnKeys:
+    """`trust`: what is in force, for whose keys these are (ATT-43)."""
+    keys = OwnKeys(settings, trust or _untrusting(settings), CLOCK)
+    tls.server_context(settings.tls, keys.between_operators, ask_certificate=True)
+    tls.server_context(settings.tls, keys.to_users, ask_certificate=False)
     read_master_key(settings.store.master_key_file)
     Engine(settings.policy, settings.limits)
+    return keys
 
 
 def end_of(files: CertificateSettings) -> datetime:
@@ -206,6 +212,8 @@ class Rooms:
 
     feed: TrustFeed
     relay: Relay
+    watch: OwnWatch
+    keys: OwnKeys
     doors: dict[str, Door] = field(default_factory=dict)
     metrics: workers.MetricsServer | None = None
 
@@ -220,7 +228,22 @@ def services_of(settings: Settings, store: Store, trust: Trust) -> Services:
         Authenticator(store, CLOCK, ENTROPY),
         CLOCK,
         ENTROPY,
+        OwnKeys(settings, trust, CLOCK),
     )
+
+
+def _fetch_of(settings: Settings) -> Callable[[str], Awaitable[bytes]]:
+    """How the CRLs that our certificates name are looked at."""
+    get = HttpFetch(tls.client_context(settings.tls, None, settings.pki.anchors_file))
+
+    async def fetch(url: str) -> bytes:
+        try:
+            fetched = await get(url, Validators(), MAX_CRL_OCTETS)
+        except FetchFailed as error:
+            raise NotFetched(str(error)) from error
+        return b"" if fetched is None else fetched.octets
+
+    return fetch
 
 
 def build(settings: Settings, store: Store, trust: Trust, worker: str) -> Rooms:
@@ -233,16 +256,30 @@ def build(settings: Settings, store: Store, trust: Trust, worker: str) -> Rooms:
     engine, authenticator = services.engine, services.authenticator
     out = settings.smtp_out
     resolver = DnsResolver(ENTROPY, out.nameservers, out.nameserver_port)
+    keys = services.keys
+
+    def imap(*, implicit_tls: bool) -> ImapDoor:
+        return ImapDoor(
+            settings,
+            store,
+            authenticator,
+            CLOCK,
+            implicit_tls=implicit_tls,
+            presenter=keys.to_users,
+        )
+
     makers: dict[str, Callable[[], Door]] = {
         "operators": lambda: OperatorDoor(services),
         "submission": lambda: SubmissionDoor(services),
         "submissions": lambda: SubmissionDoor(services, implicit_tls=True),
-        "imap": lambda: ImapDoor(settings, store, authenticator, CLOCK),
-        "imaps": lambda: ImapDoor(settings, store, authenticator, CLOCK, implicit_tls=True),
+        "imap": lambda: imap(implicit_tls=False),
+        "imaps": lambda: imap(implicit_tls=True),
     }
     return Rooms(
         TrustFeed(settings, trust, CLOCK, ENTROPY),
-        Relay(settings, store, trust, engine, resolver, CLOCK, ENTROPY, worker=worker),
+        Relay(settings, store, trust, engine, resolver, CLOCK, ENTROPY, worker=worker, keys=keys),
+        OwnWatch(settings, keys, trust, Outside(CLOCK, ENTROPY, _fetch_of(settings))),
+        keys,
         {name: makers[name]() for name in endpoints(settings) if name in makers},
     )
 
@@ -258,6 +295,8 @@ class _Worker:
         self._known = known
         self._name = f"worker-{context.number}"
         self._stop = asyncio.Event()
+        self._trust = known.trust(self._settings)
+        self._keys: OwnKeys | None = None
 
     async def run(self) -> None:
         """Open everything, serve until SIGTERM or SIGHUP, close in the opposite order."""
@@ -273,7 +312,10 @@ class _Worker:
     def _reload(self) -> None:
         """Leave in order for a successor with the new settings; stay when they are wrong."""
         try:
-            _check_beside_the_store(load(self._config))
+            settings = load(self._config)
+            keys = _check_beside_the_store(settings, self._trust)
+            if self._keys is not None:
+                self._keys.check_successor(keys)
         except ConfigError as error:
             why = {"what": error.what, "why": error.why, "remedy": error.remedy}
             logger.error("not reloaded: the settings are wrong", extra=why)
@@ -281,11 +323,13 @@ class _Worker:
         self._stop.set()
 
     async def _serve(self, store: Store) -> None:
-        rooms = build(self._settings, store, self._known.trust(self._settings), self._name)
+        rooms = build(self._settings, store, self._trust, self._name)
+        self._keys = rooms.keys
         await rooms.feed.load()
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(rooms.feed.run(), name="trust-feed"),
+                tasks.create_task(rooms.watch.run(), name="own-watch"),
                 tasks.create_task(_prune_daily(store), name="prune"),
             ]
             relay = tasks.create_task(rooms.relay.run(), name="relay")

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import cache
 
 from mssmtp import app
-from mssmtp.config import CertificateSettings, Settings
+from mssmtp.config import Settings
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.finding import Finding, Severity
+from mssmtp.own import findings
 from mssmtp.own_rows import publication
-from mssmtp.pki import certificate_name
 from mssmtp.policy import Engine
 from mssmtp.storage import Store
-from mssmtp.tls_settings import check_settings, load_certificate
+from mssmtp.tls_settings import check_settings
 from mssmtp.trust import Snapshot
 from mssmtp.trust_feed import TrustFiles
 from mssmtp.trust_findings import list_findings, revocation_findings
 
 __all__ = ["Finding", "Severity", "examine"]
 
-_EXPIRY_WARNING = timedelta(days=30)
 _LEAST_FREE_OCTETS = 1 << 30
 
 
@@ -30,11 +30,11 @@ def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, 
 
     What cannot even be looked at is a finding itself: one broken file hides nothing else.
     """
+    stored = cache(lambda: app.stored_trust(settings).snapshot)  # verified once
     looks: tuple[Callable[[], Iterable[Finding]], ...] = (
-        lambda: _certificate("certificate for operators", settings.tls.operators[0], now),
-        lambda: _certificate("certificate for users", settings.tls.users, now),
+        lambda: _own(settings, now, stored),
         lambda: _tls(settings),
-        lambda: _trust(settings, now),
+        lambda: _trust(settings, now, stored),
         lambda: _policy(settings),
         lambda: _disk(settings),
         lambda: _home(settings, now, deep=deep),
@@ -53,14 +53,12 @@ def _reported(look: Callable[[], Iterable[Finding]]) -> list[Finding]:
         return [Finding(Severity.ERROR, "store", str(error), "Check the disk and its rights.")]
 
 
-def _certificate(what: str, files: CertificateSettings, now: datetime) -> Iterator[Finding]:
-    left = app.end_of(files) - now
-    if left < timedelta(0):
-        yield Finding(Severity.ERROR, what, "has expired", "Order and install a new one now.")
-    elif left < _EXPIRY_WARNING:
-        yield Finding(Severity.WARNING, what, f"expires in {left.days} days", "Order the next one.")
-    else:
-        yield Finding(Severity.OK, what, f"valid for {left.days} days")
+def _own(settings: Settings, now: datetime, stored: Callable[[], Snapshot]) -> Iterator[Finding]:
+    try:
+        listed = stored().whitelist
+    except ConfigError:
+        listed = None  # `_trust` says why
+    yield from findings(settings, now, listed)
 
 
 def _tls(settings: Settings) -> Iterator[Finding]:
@@ -68,37 +66,12 @@ def _tls(settings: Settings) -> Iterator[Finding]:
     yield Finding(Severity.OK, "TLS", f"{settings.tls.min_version} or better, allowed suites only")
 
 
-def _trust(settings: Settings, now: datetime) -> Iterator[Finding]:
-    snapshot = app.stored_trust(settings).snapshot
+def _trust(settings: Settings, now: datetime, stored: Callable[[], Snapshot]) -> Iterator[Finding]:
+    snapshot = stored()
     state = TrustFiles(settings.store.home / "trust").state()
     yield from list_findings(settings, snapshot, state, now)
     yield from revocation_findings(settings, snapshot, state, now)
-    yield from _own_rows(settings, snapshot)
     yield from publication(settings, snapshot.whitelist, now)
-
-
-def _own_rows(settings: Settings, snapshot: Snapshot) -> Iterator[Finding]:
-    if snapshot.whitelist is None:
-        return
-    own = certificate_name(load_certificate(settings.tls.operators[0]).chain[0].subject)
-    for domain in settings.operator.domains:
-        names = snapshot.whitelist.names(domain)
-        if own in names:
-            yield Finding(Severity.OK, domain, "listed with our certificate's name")
-        elif names:
-            yield Finding(
-                Severity.ERROR,
-                domain,
-                "listed, but not with the name of our certificate: peers refuse us",
-                "Install the listed certificate, or ask ANS to add this name.",
-            )
-        else:
-            yield Finding(
-                Severity.ERROR,
-                domain,
-                "not in the whitelist: nothing is exchanged for it",
-                "Declare it to ANS (contract, test, the six columns of the row).",
-            )
 
 
 def _policy(settings: Settings) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ from mssmtp.logins import Left, Logins
 from mssmtp.mail import BalId, Change, MailboxId, Principal
 from mssmtp.outside import Clock
 from mssmtp.storage import Store, deadlines
+from mssmtp.tls_settings import Presenter
 
 logger = logging.getLogger(__name__)
 
@@ -84,15 +85,21 @@ class ImapDoor:
         *,
         implicit_tls: bool = False,
         timing: Timing | None = None,
+        presenter: Presenter | None = None,
     ) -> None:
-        """Raises ConfigError when the users' certificate cannot be loaded."""
+        """`presenter`: of the users' certificate; read from its files without one.
+
+        Raises ConfigError when it cannot be loaded.
+        """
         self.settings = settings
         self.store = store
         self.authenticator = authenticator
         self.clock = clock
         self.timing = timing or Timing()
         self.implicit_tls = implicit_tls
-        self.context = tls.server_context(settings.tls, settings.tls.users, ask_certificate=False)
+        self.context = tls.server_context(
+            settings.tls, presenter or settings.tls.users, ask_certificate=False
+        )
         self.connections: set[_Connection] = set()
         self.per_address: Counter[str] = Counter()
         self.long_reads = asyncio.Semaphore(_LONG_READS)

@@ -142,6 +142,17 @@ whitelist_conflict = Gauge(
 trust_failures = Counter(
     "mssmtp_trust_failures_total", "Lists and CRLs not obtained or refused", ["reason"]
 )
+own_certificate_seconds_left = Gauge(
+    "mssmtp_own_certificate_seconds_left",
+    "Time until the first certificate of ours ends",
+    ["door"],
+    multiprocess_mode="livemostrecent",
+)
+own_crl_seconds_left = Gauge(
+    "mssmtp_own_crl_seconds_left",
+    "Time until the first CRL that a certificate of ours names ends; old when it cannot be had",
+    multiprocess_mode="livemostrecent",
+)
 crl_seconds_left = Gauge(
     "mssmtp_crl_seconds_left",
     "Time until the first CRL in force ends",

@@ -99,6 +99,22 @@ def printed_name(name: x509.Name) -> str:
     return "".join("?" if unicodedata.category(c).startswith("C") else c for c in text)
 
 
+Space = Literal["production", "test"]
+
+
+def space_of(name: x509.Name) -> Space | None:
+    """The trust space an authority's name belongs to (whitelist.md §9, OP-100).
+
+    None: an authority of neither, such as a hospital's own or a public one.
+    """
+    texts = {(KEY_TYPES_BY_OID.get(a.oid.dotted_string), str(a.value).upper()) for a in name}
+    if ("OU", "IGC-SANTE TEST") in texts or any(
+        kind == "CN" and text.startswith("TEST ") for kind, text in texts
+    ):
+        return "test"
+    return "production" if ("OU", "IGC-SANTE") in texts else None
+
+
 def _split(text: str) -> list[str] | None:
     """The RDNs of `text` with quotes and escapes resolved; None when it is not readable."""
     pieces: list[str] = []
@@ -227,9 +243,8 @@ class Anchors:
     certificates: tuple[x509.Certificate, ...]
 
     def __post_init__(self) -> None:
-        names = {certificate_name(c.subject) or () for c in self.certificates}
-        tests = {n for n in names if any(r.type == "CN" and r.value.startswith("test ") for r in n)}
-        if tests and tests != names:
+        spaces = {space_of(c.subject) for c in self.certificates}
+        if "test" in spaces and len(spaces) > 1:
             raise ConfigError(
                 "pki.anchors_file",
                 "mixes test and production authorities",
@@ -265,6 +280,17 @@ class Anchors:
             raise ConfigError(
                 str(path), f"cannot be read ({error.strerror})", "Check the path and its mode."
             ) from error
+
+    @cached_property
+    def space(self) -> Space | None:
+        """The trust space whose authorities these are; None: of neither by their names."""
+        spaces = {space_of(c.subject) for c in self.certificates}
+        return "test" if "test" in spaces else "production" if "production" in spaces else None
+
+    @cached_property
+    def roots(self) -> tuple[x509.Certificate, ...]:
+        """The self-signed ones: what a mail program has to know."""
+        return tuple(c for c in self.certificates if c.subject == c.issuer)
 
     @cached_property
     def issuing(self) -> tuple[x509.Certificate, ...]:

@@ -30,6 +30,7 @@ from mssmtp.smtp_wire import (
     Wire,
     from_reply,
 )
+from mssmtp.tls_settings import OwnCertificate
 
 BLOCK_OCTETS: Final = 262_144
 """Content is read and sent in blocks of this size; at most two are held."""
@@ -59,6 +60,8 @@ class ClientSettings:
     connect_timeout_s: float
     command_timeout_s: float
     handshake_timeout_s: float
+    own: OwnCertificate | None = None
+    """What `context` presents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,11 @@ class PeerConnection:
                 self.chain = (x509.load_der_x509_certificate(leaf),)
             except UNREADABLE as error:
                 raise PeerNotTrusted("unreadable certificate") from error
+
+    @property
+    def own(self) -> OwnCertificate | None:
+        """The certificate the peer knows us by."""
+        return self._settings.own
 
     @property
     def is_open(self) -> bool:

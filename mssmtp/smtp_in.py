@@ -14,7 +14,6 @@ from collections import Counter
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from mssmtp import metrics
-from mssmtp.config import CertificateSettings
 from mssmtp.logins import Logins
 from mssmtp.mail import Door
 from mssmtp.smtp.transaction import DoorRules
@@ -22,6 +21,7 @@ from mssmtp.smtp_link import Link
 from mssmtp.smtp_lookup import Services
 from mssmtp.smtp_machine import Machine
 from mssmtp.tls import ServerContext, listen, server_context
+from mssmtp.tls_settings import Presenter
 
 __all__ = ["OperatorDoor", "Services", "SubmissionDoor"]
 
@@ -116,7 +116,7 @@ class OperatorDoor(_SmtpDoor):
         super().__init__(
             services,
             Door.OPERATOR,
-            _context(services, services.settings.tls.operators[0], ask_certificate=True),
+            _context(services, services.keys.between_operators, ask_certificate=True),
         )
 
 
@@ -127,13 +127,11 @@ class SubmissionDoor(_SmtpDoor):
         super().__init__(
             services,
             Door.SUBMISSION,
-            _context(services, services.settings.tls.users, ask_certificate=False),
+            _context(services, services.keys.to_users, ask_certificate=False),
         )
         if implicit_tls:
             self.starttls = None
 
 
-def _context(
-    services: Services, certificate: CertificateSettings, *, ask_certificate: bool
-) -> ServerContext:
-    return server_context(services.settings.tls, certificate, ask_certificate=ask_certificate)
+def _context(services: Services, presenter: Presenter, *, ask_certificate: bool) -> ServerContext:
+    return server_context(services.settings.tls, presenter, ask_certificate=ask_certificate)

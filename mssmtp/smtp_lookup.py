@@ -14,6 +14,7 @@ from mssmtp.errors import MailError
 from mssmtp.identity import Authenticator, BadCredentials
 from mssmtp.mail import Address, Domain, Door, Principal, Recipient, RecipientFacts, Stage
 from mssmtp.outside import Clock, Entropy
+from mssmtp.own import OwnKeys
 from mssmtp.policy.engine import Engine
 from mssmtp.smtp import replies
 from mssmtp.smtp.syntax import MailCommand, RcptCommand
@@ -36,6 +37,7 @@ class Services:
     authenticator: Authenticator
     clock: Clock
     entropy: Entropy
+    keys: OwnKeys
 
     @property
     def domains(self) -> frozenset[Domain]:

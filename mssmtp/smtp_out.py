@@ -28,6 +28,7 @@ from mssmtp.mail import (
     Stage,
 )
 from mssmtp.outside import Clock, Entropy, Resolver
+from mssmtp.own import OwnKeys
 from mssmtp.own_rows import own_names
 from mssmtp.pki import listed_name
 from mssmtp.policy import Engine
@@ -36,7 +37,7 @@ from mssmtp.smtp_pool import Pool, Reach
 from mssmtp.smtp_record import Attempt, Recorder, next_attempt
 from mssmtp.smtp_wire import FinalReplyLost, NotTransmissible, PeerFailed, PeerTakesLess, from_reply
 from mssmtp.storage import Lease, Store, Writing
-from mssmtp.tls_settings import client_context
+from mssmtp.tls_settings import OwnCertificate, client_context
 from mssmtp.trust import PeerRefused, Trust
 from mssmtp.whitelist import Whitelist
 
@@ -64,6 +65,35 @@ class _Lane:
     running: int = 0
 
 
+class _Speaker:
+    """Our TLS side for each certificate of ours that is in use."""
+
+    def __init__(self, settings: Settings, keys: OwnKeys) -> None:
+        self._settings, self._keys = settings, keys
+        self._clients: dict[OwnCertificate, ClientSettings] = {}
+        self.may_speak = keys.may_speak
+        for slot in keys.slots:
+            self._client(slot.own)  # what cannot be used is said at the start
+
+    def for_sender(self, domain: Domain | None) -> ClientSettings:
+        return self._client(self._keys.for_sender(domain))
+
+    def _client(self, own: OwnCertificate) -> ClientSettings:
+        known = self._clients.get(own)
+        if known is None:
+            held, settings = {slot.own for slot in self._keys.slots}, self._settings
+            self._clients = {each: made for each, made in self._clients.items() if each in held}
+            known = self._clients[own] = ClientSettings(
+                host_name=settings.operator.host_name,
+                context=client_context(settings.tls, own),
+                connect_timeout_s=settings.smtp_out.connect_timeout_s,
+                command_timeout_s=settings.smtp_out.command_timeout_s,
+                handshake_timeout_s=settings.tls.handshake_timeout_s,
+                own=own,
+            )
+        return known
+
+
 class Relay:
     """The outbound door of one worker. `run` once; `wake` and `stop` from the same event loop."""
 
@@ -78,9 +108,11 @@ class Relay:
         entropy: Entropy,
         *,
         worker: str | None = None,
+        keys: OwnKeys | None = None,
     ) -> None:
         """Raises ConfigError when the operators' certificate cannot be used.
 
+        `keys`: the certificates of this worker; read from their files without them.
         `worker`: a name that stays the same when this worker is replaced after its death; what
         the dead one held is then tried at once instead of when its leases end.
         """
@@ -91,16 +123,10 @@ class Relay:
         self._queue: QueueSettings = settings.queue
         self._domains = frozenset(settings.operator.domains)
         self._worker = f"relay-{worker or entropy.token_bytes(6).hex()}"
-        client = ClientSettings(
-            host_name=settings.operator.host_name,
-            context=client_context(settings.tls, settings.tls.operators[0]),
-            connect_timeout_s=settings.smtp_out.connect_timeout_s,
-            command_timeout_s=settings.smtp_out.command_timeout_s,
-            handshake_timeout_s=settings.tls.handshake_timeout_s,
-        )
+        speaker = _Speaker(settings, keys or OwnKeys(settings, trust, clock))
         names = frozenset(key for text in own_names(settings) if (key := listed_name(text)))
         reach = Reach(settings.smtp_out.ports, settings.queue.idle_connection_s, names)
-        self._pool = Pool(client, reach, resolver, trust, clock)
+        self._pool = Pool(speaker, reach, resolver, trust, clock)
         self._recorder = Recorder(
             settings.operator,
             settings.queue,
@@ -314,9 +340,12 @@ class Relay:
         if refused is not None:
             attempt.all_get(from_reply(refused))
             return
+        sender = attempt.lease.envelope.sender
         try:
             domain = attempt.lease.domain
-            connection = await self._pool.borrow(domain, beside_us=self._leaves(domain))
+            connection = await self._pool.borrow(
+                domain, sender.domain if sender else None, beside_us=self._leaves(domain)
+            )
         except MailError as error:
             attempt.failure = error
             attempt.all_get(from_reply(error.reply))

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -20,6 +21,7 @@ from mssmtp.outside import Clock, LookupFailed, Resolver
 from mssmtp.pki import CertificateRefused
 from mssmtp.smtp_client import ClientSettings, PeerConnection, Target
 from mssmtp.smtp_wire import PeerFailed, PeerNotTrusted
+from mssmtp.tls_settings import OwnCertificate
 from mssmtp.trust import PeerRefused, Trust
 
 logger = logging.getLogger(__name__)
@@ -43,10 +45,24 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Whose server is looked for: one of `domain`, and none with these names."""
+    """Whose server is looked for: one of `domain`, and none with these names; and as whom."""
 
     domain: Domain
     nobody_of: frozenset[DnKey]
+    sender: Domain | None
+    client: ClientSettings
+
+
+class Speaker(Protocol):
+    """As whom we speak to other operators (OP-20)."""
+
+    def for_sender(self, domain: Domain | None) -> ClientSettings:
+        """With a certificate of ours listed for `domain`. Raises NotPresentable."""
+        ...
+
+    def may_speak(self, own: OwnCertificate, domain: Domain | None) -> bool:
+        """May a connection opened with `own` carry mail of `domain` too?"""
+        ...
 
 
 class Pool:
@@ -54,30 +70,38 @@ class Pool:
 
     def __init__(
         self,
-        client: ClientSettings,
+        speaker: Speaker,
         reach: Reach,
         resolver: Resolver,
         trust: Trust,
         clock: Clock,
     ) -> None:
-        self._client = client
+        self._speaker = speaker
         self._reach = reach
         self._resolver = resolver
         self._trust = trust
         self._clock = clock
         self._idle: list[tuple[float, PeerConnection]] = []
 
-    async def borrow(self, domain: Domain, *, beside_us: bool = False) -> PeerConnection:
+    async def borrow(
+        self, domain: Domain, sender: Domain | None = None, *, beside_us: bool = False
+    ) -> PeerConnection:
         """A connection accepted for `domain`, alone until it is given back.
 
+        What we present on it is listed for the `sender` domain (OP-20).
         `beside_us`: the domain is listed for us too and moves to its other operator (OP-101). Then
         our own host is no host of it, and those the list names are tried behind the MX hosts.
 
         Raises PeerFailed with the worst reason when no host will do, LookupFailed,
-        NoMailAccepted, and PeerRefused (550) when the domain has left the list.
+        NoMailAccepted, NotPresentable, and PeerRefused (550) when the domain has left the list.
         """
-        hosts = await (self._others if beside_us else self._resolver.exchangers)(domain)
-        wanted = Wanted(domain, self._reach.own_names if beside_us else frozenset())
+        client = self._speaker.for_sender(sender)
+        if beside_us:
+            hosts = await self._others(domain, client.host_name)
+        else:
+            hosts = await self._resolver.exchangers(domain)
+        nobody_of = self._reach.own_names if beside_us else frozenset()
+        wanted = Wanted(domain, nobody_of, sender, client)
         kept = await self._reuse(wanted, hosts)
         if kept is not None:
             return kept
@@ -97,7 +121,7 @@ class Pool:
                     _note(target, domain, error)
         raise worst or LookupFailed
 
-    async def _others(self, domain: Domain) -> tuple[str, ...]:
+    async def _others(self, domain: Domain, us: Domain) -> tuple[str, ...]:
         """Hosts of the other operator of a domain that leaves us: while DNS still leads to us, the
         CN of its listed name is the host (whitelist.md §5). Each is judged like any other."""
         try:
@@ -107,7 +131,7 @@ class Pool:
         names = self._trust.snapshot.listed.names(domain) - self._reach.own_names
         listed = (rdn.value for name in sorted(names) for rdn in name if rdn.type == "CN")
         hosts = dict.fromkeys((*found, *(host for host in listed if "." in host)))
-        return tuple(host for host in hosts if host != self._client.host_name)
+        return tuple(host for host in hosts if host != us)
 
     def give_back(self, connection: PeerConnection) -> None:
         """Keep `connection` for the next letter, if it can still be used."""
@@ -130,7 +154,7 @@ class Pool:
 
     async def _reuse(self, wanted: Wanted, hosts: tuple[str, ...]) -> PeerConnection | None:
         """An idle connection to one of `hosts`, judged for the domain too, that still lives."""
-        for connection in self._take(hosts):
+        for connection in self._take(hosts, wanted.sender):
             try:
                 self._judge(connection, wanted)
             except PeerNotTrusted:
@@ -145,15 +169,21 @@ class Pool:
             await connection.quit()
         return None
 
-    def _take(self, hosts: tuple[str, ...]) -> Iterator[PeerConnection]:
-        while fit := [pair for pair in self._idle if pair[1].target.host in hosts]:
+    def _take(self, hosts: tuple[str, ...], sender: Domain | None) -> Iterator[PeerConnection]:
+        def fits(each: PeerConnection) -> bool:
+            own = each.own
+            return each.target.host in hosts and (
+                own is None or self._speaker.may_speak(own, sender)
+            )
+
+        while fit := [pair for pair in self._idle if fits(pair[1])]:
             best = min(fit, key=lambda pair: hosts.index(pair[1].target.host))
             self._idle.remove(best)
             yield best[1]
 
     async def _open(self, target: Target, wanted: Wanted) -> PeerConnection:
         metrics.connections.labels("relay").inc()
-        connection = await PeerConnection.open(target, self._client)
+        connection = await PeerConnection.open(target, wanted.client)
         try:
             self._judge(connection, wanted)
         except (PeerNotTrusted, PeerRefused):

@@ -10,6 +10,7 @@ import pytest
 
 from mssmtp import app
 from mssmtp.app import Door, Rooms
+from mssmtp.own import OwnKeys, OwnWatch
 from mssmtp.smtp_out import Relay
 from mssmtp.storage import Store
 from mssmtp.trust_feed import TrustFeed
@@ -28,7 +29,13 @@ class Slow:
 async def test_doors_and_relay_share_one_grace() -> None:
     together = asyncio.Barrier(3)
     doors = {name: cast(Door, Slow(together)) for name in ("operators", "imaps")}
-    rooms = Rooms(cast(TrustFeed, None), cast(Relay, Slow(together)), doors)
+    rooms = Rooms(
+        cast(TrustFeed, None),
+        cast(Relay, Slow(together)),
+        cast(OwnWatch, None),
+        cast(OwnKeys, None),
+        doors,
+    )
     await asyncio.wait_for(app._finish(rooms), 5)
     assert app.GRACE_S < app.SUPERVISOR_GRACE_S
 

@@ -17,6 +17,7 @@ from mssmtp.config import Settings
 from mssmtp.demo.authority import Authority, Identity
 from mssmtp.identity import Authenticator
 from mssmtp.outside import SystemEntropy
+from mssmtp.own import OwnKeys
 from mssmtp.policy.engine import Engine
 from mssmtp.smtp_in import OperatorDoor, Services, SubmissionDoor
 from mssmtp.storage import Store
@@ -69,6 +70,7 @@ class Rig:
             cast(Authenticator, self.logins),
             NowClock(),
             SystemEntropy(),
+            OwnKeys(self.settings, self.trust, NowClock()),
         )
 
     def client(self, identity: Identity | None) -> ssl.SSLContext:

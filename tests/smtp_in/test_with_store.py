@@ -71,6 +71,7 @@ class Whole(Rig):
             logins,
             faked.clock,
             faked.entropy,
+            faked.keys,
         )
 
 

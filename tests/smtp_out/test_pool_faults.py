@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from mssmtp.smtp_client import ClientSettings, PeerConnection
-from mssmtp.smtp_pool import Pool, Reach
+from mssmtp.smtp_client import PeerConnection
+from mssmtp.smtp_pool import Pool, Reach, Speaker
 from mssmtp.trust import Trust
 from tests.smtp_out.fakes import FakeResolver
 from tests.smtp_out.test_relay import World, identities, world
@@ -30,9 +30,7 @@ class Broken:
 
 
 def pool(world: World) -> tuple[Pool, Broken]:
-    made = Pool(
-        cast(ClientSettings, None), Reach({}, 0.0), FakeResolver(), cast(Trust, None), world.clock
-    )
+    made = Pool(cast(Speaker, None), Reach({}, 0.0), FakeResolver(), cast(Trust, None), world.clock)
     broken = Broken()
     made.give_back(cast(PeerConnection, broken))
     return made, broken

@@ -100,6 +100,7 @@ class World:
 
     def settings(self) -> Settings:
         files = self.identities[A_DOMAIN].write(self.directory, "ours")
+        (self.directory / "anchors.pem").write_bytes(self.authority.anchors_pem)
         own = CertificateSettings(certificate_file=files.certificate_file, key_file=files.key_file)
         return Settings(
             operator=OperatorSettings(
