@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -150,13 +150,19 @@ def make_home(
 
 
 def put_rows(
-    home: Home, authority: Authority, rows: Sequence[Row], reasons: tuple[str, ...] = ()
-) -> None:
-    """A list of this moment comes into force, signed; with `reasons` it is held."""
+    home: Home,
+    authority: Authority,
+    rows: Sequence[Row],
+    reasons: tuple[str, ...] = (),
+    *,
+    date: datetime | None = None,
+) -> Whitelist:
+    """A signed list comes, newer than any before it; with `reasons` it is held."""
     now = CLOCK.now()
-    answer = Answer(LIST_URL, authority.sign_whitelist(rows, now), Validators())
-    listed = Whitelist(now, sha256(answer.octets).hexdigest(), "", tuple(rows))
+    answer = Answer(LIST_URL, authority.sign_whitelist(rows, date or now), Validators())
+    listed = Whitelist(date or now, sha256(answer.octets).hexdigest(), "", tuple(rows))
     home.trust_files.take_list(answer, listed, reasons, now)
+    return listed
 
 
 def put_list(home: Home, authority: Authority) -> None:

@@ -213,7 +213,6 @@ class TrustFiles:
         """
         kept = _kept("held" if reasons else "lists", listed)
         with self._changing() as state:
-            state = state.publishing(answer.url, listed.sha256, answer.validators, now)
             newest = state.newest
             if newest is not None and listed.date < newest.date:
                 raise ListRefused("older than the list in force", listed.date.isoformat())
@@ -222,9 +221,10 @@ class TrustFiles:
                     self._save(state.in_conflict_with(listed, now))
                     raise ListRefused("same date, other content", listed.date.isoformat())
                 self._write(newest.file, answer.octets)  # its file was lost or damaged
-                self._save(state)
+                self._save(state.publishing(answer.url, listed.sha256, answer.validators, now))
                 return "accepted"
             self._write(kept.file, answer.octets)
+            state = state.publishing(answer.url, listed.sha256, answer.validators, now)
             if reasons:
                 held = Held(listed=kept, reasons=reasons, since=now)
                 state = state.model_copy(update={"held": held})

@@ -10,11 +10,17 @@ from datetime import timedelta
 
 import pytest
 
-from mssmtp.demo.authority import Authority, Make
-from tests.authority import A_SUBJECT, B_SUBJECT
-from tests.home import CLOCK, Home
+from mssmtp.demo.authority import Authority, Make, row
+from mssmtp.trust_feed import TrustFiles
+from mssmtp.whitelist import ListRefused
+from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, B_SUBJECT
+from tests.home import CLOCK, Home, put_rows
 
 Damage = Callable[[Home, Authority], object]
+ROWS = tuple(
+    row(name, subject.text, updated=CLOCK.now())
+    for name, subject in ((A_DOMAIN, A_SUBJECT), (B_DOMAIN, B_SUBJECT))
+)
 
 
 def certificate(*, days: int, subject: object = A_SUBJECT) -> Damage:
@@ -39,6 +45,23 @@ def without_root_crl(home: Home, authority: Authority) -> None:
     state = home.directory / "store/trust/state.json"
     told = json.loads(state.read_bytes())
     del told["crls"]["http://crl.test/racine.crl"]
+    state.write_text(json.dumps(told))
+
+
+def held(home: Home, authority: Authority) -> None:
+    put_rows(home, authority, ROWS, reasons=("shrinks by 50.0 %: 6 rows to 3",))
+
+
+def twice(home: Home, authority: Authority) -> None:
+    listed = put_rows(home, authority, ROWS)
+    with pytest.raises(ListRefused, match="same date"):
+        put_rows(home, authority, ROWS[::-1], date=listed.date)
+
+
+def not_obtained(home: Home, authority: Authority) -> None:
+    state = home.directory / "store/trust/state.json"
+    told = json.loads(state.read_bytes())
+    told["published"]["checked_at"] = (CLOCK.now() - timedelta(hours=73)).isoformat()
     state.write_text(json.dumps(told))
 
 
@@ -79,6 +102,14 @@ ERRORS: dict[str, tuple[Damage, str, str, str]] = {
         "revocation lists",
         "none of CN=TEST AC RACINE IGC-SANTE ELEMENTAIRE",
         "pki.crl_urls",
+    ),
+    "held list": (held, "UTC", "is held and not used: shrinks by 50.0 %", "mssmtp trust confirm"),
+    "two lists of one date": (twice, "UTC", "exists twice with other content", "Tell ANS"),
+    "list not obtained for three days": (
+        not_obtained,
+        "whitelist",
+        "last obtained",
+        "Mail goes on with this list.",
     ),
     "other name": (renamed, "hopital-a.test", "peers refuse us", "Install the listed certificate"),
     "not listed": (
@@ -142,6 +173,17 @@ def test_a_certificate_that_ends_soon_is_a_warning_only(home: Home, authority: A
     answer = home.mssmtp("doctor")
     assert answer.code == 0
     assert answer.out.startswith("warning certificate for operators: expires in ")
+
+
+def test_a_rollback_in_effect_is_a_warning(home: Home, authority: Authority) -> None:
+    files = TrustFiles(home.directory / "store" / "trust")
+    first = files.state().accepted[0]
+    put_rows(home, authority, ROWS)
+    files.roll_back(first.sha256, "anne", CLOCK.now())
+    answer = home.mssmtp("doctor")
+    assert answer.code == 0
+    assert "warning whitelist: was rolled back by anne" in answer.out
+    assert "mssmtp trust rollback --undo" in answer.out
 
 
 def test_deep_authenticates_every_sealed_object(home: Home) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from mssmtp.config import (
     CertificateSettings,
@@ -16,7 +18,7 @@ from mssmtp.config import (
     TlsSettings,
     WhitelistSettings,
 )
-from mssmtp.demo.authority import Authority, row
+from mssmtp.demo.authority import Authority, Subject, row
 from mssmtp.mail import domain
 from mssmtp.pki import Anchors
 from mssmtp.trust import Snapshot, Trust
@@ -85,14 +87,20 @@ class World:
     clock: FakeClock
     site: Site = field(default_factory=Site)
     verified: list[int] = field(default_factory=list)
+    whitelist: dict[str, Any] = field(default_factory=dict)
+    """Settings of the list beside the usual ones."""
 
     def publish(self, *domains: str, date: datetime | None = None) -> bytes:
-        rows = [
-            row(name, A_SUBJECT.text, updated=self.clock.now()) for name in domains or (A_DOMAIN,)
-        ]
-        octets = self.authority.sign_whitelist(rows, date or self.clock.now())
-        self.site.pages[LIST_URL] = octets
-        return octets
+        names = domains or (A_DOMAIN,)
+        return self.publish_rows([(name, A_SUBJECT) for name in names], date=date)
+
+    def publish_rows(
+        self, pairs: Sequence[tuple[str, Subject]], *, date: datetime | None = None
+    ) -> bytes:
+        now = self.clock.now()
+        rows = [row(name, subject.text, updated=now) for name, subject in pairs]
+        self.site.pages[LIST_URL] = self.authority.sign_whitelist(rows, date or now)
+        return self.site.pages[LIST_URL]
 
     def publish_crls(self, *, days: float = 7) -> None:
         now = self.clock.now()
@@ -101,7 +109,7 @@ class World:
         self.site.pages[ROOT_CRL], self.site.pages[CRL] = root, organisations
 
     def worker(self) -> tuple[Trust, TrustFeed]:
-        settings = settings_for(self.directory, self.authority)
+        settings = settings_for(self.directory, self.authority, **self.whitelist)
         anchors = Anchors.load(settings.pki.anchors_file)
         trust = Trust(Snapshot(None, None, anchors))
         feed = TrustFeed(
@@ -115,7 +123,7 @@ class World:
         return verify(octets, rules, now)
 
 
-def settings_for(directory: Path, authority: Authority, url: str = LIST_URL) -> Settings:
+def settings_for(directory: Path, authority: Authority, **whitelist: Any) -> Settings:
     """Settings whose anchors are the authority's, and whose certificate is A's."""
     anchors, kept = directory / "ca.pem", directory / "own" / "own.pem"
     anchors.write_bytes(authority.anchors_pem)
@@ -129,5 +137,7 @@ def settings_for(directory: Path, authority: Authority, url: str = LIST_URL) -> 
         store=StoreSettings(home=directory / "home", master_key_file=directory / "master"),
         tls=TlsSettings(operators=ours, users=ours),
         pki=PkiSettings(anchors_file=anchors, crl_urls=(ROOT_CRL, CRL)),
-        whitelist=WhitelistSettings(url=url, signer_subject=authority.pin),
+        whitelist=WhitelistSettings(
+            **({"url": LIST_URL, "signer_subject": authority.pin} | whitelist)
+        ),
     )

@@ -6,15 +6,21 @@ import asyncio
 import json
 import logging
 from datetime import datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from mssmtp.config import WhitelistSettings
 from mssmtp.demo.authority import EMAIL_ONLY, SIGNER_SUBJECT, Authority, Make, sign
 from mssmtp.mail import domain
 from mssmtp.pki import CertificateRefused
 from mssmtp.trust import Trust
-from mssmtp.trust_feed import TrustFeed
+from mssmtp.trust_feed import State, TrustFeed, freshness
+from mssmtp.trust_feed.fetch import Validators
+from mssmtp.trust_feed.files import Answer, TrustFiles
+from mssmtp.trust_feed.state import KEPT_LISTS
+from mssmtp.whitelist import Whitelist
 from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, shared_keys
 from tests.trust.bad_lists import SPOILT
 from tests.trust.feeding import CRL, LIST_URL, ROOT_CRL, FakeClock, World
@@ -301,6 +307,21 @@ async def test_wt_28_without_fetch_mail_flows_with_warning_then_alarm(
     ]
 
 
+@pytest.mark.requirement("OP-27", "OP-29")
+async def test_list_that_nobody_edited_for_days_is_fresh_while_its_server_gives_it(
+    world: World,
+) -> None:
+    _, feed = await started(world)
+    for _ in range(3):
+        world.publish_crls()
+        await after(world, feed, hours=26)
+        state = feed._files.state()
+        assert freshness(state, WhitelistSettings(), world.clock.now()) == "fresh"
+    assert state.listed is not None
+    assert world.clock.now() - state.listed.date == timedelta(hours=78)
+    assert freshness(State(), WhitelistSettings(), world.clock.now()) == "alarm"
+
+
 async def test_reminder_comes_once_an_hour(world: World, caplog: pytest.LogCaptureFixture) -> None:
     _, feed = await started(world)
     del world.site.pages[LIST_URL]
@@ -430,15 +451,17 @@ async def test_check_without_change_makes_no_worker_verify_again(world: World) -
 # ---------------------------------------------------------------- files
 
 
-async def test_last_thirty_lists_stay_on_disk_as_received(world: World, tmp_path: Path) -> None:
-    _, feed = await started(world)
-    for _ in range(31):
-        world.clock.advance(minutes=70)
-        octets = world.publish(A_DOMAIN)
-        await feed.tick()
-    kept = sorted((tmp_path / "home" / "trust" / "lists").glob("*.xml"))
-    assert len(kept) == 30
+def test_last_thirty_lists_stay_on_disk_as_received(world: World, tmp_path: Path) -> None:
+    files = TrustFiles(tmp_path)
+    for number in range(KEPT_LISTS + 2):
+        octets = b"list %d" % number
+        date = world.clock.now() + timedelta(hours=number)
+        listed = Whitelist(date, sha256(octets).hexdigest(), "signer", ())
+        files.take_list(Answer(LIST_URL, octets, Validators()), listed, (), date)
+    kept = sorted((tmp_path / "lists").glob("*.xml"))
+    assert len(kept) == KEPT_LISTS == 30
     assert kept[-1].read_bytes() == octets
+    assert [f"lists/{path.name}" for path in kept] == [e.file for e in files.state().accepted]
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"list": {"date": 1}, "crls": {}}'])

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from mssmtp.demo.authority import Authority
 from mssmtp.mail import domain
@@ -339,6 +340,37 @@ async def test_state_of_the_version_before_is_taken_over(world: World, tmp_path:
     await second.load()
     assert now_in_force(again) == now_in_force(trust)
     assert again.snapshot.revocation is not None
+
+
+# ---------------------------------------------------------------- what the metrics page says
+
+
+def gauge(name: str) -> float | None:
+    return REGISTRY.get_sample_value(f"mssmtp_whitelist_{name}")
+
+
+@pytest.mark.requirement("OP-27")
+async def test_metrics_tell_age_size_and_what_waits_for_a_person(
+    world: World, files: TrustFiles
+) -> None:
+    trust, feed = await started(world)
+    first = now_in_force(trust)
+    assert (gauge("age_seconds"), gauge("rows"), gauge("held")) == (0, 21, 0)
+    await published(world, feed, A_DOMAIN)
+    assert (gauge("rows"), gauge("held")) == (21, 1)
+    newer = await published(world, feed, A_DOMAIN, B_DOMAIN, *MANY)
+    assert (gauge("rows"), gauge("held"), gauge("rolled_back")) == (22, 0, 0)
+    files.roll_back(first, "anne", world.clock.now())
+    await feed.tick()
+    assert (gauge("rows"), gauge("rolled_back"), gauge("conflict")) == (21, 1, 0)
+    world.publish(A_DOMAIN, *MANY, date=files.find(newer).date)
+    world.clock.advance(minutes=70)
+    await feed.tick()
+    assert gauge("conflict") == 1
+    world.site.pages.clear()
+    world.clock.advance(hours=30)
+    await feed.tick()
+    assert gauge("age_seconds") == (30 * 60 + 70) * 60
 
 
 # ---------------------------------------------------------------- refresh

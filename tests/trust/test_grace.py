@@ -1,0 +1,134 @@
+"""`whitelist.grace_lists`: what a list leaves out may stay valid for so many lists (OP-34)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from mssmtp.demo.authority import Authority, Identity, Subject
+from mssmtp.mail import Address, domain
+from mssmtp.pki import CertificateRefused
+from mssmtp.trust import PeerRefused, Trust
+from mssmtp.trust_feed import TrustFeed
+from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, B_SUBJECT, shared_keys
+from tests.trust.feeding import FakeClock, World
+
+OTHERS = tuple((f"d{number}.test", A_SUBJECT) for number in range(60))
+ALL = ((A_DOMAIN, A_SUBJECT), (B_DOMAIN, B_SUBJECT), *OTHERS)
+WITHOUT_B = ((A_DOMAIN, A_SUBJECT), *OTHERS)
+SENDER = Address.parse("dr@cabinet-b.test")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    now = datetime.fromisoformat("2026-03-02T09:00:00+00:00")
+    made = World(tmp_path, Authority(now, make_key=shared_keys(10)), FakeClock(now))
+    made.whitelist["grace_lists"] = 1
+    made.publish_rows(ALL)
+    made.publish_crls(days=30)
+    return made
+
+
+async def started(world: World) -> tuple[Trust, TrustFeed]:
+    trust, feed = world.worker()
+    await feed.tick()
+    return trust, feed
+
+
+async def published(world: World, feed: TrustFeed, pairs: tuple[tuple[str, Subject], ...]) -> None:
+    world.clock.advance(minutes=70)
+    world.publish_rows(pairs)
+    await feed.tick()
+
+
+def judged(world: World, trust: Trust, peer: Identity) -> str:
+    """Inbound and outbound must agree; the reason, or "accepted"."""
+    now = world.clock.now()
+    try:
+        trust.bind(trust.identify(peer.chain, now), SENDER)
+    except (PeerRefused, CertificateRefused) as error:
+        with pytest.raises((PeerRefused, CertificateRefused)):
+            trust.judge_server(peer.chain, SENDER.domain, now)
+        return error.reason
+    trust.judge_server(peer.chain, SENDER.domain, now)
+    return "accepted"
+
+
+@pytest.mark.requirement("OP-34")
+async def test_removed_domain_is_refused_at_the_next_list(world: World) -> None:
+    world.whitelist["grace_lists"] = 0
+    trust, feed = await started(world)
+    peer = world.authority.issue(B_SUBJECT)
+    assert judged(world, trust, peer) == "accepted"
+    await published(world, feed, WITHOUT_B)
+    assert judged(world, trust, peer) == "name not listed"
+
+
+@pytest.mark.requirement("OP-34")
+async def test_removed_domain_stays_valid_for_as_many_lists_as_set(world: World) -> None:
+    trust, feed = await started(world)
+    peer = world.authority.issue(B_SUBJECT)
+    await published(world, feed, WITHOUT_B)
+    assert judged(world, trust, peer) == "accepted"
+    listed = trust.snapshot.whitelist
+    assert listed is not None
+    (dn,) = listed.names(domain(B_DOMAIN))
+    assert listed.is_graced(domain(B_DOMAIN), dn)
+    assert domain(B_DOMAIN) not in listed.domains
+    row = listed.row(domain(B_DOMAIN), dn)
+    assert row is not None
+    assert row.dn == B_SUBJECT.text
+    await published(world, feed, WITHOUT_B)
+    assert judged(world, trust, peer) == "name not listed"
+
+
+@pytest.mark.requirement("OP-34")
+async def test_removed_name_of_a_domain_has_its_grace_beside_the_new_one(world: World) -> None:
+    trust, feed = await started(world)
+    renamed = Subject("mx2.cabinet-b.test", "312345678900017", "ALPHA OPERATEUR")
+    await published(world, feed, ((B_DOMAIN, renamed), *WITHOUT_B))
+    old, new = world.authority.issue(B_SUBJECT), world.authority.issue(renamed)
+    assert (judged(world, trust, old), judged(world, trust, new)) == ("accepted", "accepted")
+    await published(world, feed, ((B_DOMAIN, renamed), *WITHOUT_B))
+    assert judged(world, trust, old) == "name not listed"
+    assert judged(world, trust, new) == "accepted"
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-34")
+async def test_grace_is_not_for_a_revoked_certificate(world: World) -> None:
+    trust, feed = await started(world)
+    peer = world.authority.issue(B_SUBJECT)
+    world.authority.revoke(peer)
+    world.publish_crls(days=30)
+    world.clock.advance(hours=27)
+    await published(world, feed, WITHOUT_B)
+    assert judged(world, trust, peer) == "revoked"
+    assert judged(world, trust, world.authority.issue(B_SUBJECT)) == "accepted"
+
+
+@pytest.mark.requirement("OP-34")
+async def test_grace_outlives_a_restart_and_is_verified_again(world: World, tmp_path: Path) -> None:
+    _, first = await started(world)
+    await published(world, first, WITHOUT_B)
+    first._files.release()
+    trust, _ = await started(world)
+    peer = world.authority.issue(B_SUBJECT)
+    assert judged(world, trust, peer) == "accepted"
+    earlier = sorted((tmp_path / "home" / "trust" / "lists").glob("*.xml"))[0]
+    earlier.write_bytes(earlier.read_bytes().replace(b"cabinet-b", b"cabinet-x"))
+    again, feed = world.worker()
+    await feed.load()
+    assert judged(world, again, peer) == "name not listed"
+
+
+async def test_domain_that_comes_back_is_no_longer_graced(world: World) -> None:
+    trust, feed = await started(world)
+    await published(world, feed, WITHOUT_B)
+    await published(world, feed, ALL)
+    listed = trust.snapshot.whitelist
+    assert listed is not None
+    assert listed.graced == ()
+    assert domain(B_DOMAIN) in listed.domains
