@@ -19,6 +19,7 @@ DEADLINE_S = 60.0
 """For the whole answer: a server that drips does not hold the next fetch back for ever."""
 
 _STEP_TIMEOUT_S = 20.0
+_TOLD_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class HttpFetch:
         except TimeoutError as error:
             raise FetchFailed("no whole answer in time") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise FetchFailed(type(error).__name__) from error
+            raise FetchFailed(f"{type(error).__name__}: {error}"[:_TOLD_CHARACTERS]) from error
 
     async def _get(self, url: str, validators: Validators, max_octets: int) -> Fetched | None:
         import httpx

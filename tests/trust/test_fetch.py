@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import os
 import ssl
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from mssmtp import tls, whitelist_child
+from mssmtp.config import WhitelistSettings
 from mssmtp.demo.authority import Authority, Identity, Make, Subject
 from mssmtp.mail import domain
 from mssmtp.pki import Anchors
@@ -145,6 +147,33 @@ async def test_endless_answer_is_read_up_to_the_limit_only(
     async with listening(server, healthy[A_DOMAIN], tmp_path) as url:
         with pytest.raises(FetchFailed, match="too big"):
             await http(url, Validators(), LIMIT)
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-23")
+async def test_wt_26_of_two_hundred_megabytes_no_more_is_read_than_a_list_may_have(
+    healthy: dict[str, Identity], http: HttpFetch, tmp_path: Path
+) -> None:
+    block, limit = bytes(1 << 20), WhitelistSettings().max_octets
+    poured = 0
+
+    class Pouring(Server):
+        async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal poured
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                for _ in range(200):
+                    writer.write(b"100000\r\n" + block + b"\r\n")
+                    await writer.drain()
+                    poured += len(block)
+            writer.close()
+
+    async with listening(Pouring(b""), healthy[A_DOMAIN], tmp_path) as url:
+        with pytest.raises(FetchFailed, match="too big"):
+            await http(url, Validators(), limit)
+    assert limit <= poured + (2 << 20)
+    assert poured < limit + (16 << 20)  # what lies in buffers between the two
 
 
 @pytest.mark.attack
