@@ -99,8 +99,20 @@ class Recorder:
 # ---------------------------------------------------------------- one mutant after the other
 
 
+KILLER = "killer"
+"""File of the tree that names the test which failed."""
+
+
+def note_killer(report: pytest.TestReport) -> None:
+    """For whoever plays the next mutant: who notices one notices others."""
+    if report.failed:
+        Path(KILLER).write_text(report.nodeid, "utf-8")
+
+
 class Chosen:
     """Runs the tests of `nodeids`, in that order."""
+
+    pytest_runtest_logreport = staticmethod(note_killer)
 
     def __init__(self, nodeids: Sequence[str]) -> None:
         self._place = {nodeid: place for place, nodeid in enumerate(nodeids)}
@@ -115,6 +127,8 @@ class Quick:
 
     An order is (file, name of the function, mutated source, tests, limit in seconds); None ends it.
     """
+
+    pytest_runtest_logreport = staticmethod(note_killer)
 
     def __init__(self, line: Connection) -> None:
         self._line = line
