@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -26,13 +27,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def wanted(rooms: list[str], only: str, sample: int | None, seed: int) -> list[Mutant]:
-    """Those of the rooms whose name holds `only`; of many a sample, the same for the same seed."""
+    """Those of the rooms whose name `only` matches; a sample is the same for the same seed."""
     found = [
         mutant
         for room in rooms
         for file in ROOMS[room]
         for mutant in mutants(ROOT / file, ROOT)
-        if only in mutant.name
+        if re.search(only, mutant.name)
     ]
     if sample is not None and sample < len(found):
         chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
@@ -61,7 +62,7 @@ def main() -> int:
     """0 when nothing survived that may change a verdict."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--rooms", default="pki,whitelist,trust", help=", ".join(ROOMS))
-    parser.add_argument("--only", default="", help="mutants whose name holds this")
+    parser.add_argument("--only", default="", help="mutants whose name matches this expression")
     parser.add_argument("--tests", nargs="+", default=["tests/trust"])
     parser.add_argument("--sample", type=int)
     parser.add_argument("--seed", type=int, default=1)

@@ -151,6 +151,8 @@ def _collect(lines: list[Connection], known: dict[str, str], report: Report) -> 
                 continue
             done += 1
             _note(name, result, known, report)
+            if name in report.survived or name in report.not_executed:
+                print(f"survived: {name}", file=sys.stderr, flush=True)
             if sys.stderr.isatty() or done % 20 == 0:
                 text = f"{done} of {report.mutants}, {len(report.survived)} survived"
                 print(text, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
