@@ -53,12 +53,14 @@ class _Hub:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._watchers: dict[Key, set[_Connection]] = {}
+        self.times_heard = 0
 
     def heard(self, changes: tuple[Change, ...]) -> None:
         """Called by a thread of the store, for the commits of every worker."""
         self._loop.call_soon_threadsafe(self._dispatch, changes)
 
     def _dispatch(self, changes: tuple[Change, ...]) -> None:
+        self.times_heard += 1
         for key in {(change.bal, change.mailbox) for change in changes}:
             for connection in self._watchers.get(key, ()):
                 connection.mailbox_changed()
@@ -220,6 +222,7 @@ class _Connection(asyncio.Protocol):
         self._ended = False
         self._stopping = False
         self._watched: Key | None = None
+        self._unwatched_at = -1
         self._address = ""
         self._counts = _Counts()
         self._transport: asyncio.Transport
@@ -436,8 +439,13 @@ class _Connection(asyncio.Protocol):
         return octets
 
     def _watch(self, mailbox: Key | None) -> None:
-        self._door.hub.move(self, self._watched, mailbox)
+        hub = self._door.hub
+        hub.move(self, self._watched, mailbox)
         self._watched = mailbox
+        if mailbox is None:
+            self._unwatched_at = hub.times_heard
+        elif hub.times_heard != self._unwatched_at:
+            self._session.is_changed = True
 
     async def _pause(self, seconds: float) -> None:
         until = self._loop.time() + seconds

@@ -134,7 +134,11 @@ class Refresh(Asking[Principal]):
 
 
 class Watch(Effect):
-    """Hear of changes in this mailbox from now on; None: of none."""
+    """Hear of changes in this mailbox from now on; None: of none.
+
+    Whatever changed anywhere since `Watch(None)` counts as heard: what a session then looks up and
+    watches is not looked up a second time.
+    """
 
     __slots__ = ("mailbox",)
 

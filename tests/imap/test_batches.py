@@ -9,7 +9,7 @@ import pytest
 from mssmtp.errors import StorageFull, StorageUnavailable
 from mssmtp.imap import sync
 from mssmtp.imap.commands import expunge, select
-from mssmtp.mail import MailboxId, Uid
+from mssmtp.mail import MailboxId, Principal, Uid
 from mssmtp.storage import Reading, Writing
 from tests.imap.world import World, message
 
@@ -86,11 +86,11 @@ def test_what_comes_while_a_mailbox_is_opened_is_told_at_the_next_command(
     client = world.client(select=None)
     opened = select._open
 
-    def overtaken(reading: Reading, wanted: MailboxId) -> select._Opened:
-        found = opened(reading, wanted)
+    def overtaken(reading: Reading, principal: Principal, name: str) -> select._Opened:
+        found = opened(reading, principal, name)
         letter = world.store.seal(message(1))
         world.store.write(
-            lambda w: w.append(wanted, letter, frozenset(), world.clock.now())
+            lambda w: w.append(found.mailbox.id, letter, frozenset(), world.clock.now())
         ).result()
         client.session.is_changed = True  # as the door does when the store tells it
         return found

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import threading
 
 import pytest
 
-from mssmtp.imap.commands import starttls
+from mssmtp.imap.commands import select, starttls
 from mssmtp.imap.effects import StartTls, Steps
 from mssmtp.imap.session import Session, Timing
 from mssmtp.imap_server import _Connection
+from mssmtp.mail import Change, Principal
 from mssmtp.outside import SystemClock, SystemEntropy
-from mssmtp.storage import Store
+from mssmtp.storage import Reading, Store
 from tests.imap.world import message
 from tests.imap_server.rig import LUC, PASSWORD, ZOE, Raw, Rig, until
 
@@ -359,3 +361,30 @@ async def test_every_door_speaks_to_eight_clients_at_once(rig: Rig) -> None:
                 group.create_task(one(number))
         raw = await rig.client(port)
         assert b"* 8 EXISTS\r\n" in await raw.ok(b"EXAMINE Archive")
+
+
+async def test_a_change_between_the_snapshot_of_a_select_and_its_watch_is_told(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = select._open
+    loop = asyncio.get_running_loop()
+    is_told = threading.Event()
+
+    def and_mail_comes(reading: Reading, principal: Principal, name: str) -> select._Opened:
+        opened = genuine(reading, principal, name)
+        rig.deliver(message(1))
+        assert is_told.wait(10)
+        return opened
+
+    def tell(_changes: tuple[Change, ...]) -> None:
+        loop.call_soon_threadsafe(is_told.set)
+
+    async with rig.door() as (_, port):
+        raw = await rig.raw(port)
+        await raw.line()
+        await raw.ok(LOGIN)
+        # Called behind the door, whose turn on the loop is over when this one comes.
+        rig.store.subscribe(tell)
+        monkeypatch.setattr(select, "_open", and_mail_comes)
+        exists = [line for line in await raw.ok(b"SELECT INBOX") if b"EXISTS" in line]
+    assert exists == [b"* 0 EXISTS\r\n", b"* 1 EXISTS\r\n"]

@@ -13,9 +13,9 @@ from mssmtp.imap.numbers import View
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
-from mssmtp.mail import MailboxId
+from mssmtp.mail import Principal
 from mssmtp.storage.flags import SEEN
-from mssmtp.storage.model import Mailbox, NoSuchMailbox
+from mssmtp.storage.model import Mailbox
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading
@@ -39,12 +39,9 @@ class Select(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         yield Watch(None)
         session.select(None)
-        found = yield from read(
-            lambda reading: mailboxes.find(reading, session.principal, self.mailbox)
-        )
-        # Watched before the snapshot is taken: no change can fall between the two.
-        yield Watch((found.bal, found.id))
-        opened = yield from read(lambda reading: _open(reading, found.id))
+        opened = yield from read(lambda reading: _open(reading, session.principal, self.mailbox))
+        # What the door has heard since it watches nothing counts: no change can fall between.
+        yield Watch((opened.mailbox.bal, opened.mailbox.id))
         selected = Selected(
             opened.mailbox,
             self.read_only,
@@ -63,10 +60,8 @@ class Select(Command):
         return Done(b"SELECT completed", b"READ-WRITE")
 
 
-def _open(reading: Reading, wanted: MailboxId) -> _Opened:
-    mailbox = reading.mailbox_by_id(wanted)
-    if mailbox is None:
-        raise NoSuchMailbox
+def _open(reading: Reading, principal: Principal, name: str) -> _Opened:
+    mailbox = mailboxes.find(reading, principal, name)
     view, unseen = _view(reading, mailbox)
     return _Opened(mailbox, view, frozenset(reading.keywords(mailbox.id)), unseen)
 
