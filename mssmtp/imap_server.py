@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 HIGH_WATER = 262_144
 """Octets waiting to be sent, or to be read, before that side has to wait (D11)."""
+TOGETHER_OCTETS = 4_096
+"""Answers shorter than this leave with what follows: each write is a TLS record and a system call,
+as dear as the rest of a short command."""
 STALLED_S = 300.0
 """A client that takes nothing for so long is gone."""
 TURNS = 32
@@ -212,6 +215,7 @@ class _Connection(asyncio.Protocol):
             door.settings.limits, door.clock, secure=door.implicit_tls, timing=door.timing
         )
         self._pending = bytearray()
+        self._unsent = b""
         self._reading_paused = False
         self._writable = asyncio.Event()
         self._writable.set()
@@ -352,14 +356,18 @@ class _Connection(asyncio.Protocol):
                 else:
                     effect = next(steps)
         except StopIteration:
-            return
+            await self._flush()
         finally:
             steps.close()
 
     async def _perform(self, effect: Effect) -> None:
+        if isinstance(effect, effects.Send):
+            self._unsent += effect.octets
+            if len(self._unsent) >= TOGETHER_OCTETS:
+                await self._flush()
+            return
+        await self._flush()
         match effect:
-            case effects.Send():
-                await self._send(effect.octets)
             case effects.Wait():
                 effect.answer(await self._wait(effect))
             case effects.Read(is_long=True):
@@ -393,9 +401,12 @@ class _Connection(asyncio.Protocol):
             case _:
                 raise TypeError(type(effect).__name__)
 
-    async def _send(self, octets: bytes) -> None:
+    async def _flush(self) -> None:
+        if not self._unsent:
+            return
         if self._lost:
             raise Ended
+        octets, self._unsent = self._unsent, b""
         self._counts.octets_out += len(octets)
         self._transport.write(octets)
         if not self._writable.is_set():
