@@ -69,6 +69,7 @@ def _transaction(services: Services, sender: Address) -> Transaction:
         Door.SUBMISSION if is_ours else Door.OPERATOR,
         sender_is_local=is_ours,
         list_date=snapshot.list_date,
+        own_unlisted=services.keys.unlisted,
         operator=operator,
         principal=principal,
         acting=principal.acting_in(sender) if principal else None,

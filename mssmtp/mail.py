@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Literal, NewType
 
 from mssmtp.errors import BadAddress, NonAsciiAddress, Reply
 
@@ -282,6 +282,10 @@ class RecipientFacts:
     typed: Address | None = None
 
 
+DomainState = Literal["requested", "listed", "withdrawn"]
+"""Of a domain served here: read from the list, never typed in (DEF-01)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Everything a decision may depend on, frozen (design.md §4).
@@ -289,7 +293,8 @@ class Facts:
     At SENDER `recipients` is empty; at RECIPIENT and RELAY it holds the one asked about; at
     CONTENT it holds all that were accepted. Sizes are octets; `attachments` is known at CONTENT.
     `sender_addresses` are those of the Sender and Resent fields, bound like From;
-    `shown_domains` the listed domains a reader sees in From and Sender (ATT-42).
+    `shown_domains` the listed domains a reader sees in From and Sender (ATT-42). `own_unlisted`
+    are the domains served here that the list does not give to a certificate of ours (DEF-01).
     """
 
     stage: Stage
@@ -307,6 +312,7 @@ class Facts:
     size_octets: int = 0
     attachments: tuple[Attachment, ...] = ()
     list_date: datetime | None = None
+    own_unlisted: tuple[tuple[Domain, DomainState], ...] = ()
 
 
 class Action(StrEnum):

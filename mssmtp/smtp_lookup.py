@@ -70,6 +70,7 @@ async def from_operator(
         Door.OPERATOR,
         sender_is_local=command.sender is not None and command.sender.domain in services.domains,
         list_date=services.trust.snapshot.list_date,
+        own_unlisted=services.keys.unlisted,
         operator=operator,
     )
     judged(services.engine, transaction.facts(Stage.SENDER, now))
@@ -94,6 +95,7 @@ async def from_principal(services: Services, known: Principal, command: MailComm
         Door.SUBMISSION,
         sender_is_local=sender is not None and sender.domain in services.domains,
         list_date=services.trust.snapshot.list_date,
+        own_unlisted=services.keys.unlisted,
         principal=principal,
         acting=None if sender is None else principal.acting_in(sender),
     )

@@ -123,7 +123,8 @@ class Relay:
         self._queue: QueueSettings = settings.queue
         self._domains = frozenset(settings.operator.domains)
         self._worker = f"relay-{worker or entropy.token_bytes(6).hex()}"
-        speaker = _Speaker(settings, keys or OwnKeys(settings, trust, clock))
+        self._keys = keys or OwnKeys(settings, trust, clock)
+        speaker = _Speaker(settings, self._keys)
         names = frozenset(key for text in own_names(settings) if (key := listed_name(text)))
         reach = Reach(settings.smtp_out.ports, settings.queue.idle_connection_s, names)
         self._pool = Pool(speaker, reach, resolver, trust, clock)
@@ -447,4 +448,5 @@ class Relay:
             ),
             size_octets=lease.size_octets - lease.skip,
             list_date=snapshot.list_date,
+            own_unlisted=self._keys.unlisted,
         )

@@ -110,6 +110,7 @@ REMEDIES: dict[str, str] = {
     "NoMailAccepted": "Correct the address.",
     "NoSuchBal": "Look the address up in the directory.",
     "NoSuchMailbox": "Nothing: the message is tried again.",
+    "NotPresentable": "Nothing: it is tried again; `mssmtp doctor` says what is not published.",
     "NotTransmissible": "Send it again from another program.",
     "PeerFailed": "Nothing: the message is tried again.",
     "PeerGone": "Nothing: the message is tried again.",

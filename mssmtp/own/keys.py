@@ -18,10 +18,10 @@ from cryptography.x509.oid import NameOID
 
 from mssmtp.config import CertificateSettings, Settings
 from mssmtp.errors import ConfigError, MailError, Reply
-from mssmtp.mail import DnKey, Domain
+from mssmtp.mail import DnKey, Domain, DomainState
 from mssmtp.outside import Clock
 from mssmtp.own.judging import check_holder, digest_of, name_of, problems
-from mssmtp.own.memory import Memory, OwnFiles, State
+from mssmtp.own.memory import Memory, OwnFiles
 from mssmtp.own.spaces import check_home, check_space, space_in_force
 from mssmtp.pki import Anchors, Role, Space, printed_name
 from mssmtp.tls_settings import OwnCertificate, Presenter, load_certificate
@@ -148,7 +148,7 @@ class OwnKeys:
             return True
         return name_of(own) in self._names(domain)
 
-    def state(self, domain: Domain) -> State:
+    def state(self, domain: Domain) -> DomainState:
         """Where a served domain stands in the list (DEF-01); without a list, as remembered."""
         if self._trust.snapshot.whitelist is None:
             known = self.memory.domains.get(domain, ())
@@ -156,6 +156,26 @@ class OwnKeys:
         if self._chosen().by_domain.get(domain):
             return "listed"
         return "withdrawn" if self.memory.was_listed(domain) else "requested"
+
+    @property
+    def unlisted(self) -> tuple[tuple[Domain, DomainState], ...]:
+        """Served domains that exchange with nobody outside; none without a list, when nobody can.
+
+        A domain that moves has dates of its own (OP-101).
+        """
+        if self._trust.snapshot.whitelist is None:
+            return ()
+        by_domain = self._chosen().by_domain
+        return tuple(
+            (domain, self.state(domain))
+            for domain in self._settings.operator.domains
+            if not by_domain[domain] and not self._moves(domain)
+        )
+
+    def _moves(self, domain: Domain) -> bool:
+        table = self._settings.domain_table(domain)
+        awaited = table.served_from is not None and self._clock.now() < table.served_from
+        return awaited or table.forward_only_until is not None
 
     def _for_server_name(self, server_name: str | None) -> OwnCertificate:
         fit = self._chosen().widest

@@ -14,13 +14,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from mssmtp.mail import Domain
+from mssmtp.mail import Domain, DomainState
 from mssmtp.pki import Space
 
-State = Literal["requested", "listed", "withdrawn"]
-"""Of a served domain, read from the list and never typed in (DEF-01)."""
+State = DomainState
 STATES: tuple[State, ...] = ("requested", "listed", "withdrawn")
 
 KEPT_CHANGES = 100

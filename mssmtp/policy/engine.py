@@ -12,7 +12,16 @@ from dataclasses import dataclass, field, replace
 from mssmtp.config import LimitSettings, PolicySettings
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Action, Address, Domain, Door, Facts, RecipientFacts, Stage, Verdict
-from mssmtp.policy import apicrypt, habilitation, header_from, recipient, refusals, sender, size
+from mssmtp.policy import (
+    apicrypt,
+    habilitation,
+    header_from,
+    recipient,
+    refusals,
+    sender,
+    size,
+    standing,
+)
 from mssmtp.policy.moves import Moves
 from mssmtp.policy.rule import FAMILIES, Rewrite, Rule
 from mssmtp.policy.tables import Tables
@@ -25,6 +34,7 @@ RULES: tuple[Rule, ...] = (
     + habilitation.RULES
     + header_from.RULES
     + size.RULES
+    + standing.RULES
 )
 NO_MOVES = Moves()
 _SEVERITY = (Action.REJECT, Action.DEFER)

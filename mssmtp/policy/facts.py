@@ -22,6 +22,7 @@ from mssmtp.mail import (
     BalState,
     BalType,
     Domain,
+    DomainState,
     Door,
     Facts,
     Operator,
@@ -84,6 +85,7 @@ def facts_to_bytes(facts: Facts) -> bytes:
         "size": facts.size_octets,
         "attachments": [[a.name, a.media_type, a.size_octets] for a in facts.attachments],
         "list": facts.list_date.isoformat() if facts.list_date else None,
+        "unlisted": [[domain, state] for domain, state in facts.own_unlisted],
     }
     return _JSON.encode(_sparse(tree)).encode("ascii")
 
@@ -230,7 +232,15 @@ def _facts(node: _Node) -> Facts:
         size_octets=node.number("size"),
         attachments=tuple(_read_attachment(each) for each in node.items("attachments")),
         list_date=None if listed is None else datetime.fromisoformat(listed),
+        own_unlisted=tuple(_read_unlisted(each) for each in node.items("unlisted")),
     )
+
+
+def _read_unlisted(value: Json) -> tuple[Domain, DomainState]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise BadFacts("unlisted")
+    state: DomainState = "withdrawn" if value[1] == "withdrawn" else "requested"
+    return Domain(_as(str, value[0])), state
 
 
 def _read_attachment(value: Json) -> Attachment:

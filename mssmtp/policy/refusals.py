@@ -179,6 +179,44 @@ LEFT_THE_LIST = Refusal(
     "The recipient's domain has left the whitelist while the letter was queued (OP-34).",
     "Look the correspondent's present MSSanté address up in the directory.",
 )
+OWN_REQUESTED = Refusal(
+    "sender.listed.requested",
+    550,
+    "5.7.1",
+    "Le domaine {domain} n'est pas encore publié dans l'espace de confiance MSSanté : écrivez "
+    "seulement aux boîtes de cet opérateur ; attendez sa publication.",
+    "Submission to another operator from a domain served here that is not in the whitelist yet "
+    "(DEF-01).",
+    "Wait for the publication of the domain: `mssmtp doctor` says since when it is requested.",
+)
+OWN_WITHDRAWN = Refusal(
+    "sender.listed.withdrawn",
+    550,
+    "5.7.1",
+    "Le domaine {domain} n'est plus dans la liste blanche MSSanté : écrivez seulement aux boîtes "
+    "de cet opérateur ; prévenez votre administrateur.",
+    "Submission to another operator from a domain served here that has left the whitelist "
+    "(DEF-01).",
+    "The administrator asks ANS why; `mssmtp doctor` says since when.",
+)
+OWN_WAITS = Refusal(
+    "sender.listed.waits",
+    451,
+    "4.7.1",
+    "Le domaine {domain} n'est plus dans la liste blanche MSSanté ; le message attend sa "
+    "publication.",
+    "A queued message of a domain served here that has left the whitelist meanwhile (DEF-01).",
+    "Nothing for the sender: it is tried again, and comes back after 48 hours.",
+)
+OWN_NOT_OPEN = Refusal(
+    "recipient.open",
+    451,
+    "4.7.1",
+    "Le domaine {domain} n'est pas ouvert aux échanges ; réessayez après sa publication.",
+    "Operator door: the recipient's domain is served here, and the whitelist in force does not "
+    "give it to a certificate of ours (DEF-01).",
+    "The peer tries again; its list may be newer than ours.",
+)
 UNLISTED = Refusal(
     "recipient.listed",
     550,

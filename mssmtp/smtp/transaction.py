@@ -17,6 +17,7 @@ from mssmtp.mail import (
     Attachment,
     Bal,
     Domain,
+    DomainState,
     Door,
     Facts,
     Operator,
@@ -94,6 +95,7 @@ class Transaction:
     operator: Operator | None = None
     principal: Principal | None = None
     acting: Bal | None = None
+    own_unlisted: tuple[tuple[Domain, DomainState], ...] = ()
     destinations: list[Destination] = field(default_factory=list)
 
     def facts(
@@ -112,6 +114,7 @@ class Transaction:
             recipients=tuple(recipients),
             size_octets=self.command.size_octets,
             list_date=self.list_date,
+            own_unlisted=self.own_unlisted,
         )
 
     def content_facts(
@@ -133,6 +136,7 @@ class Transaction:
             sender_is_local=self.sender_is_local,
             recipients=tuple(one.facts for one in self.destinations),
             list_date=self.list_date,
+            own_unlisted=self.own_unlisted,
             from_addresses=authors.from_addresses,
             sender_addresses=authors.sender_addresses,
             shown_domains=authors.shown_domains,
