@@ -13,15 +13,18 @@ import socket
 from collections import Counter
 from concurrent.futures import Executor, ThreadPoolExecutor
 
+from cryptography import x509
+
 from mssmtp import metrics
 from mssmtp.logins import Logins
 from mssmtp.mail import Door
+from mssmtp.pki import CertificateRefused
 from mssmtp.smtp.transaction import DoorRules
 from mssmtp.smtp_link import Link
 from mssmtp.smtp_lookup import Services
 from mssmtp.smtp_machine import Machine
 from mssmtp.tls import ServerContext, listen, server_context
-from mssmtp.tls_settings import Presenter
+from mssmtp.trust import PeerRefused
 
 __all__ = ["OperatorDoor", "Services", "SubmissionDoor"]
 
@@ -113,11 +116,28 @@ class OperatorDoor(_SmtpDoor):
     """Port 25: operators only, STARTTLS and a listed certificate, no AUTH (OP-01, OP-02, OP-10)."""
 
     def __init__(self, services: Services) -> None:
-        super().__init__(
-            services,
-            Door.OPERATOR,
-            _context(services, services.keys.between_operators, ask_certificate=True),
+        settings, judge = services.settings.tls, self._refusal
+        context = server_context(
+            settings,
+            services.keys.between_operators,
+            ask_certificate=True,
+            judge=judge if settings.refuse_in_handshake else None,
         )
+        super().__init__(services, Door.OPERATOR, context)
+
+    def _refusal(self, certificate: x509.Certificate) -> str | None:
+        """Why the handshake of this peer fails, logged as the reply to MAIL would be; None: it does
+        not. What may pass later, without list or CRL, is deferred by SMTP all the same."""
+        try:
+            self.services.trust.identify((certificate,), self.services.clock.now())
+        except (CertificateRefused, PeerRefused) as error:
+            if not error.reply.is_permanent:
+                return None
+            metrics.peers_refused.labels(error.reason).inc()
+            told = {"reason": error.reason, "serial": error.serial, "where": "handshake"}
+            logger.warning("peer refused", extra=told)
+            return error.reason
+        return None
 
 
 class SubmissionDoor(_SmtpDoor):
@@ -127,11 +147,7 @@ class SubmissionDoor(_SmtpDoor):
         super().__init__(
             services,
             Door.SUBMISSION,
-            _context(services, services.keys.to_users, ask_certificate=False),
+            server_context(services.settings.tls, services.keys.to_users, ask_certificate=False),
         )
         if implicit_tls:
             self.starttls = None
-
-
-def _context(services: Services, presenter: Presenter, *, ask_certificate: bool) -> ServerContext:
-    return server_context(services.settings.tls, presenter, ask_certificate=ask_certificate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from typing import cast
 
 from cryptography import x509
@@ -37,6 +38,8 @@ _FLOOD_FACTOR = 2
 """A message is consumed up to this many times the size limit before the connection is cut."""
 _LONGEST_DELAY_S = 5.0
 _ASK_AGAIN_S = 1.0
+_NO_CERTIFICATE = "peer did not return a certificate"
+"""OpenSSL's words, with tls.refuse_in_handshake."""
 
 
 class NotServed(BadSyntax):
@@ -137,18 +140,25 @@ class Machine(Link):
         # No wait between the go-ahead and the swap: nothing can come in between.
         wire.write(replies.render(replies.READY_FOR_TLS))
         self._handshake = self.loop.create_future()
-        door = self._house.rules.door.value
+        told_of = copy_context()  # the connection's id is in it, and not in the wire's
         start_tls(
             wire,
             self,
             context,
             handshake_timeout_s=self._services.settings.tls.handshake_timeout_s,
-            on_failure=lambda reason: metrics.handshakes_failed.labels(door).inc(),
+            on_failure=lambda reason: told_of.run(self._handshake_failed, reason),
         )
         await self._handshake
         if self._wire is None:
             raise Hangup
         self._reset_timeout()
+
+    def _handshake_failed(self, reason: str) -> None:
+        metrics.handshakes_failed.labels(self._house.rules.door.value).inc()
+        logger.info("handshake failed", extra={"reason": reason})
+        if reason == _NO_CERTIFICATE:
+            told = {"reason": "no certificate", "serial": "", "where": "handshake"}
+            logger.warning("peer refused", extra=told)
 
     async def _auth(self, arg: str | None) -> None:
         if self._house.rules.door is not Door.SUBMISSION:

@@ -32,6 +32,7 @@ from OpenSSL import SSL, crypto
 from mssmtp import pki
 from mssmtp.config import CertificateSettings, TlsSettings
 from mssmtp.errors import ConfigError
+from mssmtp.tls_refusal import Judge, refuse_in_handshake
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -371,12 +372,18 @@ class ServerContext:
     OUTGOING_OCTETS = 69_632
 
     def __init__(
-        self, settings: TlsSettings, presenter: Presenter, *, ask_certificate: bool
+        self,
+        settings: TlsSettings,
+        presenter: Presenter,
+        *,
+        ask_certificate: bool,
+        judge: Judge | None = None,
     ) -> None:
         check_settings(settings)
         self.settings = settings
         self._presenter = presenter
         self._ask_certificate = ask_certificate
+        self._judge = judge
         self._contexts: WeakKeyDictionary[OwnCertificate, SSL.Context] = WeakKeyDictionary()
         self.incoming = bytearray(self.BUFFER_OCTETS)
         self.clear = bytearray(self.BUFFER_OCTETS)
@@ -418,7 +425,9 @@ class ServerContext:
             context.check_privatekey()
         except SSL.Error as error:
             raise _unusable(own.files, reason_of(error)) from error
-        if self._ask_certificate:
+        if self._judge is not None:
+            refuse_in_handshake(context, self._judge)
+        elif self._ask_certificate:
             context.set_verify(SSL.VERIFY_PEER, _record)
         context.set_tlsext_servername_callback(self._choose)
         return context
@@ -482,15 +491,20 @@ def reason_of(error: SSL.Error) -> str:
 
 
 def server_context(
-    settings: TlsSettings, certificate: CertificateSettings | Presenter, *, ask_certificate: bool
+    settings: TlsSettings,
+    certificate: CertificateSettings | Presenter,
+    *,
+    ask_certificate: bool,
+    judge: Judge | None = None,
 ) -> ServerContext:
-    """The server side of a door. `ask_certificate`: peers are asked, none is refused here.
+    """The server side of a door. `ask_certificate`: peers are asked, none is refused here, unless
+    there is a `judge` (tls.refuse_in_handshake).
 
     Raises ConfigError on files, key modes, suites and groups.
     """
     if isinstance(certificate, CertificateSettings):
         certificate = OneCertificate(certificate)
-    return ServerContext(settings, certificate, ask_certificate=ask_certificate)
+    return ServerContext(settings, certificate, ask_certificate=ask_certificate, judge=judge)
 
 
 def client_context(

@@ -59,6 +59,18 @@ def _of(case: Case) -> Line:
     )
 
 
+ALERTS = (
+    "no certificate",
+    "expired",
+    "not yet valid",
+    "revoked",
+    "chain",
+    "usage",
+    "weak",
+    "name not listed",
+)
+"""What `tls.refuse_in_handshake` ends the handshake for."""
+
 NO_DELIVERY = "no delivery"
 LIST_REFUSED = "list refused, previous kept"
 
@@ -116,6 +128,27 @@ LINES: tuple[Line, ...] = (
     Line("WT-48", "40 Mo of attachments", "accept"),
     Line("WT-48", "SIZE limit + 1", "`552 5.3.4`"),
     Line("WT-48", "SIZE of the peer smaller", _NONE, "DSN `5.3.4`, no DATA"),
+    Line("§6 in 2", "no certificate", "`554 5.7.0`"),
+    Line("§6 in 4", "no list ever accepted", "`451 4.7.5`", "defer"),
+    Line("§6 in 7", "sender domain not listed", "`550 5.7.1`"),
+    Line("§6 in 9", "recipient domain not ours", "`550 5.7.1`"),
+    Line("§6 in 10", "recipient unknown", "`550 5.1.1`"),
+    Line("§6 in 10", "recipient closed", "`550 5.2.1`"),
+    Line("§6 in 10", "recipient suspended", "`450 4.2.1`"),
+    Line("§6 in 12", "all passed", "`250`, trace names list date and CRL number"),
+    Line("§6 out 0", "usual address of a known account", _NONE, "its BAL, no further step"),
+    Line("§6 out 1", "domain not listed", _NONE, "refused at submission"),
+    Line("§6 out 2", "no MX, no host", _NONE, "defer `4.4.3`"),
+    Line("§6 out 3", "no STARTTLS for an hour", _NONE, "alarm"),
+    Line("§6 out 5", "several MX, one bad of each kind", _NONE, "next MX"),
+    Line("§6 out 7", "peer refuses 5xx", _NONE, "DSN with the peer's text"),
+    Line("§6 out 8", "delivered", _NONE, "trace"),
+    Line("§7", "certificate refused for 48 h", _NONE, "DSN naming 4.7.5"),
+    *(
+        Line("§7", f"refused in the handshake: {each}", "alert, same reason in the log")
+        for each in ALERTS
+    ),
+    Line("§7", "refused in the handshake: name not of domain", "`550 5.7.1`"),
     Line("OP-101", "served here from a date that is near", "deferred until then"),
     Line("OP-101", "served here from a date that is far", "refused, naming it", "to its operator"),
     Line("OP-101", "served here, the date has come", "accept"),
@@ -185,7 +218,8 @@ Written by `python -m tests.acceptance` from what its run has observed; every te
 `tests/acceptance` compares its line again. Real TLS on loopback: foreign clients with these
 certificates at our operator door, our relay before servers that present them; list and CRLs come
 over HTTPS. Rows WT-… are those of the acceptance matrix; rows named after a requirement or an
-attack (ATT-15 names, ATT-16 chains) are beyond it. Every faulty domain is listed twice, with its
+attack (ATT-15 names, ATT-16 chains) are beyond it; "§6 in 7" is step 7 of the inbound decision
+table, "§7" its refusals. Every faulty domain is listed twice, with its
 own name and with the healthy one of WT-09. "Logged" is the reason in the log, beside the serial
 number; an outbound refusal comes before MAIL, is an alarm, and becomes a DSN after 48 hours.
 """
