@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, NewType
+from typing import Literal, NamedTuple, NewType
 
 from mssmtp.errors import BadAddress, NonAsciiAddress, Reply
 
@@ -179,9 +179,11 @@ class Principal:
 # ---------------------------------------------------------------- operators
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Rdn:
-    """One (type, value) of a normalised name, e.g. ("CN", "smtp1.example")."""
+class Rdn(NamedTuple):
+    """One (type, value) of a normalised name, e.g. ("CN", "smtp1.example").
+
+    A tuple, because names are hashed at every decision, and tuples do it without Python code.
+    """
 
     type: str
     value: str

@@ -75,7 +75,8 @@ class Whitelist:
     unusable: tuple[int, ...] = field(init=False)
     _numbers: Mapping[Domain, tuple[int, ...]] = field(init=False, repr=False)
     """Of the rows of each domain, one per name; those of `graced` follow those of `rows`."""
-    _keys: Mapping[str, DnKey | None] = field(init=False, repr=False)
+    _keys: tuple[DnKey | None, ...] = field(init=False, repr=False)
+    """Of each row, those of `graced` behind the others."""
     _domains: Mapping[DnKey, frozenset[Domain]] = field(init=False, repr=False)
     _graced: frozenset[tuple[Domain, DnKey]] = field(init=False, repr=False)
 
@@ -83,13 +84,14 @@ class Whitelist:
         numbers: dict[Domain, tuple[int, ...]] = {}
         by_name: dict[DnKey, set[Domain]] = defaultdict(set)
         keys: dict[str, DnKey | None] = {}  # 8,655 rows share some 400 names
-        unusable, graced = [], []
+        unusable, graced, of_rows = [], [], []
         for number, row in enumerate(chain(self.rows, self.graced)):
             if breathe is not None and number % _SLICE == 0:
                 breathe()
             if row.dn not in keys:
                 keys[row.dn] = pki.listed_name(row.dn)
             name, key = _domain_key(row.domain), keys[row.dn]
+            of_rows.append(key)
             if name is None or key is None:
                 if number < len(self.rows):
                     unusable.append(number + 1)
@@ -100,7 +102,7 @@ class Whitelist:
                     graced.append((name, key))
         object.__setattr__(self, "unusable", tuple(unusable))
         object.__setattr__(self, "_numbers", numbers)
-        object.__setattr__(self, "_keys", keys)
+        object.__setattr__(self, "_keys", tuple(of_rows))
         object.__setattr__(self, "_domains", {n: frozenset(d) for n, d in by_name.items() if d})
         object.__setattr__(self, "_graced", frozenset(graced))
 
@@ -112,10 +114,9 @@ class Whitelist:
     def _of(self, name: Domain) -> Iterator[tuple[DnKey, Row]]:
         for number in self._numbers.get(name, ()):
             signed = number < len(self.rows)
-            row = self.rows[number] if signed else self.graced[number - len(self.rows)]
-            key = self._keys[row.dn]
+            key = self._keys[number]
             if key is not None:
-                yield key, row
+                yield key, self.rows[number] if signed else self.graced[number - len(self.rows)]
 
     def lists(self, name: Domain) -> bool:
         """Is exactly this domain listed? A listed parent says nothing (OP-30, OP-31)."""
@@ -123,7 +124,8 @@ class Whitelist:
 
     def names(self, name: Domain) -> frozenset[DnKey]:
         """The names that may speak for this domain; empty when it is not listed."""
-        return frozenset(key for key, _ in self._of(name))
+        keys = (self._keys[number] for number in self._numbers.get(name, ()))
+        return frozenset(key for key in keys if key is not None)
 
     def domains_of(self, dn: DnKey) -> frozenset[Domain]:
         """The domains this name may speak for; empty when it is nowhere in the list (OP-14)."""

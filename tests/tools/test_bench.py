@@ -49,3 +49,14 @@ def test_missing_peers_are_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(peers, "NEEDED", {"/nonexistent/postfix": "postfix"})
     with pytest.raises(SystemExit, match="apt-get install --no-install-recommends postfix"):
         beside_peers._check()
+
+
+@pytest.mark.timeout(120)
+def test_the_national_list_is_measured() -> None:
+    command = [sys.executable, "-m", "bench.whitelist", "--rounds", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert "a list of 8,655 rows" in done.stdout
+    assert "verify, parse, index:" in done.stdout
+    assert "MiB at the peak" in done.stdout
+    assert done.stdout.count("lookup, ") == 5
