@@ -362,6 +362,11 @@ class PolicySettings(Section):
     patient_domains: tuple[DomainName, ...] = Field(
         (Domain("patient.mssante.fr"),), description="Domains whose addresses are masked (OP-87)."
     )
+    test_words: tuple[str, ...] = Field(
+        ("test", "tests", "formation", "recette", "audit", "demo", "preprod"),
+        description="Words that mark a listed domain as one for tests or training, between dots or"
+        " hyphens of its name: who writes there in production is warned (OP-99).",
+    )
     check_ins: bool = Field(True, description="Check the key of a patient's address (OP-88).")
     apicrypt: ApicryptSettings = Field(default_factory=ApicryptSettings)
     relax: tuple[str, ...] = Field(

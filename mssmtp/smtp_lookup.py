@@ -142,6 +142,19 @@ async def destination(
     return Destination(recipient, settled)
 
 
+def is_real_mail_to_tests(
+    services: Services, transaction: Transaction, accepted: Destination
+) -> bool:
+    """OP-99: a box of the production space writes to a domain made for tests or training."""
+    domain = accepted.recipient.address.domain
+    return (
+        transaction.door is Door.SUBMISSION
+        and services.keys.space == "production"
+        and not accepted.facts.is_local_domain
+        and services.engine.is_for_tests(domain)
+    )
+
+
 def _lately(
     services: Services, transaction: Transaction, address: Address
 ) -> RecipientFacts | None:

@@ -26,6 +26,7 @@ from mssmtp.smtp_lookup import (
     destination,
     from_operator,
     from_principal,
+    is_real_mail_to_tests,
     still_entitled,
 )
 from mssmtp.tls import start_tls
@@ -221,6 +222,10 @@ class Machine(Link):
         transaction.add(accepted)
         if accepted.recipient.typed is not None:
             self.say(replies.rewritten(str(accepted.recipient.address)))
+        elif is_real_mail_to_tests(self._services, transaction, accepted):
+            domain = accepted.recipient.address.domain
+            logger.warning("production mail to a test domain", extra={"domain": domain})
+            self.say(replies.to_test_domain(domain))
         else:
             self.say(replies.RECIPIENT_OK)
 

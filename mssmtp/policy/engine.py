@@ -99,6 +99,10 @@ class Engine:
         """The must rules a test profile has switched off; `doctor` is red while there are any."""
         return tuple(sorted(self._relaxed))
 
+    def is_for_tests(self, domain: Domain) -> bool:
+        """Is it a test or training domain by its name (OP-99)?"""
+        return self._tables.is_for_tests(domain)
+
     @property
     def moves(self) -> Moves:
         """Domains that move between operators (OP-101)."""

@@ -90,6 +90,7 @@ class Tables:
     apicrypt: ApicryptTable
     limits: LimitSettings
     moves: Moves = Moves()
+    test_words: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, policy: PolicySettings, limits: LimitSettings, moves: Moves) -> Tables:
@@ -101,7 +102,12 @@ class Tables:
             ApicryptTable.of(policy.apicrypt),
             limits,
             moves,
+            frozenset(word.lower() for word in policy.test_words),
         )
+
+    def is_for_tests(self, domain: Domain) -> bool:
+        """Is it a test or training domain by its name (OP-99)?"""
+        return not self.test_words.isdisjoint(re.split(r"[.-]", domain))
 
     def is_patient(self, address: Address) -> bool:
         """True when `address` is one of a patient (OP-87)."""

@@ -95,6 +95,15 @@ def rewritten(address: str) -> Reply:
     return Reply(250, "2.1.5", f"Destinataire accepté ; adresse utilisée : {address}")
 
 
+def to_test_domain(domain: str) -> Reply:
+    """OP-99: the domain is an ordinary one for the software, and no place for a patient."""
+    return Reply(
+        250,
+        "2.1.5",
+        f"Destinataire accepté ; {domain} sert aux essais : aucune donnée réelle de patient",
+    )
+
+
 def accepted(envelope: str) -> Reply:
     """The message is durable; `envelope` finds it again in `explain` and in the proofs."""
     return Reply(250, "2.0.0", f"Message pris en charge, enveloppe {envelope}")
