@@ -241,10 +241,11 @@ class Machine(Link):
         self.say(replies.GO_AHEAD)
         self._receiving = True
         try:
-            await self._receive(receiver, intake)
-            self._check(receiver)
-            await self._ask_again(transaction)
-            self.say(await intake.finish())
+            with self._services.store.coming():
+                await self._receive(receiver, intake)
+                self._check(receiver)
+                await self._ask_again(transaction)
+                self.say(await intake.finish())
             self._idle_commands = self._refused = 0
         finally:
             self._receiving = False

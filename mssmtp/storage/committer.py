@@ -43,6 +43,9 @@ MAX_WAITING_OCTETS = 64 * 1_048_576
 BEHIND_S = 2.0
 """A commit under way for so long is a disk that does not keep up."""
 MAX_BATCH = 256
+HOLD_S = 0.004
+"""A group waits so long for letters that are being received: together they cost one sync, one turn
+and one change of threads. Nobody waits for a letter alone."""
 COMMITS_BETWEEN_PRUNING = 1_000
 _LOOK_AT_LOCK_S = 0.02
 
@@ -110,6 +113,8 @@ class Committer(Generic[W]):
         self._commits = 0
         self._octets = 0
         self._began_s: float | None = None
+        self.coming = 0
+        """Letters that are being received or written; changed by one thread, the doors'."""
         self._thread = threading.Thread(target=self._loop, name="store-committer", daemon=True)
         self._thread.start()
 
@@ -153,30 +158,38 @@ class Committer(Generic[W]):
         self._db.close()
 
     def _loop(self) -> None:
-        is_open = True
-        while is_open:
-            first = self._queue.get()
-            batch = [first]
-            while len(batch) < MAX_BATCH:
-                try:
-                    batch.append(self._queue.get_nowait())
-                except queue.Empty:
-                    break
-            is_open = None not in batch
-            waiting = [w for w in batch if w]
+        while (first := self._queue.get()) is not None:
             self._began_s = time.monotonic()
+            waiting = [first]
+            self._gather(waiting, self._began_s + HOLD_S)
             self._commit(waiting)
             self._began_s = None
             with self._gate:
-                self._octets -= sum(w.octets for w in waiting)
+                self._octets -= sum(one.octets for one in waiting)
 
-    def _commit(self, waiting: list[_Waiting[W]]) -> None:
+    def _gather(self, waiting: list[_Waiting[W]], until_s: float) -> None:
+        """Add what waits to `waiting`, and what comes until then while letters are coming."""
+        while len(waiting) < MAX_BATCH:
+            hold_s = until_s - time.monotonic() if self.coming > len(waiting) else 0.0
+            try:
+                one = self._queue.get(hold_s > 0, hold_s)
+            except queue.Empty:
+                return
+            if one is None:
+                self._queue.put(None)  # the end is behind everything else
+                return
+            waiting.append(one)
+
+    def _commit(self, gathered: list[_Waiting[W]]) -> None:
         started = time.perf_counter()
+        waiting = gathered
         done: list[_Done] = []
         try:
             with self._turn:
+                # Another process may have had the turn for a while.
+                self._gather(gathered, 0.0)
                 # Behind a lock that was long in coming nobody may be waiting any more (CL-79).
-                waiting = [one for one in waiting if one.answer.begin()]
+                waiting = [one for one in gathered if one.answer.begin()]
                 if not waiting:
                     return
                 done = self._together(waiting)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -197,6 +197,18 @@ class Store:
     def is_behind(self) -> bool:
         """The disk does not keep up: a door takes no new message now (D11)."""
         return self._committer.is_behind
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """A letter is being received, until its commit is answered: a group waits for it a little.
+
+        For one thread only, that of the doors.
+        """
+        self._committer.coming += 1
+        try:
+            yield
+        finally:
+            self._committer.coming -= 1
 
     def write(self, job: Callable[[Writing], T], *, octets: int = 0) -> Future[T]:
         """Run `job` in the next group commit; the future resolves only once it is on disk.

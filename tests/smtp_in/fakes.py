@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar, cast
@@ -160,6 +161,9 @@ class FakeStore:
             run()
 
     # ---- doors
+
+    def coming(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def read(self, query: Callable[[FakeStore], T]) -> Future[T]:
         return self._done(lambda: query(self))

@@ -15,6 +15,8 @@ from mssmtp import metrics
 from mssmtp.errors import StorageUnavailable
 from mssmtp.mail import Bal, Envelope, Recipient
 from mssmtp.storage import Letter, LocalDelivery, Store
+from mssmtp.storage import committer as committing
+from mssmtp.storage.committer import home_lock
 from tests.storage.support import (
     CABINET,
     SENDER,
@@ -170,3 +172,40 @@ def _accepted(store: Store, envelope: Envelope, letter: Letter, bal: Bal) -> Fut
             facts=b"{}",
         )
     )
+
+
+def test_a_group_waits_for_the_letters_that_are_coming_and_no_longer(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing, "HOLD_S", 30.0)
+    committer: Any = store._committer
+    with store.coming(), store.coming():
+        before = committer._commits
+        first = store.write(lambda w: None)
+        second = store.write(lambda w: None)
+        first.result(10)
+        second.result(10)
+        assert committer._commits == before + 1
+    with store.coming():
+        store.write(lambda w: None).result(10)  # it is the one that was coming
+
+
+def test_what_has_come_while_another_process_had_its_turn_joins_the_group(store: Store) -> None:
+    committer: Any = store._committer
+    before = committer._commits
+    with home_lock(store._home):
+        waiting = [store.write(lambda w: None) for _ in range(5)]
+    for each in waiting:
+        each.result(10)
+    assert committer._commits == before + 1
+
+
+def test_a_group_that_waits_is_ended_by_the_end_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing, "HOLD_S", 30.0)
+    store = open_new(tmp_path / "held")
+    with store.coming(), store.coming():
+        waiting = store.write(lambda w: None)
+        store.close()
+    waiting.result(0)
