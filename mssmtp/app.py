@@ -29,6 +29,7 @@ from mssmtp.outside import DnsResolver, SystemClock, SystemEntropy
 from mssmtp.own import NotFetched, Outside, OwnKeys, OwnWatch, space_in_force
 from mssmtp.pki import Anchors
 from mssmtp.policy import Engine, Moves
+from mssmtp.responder import Responder
 from mssmtp.smtp.content import TOP_OCTETS
 from mssmtp.smtp_in import OperatorDoor, Services, SubmissionDoor
 from mssmtp.smtp_out import Relay
@@ -38,7 +39,7 @@ from mssmtp.tls_settings import load_certificate
 from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed import TrustFeed
 from mssmtp.trust_feed.crls import MAX_CRL_OCTETS
-from mssmtp.trust_feed.fetch import FetchFailed, HttpFetch, Validators
+from mssmtp.trust_feed.fetch import FetchFailed, HttpFetch, Validators, http_fetch
 
 _SWITCH_S = 0.0005
 _PR_SET_DUMPABLE = 4
@@ -229,7 +230,14 @@ def services_of(settings: Settings, store: Store, trust: Trust) -> Services:
         CLOCK,
         ENTROPY,
         OwnKeys(settings, trust, CLOCK),
+        _responder(settings, trust),
     )
+
+
+def _responder(settings: Settings, trust: Trust) -> Responder | None:
+    if settings.pki.ocsp == "off":
+        return None
+    return Responder(settings.pki, trust, http_fetch(settings).post, CLOCK, ENTROPY)
 
 
 def _fetch_of(settings: Settings) -> Callable[[str], Awaitable[bytes]]:
@@ -277,7 +285,18 @@ def build(settings: Settings, store: Store, trust: Trust, worker: str) -> Rooms:
     }
     return Rooms(
         TrustFeed(settings, trust, CLOCK, ENTROPY),
-        Relay(settings, store, trust, engine, resolver, CLOCK, ENTROPY, worker=worker, keys=keys),
+        Relay(
+            settings,
+            store,
+            trust,
+            engine,
+            resolver,
+            CLOCK,
+            ENTROPY,
+            worker=worker,
+            keys=keys,
+            responder=services.responder,
+        ),
         OwnWatch(settings, keys, trust, Outside(CLOCK, ENTROPY, _fetch_of(settings))),
         keys,
         {name: makers[name]() for name in endpoints(settings) if name in makers},

@@ -236,6 +236,14 @@ class PkiSettings(Section):
         (), description="CRLs to download: of each authority in anchors_file, roots too."
     )
     crl_refresh: timedelta = Field(timedelta(days=1), description="How often CRLs are fetched.")
+    ocsp: Literal["off", "stapled", "ask"] = Field(
+        "off",
+        description="Beside the CRLs: off; stapled, an answer a server sends in its handshake"
+        " counts too; ask, a responder is asked as well when no CRL in force says anything.",
+    )
+    ocsp_url: str | None = Field(
+        None, description="Responder to ask; the one the certificate names when absent."
+    )
     require_eku: bool = Field(False, description="Refuse a certificate without any EKU (WT-44).")
     users_anchors_file: Path | None = Field(
         None,

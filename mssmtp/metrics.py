@@ -153,6 +153,7 @@ own_crl_seconds_left = Gauge(
     "Time until the first CRL that a certificate of ours names ends; old when it cannot be had",
     multiprocess_mode="livemostrecent",
 )
+ocsp_answers = Counter("mssmtp_ocsp_answers_total", "Answers of OCSP responders", ["verdict"])
 crl_seconds_left = Gauge(
     "mssmtp_crl_seconds_left",
     "Time until the first CRL in force ends",

@@ -15,7 +15,9 @@ from mssmtp.identity import Authenticator, BadCredentials
 from mssmtp.mail import Address, Domain, Door, Principal, Recipient, RecipientFacts, Stage
 from mssmtp.outside import Clock, Entropy
 from mssmtp.own import OwnKeys
+from mssmtp.pki import Role
 from mssmtp.policy.engine import Engine
+from mssmtp.responder import Responder
 from mssmtp.smtp import replies
 from mssmtp.smtp.syntax import MailCommand, RcptCommand
 from mssmtp.smtp.transaction import Destination, Transaction, judged
@@ -38,6 +40,7 @@ class Services:
     clock: Clock
     entropy: Entropy
     keys: OwnKeys
+    responder: Responder | None = None
 
     @property
     def domains(self) -> frozenset[Domain]:
@@ -62,6 +65,8 @@ async def from_operator(
 
     Raises CertificateRefused, PeerRefused, Refused.
     """
+    if services.responder is not None:
+        await services.responder.settle(chain, Role.CLIENT)
     now = services.clock.now()
     operator = services.trust.identify(chain, now)
     services.trust.bind(operator, command.sender)

@@ -32,6 +32,7 @@ from mssmtp.own import OwnKeys
 from mssmtp.own_rows import own_names
 from mssmtp.pki import listed_name
 from mssmtp.policy import Engine
+from mssmtp.responder import Responder
 from mssmtp.smtp_client import ClientSettings, Content, PeerConnection
 from mssmtp.smtp_pool import Pool, Reach
 from mssmtp.smtp_record import Attempt, Recorder, next_attempt
@@ -109,6 +110,7 @@ class Relay:
         *,
         worker: str | None = None,
         keys: OwnKeys | None = None,
+        responder: Responder | None = None,
     ) -> None:
         """Raises ConfigError when the operators' certificate cannot be used.
 
@@ -127,7 +129,7 @@ class Relay:
         speaker = _Speaker(settings, self._keys)
         names = frozenset(key for text in own_names(settings) if (key := listed_name(text)))
         reach = Reach(settings.smtp_out.ports, settings.queue.idle_connection_s, names)
-        self._pool = Pool(speaker, reach, resolver, trust, clock)
+        self._pool = Pool(speaker, reach, resolver, trust, clock, responder)
         self._recorder = Recorder(
             settings.operator,
             settings.queue,

@@ -18,7 +18,8 @@ from cryptography.x509.oid import NameOID
 from mssmtp import metrics
 from mssmtp.mail import DnKey, Domain
 from mssmtp.outside import Clock, LookupFailed, Resolver
-from mssmtp.pki import CertificateRefused
+from mssmtp.pki import CertificateRefused, Role
+from mssmtp.responder import Responder
 from mssmtp.smtp_client import ClientSettings, PeerConnection, Target
 from mssmtp.smtp_wire import PeerFailed, PeerNotTrusted
 from mssmtp.tls_settings import OwnCertificate
@@ -75,12 +76,14 @@ class Pool:
         resolver: Resolver,
         trust: Trust,
         clock: Clock,
+        responder: Responder | None = None,
     ) -> None:
         self._speaker = speaker
         self._reach = reach
         self._resolver = resolver
         self._trust = trust
         self._clock = clock
+        self._responder = responder
         self._idle: list[tuple[float, PeerConnection]] = []
 
     async def borrow(
@@ -156,8 +159,12 @@ class Pool:
         """An idle connection to one of `hosts`, judged for the domain too, that still lives."""
         for connection in self._take(hosts, wanted.sender):
             try:
-                self._judge(connection, wanted)
-            except PeerNotTrusted:
+                await self._settled(connection, wanted)
+            except PeerNotTrusted as error:
+                if isinstance(error.__cause__, CertificateRefused):
+                    # Ended or revoked since: good for nobody any more (ATT-25).
+                    await connection.quit()
+                    continue
                 # Another domain of the same host: good for others, not for this one.
                 self.give_back(connection)
                 return None
@@ -185,12 +192,18 @@ class Pool:
         metrics.connections.labels("relay").inc()
         connection = await PeerConnection.open(target, wanted.client)
         try:
-            self._judge(connection, wanted)
+            await self._settled(connection, wanted)
         except (PeerNotTrusted, PeerRefused):
             connection.abort()  # nothing about the message was said
             raise
         _note_name(connection)
         return connection
+
+    async def _settled(self, connection: PeerConnection, wanted: Wanted) -> None:
+        """`_judge`, once the responder was asked if nothing else says whether it is revoked."""
+        if self._responder is not None:
+            await self._responder.settle(connection.chain, Role.SERVER)
+        self._judge(connection, wanted)
 
     def _judge(self, connection: PeerConnection, wanted: Wanted) -> None:
         """Raises PeerNotTrusted (another host may do) or PeerRefused (domain not in the list)."""

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes
 from mssmtp import pki
 from mssmtp.errors import MailError, Reply
 from mssmtp.mail import DnKey, Domain, Operator, ReversePath
-from mssmtp.ocsp import BadAnswer
+from mssmtp.ocsp import BadAnswer, Verdict
 from mssmtp.pki import Anchors, CertificateRefused, Role
-from mssmtp.revocation import Revocation, Span, judge_chain, judge_revocation
+from mssmtp.revocation import Revocation, Span, judge_chain, judge_revocation, path_of
 from mssmtp.whitelist import Whitelist
 
 PeerReason = Literal["no list", "name not listed", "domain not listed", "name not of domain"]
@@ -66,6 +66,17 @@ class Snapshot:
     def lists(self, domain: Domain) -> bool:
         """Is the domain in the list in force? False without a list."""
         return self.whitelist is not None and self.whitelist.lists(domain)
+
+    def unsaid(
+        self, leaf: x509.Certificate, now: datetime
+    ) -> tuple[tuple[x509.Certificate, x509.Certificate], ...]:
+        """Of the path of `leaf` each certificate with its issuer of which nothing is known."""
+        known = self.revocation or Revocation(())
+        return tuple(
+            (each, issuer)
+            for each, issuer in path_of(leaf, self.anchors)
+            if known.status(each, issuer, now).verdict == "unknown"
+        )
 
     @property
     def list_date(self) -> datetime | None:
@@ -210,7 +221,7 @@ class Trust:
 
     def learn(
         self, answer: bytes, certificate: x509.Certificate, now: datetime, nonce: bytes | None
-    ) -> None:
+    ) -> Verdict:
         """Take an OCSP answer about `certificate`, checked here. Raises BadAnswer.
 
         `nonce`: of our question; None for an answer that came with the handshake.
@@ -224,6 +235,7 @@ class Trust:
             revocation = known.learn(answer, (certificate, issuer), now, nonce=nonce)
             if revocation is not known:
                 self._state = (replace(snapshot, revocation=revocation), {})
+        return revocation.answers[certificate].verdict
 
     def contact(self, domain: Domain) -> dict[str, str]:
         """Whom to call about mail for `domain`, for a log line (OP-80); empty: not listed."""

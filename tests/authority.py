@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from mssmtp.demo.authority import Authority, Identity, Make, Subject, row
 from mssmtp.pki import Anchors
@@ -146,3 +147,55 @@ def _head(der: bytes) -> int:
 
 def _moment(moment: datetime) -> bytes:
     return _der(0x17, moment.strftime("%y%m%d%H%M%SZ").encode())
+
+
+@dataclass(frozen=True, slots=True)
+class MakeAnswer:
+    """How an OCSP answer is made; the defaults are those of a good one by the authority itself.
+
+    `signer`: a delegate, normally sent along; `about`: other (certificate, issuer).
+    """
+
+    status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD
+    this_update: datetime | None = None
+    next_update: datetime | None = None
+    ends: bool = True
+    nonce: bytes | None = None
+    signer: Identity | None = None
+    sent: bool = True
+    spoilt: bool = False
+    about: tuple[x509.Certificate, x509.Certificate] | None = None
+    by_hash: bool = False
+    digest: hashes.HashAlgorithm = field(default_factory=hashes.SHA1)
+
+
+def make_answer(space: Authority, certificate: x509.Certificate, make: MakeAnswer) -> bytes:
+    """DER of an OCSP answer about `certificate`, which the intermediate of `space` has issued."""
+    start = make.this_update or space.now - timedelta(minutes=5)
+    about, issuer = make.about or (certificate, space.intermediate)
+    revoked = make.status is ocsp.OCSPCertStatus.REVOKED
+    end = make.next_update or start + timedelta(days=1)
+    encoding = ocsp.OCSPResponderEncoding.HASH if make.by_hash else ocsp.OCSPResponderEncoding.NAME
+    responder = space.intermediate if make.signer is None else make.signer.certificate
+    builder = (
+        ocsp.OCSPResponseBuilder()
+        .add_response(
+            cert=about,
+            issuer=issuer,
+            algorithm=make.digest,
+            cert_status=make.status,
+            this_update=start,
+            next_update=end if make.ends else None,
+            revocation_time=start if revoked else None,
+            revocation_reason=None,
+        )
+        .responder_id(encoding, responder)
+    )
+    if make.signer is not None and make.sent:
+        builder = builder.certificates([make.signer.certificate])
+    if make.nonce is not None:
+        builder = builder.add_extension(x509.OCSPNonce(make.nonce), critical=False)
+    key = space._key if make.signer is None else make.signer.key
+    octets = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+    # Without certificates the signature is the end of it.
+    return octets[:-1] + bytes([octets[-1] ^ 1]) if make.spoilt else octets

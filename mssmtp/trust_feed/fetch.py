@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mssmtp.config import Settings
+from mssmtp.responder import AskFailed
 from mssmtp.tls_settings import client_context
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ DEADLINE_S = 60.0
 
 _STEP_TIMEOUT_S = 20.0
 _TOLD_CHARACTERS = 200
+_OK, _NOT_MODIFIED = 200, 304
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,36 +104,59 @@ class HttpFetch:
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise FetchFailed(f"{type(error).__name__}: {error}"[:_TOLD_CHARACTERS]) from error
 
-    async def _get(self, url: str, validators: Validators, max_octets: int) -> Fetched | None:
+    async def post(self, url: str, question: bytes, max_octets: int) -> bytes:
+        """`responder.Post`: an OCSP question and its answer (RFC 6960 A.1). Raises AskFailed."""
         import httpx
 
-        client = httpx.AsyncClient(
+        headers = _headers(Validators()) | {"Content-Type": "application/ocsp-request"}
+        try:
+            async with (
+                self._client() as client,
+                client.stream("POST", url, headers=headers, content=question) as response,
+            ):
+                return await _whole(response, max_octets)
+        except FetchFailed as error:
+            raise AskFailed(str(error)) from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise AskFailed(f"{type(error).__name__}: {error}"[:_TOLD_CHARACTERS]) from error
+
+    async def _get(self, url: str, validators: Validators, max_octets: int) -> Fetched | None:
+        headers = _headers(validators)
+        async with self._client() as client, client.stream("GET", url, headers=headers) as response:
+            if response.status_code == _NOT_MODIFIED:
+                return None
+            octets = await _whole(response, max_octets)
+            said = response.headers
+            return Fetched(octets, Validators(said.get("etag"), said.get("last-modified")))
+
+    def _client(self) -> httpx.AsyncClient:
+        import httpx
+
+        return httpx.AsyncClient(
             verify=self._context,
             proxy=_behind(self._proxy),
             trust_env=False,
             follow_redirects=False,
             timeout=_STEP_TIMEOUT_S,
         )
-        async with client, client.stream("GET", url, headers=_headers(validators)) as response:
-            if response.status_code == httpx.codes.NOT_MODIFIED:
-                return None
-            if response.status_code != httpx.codes.OK:
-                raise FetchFailed(f"status {response.status_code}")
-            if response.headers.get("content-encoding", "identity") != "identity":
-                # The size limit counts what arrives; a compressed answer would escape it.
-                raise FetchFailed("compressed answer")
-            announced = response.headers.get("content-length", "0")
-            if not announced.isdigit() or int(announced) > max_octets:
-                raise FetchFailed("too big, as announced")
-            octets = bytearray()
-            async for block in response.aiter_raw():
-                octets += block
-                if len(octets) > max_octets:
-                    raise FetchFailed("too big")
-            return Fetched(
-                bytes(octets),
-                Validators(response.headers.get("etag"), response.headers.get("last-modified")),
-            )
+
+
+async def _whole(response: httpx.Response, max_octets: int) -> bytes:
+    """The body of a 200, as long as it may be and as it was sent. Raises FetchFailed."""
+    if response.status_code != _OK:
+        raise FetchFailed(f"status {response.status_code}")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        # The size limit counts what arrives; a compressed answer would escape it.
+        raise FetchFailed("compressed answer")
+    announced = response.headers.get("content-length", "0")
+    if not announced.isdigit() or int(announced) > max_octets:
+        raise FetchFailed("too big, as announced")
+    octets = bytearray()
+    async for block in response.aiter_raw():
+        octets += block
+        if len(octets) > max_octets:
+            raise FetchFailed("too big")
+    return bytes(octets)
 
 
 def _behind(proxy: Proxy | None) -> httpx.Proxy | None:

@@ -49,6 +49,7 @@ class Rig:
     directory: Path
     store: FakeStore = field(default_factory=lambda: FakeStore(people()))
     logins: FakeLogins = field(default_factory=lambda: FakeLogins(zoe()))
+    responder: Responder | None = None
 
     def limit(self, **limits: float) -> None:
         """Other limits, before a door is opened."""
@@ -71,6 +72,7 @@ class Rig:
             NowClock(),
             SystemEntropy(),
             OwnKeys(self.settings, self.trust, NowClock()),
+            self.responder,
         )
 
     def client(self, identity: Identity | None) -> ssl.SSLContext:

@@ -48,7 +48,7 @@ from mssmtp.revocation import Revocation
 from mssmtp.smtp_out import Relay
 from mssmtp.storage import Store
 from mssmtp.trust import Snapshot, Trust
-from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, B_SUBJECT, unsigned_whitelist
+from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, B_SUBJECT, MakeCrl, make_crl, unsigned_whitelist
 from tests.smtp_out.fakes import FakeClock, FakeResolver, FakeStore
 from tests.smtp_out.peer import Peer, Script
 
@@ -249,6 +249,33 @@ async def test_a_kept_connection_is_not_used_for_a_domain_it_may_not_serve(world
     assert world.store.results == ["delivered", "queued"]
     assert "4.7.5" in world.store.rows[1].reply
     assert len(peer.messages) == 1
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-08", "OP-11")
+async def test_att_25_a_kept_connection_is_not_used_once_its_certificate_is_revoked(
+    world: World,
+) -> None:
+    peer = world.peer()
+    anchors = world.snapshot.anchors
+    async with world.relaying(**{PEER: peer}):
+        world.letter()
+        await world.settled()
+        serial = world.identities[B_DOMAIN].certificate.serial_number
+        crls = [
+            make_crl(world.authority, MakeCrl(of_root=True)),
+            make_crl(world.authority, MakeCrl([serial])),
+        ]
+        revoked = Revocation.of(crls, anchors)
+        world.trust.swap(replace(world.snapshot, revocation=revoked))
+        world.letter()
+        await world.settled(2)
+    assert world.store.results == ["delivered", "queued"]
+    assert "4.7.5" in world.store.rows[1].reply
+    assert len(peer.messages) == 1
+    first, second = peer.sessions  # the kept one was left, a new one was looked at
+    assert first.verbs[-1] == "QUIT"
+    assert "MAIL" not in second.verbs
 
 
 async def test_a_connection_the_peer_closed_is_replaced(world: World) -> None:

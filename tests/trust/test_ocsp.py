@@ -1,0 +1,518 @@
+"""OCSP beside the CRLs: what an answer must be, who is asked and when (OP-08, OP-09)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp as wire
+from cryptography.x509.oid import AuthorityInformationAccessOID
+from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
+
+from mssmtp import ocsp
+from mssmtp.config import PkiSettings
+from mssmtp.demo.authority import Authority, Identity, Make, Subject
+from mssmtp.mail import domain
+from mssmtp.ocsp import BadAnswer
+from mssmtp.outside import SystemEntropy
+from mssmtp.pki import Anchors, CertificateRefused, Role
+from mssmtp.responder import NOT_AGAIN_S, AskFailed, Responder
+from mssmtp.revocation import Revocation
+from mssmtp.trust import Snapshot, Trust
+from tests.authority import (
+    A_DOMAIN,
+    A_SUBJECT,
+    MakeAnswer,
+    MakeCrl,
+    make_answer,
+    make_crl,
+    shared_keys,
+    unsigned_whitelist,
+)
+
+DAY = timedelta(days=1)
+NONCE = bytes(range(32))
+REVOKED, UNKNOWN = wire.OCSPCertStatus.REVOKED, wire.OCSPCertStatus.UNKNOWN
+RESPONDER = Subject("ocsp.igc.test", "1990000099", "IGC DE TEST")
+SIGNS = Make(usages=(Eku.OCSP_SIGNING,))
+ADDRESS = "http://ocsp.igc.test/"
+
+
+@pytest.fixture(scope="module")
+def space() -> Authority:
+    return Authority(datetime.fromisoformat("2026-03-02T09:00:00+00:00"), make_key=shared_keys(10))
+
+
+@pytest.fixture(scope="module")
+def anchors(space: Authority) -> Anchors:
+    return Anchors.from_pem(space.anchors_pem)
+
+
+@pytest.fixture(scope="module")
+def peer(space: Authority) -> Identity:
+    """An operator whose certificate names a responder."""
+    access = x509.AuthorityInformationAccess(
+        [
+            x509.AccessDescription(
+                AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(ADDRESS)
+            )
+        ]
+    )
+    return with_extension(space, space.issue(A_SUBJECT), access)
+
+
+def with_extension(space: Authority, made: Identity, extension: x509.ExtensionType) -> Identity:
+    """The same certificate, with one extension more and another serial number."""
+    before = made.certificate
+    dates = before.not_valid_before_utc, before.not_valid_after_utc
+    builder = space._builder(before.subject, made.key.public_key(), dates)
+    builder = builder.issuer_name(before.issuer).add_extension(extension, critical=False)
+    for each in before.extensions:
+        if not isinstance(each.value, x509.SubjectKeyIdentifier):
+            builder = builder.add_extension(each.value, critical=each.critical)
+    return replace(made, certificate=builder.sign(space._key, hashes.SHA256()))
+
+
+def what_is_read(space: Authority, peer: Identity, make: MakeAnswer, nonce: bytes | None) -> str:
+    octets = make_answer(space, peer.certificate, make)
+    try:
+        answer = ocsp.read(octets, peer.certificate, space.intermediate, space.now, nonce=nonce)
+    except BadAnswer as error:
+        return str(error)
+    return answer.verdict
+
+
+# ---------------------------------------------------------------- one answer
+
+
+@pytest.mark.requirement("OP-08")
+@pytest.mark.parametrize(
+    ("make", "verdict"),
+    [
+        (MakeAnswer(), "good"),
+        (MakeAnswer(status=REVOKED), "revoked"),
+        (MakeAnswer(status=UNKNOWN), "unknown"),
+        (MakeAnswer(by_hash=True), "good"),
+        (MakeAnswer(digest=hashes.SHA256()), "good"),
+        (MakeAnswer(nonce=NONCE), "good"),
+    ],
+)
+def test_answer_of_the_authority_is_read(
+    space: Authority, peer: Identity, make: MakeAnswer, verdict: str
+) -> None:
+    assert what_is_read(space, peer, make, make.nonce) == verdict
+
+
+def delegate(space: Authority, make: Make = SIGNS) -> Identity:
+    return space.issue(RESPONDER, make)
+
+
+BAD: dict[str, Callable[[Authority], MakeAnswer]] = {
+    "past its end": lambda s: MakeAnswer(this_update=s.now - 2 * DAY, next_update=s.now),
+    "begins later": lambda s: MakeAnswer(this_update=s.now + timedelta(minutes=6)),
+    "without an end": lambda s: MakeAnswer(ends=False),
+    "signature": lambda s: MakeAnswer(spoilt=True),
+    "about another certificate": lambda s: MakeAnswer(
+        about=(s.issue(A_SUBJECT).certificate, s.intermediate)
+    ),
+    "signer is not there": lambda s: MakeAnswer(signer=delegate(s), sent=False),
+    "signer may not sign answers": lambda s: MakeAnswer(signer=s.issue(RESPONDER)),
+    "signer may not sign": lambda s: MakeAnswer(
+        signer=delegate(s, replace(SIGNS, digital_signature=False))
+    ),
+    "signer out of date": lambda s: MakeAnswer(
+        signer=delegate(s, replace(SIGNS, not_before=s.now - 9 * DAY, not_after=s.now - DAY))
+    ),
+    "signer is not the issuer's": lambda s: MakeAnswer(
+        signer=delegate(Authority(s.now, make_key=shared_keys(20)))
+    ),
+}
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-08")
+@pytest.mark.parametrize("reason", BAD)
+def test_att_16_bad_answer_is_none(space: Authority, peer: Identity, reason: str) -> None:
+    assert what_is_read(space, peer, BAD[reason](space), None) == reason
+
+
+@pytest.mark.attack
+def test_att_16_answer_of_an_operator_is_none(space: Authority, peer: Identity) -> None:
+    """The revoked peer answers for itself, with its own good-looking certificate."""
+    assert what_is_read(space, peer, MakeAnswer(signer=peer), None) == (
+        "signer may not sign answers"
+    )
+
+
+@pytest.mark.attack
+def test_att_16_answer_about_the_same_serial_of_another_authority_is_none(
+    space: Authority, peer: Identity
+) -> None:
+    other = Authority(space.now, make_key=shared_keys(20))
+    about = MakeAnswer(about=(peer.certificate, other.intermediate))
+    assert what_is_read(space, peer, about, None) == "about another certificate"
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-09")
+def test_att_16_answer_of_yesterday_does_not_pass_for_ours(
+    space: Authority, peer: Identity
+) -> None:
+    """Plain HTTP: whoever sits on the way can play an old good answer back."""
+    assert what_is_read(space, peer, MakeAnswer(), NONCE) == "without our nonce"
+    assert what_is_read(space, peer, MakeAnswer(nonce=NONCE[::-1]), NONCE) == "another nonce"
+
+
+@pytest.mark.attack
+def test_att_16_no_octet_of_an_answer_can_be_changed(space: Authority, peer: Identity) -> None:
+    good = make_answer(space, peer.certificate, MakeAnswer(status=REVOKED))
+    for at in range(len(good)):
+        changed = good[:at] + bytes([good[at] ^ 0x01]) + good[at + 1 :]
+        try:
+            answer = ocsp.read(changed, peer.certificate, space.intermediate, space.now)
+        except BadAnswer:
+            continue
+        assert answer.verdict == "revoked"  # the octets around the signed part
+
+
+def test_refusal_of_the_responder_and_rubbish_are_no_answer(
+    space: Authority, peer: Identity
+) -> None:
+    later = wire.OCSPResponseBuilder.build_unsuccessful(wire.OCSPResponseStatus.TRY_LATER)
+    for octets in (b"", b"<html>", b"\0" * (ocsp.MAX_OCTETS + 1), later.public_bytes(Encoding.DER)):
+        with pytest.raises(BadAnswer):
+            ocsp.read(octets, peer.certificate, space.intermediate, space.now)
+
+
+def test_question_names_certificate_issuer_and_nonce(space: Authority, peer: Identity) -> None:
+    asked = wire.load_der_ocsp_request(ocsp.question(peer.certificate, space.intermediate, NONCE))
+    assert asked.serial_number == peer.certificate.serial_number
+    assert asked.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce == NONCE
+    assert ocsp.address(peer.certificate) == ADDRESS
+    assert ocsp.address(space.issue(A_SUBJECT).certificate) is None
+
+
+# ---------------------------------------------------------------- beside the CRLs
+
+
+def trust_with(space: Authority, anchors: Anchors, *crls: bytes) -> Trust:
+    known = Revocation.of(crls, anchors) if crls else None
+    return Trust(Snapshot(unsigned_whitelist(space, (A_DOMAIN, A_SUBJECT.text)), known, anchors))
+
+
+def judged(trust: Trust, peer: Identity, now: datetime) -> str:
+    reasons: list[str] = []
+    judges: tuple[Callable[[], object], ...] = (
+        lambda: trust.identify(peer.chain, now),
+        lambda: trust.judge_server(peer.chain, domain(A_DOMAIN), now),
+    )
+    for judge in judges:
+        try:
+            judge()
+        except CertificateRefused as error:
+            reasons.append(error.reason)
+        else:
+            reasons.append("accepted")
+    assert reasons[0] == reasons[1]
+    return reasons[0]
+
+
+def ended(space: Authority) -> bytes:
+    """The intermediate's CRL, an hour past its end."""
+    return make_crl(
+        space, MakeCrl(this_update=space.now - 8 * DAY, next_update=space.now - DAY / 24)
+    )
+
+
+@pytest.mark.requirement("OP-09")
+def test_wt_30_past_the_end_of_the_crl_a_good_answer_lets_mail_flow_until_it_ends(
+    space: Authority, anchors: Anchors, peer: Identity
+) -> None:
+    trust = trust_with(space, anchors, make_crl(space, MakeCrl(of_root=True)), ended(space))
+    assert judged(trust, peer, space.now) == "revocation unknown"
+    answer = make_answer(space, peer.certificate, MakeAnswer())
+    assert trust.learn(answer, peer.certificate, space.now, None) == "good"
+    assert judged(trust, peer, space.now) == "accepted"
+    assert judged(trust, peer, space.now + DAY) == "revocation unknown"
+    other = space.issue(A_SUBJECT)
+    assert judged(trust, other, space.now) == "revocation unknown"  # it speaks of one only
+
+
+@pytest.mark.requirement("OP-09")
+def test_wt_30_answer_about_the_peer_does_not_stand_in_for_the_roots_crl(
+    space: Authority, anchors: Anchors, peer: Identity
+) -> None:
+    trust = trust_with(space, anchors, ended(space))
+    good = make_answer(space, peer.certificate, MakeAnswer())
+    trust.learn(good, peer.certificate, space.now, None)
+    assert judged(trust, peer, space.now) == "revocation unknown"
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-08", "OP-09")
+def test_att_25_revoked_wins_over_good_whoever_says_it_and_for_good(
+    space: Authority, anchors: Anchors, peer: Identity
+) -> None:
+    trust = trust_with(space, anchors, *space.crls())
+    assert judged(trust, peer, space.now) == "accepted"
+    revoked = make_answer(space, peer.certificate, MakeAnswer(status=REVOKED))
+    assert trust.learn(revoked, peer.certificate, space.now, None) == "revoked"
+    assert judged(trust, peer, space.now) == "revoked"  # at once: nothing from memory
+    younger = MakeAnswer(this_update=space.now)
+    trust.learn(make_answer(space, peer.certificate, younger), peer.certificate, space.now, None)
+    assert judged(trust, peer, space.now) == "revoked"
+    trust.swap(replace(trust.snapshot, revocation=Revocation.of(space.crls(), anchors)))
+    assert judged(trust, peer, space.now) == "revoked"  # the answers outlive a new CRL
+    trust.swap(replace(trust.snapshot, revocation=None))
+    assert judged(trust, peer, space.now) == "revoked"
+
+
+@pytest.mark.attack
+def test_att_25_revoked_in_the_crl_wins_over_a_good_answer(
+    space: Authority, anchors: Anchors, peer: Identity
+) -> None:
+    listing = make_crl(space, MakeCrl([peer.certificate.serial_number]))
+    trust = trust_with(space, anchors, make_crl(space, MakeCrl(of_root=True)), listing)
+    good = make_answer(space, peer.certificate, MakeAnswer())
+    trust.learn(good, peer.certificate, space.now, None)
+    assert judged(trust, peer, space.now) == "revoked"
+
+
+@pytest.mark.attack
+def test_att_16_delegate_must_be_known_to_be_good_itself(
+    space: Authority, anchors: Anchors, peer: Identity
+) -> None:
+    root = make_crl(space, MakeCrl(of_root=True))
+    signer = delegate(space)
+    answer = make_answer(space, peer.certificate, MakeAnswer(signer=signer))
+    listing = make_crl(space, MakeCrl([signer.certificate.serial_number]))
+    for crl in (listing, ended(space)):
+        with pytest.raises(BadAnswer, match="signer revoked, or nobody knows"):
+            trust_with(space, anchors, root, crl).learn(answer, peer.certificate, space.now, None)
+    whole = trust_with(space, anchors, root, make_crl(space, MakeCrl()))
+    assert whole.learn(answer, peer.certificate, space.now, None) == "good"
+    unchecked = with_extension(space, signer, x509.OCSPNoCheck())
+    answer = make_answer(space, peer.certificate, MakeAnswer(signer=unchecked))
+    past = trust_with(space, anchors, root, ended(space))
+    assert past.learn(answer, peer.certificate, space.now, None) == "good"
+
+
+@pytest.mark.attack
+def test_att_16_answer_about_a_certificate_that_only_bears_our_authoritys_name_is_not_kept(
+    space: Authority, anchors: Anchors
+) -> None:
+    forger = Authority(space.now, make_key=shared_keys(20)).issue(A_SUBJECT)
+    trust = trust_with(space, anchors, *space.crls())
+    answer = make_answer(space, forger.certificate, MakeAnswer())
+    with pytest.raises(BadAnswer, match="no authority of ours"):
+        trust.learn(answer, forger.certificate, space.now, None)
+
+
+def test_answers_are_bounded_and_a_revocation_is_never_the_one_that_goes(
+    space: Authority, anchors: Anchors, peer: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mssmtp.revocation.MAX_ANSWERS", 3)
+    trust = trust_with(space, anchors, *space.crls())
+    revoked = make_answer(space, peer.certificate, MakeAnswer(status=REVOKED))
+    trust.learn(revoked, peer.certificate, space.now, None)
+    for _ in range(5):
+        other = space.issue(A_SUBJECT).certificate
+        trust.learn(make_answer(space, other, MakeAnswer()), other, space.now, None)
+    known = trust.snapshot.revocation
+    assert known is not None
+    assert len(known.answers) <= 3
+    assert peer.certificate in known.answers
+
+
+# ---------------------------------------------------------------- asking
+
+
+@dataclass
+class FakeClock:
+    at: datetime
+    ticks: float = 0.0
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.ticks
+
+
+@dataclass
+class Site:
+    """A responder behind the wire; what it was asked is kept."""
+
+    space: Authority
+    peer: Identity
+    make: MakeAnswer = field(default_factory=MakeAnswer)
+    asked: list[str] = field(default_factory=list)
+    down: bool = False
+    waiting: asyncio.Event | None = None
+
+    async def __call__(self, url: str, question: bytes, max_octets: int) -> bytes:
+        self.asked.append(url)
+        if self.waiting is not None:
+            await self.waiting.wait()
+        if self.down:
+            raise AskFailed("ConnectError")
+        request = wire.load_der_ocsp_request(question)
+        nonce = request.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
+        return make_answer(self.space, self.peer.certificate, replace(self.make, nonce=nonce))
+
+
+@dataclass
+class Asking:
+    """A trust whose CRL has ended, and a responder."""
+
+    site: Site
+    trust: Trust
+    clock: FakeClock
+
+    def responder(
+        self, mode: Literal["off", "stapled", "ask"] = "ask", url: str | None = None
+    ) -> Responder:
+        settings = PkiSettings(anchors_file=Path("unused.pem"), ocsp=mode, ocsp_url=url)
+        return Responder(settings, self.trust, self.site, self.clock, SystemEntropy())
+
+
+@pytest.fixture
+def asking(space: Authority, anchors: Anchors, peer: Identity) -> Asking:
+    trust = trust_with(space, anchors, make_crl(space, MakeCrl(of_root=True)), ended(space))
+    return Asking(Site(space, peer), trust, FakeClock(space.now))
+
+
+@pytest.mark.requirement("OP-08", "OP-09")
+async def test_wt_30_the_responder_is_asked_once_when_the_crl_has_ended(
+    asking: Asking, peer: Identity, space: Authority
+) -> None:
+    responder = asking.responder()
+    await responder.settle(peer.chain, Role.CLIENT)
+    assert judged(asking.trust, peer, space.now) == "accepted"
+    await responder.settle(peer.chain, Role.SERVER)
+    assert asking.site.asked == [ADDRESS]
+    asking.clock.at += 2 * DAY  # its answer has ended too
+    asking.site.make = MakeAnswer(this_update=asking.clock.at)
+    await responder.settle(peer.chain, Role.CLIENT)
+    assert judged(asking.trust, peer, asking.clock.at) == "accepted"
+
+
+@pytest.mark.attack
+async def test_att_25_revocation_learnt_by_asking_holds(
+    asking: Asking, peer: Identity, space: Authority
+) -> None:
+    asking.site.make = MakeAnswer(status=REVOKED)
+    await asking.responder().settle(peer.chain, Role.CLIENT)
+    assert judged(asking.trust, peer, space.now) == "revoked"
+
+
+@pytest.mark.requirement("OP-09")
+async def test_wt_30_without_an_answer_the_peer_is_deferred_and_not_asked_about_again_at_once(
+    asking: Asking, peer: Identity, space: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    asking.site.down = True
+    responder = asking.responder()
+    for _ in range(3):
+        await responder.settle(peer.chain, Role.CLIENT)
+        assert judged(asking.trust, peer, space.now) == "revocation unknown"
+    assert len(asking.site.asked) == 1
+    (said,) = [r for r in caplog.records if r.message == "OCSP answer not taken"]
+    assert said.__dict__["reason"] == "ConnectError"
+    asking.site.down, asking.clock.ticks = False, NOT_AGAIN_S
+    await responder.settle(peer.chain, Role.CLIENT)
+    assert judged(asking.trust, peer, space.now) == "accepted"
+
+
+@pytest.mark.parametrize("mode", ["off", "stapled"])
+async def test_nobody_is_asked_unless_the_settings_say_so(
+    asking: Asking, peer: Identity, mode: Literal["off", "stapled"]
+) -> None:
+    await asking.responder(mode).settle(peer.chain, Role.CLIENT)
+    assert asking.site.asked == []
+
+
+async def test_nobody_is_asked_while_a_crl_speaks(
+    space: Authority, anchors: Anchors, peer: Identity
+) -> None:
+    site = Site(space, peer)
+    asking = Asking(site, trust_with(space, anchors, *space.crls()), FakeClock(space.now))
+    await asking.responder().settle(peer.chain, Role.CLIENT)
+    await asking.responder().settle((), Role.CLIENT)
+    assert site.asked == []
+
+
+@pytest.mark.attack
+async def test_a_stranger_cannot_make_us_ask_anybody(asking: Asking, space: Authority) -> None:
+    """A certificate of its own making, in our authority's name, with an address of its choice."""
+    forger = Authority(space.now, make_key=shared_keys(20))
+    inner = x509.AccessDescription(
+        AuthorityInformationAccessOID.OCSP,
+        x509.UniformResourceIdentifier("http://192.0.2.1/inside"),
+    )
+    forged = with_extension(
+        forger, forger.issue(A_SUBJECT), x509.AuthorityInformationAccess([inner])
+    )
+    ended_since = space.issue(A_SUBJECT, Make(not_after=space.now - timedelta(seconds=1)))
+    for stranger in (forged, ended_since):
+        await asking.responder(url=ADDRESS).settle(stranger.chain, Role.CLIENT)
+    assert asking.site.asked == []
+
+
+async def test_sessions_of_one_peer_wait_for_one_question(
+    asking: Asking, peer: Identity, space: Authority
+) -> None:
+    asking.site.waiting = asyncio.Event()
+    responder = asking.responder(url="http://responder.test/")
+    sessions = [asyncio.create_task(responder.settle(peer.chain, Role.CLIENT)) for _ in range(10)]
+    await asyncio.sleep(0)
+    sessions[0].cancel()  # one connection is lost meanwhile
+    await asyncio.sleep(0)
+    asking.site.waiting.set()
+    await asyncio.gather(*sessions, return_exceptions=True)
+    assert asking.site.asked == ["http://responder.test/"]
+    assert judged(asking.trust, peer, space.now) == "accepted"
+
+
+async def test_responder_that_never_answers_holds_nobody_for_long(
+    asking: Asking, peer: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mssmtp.responder.DEADLINE_S", 0.01)
+    asking.site.waiting = asyncio.Event()
+    async with asyncio.timeout(5):
+        await asking.responder().settle(peer.chain, Role.CLIENT)
+    assert len(asking.site.asked) == 1
+
+
+async def test_many_questions_at_once_are_bounded(
+    asking: Asking, space: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mssmtp.responder.AT_ONCE", 2)
+    asking.site.waiting = asyncio.Event()
+    responder = asking.responder(url=ADDRESS)
+    peers = [space.issue(A_SUBJECT) for _ in range(4)]
+    sessions = [asyncio.create_task(responder.settle(p.chain, Role.CLIENT)) for p in peers]
+    await asyncio.sleep(0)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(asking.site.asked) == 2
+    asking.site.waiting.set()
+    await asyncio.gather(*sessions)
+
+
+def test_stapled_answer_is_taken_and_a_bad_one_is_nothing(
+    asking: Asking, peer: Identity, space: Authority
+) -> None:
+    responder = asking.responder("stapled")
+    for bad in (b"", b"rubbish", make_answer(space, peer.certificate, BAD["signature"](space))):
+        responder.take(bad, peer.chain)
+        assert judged(asking.trust, peer, space.now) == "revocation unknown"
+    responder.take(make_answer(space, peer.certificate, MakeAnswer()), peer.chain)
+    assert judged(asking.trust, peer, space.now) == "accepted"
