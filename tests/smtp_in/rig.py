@@ -19,6 +19,7 @@ from mssmtp.identity import Authenticator
 from mssmtp.outside import SystemEntropy
 from mssmtp.own import OwnKeys
 from mssmtp.policy.engine import Engine
+from mssmtp.responder import Responder
 from mssmtp.smtp_in import OperatorDoor, Services, SubmissionDoor
 from mssmtp.storage import Store
 from mssmtp.trust import Snapshot, Trust
@@ -49,7 +50,7 @@ class Rig:
     directory: Path
     store: FakeStore = field(default_factory=lambda: FakeStore(people()))
     logins: FakeLogins = field(default_factory=lambda: FakeLogins(zoe()))
-    responder: Responder | None = None
+    responder: Responder | None = field(default=None, kw_only=True)
 
     def limit(self, **limits: float) -> None:
         """Other limits, before a door is opened."""

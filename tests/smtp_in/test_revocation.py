@@ -14,12 +14,12 @@ from cryptography.x509 import ocsp as wire
 
 from mssmtp import tls
 from mssmtp.demo.authority import Identity
-from mssmtp.outside import SystemEntropy
+from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.responder import Responder
 from mssmtp.revocation import Revocation
 from mssmtp.trust_feed.fetch import HttpFetch
 from tests.authority import B_SUBJECT, MakeAnswer, MakeCrl, make_answer, make_crl
-from tests.smtp_in.fakes import PEER, NowClock
+from tests.smtp_in.fakes import PEER
 from tests.smtp_in.rig import Rig, Wire, greeted
 
 GOOD, REVOKED = wire.OCSPCertStatus.GOOD, wire.OCSPCertStatus.REVOKED
@@ -116,7 +116,7 @@ async def site(rig: Rig) -> AsyncIterator[Site]:
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     settings = rig.settings.pki.model_copy(update={"ocsp": "ask", "ocsp_url": url})
     post = HttpFetch(tls.client_context(rig.settings.tls, None, settings.anchors_file)).post
-    rig.responder = Responder(settings, rig.trust, post, NowClock(), SystemEntropy())
+    rig.responder = Responder(settings, rig.trust, post, SystemClock(), SystemEntropy())
     put_in_force(rig, MakeCrl(of_root=True), ended(rig))
     try:
         yield site

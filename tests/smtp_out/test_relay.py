@@ -48,7 +48,15 @@ from mssmtp.revocation import Revocation
 from mssmtp.smtp_out import Relay
 from mssmtp.storage import Store
 from mssmtp.trust import Snapshot, Trust
-from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, B_SUBJECT, MakeCrl, make_crl, unsigned_whitelist
+from tests.authority import (
+    A_DOMAIN,
+    A_SUBJECT,
+    B_DOMAIN,
+    B_SUBJECT,
+    MakeCrl,
+    make_crl,
+    unsigned_whitelist,
+)
 from tests.smtp_out.fakes import FakeClock, FakeResolver, FakeStore
 from tests.smtp_out.peer import Peer, Script
 
