@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from mssmtp.mail import DnKey, Domain
 from mssmtp.whitelist import Whitelist
@@ -15,6 +16,16 @@ class Own:
 
     domains: tuple[Domain, ...]
     names: frozenset[DnKey]
+
+
+AHEAD = timedelta(hours=1)
+
+
+def ahead(listed: Whitelist, now: datetime) -> tuple[str, ...]:
+    """Once in force, a list of a later day would keep out all lists until that day (OP-26)."""
+    if listed.date <= now + AHEAD:
+        return ()
+    return (f"is dated {listed.date:%Y-%m-%d %H:%M} UTC, later than now",)
 
 
 def reasons_to_hold(

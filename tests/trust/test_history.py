@@ -154,6 +154,24 @@ async def test_list_without_our_own_entry_is_held(world: World, files: TrustFile
     assert held.reasons == (f"our entry is lost: {A_DOMAIN}",)
 
 
+@pytest.mark.attack
+@pytest.mark.requirement("OP-26")
+async def test_list_of_a_later_day_is_held_so_that_it_keeps_no_other_out(
+    world: World, files: TrustFiles
+) -> None:
+    trust, feed = await started(world)
+    world.publish(A_DOMAIN, B_DOMAIN, *MANY, date=world.clock.now() + timedelta(days=300))
+    await hour(world, feed)
+    held = files.held()
+    assert held is not None
+    assert held.reasons == ("is dated 2026-12-27 09:00 UTC, later than now",)
+    newer = await published(world, feed, A_DOMAIN, *MANY)
+    assert now_in_force(trust) == newer
+    world.publish(A_DOMAIN, *MANY, date=world.clock.now() + timedelta(minutes=125))
+    await hour(world, feed)
+    assert files.held() is None  # clocks differ by less than an hour
+
+
 async def test_held_list_is_not_fetched_or_verified_again_and_stays_held(
     world: World, files: TrustFiles
 ) -> None:
