@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 
 from mssmtp import app
@@ -12,8 +12,9 @@ from mssmtp.config import Settings
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.finding import Finding, Severity
 from mssmtp.own import findings
-from mssmtp.own_rows import publication
-from mssmtp.policy import Engine
+from mssmtp.own_rows import own_names, publication
+from mssmtp.pki import listed_name
+from mssmtp.policy import Engine, Moves
 from mssmtp.storage import Store
 from mssmtp.tls_settings import check_settings
 from mssmtp.trust import Snapshot
@@ -23,6 +24,7 @@ from mssmtp.trust_findings import list_findings, revocation_findings
 __all__ = ["Finding", "Severity", "examine"]
 
 _LEAST_FREE_OCTETS = 1 << 30
+_HANDING_ON_LASTS = timedelta(days=30)
 
 
 def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, ...]:
@@ -35,6 +37,7 @@ def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, 
         lambda: _own(settings, now, stored),
         lambda: _tls(settings),
         lambda: _trust(settings, now, stored),
+        lambda: _moves(settings, now, stored),
         lambda: _policy(settings),
         lambda: _disk(settings),
         lambda: _home(settings, now, deep=deep),
@@ -72,6 +75,31 @@ def _trust(settings: Settings, now: datetime, stored: Callable[[], Snapshot]) ->
     yield from list_findings(settings, snapshot, state, now)
     yield from revocation_findings(settings, snapshot, state, now)
     yield from publication(settings, snapshot.whitelist, now)
+
+
+def _moves(settings: Settings, now: datetime, stored: Callable[[], Snapshot]) -> Iterator[Finding]:
+    """OP-101: what a domain that comes or leaves still lacks, and dates that have passed."""
+    listed, moves = stored().whitelist, Moves.of(settings.domains)
+    own = {listed_name(name) for name in own_names(settings)}
+    for domain, moment in {**moves.coming, **moves.leaving}.items():
+        day = f"{moment:%Y-%m-%d}"
+        ahead, names = now < moment, listed.names(domain) if listed is not None else frozenset()
+        if domain in moves.coming and ahead and not names & own:
+            lacks = f"is served here from {day}, but the list does not name us for it"
+            remedy = "`mssmtp trust expected` prints the rows to send to the authority."
+        elif domain in moves.coming and now - moment > _HANDING_ON_LASTS:
+            lacks = f"came on {day}; its former operator may still hand its mail on"
+            remedy = "Take served_from out of its table [[domains]]."
+        elif domain in moves.leaving and not ahead:
+            lacks = f"left on {day}"
+            remedy = "Take its table [[domains]] away, and its name from operator.domains."
+        elif domain in settings.operator.domains and domain in moves.leaving and not names - own:
+            lacks = f"leaves until {day}, but the list names nobody beside us: its mail waits"
+            remedy = "Its new operator has its certificate declared for it."
+        else:
+            yield Finding(Severity.OK, f"domain {domain}", f"moves, {day}")
+            continue
+        yield Finding(Severity.WARNING, f"domain {domain}", lacks, remedy)
 
 
 def _policy(settings: Settings) -> Iterator[Finding]:

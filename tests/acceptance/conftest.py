@@ -29,7 +29,7 @@ def space() -> Space:
     return Space()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ours(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
     """The operator of most rows: it is left as it was found."""
     with Ours(tmp_path_factory.mktemp("ours"), space).running() as operator:
