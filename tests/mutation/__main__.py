@@ -5,8 +5,8 @@
     python -m tests.mutation --rooms trust --sample 20 --seed 4
     python -m tests.mutation --json
 
-For each mutant the tests that execute its lines run, the quickest first, until one fails; then, in
-a process of its own, the other tests of their files. A survivor is a check that no test holds; what
+For each mutant the tests that execute its lines run, the quickest first, until one fails; then the
+other tests of their files. A survivor is a check that no test holds; what
 changes no verdict is in `equivalent.toml`, with the reason.
 """
 

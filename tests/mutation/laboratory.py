@@ -272,19 +272,27 @@ class Player:
 
     def _played(self, mutant: Mutant, changed: bytes) -> int | None:
         covering = self._executed.tests_of(mutant)
-        if covering and not mutant.at_import:
-            where = mutant.name.split(" ")[1].rstrip(":")
-            limit_s = self._executed.limit_s(covering)
-            self._line.send((mutant.file, where, changed, covering, limit_s))
-            if (code := self._line.recv()) not in (SURVIVED, ELSEWHERE):
-                return KILLED if code > 0 else int(code)
-        wider = self._wider(mutant, covering)
-        if not wider:
+        beside = self._beside(mutant, covering)
+        if not covering and not beside:
             return None
-        return self._play_fresh(wider)
+        if mutant.at_import:
+            return self._play_fresh([*covering, *beside])
+        for tests in (covering, beside):
+            code = self._play_quick(mutant, changed, tests) if tests else SURVIVED
+            if code == ELSEWHERE:
+                return self._play_fresh([*covering, *beside])
+            if code != SURVIVED:
+                return code
+        return SURVIVED
 
-    def _wider(self, mutant: Mutant, covering: list[str]) -> list[str]:
-        """The covering tests, then the others of their files.
+    def _play_quick(self, mutant: Mutant, changed: bytes, tests: list[str]) -> int:
+        where = mutant.name.split(" ")[1].rstrip(":")
+        self._line.send((mutant.file, where, changed, tests, self._executed.limit_s(tests)))
+        code = int(self._line.recv())
+        return code if code == ELSEWHERE else min(code, KILLED)
+
+    def _beside(self, mutant: Mutant, covering: list[str]) -> list[str]:
+        """The other tests of the files of the covering ones.
 
         A value a shared fixture made is looked at by tests that execute nothing of its making. Who
         is executed in another process is found by name only.
@@ -298,7 +306,7 @@ class Player:
                 if module in (self._tree / test.split("::")[0]).read_text("utf-8")
             }
         beside = {t for t in self._executed.seconds if t.split("::")[0] in files} - set(covering)
-        return [*covering, *self._executed.by_speed(beside)]
+        return self._executed.by_speed(beside)
 
     def _play_fresh(self, tests: list[str]) -> int:
         player = os.fork()
