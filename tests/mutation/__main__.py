@@ -20,7 +20,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.mutation.laboratory import ROOMS, Report, run_all
+from tests.mutation.laboratory import ROOMS, Report, left_out, run_all
 from tests.mutation.mutants import Mutant, mutants
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,12 +28,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def wanted(rooms: list[str], only: str, sample: int | None, seed: int) -> list[Mutant]:
     """Those of the rooms whose name `only` matches; a sample is the same for the same seed."""
+    spared = left_out()
     found = [
         mutant
         for room in rooms
         for file in ROOMS[room]
         for mutant in mutants(ROOT / file, ROOT)
-        if re.search(only, mutant.name)
+        if re.search(only, mutant.name) and f"{mutant.file} {mutant.where}" not in spared
     ]
     if sample is not None and sample < len(found):
         chance = random.Random(seed)  # noqa: S311 - repeatable, not secret

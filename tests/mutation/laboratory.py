@@ -112,6 +112,12 @@ def equivalents() -> dict[str, str]:
     return {entry["mutant"]: entry["reason"] for entry in raw["equivalent"]}
 
 
+def left_out() -> dict[str, str]:
+    """Functions that only say something, and to whom: (file, space, name) and reason."""
+    raw = tomllib.loads(EQUIVALENT.read_text("utf-8"))
+    return {entry["function"]: entry["reason"] for entry in raw["left_out"]}
+
+
 def run_all(
     found: list[Mutant], root: Path, tests: Sequence[str], processes: int, *, is_whole: bool
 ) -> Report:
@@ -275,19 +281,17 @@ class Player:
         beside = self._beside(mutant, covering)
         if not covering and not beside:
             return None
-        if mutant.at_import:
-            return self._play_fresh([*covering, *beside])
         for tests in (covering, beside):
             code = self._play_quick(mutant, changed, tests) if tests else SURVIVED
             if code == ELSEWHERE:
                 return self._play_fresh([*covering, *beside])
             if code != SURVIVED:
                 return code
-        return SURVIVED
+        # What was computed from a constant when it was imported has not seen the mutant yet.
+        return self._play_fresh(covering) if mutant.at_import else SURVIVED
 
     def _play_quick(self, mutant: Mutant, changed: bytes, tests: list[str]) -> int:
-        where = mutant.name.split(" ")[1].rstrip(":")
-        self._line.send((mutant.file, where, changed, tests, self._executed.limit_s(tests)))
+        self._line.send((mutant, changed, tests, self._executed.limit_s(tests)))
         code = int(self._line.recv())
         return code if code == ELSEWHERE else min(code, KILLED)
 

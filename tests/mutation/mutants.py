@@ -40,6 +40,7 @@ class Mutant:
     """One change. `name` says which, also after lines have moved; `lines` tell who executes it."""
 
     file: str
+    where: str
     name: str
     lines: Lines
     at_import: bool
@@ -65,7 +66,11 @@ def mutants(path: Path, root: Path) -> list[Mutant]:
         seen[name] += 1
         name += f" #{seen[name]}" if seen[name] > 1 else ""
         new = place.new.encode()
-        made.append(Mutant(file, name, place.lines, place.at_import, place.start, place.end, new))
+        made.append(
+            Mutant(
+                file, place.where, name, place.lines, place.at_import, place.start, place.end, new
+            )
+        )
     return made
 
 
@@ -157,14 +162,34 @@ class _Finder(ast.NodeVisitor):
             self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> None:
-        if "__name__" not in ast.unparse(node.test):
-            self.generic_visit(node)
+        if "__name__" in ast.unparse(node.test):
+            return
+        lines = self._lines
+        self._visit_condition(node.test)
+        # A branch that only raises is gone already where its condition is never met.
+        only_raises = len(node.body) == 1 and isinstance(node.body[0], ast.Raise)
+        if only_raises:
+            self._lines = _header(node.body[0])
+            self.generic_visit(node.body[0])
+        else:
+            self._visit_all(node.body)
+        self._visit_all(node.orelse)
+        self._lines = lines
 
     def visit_Return(self, node: ast.Return) -> None:
         if isinstance(node.value, ast.Tuple):  # one value less is an error of unpacking
             self._visit_all(node.value.elts)
-        else:
+        elif node.value is not None:
+            self._visit_condition(node.value)
+
+    def _visit_condition(self, node: ast.expr) -> None:
+        """Always met and never met are tried as well: who notices one notices the negation."""
+        if isinstance(node, ast.UnaryOp) or (
+            isinstance(node, ast.Compare) and not _has_a_limit(node)
+        ):
             self.generic_visit(node)
+        else:
+            self.visit(node)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         """Its pieces are no literals of the source."""
@@ -189,6 +214,10 @@ class _Finder(ast.NodeVisitor):
             where = ".".join(self._scope)
             at_import = self._depth == 0
             self.places.append(_Place(where, self._lines, at_import, start, end, new, label))
+
+
+def _has_a_limit(node: ast.Compare) -> bool:
+    return any(isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for op in node.ops)
 
 
 def _header(node: ast.stmt) -> Lines:

@@ -7,6 +7,7 @@ import needs a process that has imported nothing of ours yet (`play_fresh`).
 
 from __future__ import annotations
 
+import ast
 import os
 import resource
 import signal
@@ -17,10 +18,12 @@ from contextlib import suppress
 from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import CodeType, FrameType, FunctionType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 import pytest
+
+from tests.mutation.mutants import Mutant
 
 KILLED, SURVIVED, ELSEWHERE = 1, 0, 77
 """How a player ends; ELSEWHERE: this mutant cannot be put into a running process."""
@@ -125,7 +128,7 @@ class Chosen:
 class Quick:
     """Collects once; then every order is played by a fork of the process, up to the first failure.
 
-    An order is (file, name of the function, mutated source, tests, limit in seconds); None ends it.
+    An order is (mutant, mutated source, tests, limit in seconds); None ends it.
     """
 
     pytest_runtest_logreport = staticmethod(note_killer)
@@ -137,12 +140,12 @@ class Quick:
         items = {item.nodeid: item for item in session.items}
         self._line.send(sorted(items))
         while (order := self._line.recv()) is not None:
-            file, where, source, nodeids, limit_s = order
+            mutant, source, nodeids, limit_s = order
             player = os.fork()
             if player == 0:
                 confine(limit_s)
                 chosen = [items[nodeid] for nodeid in nodeids if nodeid in items]
-                _play(session, file, where, source, chosen)
+                _play(session, mutant, source, chosen)
             self._line.send(ended(player))
         return True
 
@@ -155,12 +158,10 @@ def ended(player: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def _play(
-    session: pytest.Session, file: str, where: str, source: bytes, items: list[pytest.Item]
-) -> None:
+def _play(session: pytest.Session, mutant: Mutant, source: bytes, items: list[pytest.Item]) -> None:
     code = KILLED
     try:
-        if not put_in(file, where, source):
+        if not put_in(mutant, source):
             code = ELSEWHERE
         elif not _fails(session, items):
             code = SURVIVED
@@ -176,14 +177,16 @@ def _fails(session: pytest.Session, items: list[pytest.Item]) -> bool:
     return False
 
 
-def put_in(file: str, where: str, source: bytes) -> bool:
-    """Give the function that holds the mutant its new code; False: not possible in place."""
-    module = sys.modules.get(file.removesuffix(".py").replace("/", "."))
+def put_in(mutant: Mutant, source: bytes) -> bool:
+    """Have this process run the mutated source; False: not possible in place."""
+    module = sys.modules.get(mutant.file.removesuffix(".py").replace("/", "."))
     if module is None or module.__file__ is None:
         return False
+    if mutant.at_import:
+        return _run_again(module, mutant, source)
     code: CodeType = compile(source, module.__file__, "exec", dont_inherit=True)
     place: object = module
-    for name in where.split("."):
+    for name in mutant.where.split("."):
         found = next(_codes(code, name), None)
         if found is None or name not in vars(place):
             return False
@@ -195,6 +198,26 @@ def put_in(file: str, where: str, source: bytes) -> bool:
                 return False
             return True
     return False
+
+
+def _run_again(module: ModuleType, mutant: Mutant, source: bytes) -> bool:
+    """A constant, or a function with another default: run the statement, tell who imported it."""
+    line = mutant.lines[0]
+    statement = next(
+        each for each in ast.parse(source).body if each.lineno <= line <= (each.end_lineno or 0)
+    )
+    if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.FunctionDef):
+        return False
+    before = dict(vars(module))
+    exec(  # noqa: S102 - our own source
+        compile(ast.Module([statement], []), str(module.__file__), "exec", dont_inherit=True),
+        vars(module),
+    )
+    for name in [name for name, value in vars(module).items() if before.get(name) is not value]:
+        for other in [m for n, m in sys.modules.items() if n.startswith(("mssmtp", "tests"))]:
+            if vars(other).get(name) is before.get(name):
+                setattr(other, name, vars(module)[name])
+    return True
 
 
 def _codes(code: CodeType, name: str) -> Iterator[CodeType]:

@@ -125,6 +125,15 @@ def _other_lines_of_base64(chance: Chance, octets: bytes) -> bytes:
     return octets[:at] + chance.choice((b"\n", b" ", b"&#13;\n", b"\t")) + octets[at:]
 
 
+def _white_space_behind_the_signature(chance: Chance, octets: bytes) -> bytes:
+    start = octets.index(b"<Signature ")
+    text = octets[octets.index(b"</ListeDomaines>") + 16 : start]
+    assert not text.strip()
+    end = octets.index(b"</Signature>") + 12
+    at = chance.randrange(len(text))
+    return octets[: start - len(text) + at] + octets[start:end] + text[at:] + octets[end:]
+
+
 NEUTRAL: dict[str, Change] = {
     "space in a tag": _space_in_a_tag,
     "a reference for a character": _a_reference_for_a_character,
@@ -134,5 +143,6 @@ NEUTRAL: dict[str, Change] = {
     "other line ends": _other_line_ends,
     "other declaration": _other_declaration,
     "other lines of base64": _other_lines_of_base64,
+    "white space behind the signature": _white_space_behind_the_signature,
 }
 """Changes of a signed list that exclusive canonicalisation undoes: the signature still holds."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from base64 import b64encode
 from datetime import timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ from mssmtp.demo.authority import Authority
 from mssmtp.pki import CertificateRefused, Role
 from mssmtp.revocation import BadRevocationList, Revocation, judge_chain
 from mssmtp.trust import PeerRefused, Snapshot, identify
-from mssmtp.whitelist import ListRefused, ListRules, Whitelist
+from mssmtp.whitelist import NAMESPACE, ListRefused, ListRules, Whitelist
 from mssmtp.whitelist_signature import verify
 from tests.authority import A_DOMAIN, A_SUBJECT, rows_for
 from tests.trust.spoiling import TOKENS, Edits, edited, flipped
@@ -54,6 +56,57 @@ def test_att_33_edited_list_says_the_same_or_is_refused(
         return
     # What canonicalisation does not see may differ (spaces between attributes, base64 lines).
     assert listed.rows == verify(signed, rules, authority.now).rows
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("public_key", "reason"),
+    [
+        (rsa.RSAPublicNumbers(65537, (1 << 65_535) + 12_345).public_key(), "signature"),
+        (rsa.RSAPublicNumbers((1 << 2000) + 1, (1 << 2047) + 12_345).public_key(), "signature"),
+        (rsa.RSAPublicNumbers((1 << 8191) + 1, (1 << 16_383) + 1).public_key(), "signature"),
+        (ec.generate_private_key(ec.SECP256R1()).public_key(), "signature profile"),
+    ],
+    ids=["65,536 bits", "exponent of 2,001 bits", "both", "no RSA key"],
+)
+def test_att_33_a_signer_with_a_monstrous_key_costs_no_more_than_another(
+    authority: Authority,
+    rules: ListRules,
+    signed: bytes,
+    public_key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey,
+    reason: str,
+) -> None:
+    """The key is used before its certificate is judged: whoever sends the list chooses it."""
+    own = authority.signer.certificate
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(own.subject)
+        .issuer_name(own.issuer)
+        .public_key(public_key)
+        .serial_number(77)
+        .not_valid_before(own.not_valid_before_utc)
+        .not_valid_after(own.not_valid_after_utc)
+        .sign(authority.signer.key, hashes.SHA256())
+    )
+    start = signed.index(b"<X509Certificate>") + len(b"<X509Certificate>")
+    end = signed.index(b"</X509Certificate>")
+    other = signed[:start] + b64encode(certificate.public_bytes(pki.DER)) + signed[end:]
+    with pytest.raises(ListRefused) as caught:
+        verify(other, rules, authority.now)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.attack
+def test_wt_26_a_tree_without_end_is_no_list(authority: Authority, rules: ListRules) -> None:
+    """libxml2's own limit of depth: whoever reads it would need a stack as deep."""
+    head = f'<ListeBlancheMSSante xmlns="{NAMESPACE}">'.encode()
+    with pytest.raises(ListRefused) as caught:
+        verify(head + b"<a>" * 100_000, rules, authority.now)
+    assert caught.value.reason == "not XML"
+    deep = head + b"<a>" * 300 + b"</a>" * 300 + b"</ListeBlancheMSSante>"
+    with pytest.raises(ListRefused) as caught:
+        verify(deep, rules, authority.now)
+    assert caught.value.reason == "not XML"
 
 
 BIT_FLIPS = st.lists(st.tuples(st.floats(0, 0.999), st.integers(1, 255)), min_size=1, max_size=4)
