@@ -1,0 +1,108 @@
+"""Tables of the trust rooms, said once more: each entry decides something."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography import x509
+
+from mssmtp.pki import (
+    REPLIES,
+    CertificateRefused,
+    Reason,
+    certificate_name,
+    listed_name,
+)
+from mssmtp.trust import REPLIES as PEER_REPLIES
+from mssmtp.trust import PeerReason
+
+TYPES = {
+    # RFC 4519 and X.520: short name, what it is also called, object identifier
+    "CN": ((), "2.5.4.3"),
+    "SN": ((), "2.5.4.4"),
+    "SERIALNUMBER": ((), "2.5.4.5"),
+    "C": ((), "2.5.4.6"),
+    "L": ((), "2.5.4.7"),
+    "ST": (("S",), "2.5.4.8"),
+    "STREET": ((), "2.5.4.9"),
+    "O": ((), "2.5.4.10"),
+    "OU": ((), "2.5.4.11"),
+    "TITLE": (("T",), "2.5.4.12"),
+    "POSTALCODE": ((), "2.5.4.17"),
+    "GIVENNAME": (("GN",), "2.5.4.42"),
+    "ORGANIZATIONIDENTIFIER": ((), "2.5.4.97"),
+    "UID": ((), "0.9.2342.19200300.100.1.1"),
+    "DC": ((), "0.9.2342.19200300.100.1.25"),
+    "EMAILADDRESS": (("E",), "1.2.840.113549.1.9.1"),
+}
+
+
+@pytest.mark.requirement("OP-32")
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_type_is_one_whatever_it_is_called(kind: str) -> None:
+    others, oid = TYPES[kind]
+    attribute = x509.NameAttribute(x509.ObjectIdentifier(oid), "FR")
+    key = certificate_name(x509.Name([attribute]))
+    assert key is not None
+    assert key[0].type == kind
+    for name in (kind, kind.lower(), *others, oid, f"OID.{oid}", f"oid.{oid}"):
+        assert listed_name(f"{name}=FR") == key
+    assert [other for other in TYPES if other != kind and listed_name(f"{other}=FR") == key] == []
+
+
+def test_an_unknown_type_is_its_object_identifier() -> None:
+    attribute = x509.NameAttribute(x509.ObjectIdentifier("1.2.250.1.71.99.1"), "x")
+    key = certificate_name(x509.Name([attribute]))
+    assert key == listed_name("1.2.250.1.71.99.1=x") == listed_name("OID.1.2.250.1.71.99.1=X")
+
+
+@pytest.mark.parametrize(
+    "white", "\t\n\v\f\r \x85\xa0\u1680\u2000\u2005\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+def test_every_white_space_of_unicode_is_a_space(white: str) -> None:
+    assert listed_name(f"CN=a{white}b") == listed_name("CN=a b") == listed_name("CN=a \u00a0 b")
+    assert listed_name(f"{white}CN{white}={white}a{white}") == listed_name("CN=a")
+
+
+@pytest.mark.parametrize("other", "\u200b\u2010\x1f\x1c\x00\u180e\ufeff")
+def test_nothing_else_is_a_space(other: str) -> None:
+    assert listed_name(f"CN=a{other}b") != listed_name("CN=a b")
+    assert listed_name(f"CN=a{other}") != listed_name("CN=a")
+    assert listed_name(f"CN=a{other}b") != listed_name("CN=ab")
+
+
+CERTIFICATE: dict[Reason, tuple[int, str]] = {
+    "no certificate": (554, "5.7.0"),
+    "chain": (554, "5.7.5"),
+    "expired": (554, "5.7.5"),
+    "not yet valid": (554, "5.7.5"),
+    "revoked": (554, "5.7.5"),
+    "usage": (554, "5.7.5"),
+    "weak": (554, "5.7.5"),
+    "revocation unknown": (451, "4.7.5"),
+}
+PEER: dict[PeerReason, tuple[int, str]] = {
+    "no list": (451, "4.7.5"),
+    "name not listed": (554, "5.7.1"),
+    "domain not listed": (550, "5.7.1"),
+    "name not of domain": (550, "5.7.1"),
+}
+
+
+@pytest.mark.requirement("OP-08")
+def test_every_reason_has_the_reply_of_the_specification() -> None:
+    """whitelist.md §6 and §7; the word of IMAP is RFC 5530's."""
+    assert {r: (a.code, a.enhanced) for r, a in REPLIES.items()} == CERTIFICATE
+    found = {r: (a.code, a.enhanced) for r, a in PEER_REPLIES.items() if r in PEER}
+    assert found == PEER
+    assert len({a.text for a in (*REPLIES.values(), *PEER_REPLIES.values())}) == len(REPLIES) + len(
+        PEER_REPLIES
+    )
+    refused = CertificateRefused("revoked", "5EED", reply=REPLIES["chain"])
+    assert (refused.reply, refused.reason, refused.serial) == (REPLIES["chain"], "revoked", "5EED")
+    assert CertificateRefused("revoked").reply == REPLIES["revoked"]
+    assert refused.imap == "AUTHENTICATIONFAILED"
+
+
+def test_an_empty_set_of_names_is_nobody() -> None:
+    assert certificate_name(x509.Name([])) is None
+    assert listed_name("CN=a+OU=b") == listed_name("CN=A+ou=B")
