@@ -159,6 +159,7 @@ class Make:
     digital_signature: bool = True
     name: x509.Name | None = None
     is_authority: bool = False
+    crl_urls: tuple[str, ...] = ()
 
 
 HEALTHY = Make()
@@ -220,6 +221,8 @@ class Authority:
         )
         if make.usages is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage(make.usages), critical=False)
+        if make.crl_urls:
+            builder = builder.add_extension(_crl_points(make.crl_urls), critical=False)
         if names := _alternative_names(subject.cn, make.hosts):
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return Identity(builder.sign(self._key, hashes.SHA256()), (self.intermediate,), key)
@@ -368,6 +371,11 @@ def sign(unsigned: bytes, signer: Identity) -> bytes:
 
 def _aki(key: rsa.RSAPrivateKey) -> x509.AuthorityKeyIdentifier:
     return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+
+def _crl_points(urls: Sequence[str]) -> x509.CRLDistributionPoints:
+    names = [x509.UniformResourceIdentifier(url) for url in urls]
+    return x509.CRLDistributionPoints([x509.DistributionPoint(names, None, None, None)])
 
 
 def _key_usage(*, digital_signature: bool, signs: bool) -> x509.KeyUsage:

@@ -194,7 +194,9 @@ def lay(
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     now = outside[0].now()
     authority = Authority(now)
-    identities = {plan.name: authority.issue(plan.subject, _user_make(plan)) for plan in PLANS}
+    identities = {
+        plan.name: authority.issue(plan.subject, _user_make(plan, base_port)) for plan in PLANS
+    }
     misfits = _misfits(authority, now, directory / "test-certificates")
     incidents = authority.issue(INCIDENTS_SUBJECT)
     guest = authority.issue(GUEST_SUBJECT, Make(hosts=USER_HOSTS))
@@ -251,9 +253,13 @@ def publish_crls(authority: Authority, directory: Path) -> None:
     (directory / "crl.pem").write_bytes(crl_pem(ders))
 
 
-def _user_make(plan: Plan) -> Make:
+def _user_make(plan: Plan, base_port: int) -> Make:
     # One certificate serves both kinds of door, so that a client's settings need no exception.
-    return Make(hosts=(plan.mx, *USER_HOSTS))
+    return Make(hosts=(plan.mx, *USER_HOSTS), crl_urls=(_crl_url(base_port, CRL_NAMES[1]),))
+
+
+def _crl_url(base_port: int, name: str) -> str:
+    return f"http://127.0.0.1:{base_port + CRL_OFFSET}/{name}"
 
 
 def _rows(now: datetime) -> list[Row]:
@@ -323,9 +329,7 @@ def _values(plan: Plan, directory: Path, port: int, base_port: int) -> dict[str,
         "tls.users.certificate_file": "certs/operator.pem",
         "tls.users.key_file": "certs/operator.key",
         "pki.anchors_file": str(directory / "ca.pem"),
-        "pki.crl_urls": tuple(
-            f"http://127.0.0.1:{base_port + CRL_OFFSET}/{name}" for name in CRL_NAMES
-        ),
+        "pki.crl_urls": tuple(_crl_url(base_port, name) for name in CRL_NAMES),
         "whitelist.url": f"https://127.0.0.1:{base_port + LIST_OFFSET}/{LIST_NAME}",
         "whitelist.signer_subject": Authority.pin,
         "whitelist.first_within": "PT60S",

@@ -84,15 +84,17 @@ class OwnWatch:
     async def tick(self) -> None:
         """One round."""
         await asyncio.to_thread(self._keys.refresh)
+        if await asyncio.to_thread(self._keys.files.take_lock):
+            await self._remember()
+            self._remind()
         self._measure()
-        if not await asyncio.to_thread(self._keys.files.take_lock):
-            return
+
+    async def _remember(self) -> None:
         before = self._keys.memory
         memory = self._remembered(before)
         memory = replace(memory, crls=await self._look_at_crls(memory))
         if memory != before:
             await asyncio.to_thread(self._keys.files.keep, memory)
-        self._remind()
 
     # ------------------------------------------------------------ memory
 
