@@ -21,6 +21,7 @@ from mssmtp.config import Settings
 from mssmtp.errors import BadAddress
 from mssmtp.finding import Finding, Severity
 from mssmtp.mail import domain
+from mssmtp.own import standings_of
 from mssmtp.own_rows import publication
 from mssmtp.trust import Snapshot
 from mssmtp.trust_feed import State, TrustFiles
@@ -61,9 +62,11 @@ def show(
     crls = _crls(snapshot)
     if as_json:
         told = [asdict(each) for each in alarms]
-        print_json(facts | {"crls": crls, "alarms": told})
+        print_json(facts | {"crls": crls, "own_domains": _own(settings, whitelist), "alarms": told})
     else:
         _print(facts, crls, alarms)
+        rows = [tuple(each.values()) for each in _own(settings, whitelist)]
+        print_table("Our domains", ("domain", "state", "since", "our names", "others"), rows)
     if any(each.severity is Severity.ERROR for each in alarms):
         raise typer.Exit(EXIT_TROUBLE)
 
@@ -95,6 +98,20 @@ def _facts(settings: Settings, whitelist: Whitelist, state: State) -> dict[str, 
         "held": held.listed.sha256 if held else None,
         "rolled_back_by": state.rolled_back.by if state.rolled_back else None,
     }
+
+
+def _own(settings: Settings, whitelist: Whitelist) -> list[dict[str, object]]:
+    """Where our domains stand (DEF-01)."""
+    return [
+        {
+            "domain": each.domain,
+            "state": each.state,
+            "since": each.since.isoformat() if each.since else None,
+            "our_names": len(each.ours),
+            "others": each.others,
+        }
+        for each in standings_of(settings, whitelist)
+    ]
 
 
 def _crls(snapshot: Snapshot) -> list[dict[str, object]]:

@@ -4,7 +4,7 @@ from mssmtp.own.findings import findings
 from mssmtp.own.keys import NotPresentable, OwnKeys
 from mssmtp.own.memory import Memory, OwnFiles
 from mssmtp.own.spaces import space_in_force
-from mssmtp.own.standing import Standing, standings
+from mssmtp.own.standing import Standing, standings, standings_of
 from mssmtp.own.watch import NotFetched, Outside, OwnWatch
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "findings",
     "space_in_force",
     "standings",
+    "standings_of",
 ]

@@ -7,9 +7,11 @@ from datetime import datetime
 
 from cryptography import x509
 
+from mssmtp.config import Settings
 from mssmtp.mail import Domain
-from mssmtp.own.memory import KEPT_CHANGES, Change, Memory, State
+from mssmtp.own.memory import KEPT_CHANGES, Change, Memory, OwnFiles, State
 from mssmtp.pki import certificate_name, printed_name
+from mssmtp.tls_settings import load_certificate
 from mssmtp.whitelist import Whitelist
 
 
@@ -24,6 +26,16 @@ class Standing:
     ours: tuple[str, ...]
     others: int
     changes: tuple[Change, ...]
+
+
+def standings_of(settings: Settings, listed: Whitelist | None) -> tuple[Standing, ...]:
+    """For a command: certificates and memory as they are on disk.
+
+    Raises ConfigError when a certificate cannot be loaded.
+    """
+    leaves = tuple(load_certificate(files).leaf for files in settings.tls.operators)
+    memory = OwnFiles(settings.store.home).memory()
+    return standings(settings.operator.domains, leaves, listed, memory)
 
 
 def standings(

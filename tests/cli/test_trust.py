@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.authority import B_SUBJECT
 from tests.home import CRL_URLS, Home
 
@@ -15,6 +17,26 @@ def test_the_list_and_the_crls_in_force(home: Home) -> None:
     assert shown["sha256"] in people
     assert "AC RACINE IGC-SANTE" in people
     assert "{" not in people
+
+
+@pytest.mark.requirement("DEF-01")
+def test_our_domains_with_their_state(home: Home) -> None:
+    home.edit('domains = ["hopital-a.test"]', 'domains = ["hopital-a.test", "autre.test"]')
+    own = home.mssmtp("trust", "show", "--json").json["own_domains"]
+    assert [(each["domain"], each["state"], each["our_names"]) for each in own] == [
+        ("hopital-a.test", "listed", 1),
+        ("autre.test", "requested", 0),
+    ]
+    people = home.mssmtp("trust", "show").out
+    assert "Our domains" in people
+    assert "requested" in people
+
+
+@pytest.mark.requirement("DEF-01")
+def test_boxes_are_prepared_in_a_requested_domain(home: Home) -> None:
+    home.edit('domains = ["hopital-a.test"]', 'domains = ["hopital-a.test", "autre.test"]')
+    made = home.mssmtp("bal", "add", "secretariat@autre.test", "--type", "ORG")
+    assert made.code == 0, made.err
 
 
 def test_who_may_speak_for_a_domain(home: Home) -> None:
