@@ -30,6 +30,7 @@ from mssmtp.smtp_wire import (
     Wire,
     from_reply,
 )
+from mssmtp.tls import ClientContext, TlsTransport
 from mssmtp.tls_settings import OwnCertificate
 
 BLOCK_OCTETS: Final = 262_144
@@ -56,7 +57,7 @@ class ClientSettings:
     """How we speak: our name in EHLO, our TLS, how long we wait."""
 
     host_name: Domain
-    context: ssl.SSLContext
+    context: ssl.SSLContext | ClientContext
     connect_timeout_s: float
     command_timeout_s: float
     handshake_timeout_s: float
@@ -94,6 +95,7 @@ class PeerConnection:
         self._wire = wire
         self.extensions: dict[str, str] = {}
         self.chain: tuple[x509.Certificate, ...] = ()
+        self.stapled = b""
         self.tls_version: str | None = None
         self.tls_cipher: str | None = None
         self.judged: dict[Domain, Operator] = {}
@@ -150,6 +152,13 @@ class PeerConnection:
 
     def _read_tls(self) -> None:
         transport = cast(asyncio.BaseTransport, self._wire.transport)
+        if isinstance(transport, TlsTransport):
+            told = transport.get_extra_info
+            self.chain = cast("tuple[x509.Certificate, ...]", told("peer_chain", ()))
+            self.stapled = cast(bytes, told("stapled", b""))
+            self.tls_version = cast("str | None", told("tls_version"))
+            self.tls_cipher = cast("str | None", told("tls_cipher"))
+            return
         session = cast("ssl.SSLObject | None", transport.get_extra_info("ssl_object"))
         if session is None:
             raise TlsUnavailable("closed during the handshake")

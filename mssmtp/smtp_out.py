@@ -38,7 +38,7 @@ from mssmtp.smtp_pool import Pool, Reach
 from mssmtp.smtp_record import Attempt, Recorder, next_attempt
 from mssmtp.smtp_wire import FinalReplyLost, NotTransmissible, PeerFailed, PeerTakesLess, from_reply
 from mssmtp.storage import Lease, Store, Writing
-from mssmtp.tls_settings import OwnCertificate, client_context
+from mssmtp.tls_settings import ClientContext, OwnCertificate, client_context
 from mssmtp.trust import PeerRefused, Trust
 from mssmtp.whitelist import Whitelist
 
@@ -86,7 +86,11 @@ class _Speaker:
             self._clients = {each: made for each, made in self._clients.items() if each in held}
             known = self._clients[own] = ClientSettings(
                 host_name=settings.operator.host_name,
-                context=client_context(settings.tls, own),
+                context=(
+                    client_context(settings.tls, own)
+                    if settings.pki.ocsp == "off"
+                    else ClientContext(settings.tls, own)
+                ),
                 connect_timeout_s=settings.smtp_out.connect_timeout_s,
                 command_timeout_s=settings.smtp_out.command_timeout_s,
                 handshake_timeout_s=settings.tls.handshake_timeout_s,

@@ -202,6 +202,8 @@ class Pool:
     async def _settled(self, connection: PeerConnection, wanted: Wanted) -> None:
         """`_judge`, once the responder was asked if nothing else says whether it is revoked."""
         if self._responder is not None:
+            self._responder.take(connection.stapled, connection.chain)
+            connection.stapled = b""  # once is enough
             await self._responder.settle(connection.chain, Role.SERVER)
         self._judge(connection, wanted)
 

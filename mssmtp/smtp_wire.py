@@ -21,7 +21,9 @@ from aiosmtplib.errors import (
     SMTPTimeoutError,
 )
 from aiosmtplib.protocol import SMTPProtocol
+from aiosmtplib.response import SMTPResponse
 
+from mssmtp import tls
 from mssmtp.errors import MailError, Reply
 
 # ---------------------------------------------------------------- what may go wrong
@@ -228,14 +230,37 @@ class Wire(SMTPProtocol):
         """The first line of the server."""
         return await self.answered(self.read_response(timeout=timeout_s))
 
-    async def upgrade(self, context: ssl.SSLContext, host: str, timeout_s: float) -> PeerReply:
+    async def upgrade(
+        self, context: ssl.SSLContext | tls.ClientContext, host: str, timeout_s: float
+    ) -> PeerReply:
         """STARTTLS and the handshake. Raises PeerViolates, TlsUnavailable."""
         try:
+            if isinstance(context, tls.ClientContext):
+                return await self.answered(self._start_own_tls(context, host, timeout_s))
             return await self.answered(self.start_tls(context, host, timeout_s))
         except (PeerGone, ssl.SSLError, SMTPTimeoutError, OSError) as error:
             if self.violation:
                 raise PeerViolates(self.violation) from error
             raise TlsUnavailable("handshake failed") from error
+
+    async def _start_own_tls(
+        self, context: tls.ClientContext, host: str, timeout_s: float
+    ) -> SMTPResponse:
+        """As aiosmtplib's `start_tls`, with our own layer."""
+        if self._command_lock is None:
+            raise SMTPServerDisconnected("Server not connected")
+        async with self._command_lock:
+            self._response_pending = True
+            self.write(b"STARTTLS\r\n")
+            response = await self.read_response(timeout=timeout_s)
+            if response.code != 220:
+                raise SMTPResponseException(response.code, response.message)
+            if self.transport is None or self.transport.is_closing():
+                raise SMTPServerDisconnected("Connection lost")
+            raw = cast(asyncio.Transport, self.transport)
+            self.transport = await tls.connect_tls(raw, self, context, host, timeout_s)
+            self._over_ssl = True
+        return response
 
     async def answered(self, reply: Awaitable[tuple[int, str]]) -> PeerReply:
         try:

@@ -12,10 +12,11 @@ import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 from mssmtp.tls_settings import (
     Buffer,
+    ClientContext,
     Engine,
     ServerContext,
     TlsFailure,
@@ -26,10 +27,12 @@ from mssmtp.tls_settings import (
 
 __all__ = [
     "Engine",
+    "ClientContext",
     "ServerContext",
     "TlsFailure",
     "TlsTransport",
     "client_context",
+    "connect_tls",
     "listen",
     "peer_chain",
     "server_context",
@@ -61,7 +64,8 @@ class TlsTransport(asyncio.Transport):
     """What a door writes clear octets to, once the handshake is done.
 
     `get_extra_info`: all of the raw transport's, and `peer_chain` (tuple of x509.Certificate,
-    leaf first, empty when none was presented), `tls_version`, `tls_cipher`, `sni`.
+    leaf first, empty when none was presented), `tls_version`, `tls_cipher`, `sni`, and `stapled`,
+    the OCSP answer a server sent to a client of ours, or no octets.
     """
 
     def __init__(self, layer: _Layer, facts: dict[str, object]) -> None:
@@ -254,6 +258,28 @@ class _Admission:
                 del self._addresses[address]
 
 
+class _Sessions(Protocol):
+    """What makes engines, and the buffers its connections share."""
+
+    incoming: bytearray
+    clear: bytearray
+
+    def engine(self) -> Engine:
+        """One side of one new session."""
+        ...
+
+
+class _Outward:
+    """The client side towards one host, as a layer wants it."""
+
+    def __init__(self, context: ClientContext, host: str) -> None:
+        self.incoming, self.clear = context.incoming, context.clear
+        self._context, self._host = context, host
+
+    def engine(self) -> Engine:
+        return self._context.engine(self._host)
+
+
 class _Layer(asyncio.BufferedProtocol):
     """The protocol of a raw transport: ciphertext below, clear octets above."""
 
@@ -264,7 +290,7 @@ class _Layer(asyncio.BufferedProtocol):
 
     def __init__(
         self,
-        context: ServerContext,
+        context: _Sessions,
         factory: Callable[[], Upper],
         handshake_timeout_s: float,
         on_failure: Callable[[str], None] | None,
@@ -306,6 +332,14 @@ class _Layer(asyncio.BufferedProtocol):
             self.abort()
             return
         self._later(self._handshake_timeout_s, self._handshake_expired)
+
+    def speak_first(self) -> None:
+        """The client's hello."""
+        try:
+            self._engine.handshake()
+            self.outgoing.send_records()
+        except TlsFailure as failure:
+            self._fail(str(failure))
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return self._context.incoming
@@ -569,6 +603,53 @@ def start_tls(
     layer.begin(transport, told)
     transport.set_protocol(layer)
     transport.resume_reading()
+
+
+async def connect_tls(
+    transport: asyncio.Transport,
+    upper: Upper,
+    context: ClientContext,
+    host: str,
+    handshake_timeout_s: float,
+) -> TlsTransport:
+    """The client's side of `start_tls`, once the server's go-ahead was read; then `upper` goes on.
+
+    `upper` knows of its connection already and is told nothing new. Raises ConnectionError.
+    """
+    shaken: asyncio.Future[TlsTransport] = asyncio.get_running_loop().create_future()
+
+    def failed(reason: str) -> None:
+        if not shaken.done():
+            shaken.set_exception(ConnectionError(f"TLS handshake: {reason}"))
+
+    layer = _Layer(_Outward(context, host), lambda: _Shaken(shaken), handshake_timeout_s, failed)
+    layer.begin(transport, None)
+    transport.set_protocol(layer)
+    layer.speak_first()
+    transport.resume_reading()
+    try:
+        secure = await shaken
+    except BaseException:
+        layer.abort()
+        raise
+    if secure.is_closing():
+        raise ConnectionError("closed after the handshake")
+    secure.set_protocol(upper)
+    secure.resume_reading()
+    return secure
+
+
+class _Shaken(asyncio.Protocol):
+    """Stands above the layer until the caller of `connect_tls` goes on; reads nothing."""
+
+    def __init__(self, shaken: asyncio.Future[TlsTransport]) -> None:
+        self._shaken = shaken
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        secure = cast(TlsTransport, transport)
+        secure.pause_reading()
+        if not self._shaken.done():
+            self._shaken.set_result(secure)
 
 
 async def listen(

@@ -233,7 +233,7 @@ class TlsFailure(Exception):
 
 
 class Engine:
-    """The server side of one TLS session over octets: nothing here waits.
+    """One side of one TLS session over octets: nothing here waits.
 
     Records go through OpenSSL's own calls: pyOpenSSL's wrappers allocate and copy a buffer each
     time, and tell that there is nothing yet by an exception, twice for each thing a peer says.
@@ -332,6 +332,7 @@ class Engine:
             "tls_version": self._connection.get_protocol_version_name(),
             "tls_cipher": self._connection.get_cipher_name(),
             "sni": _name(self._connection.get_servername()),
+            "stapled": _stapled(self._connection),
         }
 
     def _peer_chain(self) -> tuple[x509.Certificate, ...]:
@@ -348,6 +349,12 @@ class Engine:
 def _name(octets: bytes | None) -> str | None:
     """A server name as text; one that is not ASCII names nobody (RFC 6066 3)."""
     return octets.decode("ascii") if octets and octets.isascii() else None
+
+
+def _stapled(connection: SSL.Connection) -> bytes:
+    """The OCSP answer that came with the handshake; empty without one, and on a server."""
+    found = connection.get_app_data()
+    return found if isinstance(found, bytes) else b""
 
 
 def peer_chain(session: ssl.SSLObject | ssl.SSLSocket) -> tuple[x509.Certificate, ...]:
@@ -417,20 +424,24 @@ class ServerContext:
     def _build(self, own: OwnCertificate) -> SSL.Context:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         _harden(context, self.settings)
-        try:
-            context.use_certificate(own.chain[0])
-            for issuer in own.chain[1:]:
-                context.add_extra_chain_cert(issuer)
-            context.use_privatekey(own.key)
-            context.check_privatekey()
-        except SSL.Error as error:
-            raise _unusable(own.files, reason_of(error)) from error
+        _use(context, own)
         if self._judge is not None:
             refuse_in_handshake(context, self._judge)
         elif self._ask_certificate:
             context.set_verify(SSL.VERIFY_PEER, _record)
         context.set_tlsext_servername_callback(self._choose)
         return context
+
+
+def _use(context: SSL.Context, own: OwnCertificate) -> None:
+    try:
+        context.use_certificate(own.chain[0])
+        for issuer in own.chain[1:]:
+            context.add_extra_chain_cert(issuer)
+        context.use_privatekey(own.key)
+        context.check_privatekey()
+    except SSL.Error as error:
+        raise _unusable(own.files, reason_of(error)) from error
 
 
 def _record(
@@ -505,6 +516,40 @@ def server_context(
     if isinstance(certificate, CertificateSettings):
         certificate = OneCertificate(certificate)
     return ServerContext(settings, certificate, ask_certificate=ask_certificate, judge=judge)
+
+
+class ClientContext:
+    """Our client side when the peer's OCSP answer is wanted (RFC 6066 8, `pki.ocsp`).
+
+    Python's own ssl has no way to ask for one. As with `client_context` nothing is verified here:
+    the caller judges `peer_chain`. Use from one thread only.
+    """
+
+    def __init__(self, settings: TlsSettings, own: OwnCertificate) -> None:
+        """Raises ConfigError."""
+        check_settings(settings)
+        self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        _harden(self._context, settings)
+        _use(self._context, own)
+        self._context.set_verify(SSL.VERIFY_NONE)
+        self._context.set_ocsp_client_callback(_keep_answer)
+        self.incoming = bytearray(ServerContext.BUFFER_OCTETS)
+        self.clear = bytearray(ServerContext.BUFFER_OCTETS)
+        self._outgoing = bytearray(ServerContext.OUTGOING_OCTETS)
+
+    def engine(self, host: str) -> Engine:
+        """The client side of one new session with `host`."""
+        connection = SSL.Connection(self._context, None)
+        connection.set_connect_state()
+        connection.set_tlsext_host_name(host.encode("ascii"))
+        connection.request_ocsp()
+        return Engine(connection, self._outgoing)
+
+
+def _keep_answer(connection: SSL.Connection, answer: bytes, _: object) -> bool:
+    """Kept for `describe`; whoever judges the certificate judges the answer too."""
+    connection.set_app_data(answer)
+    return True
 
 
 def client_context(

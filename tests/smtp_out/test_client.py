@@ -266,6 +266,7 @@ async def test_a_certificate_that_cannot_be_read_is_not_trusted(
 async def test_a_peer_that_refuses_our_certificate_is_a_tls_failure(
     make_peer: MakePeer, settings: ClientSettings
 ) -> None:
+    assert isinstance(settings.context, ssl.SSLContext)
     settings.context.set_alpn_protocols([])
     bare = type(settings.context)(settings.context.protocol)
     bare.check_hostname = False

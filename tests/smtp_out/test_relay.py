@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 
@@ -44,6 +44,7 @@ from mssmtp.mail import (
 from mssmtp.outside import NoMailAccepted, SystemEntropy
 from mssmtp.pki import Anchors
 from mssmtp.policy import Engine
+from mssmtp.responder import AskFailed, Responder
 from mssmtp.revocation import Revocation
 from mssmtp.smtp_out import Relay
 from mssmtp.storage import Store
@@ -85,6 +86,7 @@ class World:
     queue: QueueSettings = field(default_factory=QueueSettings)
     command_timeout_s: float = 5.0
     worker: str | None = None
+    ocsp: Literal["off", "stapled"] = "off"
     store: FakeStore = field(init=False)
     trust: Trust = field(init=False)
 
@@ -118,7 +120,7 @@ class World:
             ),
             store=StoreSettings(home=self.directory, master_key_file=self.directory / "key"),
             tls=TlsSettings(operators=own, users=own),
-            pki=PkiSettings(anchors_file=self.directory / "anchors.pem"),
+            pki=PkiSettings(anchors_file=self.directory / "anchors.pem", ocsp=self.ocsp),
             queue=self.queue,
             smtp_out=SmtpOutSettings(
                 ports=self.ports,
@@ -134,8 +136,10 @@ class World:
             for host, peer in peers.items():
                 await stack.enter_async_context(peer)
                 self.ports[host.replace("_", ".").replace("..", "-")] = peer.port
+            settings = self.settings()
+            responder = Responder(settings.pki, self.trust, _nobody, self.clock, SystemEntropy())
             relay = Relay(
-                self.settings(),
+                settings,
                 cast(Store, self.store),
                 self.trust,
                 Engine(PolicySettings(), LimitSettings()),
@@ -143,6 +147,7 @@ class World:
                 self.clock,
                 SystemEntropy(),
                 worker=self.worker,
+                responder=None if self.ocsp == "off" else responder,
             )
             running = asyncio.create_task(relay.run())
             try:
@@ -163,6 +168,10 @@ class World:
         """The fields of one recipient in a report."""
         part = list(self.report(number).iter_parts())[1]
         return cast("list[EmailMessage]", part.get_payload())[1 + recipient]
+
+
+async def _nobody(url: str, question: bytes, max_octets: int) -> bytes:
+    raise AskFailed("no responder here")
 
 
 PEER = "mx_cabinet__b_test"
