@@ -40,6 +40,13 @@ def list_findings(
         if severity is Severity.OK
         else f"Mail goes on with this list. Check the way to {url}; `mssmtp trust refresh` tries.",
     )
+    if whitelist.sha256 != state.in_force:
+        yield Finding(
+            Severity.ERROR,
+            "whitelist",
+            "the one in force is damaged or does not verify any more: an earlier one serves",
+            "`mssmtp trust refresh` fetches it again; `mssmtp trust history` shows what is kept.",
+        )
     yield from _choices(state)
 
 

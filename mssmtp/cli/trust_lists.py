@@ -102,8 +102,10 @@ def _kept(listed: ListState, state: State) -> dict[str, object]:
 
 def confirm(digest: Digest, config: options.Config = None, as_json: options.Json = False) -> None:
     """Put the held list in force."""
-    files = files_of(options.settings(config))
+    settings = options.settings(config)
+    files = files_of(settings)
     with _told():
+        _must_verify(settings, files, digest)
         chosen = files.confirm(digest, who(), server.CLOCK.now())
     _chosen(chosen, "confirmed", as_json=as_json)
 
@@ -117,7 +119,8 @@ def rollback(
     as_json: options.Json = False,
 ) -> None:
     """Go back to an earlier list; what was left stays out until something newer is published."""
-    files = files_of(options.settings(config))
+    settings = options.settings(config)
+    files = files_of(settings)
     with _told():
         if undo:
             chosen = files.undo(who(), server.CLOCK.now())
@@ -128,8 +131,15 @@ def rollback(
                     "no list", "was in force before", "`mssmtp trust history` shows what is kept."
                 )
             wanted = digest or before[0].sha256
+            _must_verify(settings, files, wanted)
             chosen = files.roll_back(wanted, who(), server.CLOCK.now())
     _chosen(chosen, "rollback ended" if undo else "rolled back", as_json=as_json)
+
+
+def _must_verify(settings: Settings, files: TrustFiles, digest: str) -> None:
+    """No worker takes a list that does not verify now; a person must not leave them without."""
+    snapshot = server.stored_trust(settings).snapshot
+    _load(files, digest, list_rules(settings.whitelist, snapshot, snapshot.revocation))
 
 
 def _chosen(chosen: ListState, what: str, *, as_json: bool) -> None:

@@ -27,6 +27,8 @@ from mssmtp.whitelist import ListRefused, ListRules, Whitelist
 
 logger = logging.getLogger(__name__)
 
+_TRIED = 3
+
 Verify = Callable[[bytes, ListRules, datetime], Whitelist]
 
 
@@ -88,13 +90,18 @@ class ListFeed:
         return () if listed is None else tuple(each.file for each in (listed, *earlier))
 
     def load(self, state: State, revocation: Revocation | None) -> Whitelist | None:
-        """The list in force, verified again; what passed before stays when it does not."""
+        """The list in force, verified again; what passed before stays when it does not.
+
+        A start that finds its file damaged goes on with the last one before it that verifies:
+        that is what would have stayed in force.
+        """
         before, listed = self._trust.snapshot.whitelist, state.listed
         if listed is None:
             return before
         found = self._load_one(listed, revocation)
         if found is None:
-            return before
+            others = (self._load_one(kept, revocation) for kept in state.before(_TRIED))
+            return before or next((each for each in others if each is not None), None)
         if not self._list.grace_lists:
             return found
         earlier = [self._load_one(e, revocation) for e in state.before(self._list.grace_lists)]

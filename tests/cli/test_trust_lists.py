@@ -226,3 +226,32 @@ def test_what_has_ended_makes_the_forecast_fail(home: Home, authority: Authority
     answer = home.mssmtp("trust", "forecast")
     assert answer.code == 1
     assert "ended" in answer.out
+
+
+def test_a_list_that_does_not_verify_any_more_is_not_chosen(
+    changed: Home, authority: Authority
+) -> None:
+    """No worker would take it: the next start would have none."""
+    files = changed.trust_files
+    first = files.state().accepted[0]
+    kept = changed.settings.store.home / "trust" / first.file
+    kept.write_bytes(kept.read_bytes().replace(b"cabinet", b"kabinet", 1))
+    refused = changed.mssmtp("trust", "rollback")
+    assert refused.code == 1
+    assert "signature: digest" in refused.err
+    put_rows(changed, authority, rows()[:1], ("shrinks by 66.7 %: 3 rows to 1",))
+    held = files.held()
+    assert held is not None
+    waiting = changed.settings.store.home / "trust" / held.listed.file
+    waiting.write_bytes(waiting.read_bytes()[:-1])
+    assert "not XML" in changed.mssmtp("trust", "confirm", held.listed.sha256).err
+    assert files.state().rolled_back is None
+    assert files.held() == held
+
+
+def test_doctor_says_that_an_earlier_list_serves(changed: Home) -> None:
+    newest = changed.trust_files.state().accepted[-1]
+    (changed.settings.store.home / "trust" / newest.file).write_bytes(b"")
+    answer = changed.mssmtp("doctor")
+    assert answer.code == 1
+    assert "an earlier one serves" in answer.out

@@ -144,6 +144,34 @@ async def test_list_damaged_on_disk_comes_back_from_the_network(
     assert kept.read_bytes() == world.site.pages[LIST_URL]
 
 
+@pytest.mark.requirement("OP-28")
+async def test_start_with_a_damaged_list_goes_on_with_the_one_before_until_it_is_repaired(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, first = await started(world)
+    world.clock.advance(minutes=70)
+    newest = world.publish(A_DOMAIN, B_DOMAIN)
+    await first.tick()
+    first._files.release()
+    damaged = sorted((tmp_path / "home" / "trust" / "lists").glob("*.xml"))[-1]
+    damaged.write_bytes(newest[:-1])
+    pages = dict(world.site.pages)
+    world.site.pages.clear()
+    trust, feed = await started(world)
+    assert trust.snapshot.lists(domain(A_DOMAIN))
+    assert not trust.snapshot.lists(domain(B_DOMAIN))
+    assert "kept list unusable" in caplog.messages
+    world.site.pages.update(pages)
+    world.publish(A_DOMAIN, date=world.clock.now() - timedelta(minutes=1))  # older than the newest
+    await after(world, feed, minutes=70)
+    assert not trust.snapshot.lists(domain(B_DOMAIN))
+    assert why(caplog)[-1].startswith("older than the list in force")
+    world.site.pages[LIST_URL] = newest
+    await after(world, feed, minutes=70)
+    assert trust.snapshot.lists(domain(B_DOMAIN))
+    assert damaged.read_bytes() == newest
+
+
 @pytest.mark.requirement("OP-29")
 async def test_list_is_asked_for_every_hour_and_only_if_changed(world: World) -> None:
     trust, feed = await started(world)
