@@ -32,6 +32,7 @@ from mssmtp.trust_feed import State
 from mssmtp.trust_findings import list_findings, revocation_findings
 
 _TIMEOUT_S = 10.0
+_NOT_THERE = "DNS has no usable answer"
 
 
 class Mark(StrEnum):
@@ -234,6 +235,8 @@ def _dns(settings: Settings, outside: Outside) -> Iterator[Check]:
     host = settings.operator.host_name
     for domain in settings.operator.domains:
         found = outside.exchangers.get(domain, "was not asked")
+        if found == (domain,) and domain != host:
+            found = "has no MX record"
         shown = found if isinstance(found, str) else ", ".join(found)
         remedy = f"Publish MX 10 {host}."
         holds = host in found and not isinstance(found, str)
@@ -276,8 +279,8 @@ async def look(settings: Settings, resolver: Resolver) -> Outside:
     exchangers = dict(zip(settings.operator.domains, await asyncio.gather(*asked), strict=True))
     try:
         address: tuple[str, ...] | str = await resolver.addresses(host)
-    except MailError as error:
-        address = error.reply.text
+    except MailError:
+        address = _NOT_THERE
     doors = {
         name: await asyncio.to_thread(_presented, name, endpoint)
         for name in ("operators", "submission", "submissions", "imap", "imaps")
@@ -289,8 +292,8 @@ async def look(settings: Settings, resolver: Resolver) -> Outside:
 async def _mx(resolver: Resolver, domain: Domain) -> tuple[str, ...] | str:
     try:
         return await resolver.exchangers(domain)
-    except MailError as error:
-        return error.reply.text
+    except MailError:
+        return _NOT_THERE
 
 
 def _presented(name: str, endpoint: Endpoint) -> bytes | str:

@@ -15,8 +15,9 @@ from cryptography import x509
 
 from mssmtp import pki, trust
 from mssmtp.config import Settings
-from mssmtp.errors import MailError, Reply
+from mssmtp.errors import Reply
 from mssmtp.mail import Address, DnKey, Domain, Operator
+from mssmtp.own import Standing
 from mssmtp.pki import CertificateRefused, Reason
 from mssmtp.trust import PeerReason, PeerRefused, Snapshot
 from mssmtp.whitelist import Row
@@ -77,43 +78,59 @@ class Explained:
 # ---------------------------------------------------------------- rules and remedies
 
 _CERTIFICATE: dict[Reason, tuple[str, str]] = {
-    "no certificate": ("2 (OP-01)", "Its server must present its IGC-Santé certificate."),
-    "chain": ("3 (OP-07, OP-08)", "It must come from an authority of pki.anchors_file."),
-    "expired": ("3 (OP-08)", "Its holder must install the renewed one."),
-    "not yet valid": ("3 (OP-08)", "Wait for its first day; compare both clocks."),
-    "revoked": ("3 (OP-09)", "Its holder must install another one; there is no exception."),
-    "usage": ("3 (OP-08, WT-44)", "Its holder needs the product for servers (SERV SSL)."),
-    "weak": ("3 (OP-06)", "Its holder needs RSA 2048 and SHA-256 or better."),
-    "revocation unknown": ("4 (OP-09)", "See the CRLs in `mssmtp trust show`."),
+    "no certificate": ("OP-01", "Its server must present its IGC-Santé certificate."),
+    "chain": ("OP-07, OP-08", "It must come from an authority of pki.anchors_file."),
+    "expired": ("OP-08", "Its holder must install the renewed one."),
+    "not yet valid": ("OP-08", "Wait for its first day; compare both clocks."),
+    "revoked": ("OP-09", "Its holder must install another one; there is no exception."),
+    "usage": ("OP-08, WT-44", "Its holder needs the product for servers (SERV SSL)."),
+    "weak": ("OP-06", "Its holder needs RSA 2048 and SHA-256 or better."),
+    "revocation unknown": ("OP-09", "See the CRLs in `mssmtp trust show`."),
 }
 _PEER: dict[PeerReason, tuple[str, str]] = {
-    "no list": ("4 (OP-28)", "`mssmtp doctor` says why no list is in force."),
-    "name not listed": ("5 (OP-14, OP-32)", "Its operator must have the authority list this name."),
-    "domain not listed": ("7 (OP-13, OP-30)", "Compare the spelling; ask the operator when."),
+    "no list": ("OP-28", "`mssmtp doctor` says why no list is in force."),
+    "name not listed": ("OP-14, OP-32", "Its operator must have the authority list this name."),
+    "domain not listed": ("OP-13, OP-30", "Compare the spelling; ask the operator when."),
     "name not of domain": (
-        "8 (OP-10, OP-11)",
+        "OP-10, OP-11",
         "Call the contacts of the domain: the list must name this certificate for it.",
     ),
 }
-_STEPS: dict[Way, str] = {"inbound": "whitelist.md §6 inbound, step", "outbound": "§6 outbound:"}
+_STEPS: dict[Way, dict[Reason | PeerReason, int]] = {
+    "inbound": {
+        "no certificate": 2,
+        "no list": 4,
+        "revocation unknown": 4,
+        "name not listed": 5,
+        "domain not listed": 7,
+        "name not of domain": 8,
+    },
+    "outbound": {"domain not listed": 1, "name not listed": 5, "name not of domain": 5},
+}
+"""Of the tables of whitelist.md §6; what is not here is the step that judges the certificate."""
+_JUDGED: dict[Way, int] = {"inbound": 3, "outbound": 4}
 
 
 def _verdict(way: Way, ask: Callable[[], str]) -> Verdict:
     """`ask` says why it is accepted, or raises what the door raises."""
     try:
-        return Verdict(way, "accepted", f"{_STEPS[way]} all", ask())
+        return Verdict(way, "accepted", f"every step of whitelist.md §6, {way}", ask())
     except CertificateRefused as error:
-        step, remedy = _CERTIFICATE[error.reason]
-        return _refusal(way, error, (step, f"certificate: {error.reason}", remedy))
+        rows, remedy = _CERTIFICATE[error.reason]
+        return _refusal(way, error, (f"certificate: {error.reason}", rows, remedy))
     except PeerRefused as error:
-        step, remedy = _PEER[error.reason]
-        return _refusal(way, error, (step, error.reason, remedy))
+        rows, remedy = _PEER[error.reason]
+        return _refusal(way, error, (error.reason, rows, remedy))
 
 
-def _refusal(way: Way, error: MailError, told: tuple[str, str, str]) -> Verdict:
-    step, why, remedy = told
+def _refusal(
+    way: Way, error: CertificateRefused | PeerRefused, told: tuple[str, str, str]
+) -> Verdict:
+    why, rows, remedy = told
+    step = _STEPS[way].get(error.reason, _JUDGED[way])
     decision: Decision = "refused" if error.reply.code >= 500 else "deferred"
-    return Verdict(way, decision, f"{_STEPS[way]} {step}", why, remedy, _text(error.reply))
+    rule = f"step {step} of whitelist.md §6, {way} ({rows})"
+    return Verdict(way, decision, rule, why, remedy, _text(error.reply))
 
 
 def _text(reply: Reply) -> str:
@@ -236,8 +253,17 @@ def _parts(listed: DnKey, own: DnKey) -> tuple[tuple[str, str, str], ...]:
 # ---------------------------------------------------------------- a domain
 
 
-def of_domain(domain: Domain, snapshot: Snapshot, settings: Settings, now: datetime) -> Explained:
-    """Who may speak for it, and what happens to mail from and to it."""
+def of_domain(
+    domain: Domain,
+    snapshot: Snapshot,
+    settings: Settings,
+    now: datetime,
+    standing: Standing | None = None,
+) -> Explained:
+    """Who may speak for it, and what happens to mail from and to it.
+
+    `standing`: of a domain of ours, what the list says of it and since when (DEF-01).
+    """
     is_ours = domain in settings.operator.domains
 
     def listed() -> None:
@@ -259,14 +285,30 @@ def of_domain(domain: Domain, snapshot: Snapshot, settings: Settings, now: datet
 
     rows = _numbered(snapshot, snapshot.whitelist.rows_of(domain) if snapshot.whitelist else ())
     contacts = _contacts(rows)
-    state = "served here" if is_ours else "of another operator"
     return Explained(
         what=domain,
-        facts=(("state", f"{'listed' if rows else 'not listed'}, {state}"), *contacts),
+        facts=(*_state(domain, settings, is_listed=bool(rows), standing=standing), *contacts),
         rows=rows,
         verdicts=(_verdict("inbound", inbound), _verdict("outbound", outbound)),
         hints=tuple(_hints(domain, snapshot)) if not rows else (),
     )
+
+
+def _state(
+    domain: Domain, settings: Settings, *, is_listed: bool, standing: Standing | None
+) -> Iterator[tuple[str, str]]:
+    if standing is None:
+        yield "state", f"{'listed' if is_listed else 'not listed'}, of another operator"
+        return
+    since = f" since {standing.since:%Y-%m-%d}" if standing.since else ""
+    yield "state", f"served here, {standing.state}{since}"
+    if is_listed and not standing.ours:
+        yield "why", "the list binds it to no certificate of ours: peers refuse our mail from it"
+    table = settings.domain_table(domain)
+    if table.served_from is not None:
+        yield "served from", table.served_from.isoformat()
+    if table.forward_only_until is not None:
+        yield "forward only until", table.forward_only_until.isoformat()
 
 
 def _contacts(rows: Sequence[NumberedRow]) -> Iterator[tuple[str, str]]:
@@ -295,6 +337,8 @@ def _numbered(snapshot: Snapshot, rows: Iterable[Row | None]) -> tuple[NumberedR
     """The rows with their numbers, in the order of the list; those of earlier lists last."""
     if snapshot.whitelist is None:
         return ()
-    numbers = {id(row): number for number, row in enumerate(snapshot.whitelist.rows, start=1)}
-    found = (NumberedRow(numbers.get(id(row)), row) for row in rows if row is not None)
+    numbers: dict[Row, int] = {}
+    for number, row in enumerate(snapshot.whitelist.rows, start=1):
+        numbers.setdefault(row, number)
+    found = (NumberedRow(numbers.get(row), row) for row in rows if row is not None)
     return tuple(sorted(found, key=lambda each: each.number or len(numbers) + 1))

@@ -12,8 +12,12 @@ from mssmtp import app as server
 from mssmtp import trust_explained as room
 from mssmtp.cli import options
 from mssmtp.cli.output import EXIT_TROUBLE, fail, out, print_json, print_table
+from mssmtp.config import Settings
 from mssmtp.errors import BadAddress
 from mssmtp.mail import Domain, domain
+from mssmtp.own import OwnFiles, Standing, standings
+from mssmtp.tls_settings import load_certificate
+from mssmtp.trust import Snapshot
 from mssmtp.whitelist_audit import certificates_of, read_file
 
 _COLOURS = {"accepted": "green", "deferred": "yellow", "refused": "red"}
@@ -39,13 +43,23 @@ def explain(
         about = _domain(name) if name is not None else None
         explained = room.of_certificate(chain, snapshot, settings, now, about)
     else:
-        explained = room.of_domain(_domain(target), snapshot, settings, now)
+        wanted = _domain(target)
+        standing = _standing(settings, snapshot, wanted)
+        explained = room.of_domain(wanted, snapshot, settings, now, standing)
     if as_json:
         print_json(asdict(explained))
     else:
         _print(explained)
     if not explained.is_accepted:
         raise typer.Exit(EXIT_TROUBLE)
+
+
+def _standing(settings: Settings, snapshot: Snapshot, wanted: Domain) -> Standing | None:
+    if wanted not in settings.operator.domains:
+        return None
+    leaves = tuple(load_certificate(each).chain[0] for each in settings.tls.operators)
+    memory = OwnFiles(settings.store.home).memory()
+    return standings((wanted,), leaves, snapshot.whitelist, memory)[0]
 
 
 def _domain(text: str) -> Domain:

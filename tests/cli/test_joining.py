@@ -110,6 +110,11 @@ MISSING: dict[str, tuple[Damage, str, str]] = {
         ORDER[3],
         "nothing found",
     ),
+    "the domain itself": (
+        lambda _, __, say: say(exchangers={Domain(A_DOMAIN): (Domain(A_DOMAIN),)}),
+        ORDER[3],
+        "has no MX record. Publish",
+    ),
     "another MX": (
         lambda _, __, say: say(exchangers={Domain(A_DOMAIN): ("mx.autre.test",)}),
         ORDER[3],

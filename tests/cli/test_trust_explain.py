@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from mssmtp.demo.authority import EMAIL_ONLY, Authority, Identity, Make
+from mssmtp.demo.authority import EMAIL_ONLY, Authority, Identity, Make, row
 from tests.authority import A_DOMAIN, B_SUBJECT, shared_keys
-from tests.home import PATIENT_DOMAIN, Home
+from tests.home import CLOCK, PATIENT_DOMAIN, Home, put_rows
 
 B = "cabinet-b.test"
 
@@ -114,7 +114,8 @@ def test_a_good_certificate_is_not_good_for_every_domain(
     told = ways(answer.json)
     assert told["inbound"]["why"] == told["outbound"]["why"] == "name not of domain"
     assert told["outbound"]["decision"] == "deferred", "the next MX may be right"
-    assert "8 (OP-10" in told["inbound"]["rule"]
+    assert told["inbound"]["rule"] == "step 8 of whitelist.md §6, inbound (OP-10, OP-11)"
+    assert told["outbound"]["rule"].startswith("step 5 of")
 
 
 def test_a_domain_shows_rows_contacts_and_state(home: Home) -> None:
@@ -124,10 +125,25 @@ def test_a_domain_shows_rows_contacts_and_state(home: Home) -> None:
     assert facts["state"] == "listed, of another operator"
     assert "support@exploitation.test" in facts["support contact"]
     assert answer.json["rows"][0]["row"]["dn"] == B_SUBJECT.text
+    assert answer.json["rows"][0]["number"] == 2
     ours = home.mssmtp("trust", "explain", f"zoe@{A_DOMAIN}")
     assert ours.code == 0
-    assert "listed, served here" in ours.out
+    assert "state: served here, listed" in ours.out
     assert "delivered without another operator" in ours.out
+
+
+@pytest.mark.requirement("DEF-01", "OP-101")
+def test_a_domain_of_ours_shows_where_it_stands_and_its_move(
+    home: Home, authority: Authority
+) -> None:
+    put_rows(home, authority, [row(A_DOMAIN, B_SUBJECT.text, updated=CLOCK.now())])
+    until = (CLOCK.now() + timedelta(days=3)).isoformat()
+    with home.config_file.open("a", encoding="utf-8") as file:
+        file.write(f'\n[[domains]]\nname = "{A_DOMAIN}"\nforward_only_until = "{until}"\n')
+    shown = home.mssmtp("trust", "explain", A_DOMAIN).out
+    assert "state: served here, requested" in shown
+    assert "the list binds it to no certificate of ours" in shown
+    assert "forward only until: " in shown
 
 
 @pytest.mark.requirement("OP-30")
