@@ -108,6 +108,8 @@ class FakeStore:
     failures: list[Exception] = field(default_factory=list)
     damaged: set[EnvelopeId] = field(default_factory=set)
     discarded: int = 0
+    heeded: Callable[[], None] = lambda: None
+    """Called when somebody has looked at what a new list concerns."""
     recorded: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: int = 0
     _listeners: list[Callable[[tuple[Change, ...]], None]] = field(default_factory=list)
@@ -169,6 +171,7 @@ class FakeStore:
         late = [r for r in found if r.result == "queued" and r.next_attempt > now]
         for row in late:
             row.next_attempt = now
+        self.heeded()
         return len(late)
 
     def lease(

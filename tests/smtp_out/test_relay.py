@@ -43,7 +43,7 @@ from mssmtp.mail import (
 )
 from mssmtp.outside import NoMailAccepted, SystemEntropy
 from mssmtp.pki import Anchors
-from mssmtp.policy import Engine
+from mssmtp.policy import Engine, Moves
 from mssmtp.responder import AskFailed, Responder
 from mssmtp.revocation import Revocation
 from mssmtp.smtp_out import Relay
@@ -87,6 +87,7 @@ class World:
     command_timeout_s: float = 5.0
     worker: str | None = None
     ocsp: Literal["off", "stapled"] = "off"
+    moves: Moves = field(default_factory=Moves)
     store: FakeStore = field(init=False)
     trust: Trust = field(init=False)
 
@@ -142,7 +143,7 @@ class World:
                 settings,
                 cast(Store, self.store),
                 self.trust,
-                Engine(PolicySettings(), LimitSettings()),
+                Engine(PolicySettings(), LimitSettings(), self.moves),
                 self.resolver,
                 self.clock,
                 SystemEntropy(),
