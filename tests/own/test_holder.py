@@ -23,7 +23,6 @@ from tests.own.operator import Own, renewed
 
 
 @pytest.mark.attack
-@pytest.mark.requirement("ATT-43")
 def test_a_key_the_list_binds_to_domains_of_others_only_is_not_loaded(own: Own) -> None:
     own.publish((B_DOMAIN, A_SUBJECT.text))
     with pytest.raises(ConfigError, match=f"bound by the whitelist to {B_DOMAIN}") as raised:
@@ -33,7 +32,6 @@ def test_a_key_the_list_binds_to_domains_of_others_only_is_not_loaded(own: Own) 
 
 
 @pytest.mark.attack
-@pytest.mark.requirement("ATT-43")
 def test_a_key_this_home_used_for_another_domain_is_not_loaded(own: Own) -> None:
     """A home copied for a second tenant, with a certificate of its own on the first one's key."""
     remembered(own, "CN=mx.cabinet-b.test,C=FR", B_DOMAIN)
@@ -55,7 +53,6 @@ def test_a_list_that_loses_us_does_not_keep_the_server_from_starting(own: Own) -
 
 
 @pytest.mark.attack
-@pytest.mark.requirement("ATT-43")
 def test_a_renewal_with_a_foreign_key_is_refused(own: Own) -> None:
     keys = own.keys()
     stolen = own.authority.issue(B_SUBJECT)
