@@ -75,7 +75,9 @@ class TrustFiles:
         self._lock: int | None = None
         self._known: tuple[tuple[int, int], State] | None = None
         for folder in ("", "lists", "held", "refused", "crls"):
-            (directory / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not (directory / folder).is_dir():
+                (directory / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._hand_over(directory / folder)
 
     # ------------------------------------------------------------ reading
 
@@ -178,7 +180,15 @@ class TrustFiles:
             os.close(handle)
 
     def _open(self, name: str) -> int:
-        return os.open(self._directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self._directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._hand_over(handle)
+        return handle
+
+    def _hand_over(self, made: Path | int) -> None:
+        """What a command typed by root makes belongs to whom the home belongs to: the server."""
+        if os.geteuid() == 0:
+            home = self._directory.parent.stat()
+            os.chown(made, home.st_uid, home.st_gid)
 
     # ------------------------------------------------------------ what a fetch brought
 
@@ -230,7 +240,10 @@ class TrustFiles:
                 state = state.model_copy(update={"held": held})
                 state = state.noting("held", kept, SERVER, now, "; ".join(reasons))
             else:
-                state = state.putting_in_force(kept).noting("accepted", kept, SERVER, now)
+                was = newest.signer if newest is not None else kept.signer
+                # OP-25: the pinned subject may renew its certificate; it is told.
+                detail = "" if was in ("", kept.signer) else f"signer renewed: {kept.signer}"
+                state = state.putting_in_force(kept).noting("accepted", kept, SERVER, now, detail)
             self._save(state)
             self._forget(state)
         return "held" if reasons else "accepted"
@@ -370,6 +383,7 @@ class TrustFiles:
         draft = target.with_name(f".{target.name}.new")
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
+            self._hand_over(handle)
             file.write(octets)
             file.flush()
             os.fsync(handle)

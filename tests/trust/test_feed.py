@@ -313,6 +313,7 @@ async def test_wt_22_renewed_signer_of_the_pinned_subject_is_accepted_with_a_not
     await feed.tick()
     assert trust.snapshot.lists(domain(B_DOMAIN))
     assert [r.levelno for r in caplog.records if "renewed" in r.message] == [logging.WARNING]
+    assert feed._files.history()[0].detail.startswith("signer renewed: CN=alb.mssante.example,")
 
 
 @pytest.mark.requirement("OP-27")

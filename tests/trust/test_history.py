@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import datetime, timedelta
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from mssmtp.demo.authority import Authority
 from mssmtp.mail import domain
 from mssmtp.trust import Trust
 from mssmtp.trust_feed import TrustFeed
+from mssmtp.trust_feed.fetch import Validators
 from mssmtp.trust_feed.files import ChoiceRefused, TrustFiles
 from mssmtp.trust_feed.state import KEPT_REFUSALS
 from tests.authority import A_DOMAIN, B_DOMAIN, shared_keys
@@ -245,9 +247,11 @@ async def test_rollback_stays_until_something_newer_than_what_was_left_is_publis
     files.roll_back(first, "anne", world.clock.now())
     await feed.tick()
     assert now_in_force(trust) == first
+    verified = len(world.verified)
     for _ in range(2):
         await hour(world, feed)  # the list that was left is still published
     assert now_in_force(trust) == first
+    assert len(world.verified) == verified
     newer = await published(world, feed, A_DOMAIN, *MANY)
     assert now_in_force(trust) == newer != left
     assert files.state().rolled_back is None
@@ -406,6 +410,43 @@ async def test_refresh_that_was_asked_for_happens_in_the_next_round(
     assert len(world.site.asked) == asked + 3
     await feed.tick()
     assert len(world.site.asked) == asked + 3
+
+
+def test_what_root_types_leaves_files_the_server_can_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, tuple[int, int]] = {}
+    home = tmp_path.stat()
+
+    def chown(made: Path | int, user: int, group: int) -> None:
+        path = made if isinstance(made, Path) else Path(f"/proc/self/fd/{made}").readlink()
+        given[path.name] = (user, group)
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", chown)
+    files = TrustFiles(tmp_path / "trust")
+    files.request_refresh()
+    files.keep_crl("http://crl.test/x.crl", b"x", datetime.now(UTC), Validators())
+    assert {"trust", "lists", "refresh", "changing", ".state.json.new"} <= set(given)
+    assert set(given.values()) == {(home.st_uid, home.st_gid)}
+    given.clear()
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    files.request_refresh()
+    assert given == {}
+
+
+async def test_list_asked_of_another_address_is_asked_without_conditions(world: World) -> None:
+    _, first = await started(world)
+    first._files.release()
+    world.whitelist["url"] = "https://autre.test/liste.xml"
+    world.site.pages[world.whitelist["url"]] = world.site.pages[LIST_URL]
+    _, feed = world.worker()
+    await feed.load()
+    await hour(world, feed)
+    url, validators = world.site.asked[-1]
+    assert (url, validators) == (world.whitelist["url"], Validators())
+    await hour(world, feed)
+    assert world.site.asked[-1][1].etag is not None
 
 
 async def test_commands_beside_a_fetching_worker_lose_nothing(
