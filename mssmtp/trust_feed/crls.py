@@ -11,12 +11,14 @@ from mssmtp import metrics
 from mssmtp.config import PkiSettings
 from mssmtp.crl_child import read_apart
 from mssmtp.outside import Clock
+from mssmtp.pki import printed_name
 from mssmtp.revocation import BadRevocationList, Crl, Revocation
 from mssmtp.trust import Trust
 from mssmtp.trust_feed.fetch import Fetch, Fetched, FetchFailed, Validators
 from mssmtp.trust_feed.files import TrustFiles
 from mssmtp.trust_feed.schedule import FIRST_RETRY, RETRY, Schedule
 from mssmtp.trust_feed.state import CrlState
+from mssmtp.whitelist import Whitelist
 
 logger = logging.getLogger(__name__)
 
@@ -105,13 +107,24 @@ class CrlFeed:
         return max(min(self._settings.crl_refresh, left), RETRY)
 
     def remind(self) -> None:
-        """Alarm before the CRLs end."""
-        revocation = self._trust.snapshot.revocation
-        if revocation is not None and revocation.next_update is not None:
-            ends = revocation.next_update
-            if ends - self._clock.now() < min(self._settings.crl_refresh, CRL_ALARM):
-                facts = {"next_update": ends.isoformat()}
+        """Alarm before the first CRL ends and once it has, and when the list's signer is on one."""
+        now, snapshot = self._clock.now(), self._trust.snapshot
+        crls = snapshot.revocation.crls if snapshot.revocation is not None else ()
+        if crls:
+            first = min(crls, key=lambda crl: crl.next_update)
+            facts = {
+                "issuer": printed_name(first.issuer),
+                "next_update": first.next_update.isoformat(),
+            }
+            if first.next_update <= now:
+                self._schedule.say(logging.ERROR, "CRL has ended: operators are deferred", facts)
+            elif first.next_update - now < min(self._settings.crl_refresh, CRL_ALARM):
                 self._schedule.say(logging.ERROR, "CRL ends soon", facts)
+        listed = snapshot.whitelist
+        if listed is not None and any(crl.lists(_serial_of(listed)) for crl in crls):
+            # What was accepted before stays in force (OP-28); nothing new of this signer comes in.
+            facts = {"signer": listed.signer, "date": listed.date.isoformat()}
+            self._schedule.say(logging.ERROR, "signer of the list in force is revoked", facts)
 
     def measure(self) -> None:
         """What is left, for the metrics page."""
@@ -119,3 +132,11 @@ class CrlFeed:
         ends = revocation.next_update if revocation is not None else None
         left = (ends - self._clock.now()).total_seconds() if ends is not None else 0.0
         metrics.crl_seconds_left.set(left)
+
+
+def _serial_of(listed: Whitelist) -> int:
+    """The signer's serial number, which stands behind its name."""
+    try:
+        return int(listed.signer.rpartition(" ")[2], 16)
+    except ValueError:
+        return 0

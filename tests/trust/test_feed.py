@@ -423,6 +423,76 @@ async def test_older_or_foreign_crl_is_refused(world: World) -> None:
     assert caught.value.reason == "revoked"
 
 
+@pytest.mark.requirement("OP-09")
+def test_the_daily_download_of_crls_is_at_another_minute_each_time(world: World) -> None:
+    _, feed = world.worker()
+    day = timedelta(days=1)
+    with_chance = {feed._schedule.jittered(day) for feed._schedule._entropy in map(Drawn, range(9))}
+    assert len(with_chance) == 9
+    assert all(0.9 * day <= span <= 1.1 * day for span in with_chance)
+
+
+def reasons(caplog: pytest.LogCaptureFixture, event: str) -> list[str]:
+    return [r.__dict__["reason"] for r in caplog.records if r.getMessage() == event]
+
+
+class Drawn:
+    """Entropy that gives one number."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number * 7_000
+
+    def token_bytes(self, octets: int) -> bytes:
+        return self._number.to_bytes(octets, "big")
+
+
+@pytest.mark.requirement("OP-09")
+async def test_wt_30_alarm_says_whose_crl_has_ended(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, feed = await started(world)
+    for url in (ROOT_CRL, CRL):
+        del world.site.pages[url]
+    await after(world, feed, days=8)
+    (said,) = [r for r in caplog.records if r.message.startswith("CRL has ended")]
+    assert said.levelno == logging.ERROR
+    assert "IGC-SANTE" in said.__dict__["issuer"]
+
+
+@pytest.mark.attack
+async def test_crl_that_has_not_begun_does_not_take_the_place_of_one_in_date(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A clock of the authority that runs ahead would stop the mail of everybody."""
+    trust, feed = await started(world)
+    now = world.clock.now()
+    ahead = world.authority.crls(this_update=now + timedelta(days=3))
+    world.site.pages[ROOT_CRL], world.site.pages[CRL] = ahead
+    await after(world, feed, hours=27)
+    trust.identify(world.authority.issue(A_SUBJECT).chain, world.clock.now())
+    assert reasons(caplog, "CRL not taken") == ["not in date, and the one in force is"] * 2
+    await after(world, feed, days=2)
+    identified = trust.identify(world.authority.issue(A_SUBJECT).chain, world.clock.now())
+    assert identified.crl_number == 2
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-25", "OP-28")
+async def test_wt_27_revoked_signer_brings_nothing_new_and_an_alarm(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    trust, feed = await started(world)
+    world.authority.revoke(world.authority.signer)
+    world.publish_crls()
+    world.publish(A_DOMAIN, B_DOMAIN, date=world.clock.now() + timedelta(hours=1))
+    await after(world, feed, hours=27)
+    assert trust.snapshot.lists(domain(A_DOMAIN))  # what was accepted before stays
+    assert not trust.snapshot.lists(domain(B_DOMAIN))
+    assert "signer certificate: revoked" in why(caplog)
+    messages = [r.message for r in caplog.records]
+    assert "signer of the list in force is revoked" in messages
+
+
 async def test_crl_that_lives_shorter_than_the_period_is_fetched_in_time(world: World) -> None:
     world.publish_crls(days=0.25)
     _, feed = await started(world)
