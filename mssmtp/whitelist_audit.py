@@ -16,6 +16,7 @@ from cryptography import x509
 from mssmtp import pki
 from mssmtp.errors import ConfigError
 from mssmtp.revocation import BadRevocationList, Revocation
+from mssmtp.trust_feed import AHEAD
 from mssmtp.whitelist import ListRefused, ListRules, RefusalReason, Whitelist
 from mssmtp.whitelist_signature import check_pin, signer_of, verify, verify_signer
 
@@ -131,7 +132,7 @@ class Audit:
 def audit(octets: bytes, given: Given, at: datetime, max_octets: int) -> Audit:
     """Verify `octets` as of `at`, with all that is given. Raises ListRefused, ConfigError.
 
-    A list dated after `at` is refused: at that time nobody can have published it.
+    A list dated after `at` (an hour is left to clocks) is refused: nobody can have published it.
     """
     not_checked: tuple[str, ...] = ()
     if given.signer is not None:
@@ -147,7 +148,7 @@ def audit(octets: bytes, given: Given, at: datetime, max_octets: int) -> Audit:
     else:
         rules = ListRules(given.wanted_pin, given.anchors, given.revocation, max_octets)
         listed = verify(octets, rules, at)
-    if listed.date > at:
+    if listed.date > at + AHEAD:
         raise ListRefused("dated in the future", f"{listed.date:%Y-%m-%d %H:%M:%S} UTC")
     return Audit(listed, signer_of(octets), not_checked)
 

@@ -1,5 +1,6 @@
 """Door to the trust space's publications: the signed list over HTTPS and the CRLs."""
 
+from mssmtp.trust_feed.brakes import AHEAD
 from mssmtp.trust_feed.crls import CRL_ALARM
 from mssmtp.trust_feed.feed import TrustFeed
 from mssmtp.trust_feed.files import ChoiceRefused, TrustFiles
@@ -8,6 +9,7 @@ from mssmtp.trust_feed.peers import PeerFiles
 from mssmtp.trust_feed.state import Event, Failure, Held, ListState, State
 
 __all__ = [
+    "AHEAD",
     "CRL_ALARM",
     "ChoiceRefused",
     "Event",
