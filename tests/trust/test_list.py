@@ -6,6 +6,7 @@ from base64 import b64encode
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha1
+from random import Random
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -31,6 +32,7 @@ from mssmtp.whitelist import DS, ListRefused, ListRules, Row, Whitelist
 from mssmtp.whitelist_signature import verify
 from tests.authority import A_SUBJECT, B_SUBJECT, shared_keys
 from tests.trust.bad_lists import ILL_SHAPED, SPOILT, Spoil, without_signature
+from tests.trust.spoiling import NEUTRAL
 
 OTHER = Subject("autre.mssante.example", "398765432100033", "AUTRE PORTEUR", "Paris (75)")
 SIGNER = Subject("alb.mssante.example", "398765432100025", "LISTE TEST", "Paris (75)")
@@ -132,6 +134,39 @@ def test_att_33_list_changed_after_signing_is_refused(
     assert spoilt != good
     assert refused(spoilt, rules, space.now) == reason
     assert refused(good, rules, space.now) == "accepted"
+
+
+def test_text_behind_the_signature_belongs_to_the_list(
+    space: Authority, rules: ListRules, good: bytes
+) -> None:
+    """Only the element is taken out (XML-DSig 6.6.4): moved across white space, nothing changes."""
+    bare, signature = without_signature(good), good[good.index(b"<Signature ") :]
+    signature = signature[: signature.index(b"</Signature>") + len(b"</Signature>")]
+    behind = b"</ListeDomaines>"
+    moved = bare.replace(behind, behind + signature)
+    assert moved.endswith(b"</Signature>\n</ListeBlancheMSSante>")
+    assert verify(moved, rules, space.now).rows == verify(good, rules, space.now).rows
+    assert (
+        refused(moved.replace(b"</Signature>\n", b"</Signature>"), rules, space.now) == "signature"
+    )
+
+
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_att_33_what_we_read_is_what_a_general_library_verified(
+    space: Authority, rules: ListRules, good: bytes, name: str
+) -> None:
+    config = SignatureConfiguration(location="./", verification_time=space.now)
+    for seed in range(5):
+        chance = Random(seed)  # noqa: S311  # a test draws, it keeps no secret
+        octets = NEUTRAL[name](chance, good)
+        _, canonical = whitelist_signature._signed_octets(octets)
+        theirs = XMLVerifier().verify(
+            octets, x509_cert=space.signer.certificate, expect_config=config
+        )
+        assert not isinstance(theirs, list)
+        assert theirs.signed_xml is not None
+        assert etree.tostring(theirs.signed_xml, method="c14n", exclusive=True) == canonical
+        assert verify(octets, rules, space.now).rows == verify(good, rules, space.now).rows
 
 
 @pytest.mark.parametrize(
