@@ -333,6 +333,12 @@ def _extensions(shop: Workshop) -> Iterator[Chain]:
         broken = x509.UnrecognizedExtension(oid, b"\x04\x01x")
         leaf = shop.leaf(change=_with(broken, False), bare=True)
         yield Chain(f"unreadable {name}", leaf, "chain")
+    address = x509.UnrecognizedExtension(
+        x509.OID_SUBJECT_ALTERNATIVE_NAME, element(0x30, element(0x87, b"1234567"))
+    )
+    leaf = shop.leaf(change=_with(address, False))
+    why = "what cannot be read is refused, never skipped"
+    yield Chain("an address of seven octets", leaf, "chain", why)
     # An unknown one renamed into a second KeyUsage: the lengths of both OIDs are made the same.
     second = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.99"), b"\x03\x02\x07\x80")
     doubled = shop.leaf(change=_with(second, False))
