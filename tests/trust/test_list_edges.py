@@ -234,6 +234,19 @@ def test_a_row_of_another_name_is_no_row(
     assert refused(sign(other, space.signer), rules) == "shape"
 
 
+@pytest.mark.requirement("OP-23")
+def test_every_row_has_a_date_of_its_own(space: Authority, rules: ListRules) -> None:
+    """Dates that were seen already are not looked at again: only as dates."""
+    first = row("a.test", A_SUBJECT.text, updated=NOW)
+    second = row("b.test", A_SUBJECT.text, updated=NOW)
+    for rows in (
+        (replace(first, support="x"), replace(second, updated="x")),
+        (first, replace(second, support=first.updated, updated="x")),
+    ):
+        assert refused(sign(render(rows, NOW), space.signer), rules) == "shape"
+    assert refused(sign(render((first, second), NOW), space.signer), rules) == "accepted"
+
+
 LENGTHS = [("Description", 255, "accepted"), ("Description", 256, "shape"), ("Nom", 256, "shape")]
 
 
