@@ -69,6 +69,7 @@ async def from_operator(
         await services.responder.settle(chain, Role.CLIENT)
     now = services.clock.now()
     operator = services.trust.identify(chain, now)
+    services.keys.met(operator, chain)
     services.trust.bind(operator, command.sender)
     transaction = Transaction(
         command,

@@ -72,7 +72,7 @@ class _Speaker:
     def __init__(self, settings: Settings, keys: OwnKeys) -> None:
         self._settings, self._keys = settings, keys
         self._clients: dict[OwnCertificate, ClientSettings] = {}
-        self.may_speak = keys.may_speak
+        self.may_speak, self.met = keys.may_speak, keys.met
         for slot in keys.slots:
             self._client(slot.own)  # what cannot be used is said at the start
 

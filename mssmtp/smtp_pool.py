@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from mssmtp import metrics
-from mssmtp.mail import DnKey, Domain
+from mssmtp.mail import DnKey, Domain, Operator
 from mssmtp.outside import Clock, LookupFailed, Resolver
 from mssmtp.pki import CertificateRefused, Role
 from mssmtp.responder import Responder
@@ -63,6 +63,10 @@ class Speaker(Protocol):
 
     def may_speak(self, own: OwnCertificate, domain: Domain | None) -> bool:
         """May a connection opened with `own` carry mail of `domain` too?"""
+        ...
+
+    def met(self, operator: Operator, chain: Sequence[x509.Certificate]) -> None:
+        """A server was judged good: its key is not ours (ATT-43)."""
         ...
 
 
@@ -229,6 +233,7 @@ class Pool:
             raise PeerNotTrusted(error.reason, reply=error.reply) from error
         if operator.dn in wanted.nobody_of:
             raise PeerNotTrusted("our own server")  # the letter would come back to us
+        self._speaker.met(operator, connection.chain)
         connection.judged[domain] = operator
 
 

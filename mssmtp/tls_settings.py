@@ -86,11 +86,6 @@ class OwnCertificate:
         return self.chain[0]
 
     @property
-    def spki(self) -> bytes:
-        """DER of the public key, which tells keys apart (ATT-43)."""
-        return _spki(self.leaf.public_key())
-
-    @property
     def pem(self) -> bytes:
         """Key and chain in one text."""
         key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

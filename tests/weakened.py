@@ -551,8 +551,8 @@ WEAKENINGS = (
     Weakening(
         "somebody else's key, by our memory",
         "mssmtp/own/judging.py",
-        "        if use.name != name and served.isdisjoint(use.domains):\n",
-        "        if False:\n",
+        "    for use in foreign_uses(own, served, memory):\n        raise",
+        "    for use in ():\n        raise",
         ("tests/own/test_holder.py",),
     ),
     Weakening(

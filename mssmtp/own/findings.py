@@ -11,7 +11,7 @@ from pathlib import Path
 from mssmtp.config import CertificateSettings, Settings
 from mssmtp.errors import ConfigError
 from mssmtp.finding import Finding, Severity
-from mssmtp.own.judging import check_holder, digest_of, name_of, problems
+from mssmtp.own.judging import check_holder, digest_of, foreign_uses, name_of, problems
 from mssmtp.own.keys import BETWEEN_OPERATORS, FOR_USERS, host_names
 from mssmtp.own.memory import CrlSeen, Memory, OwnFiles
 from mssmtp.own.spaces import check_home, check_space, space_in_force
@@ -99,6 +99,13 @@ def _pair(
     if not found:
         yield _end(what, own, scene.now)
     yield from _not_in_use(scene, what, own)
+    for use in foreign_uses(own, served, scene.memory):
+        yield Finding(
+            Severity.ERROR,
+            what,
+            f"another operator presents the same key: {use.name}",
+            "Make a new key and have a new certificate issued; tell ANS: one of you has a copy.",
+        )
 
 
 def _end(what: str, own: OwnCertificate, now: datetime) -> Finding:

@@ -9,11 +9,12 @@ from hashlib import sha256
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import crypto
 
 from mssmtp.errors import ConfigError
 from mssmtp.mail import DnKey, Domain
-from mssmtp.own.memory import Memory
+from mssmtp.own.memory import KeyUse, Memory
 from mssmtp.pki import (
     Anchors,
     CertificateRefused,
@@ -59,7 +60,13 @@ def digest_of(own: OwnCertificate) -> str:
 
 def key_of(own: OwnCertificate) -> str:
     """What tells keys apart in the memory: a digest of the public half."""
-    return sha256(own.spki).hexdigest()
+    return key_digest(own.leaf)
+
+
+def key_digest(leaf: x509.Certificate) -> str:
+    """Of the public half of any certificate's key."""
+    spki = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return sha256(spki).hexdigest()
 
 
 def problems(
@@ -110,20 +117,31 @@ def check_holder(
 ) -> None:
     """Refuse a key that is bound to another's domain, by the list or in our memory (ATT-43).
 
-    A key belongs to one holder. What this home has used under this very name stays usable: a list
-    that loses us must not keep the server from starting. Raises ConfigError.
+    A key belongs to one holder. The memory holds our own past and the keys that peers presented.
+    What this home has used under this very name stays usable: neither a list that loses us nor a
+    peer that got hold of our key keeps the server from starting. Raises ConfigError.
     """
     name, key = printed_name(own.leaf.subject), key_of(own)
-    uses = [use for use in memory.keys if use.key == key]
-    for use in uses:
-        if use.name != name and served.isdisjoint(use.domains):
-            raise _foreign(own, f"was used here as {use.name} for {', '.join(use.domains)}")
-    if any(use.name == name for use in uses) or listed is None:
+    if any((use.key, use.name) == (key, name) for use in memory.keys):
+        return
+    for use in foreign_uses(own, served, memory):
+        raise _foreign(own, f"was seen here as {use.name} for {', '.join(use.domains[:3])}")
+    if listed is None:
         return
     bound = listed.domains_of(name_of(own))
     if bound and served.isdisjoint(bound):
         shown = ", ".join(sorted(bound)[:3]) + (" …" if len(bound) > 3 else "")
         raise _foreign(own, f"is bound by the whitelist to {shown} and to no domain served here")
+
+
+def foreign_uses(
+    own: OwnCertificate, served: frozenset[Domain], memory: Memory
+) -> Iterator[KeyUse]:
+    """Where the same key was seen under another name, for nobody that we serve."""
+    name, key = printed_name(own.leaf.subject), key_of(own)
+    for use in memory.keys:
+        if use.key == key and use.name != name and served.isdisjoint(use.domains):
+            yield use
 
 
 def _foreign(own: OwnCertificate, why: str) -> ConfigError:

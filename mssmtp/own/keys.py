@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,10 +18,17 @@ from cryptography.x509.oid import NameOID
 
 from mssmtp.config import CertificateSettings, Settings
 from mssmtp.errors import ConfigError, MailError, Reply
-from mssmtp.mail import DnKey, Domain, DomainState
+from mssmtp.mail import DnKey, Domain, DomainState, Operator
 from mssmtp.outside import Clock
-from mssmtp.own.judging import check_holder, digest_of, name_of, problems
-from mssmtp.own.memory import Memory, OwnFiles
+from mssmtp.own.judging import (
+    check_holder,
+    digest_of,
+    key_digest,
+    key_of,
+    name_of,
+    problems,
+)
+from mssmtp.own.memory import KeyUse, Memory, OwnFiles
 from mssmtp.own.spaces import check_home, check_space, space_in_force
 from mssmtp.pki import Anchors, Role, Space, printed_name
 from mssmtp.tls_settings import OwnCertificate, Presenter, load_certificate
@@ -32,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 BETWEEN_OPERATORS = (Role.SERVER, Role.CLIENT)
 FOR_USERS = (Role.SERVER,)
+_MET = 4_096
+"""Ten times the names of the national list."""
 
 Version = tuple[int, ...]
 
@@ -89,6 +98,7 @@ class OwnKeys:
         ]
         self.users = self._slot(settings.tls.users, FOR_USERS, of_users)
         self._choice: _Choice | None = None
+        self._met: dict[tuple[str, str], KeyUse] = {}
 
     def _slot(self, files: CertificateSettings, roles: tuple[Role, ...], anchors: Anchors) -> Slot:
         """What is there at the start is used unless it is dangerous: a certificate that has ended
@@ -202,6 +212,27 @@ class OwnKeys:
     def _names(self, domain: Domain) -> frozenset[DnKey]:
         listed = self._trust.snapshot.whitelist
         return frozenset() if listed is None else listed.names(domain)
+
+    # ------------------------------------------------------------ keys of others
+
+    def met(self, operator: Operator, chain: Sequence[x509.Certificate]) -> None:
+        """A peer judged good: its key is remembered, and an alarm when it is ours (ATT-43)."""
+        who = (operator.issuer_text, operator.serial)
+        if who in self._met or not chain:
+            return
+        use = KeyUse(key_digest(chain[0]), operator.dn_text, tuple(sorted(operator.domains)))
+        if len(self._met) >= _MET:
+            self._met.clear()
+        self._met[who] = use
+        held = (slot.own for slot in (*self.slots, self.users))
+        if any(use.key == key_of(own) and operator.dn != name_of(own) for own in held):
+            facts = {"subject": use.name, "serial": operator.serial}
+            logger.error("alarm: a peer presents our own key", extra=facts)
+
+    @property
+    def met_keys(self) -> tuple[KeyUse, ...]:
+        """Of the peers of this process, lately."""
+        return tuple(self._met.values())
 
     # ------------------------------------------------------------ renewal
 

@@ -34,6 +34,8 @@ CRL_EVERY = timedelta(hours=24)
 CRL_RETRY = timedelta(hours=1)
 REMIND_EVERY = timedelta(hours=24)
 
+_KEPT_KEYS = 10_000
+
 Fetch = Callable[[str], Awaitable[bytes]]
 """The octets at an address. Raises NotFetched."""
 
@@ -115,7 +117,7 @@ class OwnWatch:
         return replace(
             memory,
             space=keys.space,
-            keys=_with_uses(memory.keys, (*held, keys.users.own), served),
+            keys=_with_uses((*memory.keys, *keys.met_keys), (*held, keys.users.own), served),
             in_use=in_use(keys),
             refused=refused(keys),
         )
@@ -198,8 +200,8 @@ def _tell_changes(before: Memory, after: Memory) -> None:
 def _with_uses(
     known: tuple[KeyUse, ...], held: Iterable[OwnCertificate], served: tuple[Domain, ...]
 ) -> tuple[KeyUse, ...]:
-    """Which key was used under which name for which domains (ATT-43)."""
-    uses = {(use.key, use.name): use for use in known}
+    """Which key was used under which name for which domains (ATT-43), ours and those of peers."""
+    uses = {(use.key, use.name): use for use in known[-_KEPT_KEYS:]}
     for own in held:
         use = KeyUse(key_of(own), printed_name(own.leaf.subject), tuple(sorted(served)))
         uses[use.key, use.name] = use

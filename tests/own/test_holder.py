@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from mssmtp.config import Settings
-from mssmtp.demo.authority import Authority
+from mssmtp.demo.authority import Authority, Identity
 from mssmtp.errors import ConfigError
-from mssmtp.own import OwnFiles, OwnKeys, space_in_force
+from mssmtp.mail import Domain, Operator
+from mssmtp.own import OwnFiles, OwnKeys, findings, space_in_force
 from mssmtp.own.judging import key_of
 from mssmtp.own.memory import KeyUse, Memory
-from mssmtp.pki import Anchors
+from mssmtp.pki import Anchors, certificate_name, printed_name, serial_text
 from mssmtp.tls_settings import DEMO_MARK
 from mssmtp.trust import Snapshot, Trust
 from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, B_SUBJECT, shared_keys
-from tests.own.operator import Own, renewed
+from tests.own.operator import RENAMED, Own, renewed
 
 # ---------------------------------------------------------------- somebody else's key
 
@@ -35,7 +37,7 @@ def test_a_key_the_list_binds_to_domains_of_others_only_is_not_loaded(own: Own) 
 def test_a_key_this_home_used_for_another_domain_is_not_loaded(own: Own) -> None:
     """A home copied for a second tenant, with a certificate of its own on the first one's key."""
     remembered(own, "CN=mx.cabinet-b.test,C=FR", B_DOMAIN)
-    with pytest.raises(ConfigError, match=r"was used here as CN=mx\.cabinet-b\.test"):
+    with pytest.raises(ConfigError, match=r"was seen here as CN=mx\.cabinet-b\.test"):
         own.keys()
 
 
@@ -61,6 +63,45 @@ def test_a_renewal_with_a_foreign_key_is_refused(own: Own) -> None:
     renewed(keys)
     assert "is a key of somebody else" in keys.slots[0].refused
     assert keys.slots[0].own.leaf != stolen.certificate
+
+
+@pytest.mark.attack
+async def test_a_peer_with_our_key_is_an_alarm_and_its_keys_are_not_loaded_later(
+    own: Own, caplog: pytest.LogCaptureFixture
+) -> None:
+    """KIM, 37C3: a vendor gave several tenants one key. Here the peer's certificate shows it."""
+    keys = own.keys()
+    ours = own.pairs[0].key_file.read_bytes()
+    made = (own.authority.issue(B_SUBJECT) for _ in range(9))  # tests share a few keys
+    peer = next(each for each in made if each.key_pem == ours)
+    keys.met(operator_of(peer), peer.chain)
+    assert caplog.text.count("a peer presents our own key") == 1
+    keys.met(operator_of(peer), peer.chain)
+    assert caplog.text.count("a peer presents our own key") == 1, "once for each certificate"
+    await own.watch(keys).tick()
+    own.keys()  # we have used it under our name: an alarm, and no reason to stop
+    found = findings(own.settings, own.clock.now(), own.trust.snapshot.whitelist)
+    assert any("another operator presents the same key" in each.why for each in found)
+    own.put(own.authority.issue(RENAMED))
+    for _ in range(9):  # until the new name comes with that key too
+        if own.pairs[0].key_file.read_bytes() == ours:
+            break
+        own.put(own.authority.issue(RENAMED))
+    with pytest.raises(ConfigError, match="is a key of somebody else"):
+        own.keys()
+
+
+def operator_of(peer: Identity) -> Operator:
+    leaf = peer.certificate
+    return Operator(
+        dn=certificate_name(leaf.subject) or (),
+        dn_text=printed_name(leaf.subject),
+        serial=serial_text(leaf),
+        issuer_text=printed_name(leaf.issuer),
+        domains=frozenset({Domain(B_DOMAIN)}),
+        list_date=datetime(2026, 1, 5, tzinfo=UTC),
+        crl_number=1,
+    )
 
 
 def remembered(own: Own, name: str, domain: str) -> None:
