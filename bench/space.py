@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -91,6 +91,16 @@ def cpu_seconds(pids: list[int]) -> float:
     """User and system time of the processes so far."""
     ticks = os.sysconf("SC_CLK_TCK")
     return sum(int(_stat(pid)[11]) + int(_stat(pid)[12]) for pid in pids) / ticks
+
+
+def thread_seconds(pid: int) -> list[float]:
+    """Processor time so far of a process's threads: the first one's, then the others' from the
+    busiest down."""
+    spent = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):
+            spent[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
+    return [spent.pop(pid), *sorted(spent.values(), reverse=True)]
 
 
 def peak_mebibytes(pids: list[int]) -> float:
