@@ -172,6 +172,26 @@ async def test_start_with_a_damaged_list_goes_on_with_the_one_before_until_it_is
     assert damaged.read_bytes() == newest
 
 
+@pytest.mark.attack
+@pytest.mark.requirement("OP-26")
+async def test_older_signed_list_in_the_file_of_the_newest_is_not_taken_for_it(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, first = await started(world)
+    world.clock.advance(minutes=70)
+    newest = world.publish(A_DOMAIN, B_DOMAIN)
+    await first.tick()
+    first._files.release()
+    older, newer = sorted((tmp_path / "home" / "trust" / "lists").glob("*.xml"))
+    newer.write_bytes(older.read_bytes())
+    trust, feed = world.worker()
+    await feed.load()
+    assert [vars(r)["reason"] for r in caplog.records] == ["another list"]
+    await after(world, feed, minutes=70)
+    assert trust.snapshot.lists(domain(B_DOMAIN))
+    assert newer.read_bytes() == newest
+
+
 @pytest.mark.requirement("OP-29")
 async def test_list_is_asked_for_every_hour_and_only_if_changed(world: World) -> None:
     trust, feed = await started(world)
