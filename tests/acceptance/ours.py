@@ -274,17 +274,18 @@ class Ours:
 
     def sender_refusal(self, sender: Address) -> str:
         """What the submission door says to MAIL of the box `sender`, logged in as itself."""
-        client = self._log_in(sender)
+        client = self.log_in(sender)
         said = answer(client.mail(str(sender)))
         client.quit()
         return said
 
     def _logged_in(self) -> smtplib.SMTP:
         if self._submission is None:
-            self._submission = self._log_in(ZOE)
+            self._submission = self.log_in(ZOE)
         return self._submission
 
-    def _log_in(self, box: Address) -> smtplib.SMTP:
+    def log_in(self, box: Address) -> smtplib.SMTP:
+        """A person's connection to the submission door, as the login of `box`."""
         client = smtplib.SMTP("127.0.0.1", self.ports["submission"], "poste", WITHIN_S)
         client.starttls(context=client_context(None, self.directory))
         client.login(str(box), PASSWORD)

@@ -152,6 +152,7 @@ LINES: tuple[Line, ...] = (
         for each in ALERTS
     ),
     Line("§7", "refused in the handshake: name not of domain", "`550 5.7.1`"),
+    Line("DEF-01", "a domain of ours not listed yet", "deferred", "refused at submission"),
     Line("OP-101", "served here from a date that is near", "deferred until then"),
     Line("OP-101", "served here from a date that is far", "refused, naming it", "to its operator"),
     Line("OP-101", "served here, the date has come", "accept"),

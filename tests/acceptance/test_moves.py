@@ -260,6 +260,23 @@ def test_op_101_a_domain_that_leaves_is_forwarded_until_its_date(
     table.saw("OP-101", "forward only, the date has passed", "inbound", undated(passed))
 
 
+@pytest.mark.requirement("DEF-01", "OP-13")
+def test_def_01_a_domain_that_is_not_listed_yet_exchanges_with_nobody_outside(
+    space: Space, table: Table, tmp_path: Path
+) -> None:
+    domain, row = "demande.test", ("DEF-01", "a domain of ours not listed yet")
+    more = {"operator.domains": ("hopital-a.test", domain)}
+    with Ours(tmp_path, space, more).running() as ours:
+        box = Address.parse(f"luc@{domain}")
+        ours.add_box(box)
+        table.saw(*row, "inbound", said_to(ours, str(box)))
+        client = ours.log_in(box)
+        assert client.mail(str(box))[0] == 250
+        assert client.rcpt(str(ZOE))[0] == 250  # inside this operator its boxes are in use
+        table.saw(*row, "outbound", answer(client.rcpt(SENDER)))
+        client.quit()
+
+
 @pytest.mark.requirement("OP-101")
 def test_op_101_a_box_of_a_domain_to_come_does_not_send_yet(moving: Ours) -> None:
     sender = Address.parse(f"luc@{FAR}")
