@@ -68,6 +68,8 @@ class Known:
     peers: Sequence[Peer] = ()
     signer: x509.Certificate | None = None
     list_checked_at: datetime | None = None
+    own_crls: Sequence[tuple[str, datetime]] = ()
+    """CRLs that our certificates name, and when the copy last seen there ends (CL-10)."""
 
 
 def endings(
@@ -80,6 +82,7 @@ def endings(
         *_list(settings, known),
         *_authorities(known),
         *_crls(known),
+        *_own_crls(known),
         *_moves(settings, now),
     ]
     return tuple(sorted((e for e in found if e.at < now + horizon), key=lambda each: each.at))
@@ -179,6 +182,18 @@ def _crls(known: Known) -> Iterator[Ending]:
             f"revocation list of {printed_name(crl.issuer)}",
             "every operator below it is deferred with 451 4.7.5",
             "Nothing while it is fetched daily; else check pki.crl_urls and the network.",
+            routine=True,
+        )
+
+
+def _own_crls(known: Known) -> Iterator[Ending]:
+    for url, ends in known.own_crls:
+        yield Ending(
+            ends,
+            Whose.SPACE,
+            f"revocation list that our certificates name, {url}",
+            "who checks it refuses us",
+            "Nothing while its authority renews it; else tell ANS.",
             routine=True,
         )
 

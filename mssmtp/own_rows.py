@@ -189,7 +189,11 @@ def _plain(text: str) -> str:
 def publication(
     settings: Settings, published: Whitelist | None, now: datetime
 ) -> Iterator[Finding]:
-    """What `doctor` says of it. A row that is missing is told with its domain, not here."""
+    """What `doctor` says of it. A domain without any name of ours is told elsewhere.
+
+    A row that is missing beside another one of ours is no error: a certificate that waits for its
+    publication is the usual reason (OP-21).
+    """
     for name in lacking(settings):
         yield Finding(
             Severity.WARNING,
@@ -199,11 +203,15 @@ def publication(
         )
     if published is None:
         return
-    for each in differences(settings, expected_rows(settings, now), published, now):
-        if each.column is not Column.ROW:
-            yield Finding(
-                Severity.ERROR,
-                f"published row of {each.domain}",
-                str(each),
-                "Send the rows of `mssmtp trust expected` to ANS, or correct our settings.",
-            )
+    found = differences(settings, expected_rows(settings, now), published, now)
+    ours = {pki.listed_name(name) for name in own_names(settings)}
+    for each in found:
+        is_row = each.column is Column.ROW
+        if is_row and not published.names(each.domain) & ours:
+            continue
+        yield Finding(
+            Severity.WARNING if is_row else Severity.ERROR,
+            f"published row of {each.domain}",
+            str(each),
+            "Send the rows of `mssmtp trust expected` to ANS, or correct our settings.",
+        )

@@ -611,6 +611,41 @@ WEAKENINGS = (
         "        if True:\n",
         ("tests/policy/test_standing.py",),
     ),
+    Weakening(
+        "a list file verified with another certificate of its signer",
+        "mssmtp/whitelist_audit.py",
+        "        if signer != wanted:\n",
+        "        if False:\n",
+        ("tests/cli/test_trust_verify.py",),
+    ),
+    Weakening(
+        "a list file whose given signer had ended",
+        "mssmtp/whitelist_audit.py",
+        "        if date > signer.not_valid_after_utc:\n",
+        "        if False:\n",
+        ("tests/cli/test_trust_verify.py",),
+    ),
+    Weakening(
+        "a list file of tomorrow",
+        "mssmtp/whitelist_audit.py",
+        "    if listed.date > at + AHEAD:\n",
+        "    if False:\n",
+        ("tests/cli/test_trust_verify.py",),
+    ),
+    Weakening(
+        "another name bound to our domain",
+        "mssmtp/own_rows.py",
+        "            for key in sorted(published.names(domain) - ours):\n",
+        "            for key in ():\n",
+        ("tests/cli/test_trust_expected.py",),
+    ),
+    Weakening(
+        "another contact published for us",
+        "mssmtp/own_rows.py",
+        "_plain(expected) != _plain(published)",
+        "False",
+        ("tests/cli/test_trust_expected.py",),
+    ),
 )
 
 

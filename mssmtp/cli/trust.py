@@ -21,6 +21,7 @@ from mssmtp.config import Settings
 from mssmtp.errors import BadAddress
 from mssmtp.finding import Finding, Severity
 from mssmtp.mail import domain
+from mssmtp.own import findings as own_findings
 from mssmtp.own import standings_of
 from mssmtp.own_rows import publication
 from mssmtp.trust import Snapshot
@@ -54,6 +55,7 @@ def show(
         for each in (
             *list_findings(settings, snapshot, state, now),
             *revocation_findings(settings, snapshot, state, now),
+            *own_findings(settings, now, whitelist),
             *publication(settings, whitelist, now),
         )
         if each.severity is not Severity.OK

@@ -15,8 +15,7 @@ from mssmtp.cli.output import EXIT_TROUBLE, fail, out, print_json, print_table
 from mssmtp.config import Settings
 from mssmtp.errors import BadAddress
 from mssmtp.mail import Domain, domain
-from mssmtp.own import OwnFiles, Standing, standings
-from mssmtp.tls_settings import load_certificate
+from mssmtp.own import Standing, standings_of
 from mssmtp.trust import Snapshot
 from mssmtp.whitelist_audit import certificates_of, read_file
 
@@ -55,11 +54,10 @@ def explain(
 
 
 def _standing(settings: Settings, snapshot: Snapshot, wanted: Domain) -> Standing | None:
-    if wanted not in settings.operator.domains:
-        return None
-    leaves = tuple(load_certificate(each).chain[0] for each in settings.tls.operators)
-    memory = OwnFiles(settings.store.home).memory()
-    return standings((wanted,), leaves, snapshot.whitelist, memory)[0]
+    found = (
+        standings_of(settings, snapshot.whitelist) if wanted in settings.operator.domains else ()
+    )
+    return next((each for each in found if each.domain == wanted), None)
 
 
 def _domain(text: str) -> Domain:

@@ -12,6 +12,7 @@ from mssmtp import forecast as room
 from mssmtp.cli import options
 from mssmtp.cli.output import EXIT_TROUBLE, out, print_json
 from mssmtp.config import Settings
+from mssmtp.own import OwnFiles
 from mssmtp.tls_settings import load_certificate
 from mssmtp.trust_feed import PeerFiles, TrustFiles
 from mssmtp.whitelist import ListRefused
@@ -70,7 +71,13 @@ def _known(settings: Settings) -> room.Known:
         tuple(room.Peer(each.certificate, each.at) for each in peers),
         signer,
         state.published.checked_at if state.published else None,
+        _own_crls(settings),
     )
+
+
+def _own_crls(settings: Settings) -> tuple[tuple[str, datetime], ...]:
+    seen = OwnFiles(settings.store.home).memory().crls
+    return tuple((url, datetime.fromisoformat(crl.ends)) for url, crl in seen.items() if crl.ends)
 
 
 def _shown(each: room.Ending, now: datetime) -> dict[str, object]:

@@ -113,6 +113,10 @@ def test_another_certificate_of_ours_is_named_in_the_settings(
     answer = home.mssmtp("trust", "expected")
     assert answer.code == 0
     assert answer.out.count(f"\n{A_DOMAIN};") == 2
+    publish(home, authority, ours())
+    doctor = {f["what"]: f for f in home.mssmtp("doctor", "--json").json}
+    waits = doctor[f"published row of {A_DOMAIN}"]
+    assert (waits["severity"], B_SUBJECT.text in waits["why"]) == ("warning", True)
     home.edit(B_SUBJECT.text, "sans nom")
     assert "can never match" in home.mssmtp("trust", "expected").err
 

@@ -118,6 +118,13 @@ def test_a_held_list_is_shown_compared_and_confirmed(home: Home, authority: Auth
     assert home.mssmtp("trust", "show").code == 0
 
 
+def test_a_list_without_our_domain_is_an_alarm_of_show(home: Home, authority: Authority) -> None:
+    put_rows(home, authority, rows()[1:])
+    answer = home.mssmtp("trust", "show", "--json")
+    assert answer.code == 1
+    assert A_DOMAIN in {alarm["what"] for alarm in answer.json["alarms"]}
+
+
 # ---------------------------------------------------------------- refresh
 
 

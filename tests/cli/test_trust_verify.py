@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from mssmtp.demo.authority import EMAIL_ONLY, Authority, Identity, Make, Subject, row
+from mssmtp.demo.authority import (
+    EMAIL_ONLY,
+    SIGNER_SUBJECT,
+    Authority,
+    Identity,
+    Make,
+    Subject,
+    row,
+)
 from mssmtp.whitelist import RefusalReason
 from mssmtp.whitelist_audit import WHY
+from tests import lists
 from tests.authority import A_SUBJECT, B_SUBJECT, shared_keys
 from tests.home import Home, Typed, typed
 
@@ -186,6 +195,42 @@ def test_another_certificate_of_the_same_subject_is_not_the_signer(
     assert answer.code == 1
     assert "signer (not the certificate that was given)" in answer.err
     assert files.verify("--anchors", str(files.anchors)).code == 0
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("make", "detail"),
+    [
+        (lambda now: Make(now - timedelta(days=9), now - timedelta(days=1), EMAIL_ONLY), "expired"),
+        (lambda now: Make(now + timedelta(days=1), usages=EMAIL_ONLY), "not yet valid"),
+        (lambda now: Make(), "usage"),
+    ],
+)
+def test_the_signer_that_was_given_must_have_been_able_to_sign_that_day(
+    files: Files, authority: Authority, make: Callable[[datetime], Make], detail: str
+) -> None:
+    given = authority.issue(SIGNER_SUBJECT, make(authority.now))
+    files.sign(given)
+    answer = files.verify("--signer", str(files.signer(given)))
+    assert answer.code == 1
+    assert f"signer certificate ({detail})" in answer.err
+
+
+def test_a_pin_holds_beside_a_given_signer(files: Files, authority: Authority) -> None:
+    signer = str(files.signer(authority.signer))
+    assert files.verify("--signer", signer, "--pin", authority.pin).code == 0
+    assert files.verify("--signer", signer, "--pin", "CN=alb.mssante.fr").code == 1
+
+
+@pytest.mark.requirement("OP-23", "OP-32", "OP-33")
+def test_a_list_of_the_national_size_is_told_with_its_figures(
+    files: Files, authority: Authority
+) -> None:
+    date = authority.now
+    files.list.write_bytes(authority.sign_whitelist(lists.rows(date), date))
+    told = files.verify("--signer", str(files.signer(authority.signer)), "--json").json
+    assert (told["entries"], told["domains"]) == (lists.ROWS, lists.DOMAINS)
+    assert (told["names_as_printed"], told["names_normalised"]) == (391, lists.CERTIFICATES)
 
 
 def test_authorities_of_another_space_refuse_it(files: Files, tmp_path: Path) -> None:

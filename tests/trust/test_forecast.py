@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -66,6 +67,17 @@ def test_what_ends_is_sorted_and_says_who_must_do_what(
     assert B_DOMAIN in peer.what
     assert "01 00 00 00 00, support@exploitation.test" in peer.remedy
     assert all(each.then and each.remedy for each in found)
+
+
+@pytest.mark.requirement("CL-10")
+def test_the_crls_that_our_certificates_name_are_in_it(
+    authority: Authority, snapshot: Snapshot, settings: Settings
+) -> None:
+    url, ends = "http://crl.test/x.crl", authority.now + timedelta(days=2)
+    facts = replace(known(authority, snapshot), own_crls=((url, ends),))
+    [told] = [each for each in endings(settings, facts, authority.now) if url in each.what]
+    assert told.at == ends
+    assert told.then == "who checks it refuses us"
 
 
 def test_only_what_ends_within_the_horizon_is_told(
