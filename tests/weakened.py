@@ -516,8 +516,8 @@ WEAKENINGS = (
     Weakening(
         "own certificate not listed for the sender's domain",
         "mssmtp/own/keys.py",
-        "own for own in held if name_of(own) in self._names(domain)",
-        "own for own in held if True",
+        "own for own, name in names if name in self._names(domain)",
+        "own for own, name in names if True",
         ("tests/own/test_choice.py",),
     ),
     Weakening(

@@ -77,6 +77,8 @@ class _Choice:
     by_domain: Mapping[Domain, tuple[OwnCertificate, ...]]
     widest: tuple[OwnCertificate, ...]
     """The listed ones, who speaks for most domains first."""
+    missing: tuple[Domain, ...]
+    """Served domains with none; asked for at every message, and mostly empty."""
 
 
 class OwnKeys:
@@ -175,12 +177,8 @@ class OwnKeys:
         """
         if self._trust.snapshot.whitelist is None:
             return ()
-        by_domain = self._chosen().by_domain
-        return tuple(
-            (domain, self.state(domain))
-            for domain in self._settings.operator.domains
-            if not by_domain[domain] and not self._moves(domain)
-        )
+        missing = self._chosen().missing
+        return tuple((each, self.state(each)) for each in missing if not self._moves(each))
 
     def _moves(self, domain: Domain) -> bool:
         table = self._settings.domain_table(domain)
@@ -200,13 +198,15 @@ class OwnKeys:
         listed, known = self._trust.snapshot.whitelist, self._choice
         held = tuple(slot.own for slot in self.slots)
         if known is None or known.listed is not listed or known.held != held:
+            names = [(own, name_of(own)) for own in held]
             by_domain = {
-                domain: tuple(own for own in held if name_of(own) in self._names(domain))
+                domain: tuple(own for own, name in names if name in self._names(domain))
                 for domain in self._served
             }
             counted = Counter(own for several in by_domain.values() for own in several)
             widest = sorted((own for own in held if own in counted), key=lambda own: -counted[own])
-            known = self._choice = _Choice(listed, held, by_domain, tuple(widest))
+            missing = tuple(d for d in self._settings.operator.domains if not by_domain[d])
+            known = self._choice = _Choice(listed, held, by_domain, tuple(widest), missing)
         return known
 
     def _names(self, domain: Domain) -> frozenset[DnKey]:
