@@ -302,6 +302,15 @@ class WhitelistSettings(Section):
         None, description="Anchors of an https proxy; those of the list server when absent."
     )
 
+    @field_validator("url")
+    @classmethod
+    def _over_https(cls, url: str) -> str:
+        """OP-22: nobody on the way may choose which of the signed lists we see."""
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname:
+            raise ValueError("the list is fetched over https only")
+        return url
+
     @field_validator("proxy")
     @classmethod
     def _proxy(cls, url: str | None) -> str | None:

@@ -220,3 +220,12 @@ def test_proxy_is_named_without_its_password(url: str, why: str) -> None:
         WhitelistSettings(proxy=url)
     for good in ("http://proxy.test:3128", "https://mss@proxy.test:3128/"):
         assert WhitelistSettings(proxy=good).proxy == good
+
+
+@pytest.mark.requirement("OP-22")
+@pytest.mark.parametrize(
+    "url", ["http://liste.test/liste.xml", "file:///liste.xml", "https://", ""]
+)
+def test_list_is_fetched_over_https_only(url: str) -> None:
+    with pytest.raises(ValueError, match="over https only"):
+        WhitelistSettings(url=url)
