@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 
 from mssmtp.errors import BadSyntax
 
@@ -13,7 +14,8 @@ _DATE = re.compile(r"(\d{1,2})-([A-Za-z]{3})-(\d{4})\Z")
 _DATE_TIME = re.compile(
     r"( \d|\d\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)\Z"
 )
-_EARLIEST = datetime(1982, 1, 1, tzinfo=UTC)
+_EARLIEST_S = int(datetime(1982, 1, 1, tzinfo=UTC).timestamp())
+_EPOCH = date(1970, 1, 1)
 
 
 def parse_date(text: str) -> date:
@@ -52,14 +54,17 @@ def render_date(on: date) -> bytes:
     return b"%d-%s-%04d" % (on.day, _MONTHS[on.month - 1].encode(), on.year)
 
 
-def render_date_time(at: datetime) -> bytes:
-    """INTERNALDATE with its quotes; nothing before 1982 leaves us (APL-06: clients crash)."""
-    at = max(at.astimezone(UTC), _EARLIEST)
-    return b'"%02d-%s-%04d %02d:%02d:%02d +0000"' % (
-        at.day,
-        _MONTHS[at.month - 1].encode(),
-        at.year,
-        at.hour,
-        at.minute,
-        at.second,
-    )
+def render_date_time(at_us: int) -> bytes:
+    """INTERNALDATE, microseconds since 1970, with its quotes.
+
+    Nothing before 1982 leaves us (APL-06: clients crash).
+    """
+    days, second = divmod(max(at_us // 1_000_000, _EARLIEST_S), 86_400)
+    minute = second // 60
+    return b'%b %02d:%02d:%02d +0000"' % (_rendered(days), minute // 60, minute % 60, second % 60)
+
+
+@lru_cache(maxsize=4_096)
+def _rendered(days: int) -> bytes:
+    day = _EPOCH + timedelta(days=days)
+    return b'"%02d-%s-%04d' % (day.day, _MONTHS[day.month - 1].encode(), day.year)

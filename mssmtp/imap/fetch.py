@@ -148,7 +148,7 @@ _FROM_SUMMARY: dict[Item, Callable[[Summary], bytes]] = {
 }
 _FROM_ROW: dict[Item, Callable[[MessageRow], bytes]] = {
     Simple.UID: lambda row: b"%d" % row.uid,
-    Simple.INTERNALDATE: lambda row: dates.render_date_time(row.internal_date),
+    Simple.INTERNALDATE: lambda row: dates.render_date_time(row.internal_date_us),
     Simple.SIZE: lambda row: b"%d" % row.size_octets,
 }
 

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mssmtp.imap import flag_lines
+from mssmtp.imap import dates, flag_lines
 from mssmtp.imap.flag_lines import Lines
 from mssmtp.imap.items import Body, Item, Simple
 from mssmtp.imap.numbers import Span, View
@@ -36,15 +36,14 @@ class ListLines:
 
     def __init__(self, items: Sequence[Item]) -> None:
         self._items = items
-        self._values = {item: _values(item) for item in items if item is not Simple.FLAGS}
+        self._values = {item: _values(item) for item in items if item not in _FROM_ROWS}
         values = b" ".join(map(_form, items))
         self._template = b"* %d FETCH (" + values + b")\r\n"
-        self._shows_flags = Simple.FLAGS in items
 
     @staticmethod
     def serves(items: Sequence[Item]) -> bool:
         """Whether listings hold all that is asked for."""
-        return all(item in _SIMPLE or item is Simple.FLAGS or _is_listed(item) for item in items)
+        return all(item in _SIMPLE or item in _FROM_ROWS or _is_listed(item) for item in items)
 
     def batch(self, reading: Reading, selected: Selected, span: Span) -> tuple[list[bytes], int]:
         """The lines of the first messages at `span` of the view, and the position to go on from;
@@ -53,32 +52,47 @@ class ListLines:
         lines: list[bytes] = []
         size = 0
         for end, listing, place in _windows(reading, selected, span):
-            flags = self._flags(reading, selected, (start, end)) if self._shows_flags else []
-            if flags is None:
+            own = self._from_rows(reading, selected, (start, end))
+            if own is None:
                 break
-            lines.append(self._lines(range(start + 1, end + 1), listing, place, flags))
+            lines.append(self._lines(range(start + 1, end + 1), listing, place, own))
             size += len(lines[-1])
             start = end
             if size >= BATCH_OCTETS:
                 break
         return lines, start
 
-    def _lines(self, numbers: range, listing: Listing, place: Span, flags: Column) -> bytes:
+    def _lines(
+        self, numbers: range, listing: Listing, place: Span, own: dict[Item, Column]
+    ) -> bytes:
         columns: list[Column] = [numbers]
         for item in self._items:
-            columns += [flags] if item is Simple.FLAGS else self._values[item](listing, place)
+            columns += [own[item]] if item in own else self._values[item](listing, place)
         arguments: list[int | bytes] = [0] * (len(columns) * len(numbers))
         for number, column in enumerate(columns):
             arguments[number :: len(columns)] = column
         return self._template * len(numbers) % tuple(arguments)
 
-    def _flags(self, reading: Reading, selected: Selected, span: Span) -> list[bytes] | None:
-        """None when one of these messages is gone."""
-        image = reading.image(selected.mailbox.id)
-        places = None if image is None else flag_lines.aligned(selected.view, [span], image)
-        if image is None or places is None:
-            return None
-        return Lines(selected, image, reading.flag_sets(selected.mailbox.id)).flags(span, places[0])
+    def _from_rows(
+        self, reading: Reading, selected: Selected, span: Span
+    ) -> dict[Item, Column] | None:
+        """What is kept beside the messages; None when one of these is gone."""
+        found: dict[Item, Column] = {}
+        view, mailbox = selected.view, selected.mailbox.id
+        if Simple.FLAGS in self._items:
+            image = reading.image(mailbox)
+            places = None if image is None else flag_lines.aligned(view, [span], image)
+            if image is None or places is None:
+                return None
+            lines = Lines(selected, image, reading.flag_sets(mailbox))
+            found[Simple.FLAGS] = lines.flags(span, places[0])
+        if Simple.INTERNALDATE in self._items:
+            uids = view.uids[span[0]], view.uids[span[1] - 1]
+            dates_us = reading.internal_dates(mailbox, *uids)
+            if len(dates_us) != span[1] - span[0]:
+                return None
+            found[Simple.INTERNALDATE] = list(map(dates.render_date_time, dates_us))
+        return found
 
 
 def end_of_window(view: View, span: Span, uids: int) -> int:
@@ -120,6 +134,7 @@ def _is_listed(item: Item) -> bool:
     )
 
 
+_FROM_ROWS = frozenset({Simple.FLAGS, Simple.INTERNALDATE})
 _SIMPLE: dict[Item, Values] = {
     Simple.UID: lambda listing, place: [listing.uids[slice(*place)]],
     Simple.SIZE: lambda listing, place: [listing.sizes[slice(*place)]],

@@ -56,6 +56,12 @@ _UIDS = sql(
     .where(_IN_RANGE)
     .order_by(messages.c.uid)
 )
+_DATES = sql(
+    select(messages.c.internal_date)
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(_IN_RANGE)
+    .order_by(messages.c.uid)
+)
 _FIRST_UNSEEN = sql(
     select(messages.c.uid)
     .where(messages.c.mailbox == bindparam("mailbox"))
@@ -181,6 +187,10 @@ class MessageReading(ImageReading, ContentReading):
     def uids(self, mailbox: MailboxId, first: int = 1, last: int = MAX_UID) -> list[Uid]:
         """UIDs from `first` to `last`, ascending: a fraction of what the rows cost."""
         return [uid for (uid,) in self._all(_UIDS, mailbox=mailbox, low=first, high=last)]
+
+    def internal_dates(self, mailbox: MailboxId, first: int, last: int) -> list[int]:
+        """INTERNALDATE of the messages with the UIDs `first` to `last`, in microseconds."""
+        return [at_us for (at_us,) in self._all(_DATES, mailbox=mailbox, low=first, high=last)]
 
     def first_unseen(self, mailbox: MailboxId) -> Uid | None:
         """The lowest UID without `\\Seen`, None when all have it (RFC 3501 6.3.1 UNSEEN)."""

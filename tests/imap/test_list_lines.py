@@ -17,6 +17,7 @@ ITEMS = (
     "ENVELOPE",
     "UID BODYSTRUCTURE ENVELOPE",
     f"UID RFC822.SIZE FLAGS {FIELDS}",
+    "UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE",
     f"{FIELDS} BODY.PEEK[HEADER.FIELDS (To)] BODY.PEEK[HEADER.FIELDS (Cc)]",
 )
 
@@ -98,7 +99,7 @@ def test_a_listing_shows_what_single_messages_show(
         "ENVELOPE BODY.PEEK[HEADER.FIELDS.NOT (Subject)]",
         "ENVELOPE BODY.PEEK[HEADER.FIELDS (Subject)]<0.3>",
         "ENVELOPE BODY.PEEK[1.HEADER.FIELDS (Subject)]",
-        "ENVELOPE INTERNALDATE",
+        "ENVELOPE BODY",
     ],
 )
 def test_what_no_listing_holds_is_not_told_from_one(

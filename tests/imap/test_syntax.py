@@ -15,6 +15,7 @@ from mssmtp.imap.commands import VERBS
 from mssmtp.imap.framer import Literal, Part
 from mssmtp.imap.numbers import MAX_NUMBER, NumberSet, View, compress
 from mssmtp.imap.syntax import Cursor
+from mssmtp.storage.model import to_us
 
 numbers = st.integers(0, MAX_NUMBER)
 number_sets = st.lists(st.tuples(numbers, numbers), min_size=1, max_size=8).map(
@@ -123,8 +124,13 @@ def test_quoted_strings_and_literals_go_round(octets: bytes) -> None:
 
 @given(st.datetimes(datetime(1982, 1, 2), datetime(2199, 1, 1)))
 def test_internal_dates_go_round(at: datetime) -> None:
-    aware = at.replace(microsecond=0, tzinfo=UTC)
-    assert cursor(dates.render_date_time(aware)).date_time() == aware
+    aware = at.replace(tzinfo=UTC)
+    shown = dates.render_date_time(to_us(aware))
+    assert cursor(shown).date_time() == aware.replace(microsecond=0)
+
+
+def test_apl_06_nothing_before_1982_is_shown() -> None:
+    assert dates.render_date_time(-1) == b'"01-Jan-1982 00:00:00 +0000"'
 
 
 def test_a_date_time_has_a_zone() -> None:
