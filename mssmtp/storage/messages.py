@@ -363,7 +363,7 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, LedgerWriting
             self._run(_DROP_PACK, mailbox=mailbox, window=window)
         for window in {uid // TEXT_UIDS for uid in uids}:
             low = window * TEXT_UIDS
-            for kind in (0, 1):
+            for kind in (0, 1, 2):
                 high = low + TEXT_UIDS - 1
                 if self._run(_DROP_TEXTS_IN, mailbox=mailbox, kind=kind, low=low, high=high):
                     self._want_packs(mailbox, window)

@@ -183,7 +183,10 @@ class RebuildReading(TextReading):
         old = self.open_texts(mailbox, kind, made.pack.span)
         if old is None:
             return made.pack, "missing"
-        return made.pack, "identical" if old == dict(made.texts) else "changed"
+        if old != dict(made.texts):
+            return made.pack, "changed"
+        sieve = made.pack.sieve
+        return made.pack, "identical" if sieve is None else self.kept_sieve(sieve)
 
 
 class RebuildWriting(RebuildReading, TextWriting):

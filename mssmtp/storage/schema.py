@@ -219,7 +219,7 @@ texts = _clustered(
     Column("sealed", LargeBinary, nullable=False),
 )
 """A cache of what SEARCH looks through, of the UIDs `first` to `last`; may be emptied at any time.
-`kind`: 0 header sections, 1 bodies."""
+`kind`: 0 header sections, 1 bodies, 2 sieves of bodies."""
 
 subscriptions = _clustered(
     "subscriptions",

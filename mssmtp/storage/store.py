@@ -43,7 +43,7 @@ from mssmtp.storage.packer import Packer
 from mssmtp.storage.rebuilding import RebuildReport
 from mssmtp.storage.rotation import Progress, RotationReport, silent
 from mssmtp.storage.schema import blobs, meta, sql
-from mssmtp.storage.texts import SealedTexts, TextKind, keeping
+from mssmtp.storage.texts import SealedSieve, SealedTexts, TextKind, keeping
 from mssmtp.storage.view import MASTERS, Effects, Vault
 from mssmtp.storage.views import Reading, Writing
 
@@ -409,6 +409,10 @@ class Store:
             while is_kept:
                 made = self.read(_making(mailbox, kind, window), patient=True).result()
                 is_kept = made is not None and self.write(keeping(made)).result()
+        is_kept = True
+        while is_kept:
+            sieve = self.read(lambda r: r.missing_sieve(mailbox, window), patient=True).result()
+            is_kept = sieve is not None and self.write(_keeping_sieve(sieve)).result()
         self.read(lambda r: r.make_pack(mailbox, window * TEXT_UIDS // PACK_UIDS)).result()
 
     def _later(self, job: Callable[[Writing], object]) -> None:
@@ -477,6 +481,10 @@ def _making(
     mailbox: MailboxId, kind: TextKind, window: int
 ) -> Callable[[Reading], SealedTexts | None]:
     return lambda reading: reading.missing_texts(mailbox, kind, window)
+
+
+def _keeping_sieve(sieve: SealedSieve) -> Callable[[Writing], bool]:
+    return lambda writing: writing.keep_sieve(sieve)
 
 
 def _wait_for_commits(db: Connection) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import bindparam, delete, func, insert, select
 
@@ -31,6 +31,7 @@ from mssmtp.storage.messages import TEXT_UIDS
 from mssmtp.storage.model import NoSuchMessage
 from mssmtp.storage.schema import sql, texts
 from mssmtp.storage.sealing import compressed, decompressed
+from mssmtp.storage.sieves import SIEVE_OCTETS, lets_through, places_of, sieve_of
 from mssmtp.storage.summaries import (
     BOX_AND_UIDNEXT,
     COUNT_OF_SPAN,
@@ -77,6 +78,10 @@ _SPANS = sql(
     .order_by(texts.c.first)
 )
 _SEALED = sql(select(texts.c.sealed).where(_HERE).where(_BETWEEN).order_by(texts.c.first))
+_PACK = sql(
+    select(texts.c.last, texts.c.count).where(_HERE).where(texts.c.first == bindparam("first"))
+)
+_SIEVES = sql(select(texts.c.first, texts.c.sealed).where(_HERE).where(_BETWEEN))
 _DROP = sql(
     delete(texts)
     .where(_HERE)
@@ -94,6 +99,12 @@ class TextKind(IntEnum):
     BODY = 1
 
 
+SIEVES = 2
+"""`kind` of the sieves of BODY packs: a row beside each pack, for the same span."""
+_SIEVES_TOGETHER = 64
+_SIEVE_COST = 32_768
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """The UIDs, both included, that a pack answers for, whether messages have them or not."""
@@ -101,6 +112,16 @@ class Span:
     first: int
     last: int
     sealed_octets: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSieve:
+    """The sieve of a BODY pack, ready to be kept beside it."""
+
+    mailbox: MailboxId
+    span: Span
+    count: int
+    sealed: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +133,7 @@ class SealedTexts:
     span: Span
     count: int
     sealed: bytes
+    sieve: SealedSieve | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +159,9 @@ class Scanned:
 
 _Sealed = tuple[Span, bytes]
 _Opened = tuple[Span, TextPack | None]
+_Opening = Future[tuple[list[_Opened], Sequence[_Sealed]]] | list[_Opened]
+_SIEVED = TextPack(b"", (), ())
+"""In the place of a pack that holds nothing of what is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +176,26 @@ class _Source:
     def sealed(self, span: Span, filled: Sequence[Text]) -> SealedTexts:
         """A pack of `filled`."""
         sealed = self.key.seal(self._purpose(span), compressed(packed(filled)))
-        return SealedTexts(self.mailbox, self.kind, span, len(filled), sealed)
+        sieve = self.sieve(span, dict(filled)) if self.kind is TextKind.BODY else None
+        return SealedTexts(self.mailbox, self.kind, span, len(filled), sealed, sieve)
+
+    def sieve(self, span: Span, found: dict[Uid, bytes | None]) -> SealedSieve:
+        """Of a pack with these texts; an empty one when it has to be opened always."""
+        some = [text for text in found.values() if text is not None]
+        octets = sieve_of(some) if len(some) == len(found) else b""
+        sealed = self.key.seal(self._sieve_purpose(span), compressed(octets))
+        return SealedSieve(self.mailbox, span, len(found), sealed)
+
+    def opened_sieve(self, span: Span, sealed: bytes) -> bytes | None:
+        """None: the pack has to be opened."""
+        try:
+            octets = self.key.open(self._sieve_purpose(span), sealed)
+            return decompressed(octets, SIEVE_OCTETS) or None
+        except Damaged:
+            return None
+
+    def _sieve_purpose(self, span: Span) -> bytes:
+        return texts_purpose(self.mailbox, SIEVES, span.first, span.last)
 
     def opened(self, span: Span, sealed: bytes) -> TextPack | None:
         """None: it cannot be read, and is as good as missing."""
@@ -239,7 +283,8 @@ class TextReading(SummaryReading):
             return
         spans = self._spans(source, uids[0] // TEXT_UIDS * TEXT_UIDS, uids[-1])
         windows = _windows(uids)
-        packs = self._opened(source, [s for s in spans if s.first // TEXT_UIDS in windows])
+        spans = [span for span in spans if span.first // TEXT_UIDS in windows]
+        packs = self._opened(source, self._sieved(source, needles, spans))
         ahead = next(packs, None)
         for window, some in windows.items():
             search = _Search(tuple(needles), uids[some])
@@ -273,6 +318,30 @@ class TextReading(SummaryReading):
             return source.sealed(*next(self._filled(source, gap)))
         return None
 
+    def missing_sieve(self, mailbox: MailboxId, window: int) -> SealedSieve | None:
+        """The sieve of the first pack of a window that lacks it and can be opened."""
+        source = self._texts_of(mailbox, TextKind.BODY)
+        if source is None:
+            return None
+        low, high = window * TEXT_UIDS, end_of(window) - 1
+        rows = self._all(_SIEVES, mailbox=mailbox, kind=SIEVES, low=low, high=high)
+        known = {first for first, _ in rows}
+        spans = [span for span in self._spans(source, low, high) if span.first not in known]
+        for span, pack in self._opened(source, ((span, True) for span in spans)):
+            if pack is not None:
+                return source.sieve(span, pack.texts())
+        return None
+
+    def kept_sieve(self, made: SealedSieve) -> Literal["identical", "changed", "missing"]:
+        """What is kept in the place of `made`."""
+        source = self._texts_of(made.mailbox, TextKind.BODY)
+        low = made.span.first
+        rows = self._all(_SIEVES, mailbox=made.mailbox, kind=SIEVES, low=low, high=low)
+        if source is None or not rows:
+            return "missing"
+        new = source.opened_sieve(made.span, made.sealed)
+        return "identical" if source.opened_sieve(made.span, rows[0][1]) == new else "changed"
+
     def open_texts(
         self, mailbox: MailboxId, kind: TextKind, span: Span
     ) -> dict[Uid, bytes | None] | None:
@@ -283,7 +352,7 @@ class TextReading(SummaryReading):
         least = span.first // TEXT_UIDS * TEXT_UIDS
         spans = [each for each in self._spans(source, least, span.last) if each.last >= span.first]
         found: dict[Uid, bytes | None] = {}
-        for _, pack in self._opened(source, spans):
+        for _, pack in self._opened(source, ((span, True) for span in spans)):
             found |= pack.texts() if pack is not None else {}
         inside = {uid: text for uid, text in found.items() if span.first <= uid <= span.last}
         return inside if spans else None
@@ -296,34 +365,66 @@ class TextReading(SummaryReading):
         rows = self._all(_SPANS, mailbox=source.mailbox, kind=int(source.kind), low=low, high=high)
         return [Span(first, last, octets) for first, last, octets in rows]
 
-    def _opened(self, source: _Source, spans: Sequence[Span]) -> Iterator[_Opened]:
-        """The packs in order. The next are opened meanwhile: that needs no interpreter."""
-        waiting: deque[Future[tuple[list[_Opened], Sequence[_Sealed]]]] = deque()
+    def _sieved(
+        self, source: _Source, needles: Sequence[Needle], spans: Sequence[Span]
+    ) -> Iterator[tuple[Span, bool]]:
+        """Each pack, and whether it has to be opened."""
+        sought = [places_of(needle.text) for needle in needles]
+        if source.kind is not TextKind.BODY or not all(sought):
+            yield from ((span, True) for span in spans)
+            return
+        place = {"mailbox": source.mailbox, "kind": SIEVES}
+        for at in range(0, len(spans), _SIEVES_TOGETHER):
+            some = spans[at : at + _SIEVES_TOGETHER]
+            rows = self._all(_SIEVES, **place, low=some[0].first, high=some[-1].first)
+            sealed: dict[int, bytes] = dict(rows)
+            for span in some:
+                if span.first not in sealed:  # the pack is of the release before
+                    self._vault.want_packs(source.mailbox, span.first // TEXT_UIDS)
+                sieve = source.opened_sieve(span, sealed.get(span.first, b""))
+                yield span, sieve is None or any(lets_through(sieve, each) for each in sought)
+
+    def _opened(
+        self, source: _Source, spans: Iterable[tuple[Span, bool]]
+    ) -> Iterator[tuple[Span, TextPack | None]]:
+        """The packs in order, empty where one has not to be opened. The next are opened meanwhile:
+        that needs no interpreter."""
+        waiting: deque[_Opening] = deque()
 
         def next_opened() -> list[_Opened]:
-            found, left = waiting.popleft().result()
+            found = waiting.popleft()
+            if isinstance(found, list):
+                return found
+            opened, left = found.result()
             if left:
                 waiting.appendleft(self._vault.openers.submit(source.opened_together, left))
-            return found
+            return opened
 
         place = {"mailbox": source.mailbox, "kind": int(source.kind)}
         try:
-            for some in _together(spans):
-                rows = self._all(_SEALED, **place, low=some[0].first, high=some[-1].first)
-                sealed = [(span, row[0]) for span, row in zip(some, rows, strict=True)]
-                waiting.append(self._vault.openers.submit(source.opened_together, sealed))
+            for some, is_wanted in _together(spans):
+                if is_wanted:
+                    rows = self._all(_SEALED, **place, low=some[0].first, high=some[-1].first)
+                    sealed = [(span, row[0]) for span, row in zip(some, rows, strict=True)]
+                    waiting.append(self._vault.openers.submit(source.opened_together, sealed))
+                else:
+                    waiting.append([(span, _SIEVED) for span in some])
                 while len(waiting) > AHEAD:
                     yield from next_opened()
             while waiting:
                 yield from next_opened()
         finally:
-            for future in waiting:
-                future.cancel()
+            for opening in waiting:
+                if isinstance(opening, Future):
+                    opening.cancel()
 
     def _through_pack(
         self, source: _Source, search: _Search, span: Span, pack: TextPack
     ) -> Iterator[Scanned]:
         """A pack, then the long texts it has no room for."""
+        if pack is _SIEVED:
+            yield Scanned(span.last, tuple(set() for _ in search.needles), _SIEVE_COST)
+            return
         apart = sorted({*pack.apart}.intersection(map(Uid, search.uids))) if pack.apart else []
         lasts = [uid - 1 for uid in apart] + [span.last]
         yield Scanned(lasts[0], search.look(pack), len(pack.octets) * len(search.needles))
@@ -418,7 +519,26 @@ class TextWriting(TextReading, SummaryWriting):
         place = {"mailbox": pack.mailbox, "kind": int(pack.kind)}
         self._run(_DROP, **place, least=low // TEXT_UIDS * TEXT_UIDS, low=low, high=high)
         self._run(_NEW, **place, first=low, last=high, count=pack.count, sealed=pack.sealed)
+        if pack.sieve is not None:
+            self._put_sieve(pack.sieve)
         return True
+
+    def keep_sieve(self, sieve: SealedSieve) -> bool:
+        """Keep the sieve of a pack that had none; not if the pack was dropped or replaced since."""
+        pack = self._one(
+            _PACK, mailbox=sieve.mailbox, kind=int(TextKind.BODY), first=sieve.span.first
+        )
+        is_current = self._bal_key(self._bal_of(sieve.mailbox)).is_current(sieve.sealed)
+        if pack != (sieve.span.last, sieve.count) or not is_current:
+            return False
+        self._put_sieve(sieve)
+        return True
+
+    def _put_sieve(self, sieve: SealedSieve) -> None:
+        place = {"mailbox": sieve.mailbox, "kind": SIEVES}
+        low, high = sieve.span.first, sieve.span.last
+        self._run(_DROP, **place, least=low // TEXT_UIDS * TEXT_UIDS, low=low, high=high)
+        self._run(_NEW, **place, first=low, last=high, count=sieve.count, sealed=sieve.sealed)
 
     def drop_texts(self) -> int:
         """Throw every pack of texts away; they come back by themselves."""
@@ -458,19 +578,20 @@ def _windows(uids: Sequence[int]) -> dict[int, slice]:
     return found
 
 
-def _together(spans: Sequence[Span]) -> Iterator[list[Span]]:
-    """Neighbours among `spans`, as many as are opened together."""
+def _together(spans: Iterable[tuple[Span, bool]]) -> Iterator[tuple[list[Span], bool]]:
+    """Neighbours, as many as are opened together; or left unopened."""
     some: list[Span] = []
-    octets = 0
-    for before, span in zip([None, *spans], spans, strict=False):
-        is_near = before is not None and span.first // TEXT_UIDS <= before.last // TEXT_UIDS + 1
+    octets, is_wanted = 0, False
+    for span, wanted in spans:
+        is_near = bool(some) and span.first // TEXT_UIDS <= some[-1].last // TEXT_UIDS + 1
         octets += span.sealed_octets
-        if some and not (is_near and octets <= TOGETHER_OCTETS):
-            yield some
+        if some and not (is_near and wanted == is_wanted and octets <= TOGETHER_OCTETS):
+            yield some, is_wanted
             some, octets = [], span.sealed_octets
         some.append(span)
+        is_wanted = wanted
     if some:
-        yield some
+        yield some, is_wanted
 
 
 def end_of(window: int) -> int:
