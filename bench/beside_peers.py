@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -32,11 +32,16 @@ from statistics import median
 from bench.acceptance import message
 from bench.peers import DOMAIN, USERS, Peers, missing, peers
 from bench.space import Operator, space
+from mssmtp.config import load
+from mssmtp.mail import Address
+from mssmtp.outside import SystemClock, SystemEntropy
+from mssmtp.storage import Store, Writing
 
 SIZES = {"4 KB": 4_096, "100 KB": 102_400, "1 MB": 1_048_576, "10 MB": 10_485_760}
 HEADERS = "From To Cc Subject Date Message-ID References Content-Type In-Reply-To Reply-To"
 FILLING = "INBOX"
 _TIMEOUT_S = 120.0
+_AT_ONCE = 2_000
 
 
 # ---------------------------------------------------------------- who is measured
@@ -54,6 +59,8 @@ class Target:
     logins: tuple[tuple[str, str], ...]
     roots: Callable[[], list[int]]
     drain: Callable[[], None]
+    fill: Callable[[list[bytes]], None]
+    """Messages for the first box, outside of what is measured."""
 
     def cpu_s(self) -> float:
         """Processor time of every process below the roots, ended ones included."""
@@ -99,6 +106,7 @@ def ours(sender: Operator, receiver: Operator, context: ssl.SSLContext) -> Targe
         logins,
         lambda: receiver.processes[:1],
         lambda: None,
+        _fill_ours(receiver),
     )
 
 
@@ -114,6 +122,7 @@ def theirs(pair: Peers, context: ssl.SSLContext) -> Target:
         logins,
         lambda: pair.roots,
         pair.drain,
+        _fill_theirs(pair, context),
     )
 
 
@@ -182,12 +191,13 @@ class Imap:
         self._socket.sendall(tag + b" " + text.encode() + b"\r\n")
         return self._tagged(tag, text)
 
-    def append(self, octets: bytes) -> None:
-        """One message into INBOX, without waiting for the go-ahead (LITERAL+)."""
+    def append(self, *letters: bytes) -> None:
+        """Messages into INBOX, without waiting for the go-ahead (LITERAL+)."""
         self._number += 1
         tag = b"x%dq7" % self._number
-        head = b"%s APPEND %s {%d+}\r\n" % (tag, FILLING.encode(), len(octets))
-        self._socket.sendall(head + octets + b"\r\n")
+        literals = (b" {%d+}\r\n%b" % (len(octets), octets) for octets in letters)
+        command = b"%s APPEND %s" % (tag, FILLING.encode())
+        self._socket.sendall(b"".join([command, *literals, b"\r\n"]))
         self._tagged(tag, "APPEND")
 
     def _tagged(self, tag: bytes, text: str) -> int:
@@ -359,10 +369,49 @@ def _fill(target: Target, options: Options) -> None:
     session.command(f"SELECT {FILLING}")
     session.command("STORE 1:* +FLAGS.SILENT (\\Deleted)")
     session.command("EXPUNGE")
-    for number in range(options.messages):
-        octets = message(target.sender, target.logins[0][0], 4_096)[:-3]
-        session.append(octets.replace(b"Subject: mesure", b"Subject: mesure %06d" % number))
     session.close()
+    letter = message(target.sender, target.logins[0][0], 4_096)[:-3]
+    for first in range(0, options.messages, _AT_ONCE):
+        numbers = range(first, min(first + _AT_ONCE, options.messages))
+        subjects = (b"Subject: mesure %06d" % number for number in numbers)
+        target.fill([letter.replace(b"Subject: mesure", each, 1) for each in subjects])
+
+
+def _fill_ours(receiver: Operator) -> Callable[[list[bytes]], None]:
+    """Beside the server, as a delivery by another process would come; packs are made behind it."""
+    clock = SystemClock()
+    settings = load(receiver.home / "mssmtp.toml").store
+    address = Address.parse(receiver.accounts[0].address)
+
+    def fill(letters: list[bytes]) -> None:
+        with closing(Store(settings, clock, SystemEntropy(), worker="bench")) as store:
+            sealed = [store.seal(octets) for octets in letters]
+
+            def job(writing: Writing) -> None:
+                box = writing.bal(address)
+                inbox = writing.mailbox(box.id, FILLING) if box else None
+                if inbox is None:
+                    raise SystemExit("the box is not there")
+                for letter in sealed:
+                    writing.append(inbox.id, letter, frozenset(), clock.now())
+
+            store.write(job).result()
+            store.settle()
+
+    return fill
+
+
+def _fill_theirs(pair: Peers, context: ssl.SSLContext) -> Callable[[list[bytes]], None]:
+    """By MULTIAPPEND (RFC 3502): one transaction for many."""
+
+    def fill(letters: list[bytes]) -> None:
+        target = theirs(pair, context)
+        session = Imap(target, target.logins[0])
+        for first in range(0, len(letters), 100):
+            session.append(*letters[first : first + 100])
+        session.close()
+
+    return fill
 
 
 MEASURES: dict[str, tuple[Measure, str]] = {
