@@ -516,8 +516,8 @@ WEAKENINGS = (
     Weakening(
         "own certificate not listed for the sender's domain",
         "mssmtp/own/keys.py",
-        "own for own, name in names if name in self._names(domain)",
-        "own for own, name in names if True",
+        "own for own, name in ours if name in names",
+        "own for own, name in ours if True",
         ("tests/own/test_choice.py",),
     ),
     Weakening(

@@ -198,11 +198,11 @@ class OwnKeys:
         listed, known = self._trust.snapshot.whitelist, self._choice
         held = tuple(slot.own for slot in self.slots)
         if known is None or known.listed is not listed or known.held != held:
-            names = [(own, name_of(own)) for own in held]
-            by_domain = {
-                domain: tuple(own for own, name in names if name in self._names(domain))
-                for domain in self._served
-            }
+            ours = [(own, name_of(own)) for own in held]
+            by_domain: dict[Domain, tuple[OwnCertificate, ...]] = {}
+            for domain in self._served:
+                names = listed.names(domain) if listed is not None else frozenset()
+                by_domain[domain] = tuple(own for own, name in ours if name in names)
             counted = Counter(own for several in by_domain.values() for own in several)
             widest = sorted((own for own in held if own in counted), key=lambda own: -counted[own])
             missing = tuple(d for d in self._settings.operator.domains if not by_domain[d])
