@@ -1,7 +1,7 @@
 """Judging certificates, and taking up a new list while letters flow.
 
     python -m bench.judging                     (about a minute)
-    python -m bench.judging --swaps 20          (for the memory figure; about four minutes)
+    python -m bench.judging --idle-swaps 20     (for the memory figure)
 
 A known certificate, a new one, one with a CRL of 100,000 entries behind it; then a real server
 behind real TLS with 50 sessions that send letters all the time, a list of 8,655 rows published
@@ -21,13 +21,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 from cryptography import x509
 
 from bench.acceptance import message
-from bench.space import tree
+from bench.space import cpu_seconds, tree
 from mssmtp.demo.authority import Authority, Subject, row
 from mssmtp.demo.running import Server
 from mssmtp.demo.space import (
@@ -114,6 +115,29 @@ def _timed(judge: Callable[[Chain], None], chain: Chain) -> tuple[float, float]:
     wall, cpu = time.perf_counter(), time.thread_time()
     judge(chain)
     return time.perf_counter() - wall, time.thread_time() - cpu
+
+
+def stretches(rounds: int = 5) -> None:
+    """How long the thread that takes a list up holds the interpreter without standing back."""
+    now = datetime.now(UTC)
+    table = Whitelist(now, "0" * 64, "CN=bench", rows(now)).to_table()
+    longest, whole = [], []
+    for _ in range(rounds):
+        marks = _steps(table)
+        longest.append(max(after - before for before, after in pairwise(marks)))
+        whole.append(marks[-1] - marks[0])
+    print(
+        f"a list of {ROWS:,} rows taken up: {median(whole) * 1e3:.0f} ms of processor in"
+        f" {len(marks)} steps, the longest {median(longest) * 1e3:.1f} ms"
+        f" (largest of {rounds} rounds {max(longest) * 1e3:.1f} ms)"
+    )
+
+
+def _steps(table: bytes) -> list[float]:
+    """Processor time at the start, at each breath, and at the end."""
+    marks = [time.thread_time()]
+    Whitelist.from_table(table, breathe=lambda: marks.append(time.thread_time()))
+    return [*marks, time.thread_time()]
 
 
 # ---------------------------------------------------------------- sessions
@@ -241,12 +265,40 @@ def anonymous_mebibytes(pid: int) -> float:
     return 0.0
 
 
+async def idle_swaps(
+    server: Server, pids: list[int], publications: list[Callable[[], None]]
+) -> None:
+    """One list after the other while nobody sends: what grows is the lists' own."""
+    before = {pid: anonymous_mebibytes(pid) for pid in pids}
+    used = cpu_seconds(pids)
+    for publish in publications:
+        known = _taken(server)
+        publish()
+        for _ in range(1_200):
+            if _taken(server) >= known + len(pids):
+                break
+            await asyncio.sleep(0.1)
+    if publications:
+        used = (cpu_seconds(pids) - used) / len(publications) / len(pids)
+        print(f"processor time of one swap in one worker, fetch included: {used * 1e3:.0f} ms")
+    for pid in pids:
+        grown = anonymous_mebibytes(pid) - before[pid]
+        print(
+            f"process {pid}: {before[pid]:.1f} MiB before {len(publications)} swaps,"
+            f" {grown:+.1f} MiB since"
+        )
+
+
+def _taken(server: Server) -> int:
+    return server.log_file.read_text("utf-8").count('"list verified"')
+
+
 async def swaps(options: argparse.Namespace) -> None:
     """Lay a space, serve it, load it, swap."""
     with tempfile.TemporaryDirectory(prefix="mssmtp-bench-") as folder:
         outside = (SystemClock(), SystemEntropy())
         space = lay(Path(folder), options.base_port, 10, outside)
-        ready = list(lists(space, options.swaps + 2))
+        ready = list(lists(space, options.swaps + options.idle_swaps + 1))
         ready[0]()
         sender, target = space.operator("hopital-a"), space.operator("cabinet-b")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -261,34 +313,26 @@ async def swaps(options: argparse.Namespace) -> None:
         coming = iter(ready[1:])
         async with serving(space, options.workers) as server:
             pids = tree(server.pid)[1:]
-            before: dict[int, float] = {}
 
             def publish() -> None:
-                if not before:  # the first list is in force, letters have flowed
-                    before.update({pid: anonymous_mebibytes(pid) for pid in pids})
                 next(coming)()
 
             await swapping(load, options.sessions, options.swaps, publish)
-            for pid in pids:
-                grown = anonymous_mebibytes(pid) - before[pid]
-                print(
-                    f"process {pid}: {before[pid]:.1f} MiB before {options.swaps} swaps,"
-                    f" {grown:+.1f} MiB since"
-                )
-            log = server.log_file.read_text("utf-8")
-            print(f"lists taken up: {log.count('list verified')} in {options.workers} worker(s)")
+            await idle_swaps(server, pids, list(coming))
 
 
 def main() -> None:
     """Run both parts and print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--swaps", type=int, default=5)
+    parser.add_argument("--swaps", type=int, default=5, help="under load")
+    parser.add_argument("--idle-swaps", type=int, default=5, help="for memory and processor time")
     parser.add_argument("--sessions", type=int, default=50)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--base-port", type=int, default=27_500)
     options = parser.parse_args()
     for entries in (10, 100_000):
         judging(entries)
+    stretches()
     asyncio.run(swaps(options))
 
 
