@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from mssmtp.awaiting import awaited
 from mssmtp.errors import StorageUnavailable
 from mssmtp.identity import Authenticator
 from mssmtp.mail import Principal
@@ -51,6 +52,9 @@ class Logins:
     ) -> Principal:
         """`Authenticator.authenticate`. Raises what it raises, and Left."""
         if self._authenticator.is_known(login, password):
+            known = await awaited(self._authenticator.recognize(login, password, address))
+            if known is not None:
+                return known
             return await self._run(self._quick, login, password, address)
         async with self._turn(address):
             if is_gone():

@@ -169,6 +169,25 @@ class Authenticator:
         self._touch(row)
         return replace(state.principal, app_password=row.id)
 
+    def recognize(self, login: str, password: str, address: str = "") -> Future[Principal | None]:
+        """As `authenticate` for a password that was right before, without a thread of one's own.
+
+        None: that `authenticate` has to decide.
+        """
+        login, password = _bounded(login, password)
+        secret = self._digest(login, password)
+
+        def look(reading: AccountReading) -> Principal | None:
+            state = self._state(reading, login)
+            row = None if state is None else state.password(self._cached(secret))
+            if state is None or row is None or not state.may_log_in() or self._is_touch_due(row):
+                return None
+            self._guesses.right(login, address)
+            self._remember(secret, row.id)
+            return replace(state.principal, app_password=row.id)
+
+        return self._store.read(look)
+
     def is_known(self, login: str, password: str) -> bool:
         """True when this password was right before: `authenticate` then needs no slow hash.
 
@@ -271,10 +290,13 @@ class Authenticator:
             while len(self._known) > MOST_CACHED:
                 self._known.popitem(last=False)
 
+    def _is_touch_due(self, row: AppPasswordRow) -> bool:
+        return row.last_used_at is None or self._clock.now() - row.last_used_at >= TOUCH_EVERY
+
     def _touch(self, row: AppPasswordRow) -> None:
-        now, number = self._clock.now(), row.id
-        if row.last_used_at is not None and now - row.last_used_at < TOUCH_EVERY:
+        if not self._is_touch_due(row):
             return
+        now, number = self._clock.now(), row.id
         try:
             self._store.write(lambda writing: writing.touch_app_password(number, now)).result()
         except MailError as error:

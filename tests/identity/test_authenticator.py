@@ -112,6 +112,31 @@ def test_twenty_logins_a_minute_are_never_throttled_and_cost_one_hash(
 
 
 @pytest.mark.attack
+def test_att_18_only_what_was_right_before_and_still_is_gets_recognized(
+    door: Authenticator, store: Store, clock: Clock
+) -> None:
+    """`recognize` decides nothing else: what it does not know goes the whole way."""
+
+    def recognized(password: str = PASSWORD, login: str = ZOE) -> bool:
+        found = door.recognize(login, password, HERE).result()
+        assert found is None or found == right
+        return found is not None
+
+    right = door.authenticate(ZOE, PASSWORD, HERE)
+    store.writes = 0
+    assert recognized()
+    assert recognized(PASSWORD.upper(), f" {ZOE.upper()} ") == door.is_known(ZOE, PASSWORD.upper())
+    assert not recognized("wrong")
+    assert not recognized(login="nobody@hopital-a.test")
+    clock.advance(3_601)
+    assert not recognized(), "its last use is to be written"
+    door.authenticate(ZOE, PASSWORD, HERE)
+    assert recognized()
+    store.passwords[1] = replace(store.passwords[1], revoked_at=clock.now())
+    assert not recognized()
+
+
+@pytest.mark.attack
 @pytest.mark.requirement("CL-31")
 @pytest.mark.parametrize("known", [True, False], ids=["cached", "not cached"])
 @pytest.mark.parametrize(
