@@ -235,6 +235,18 @@ def test_a_row_of_another_name_is_no_row(
 
 
 @pytest.mark.requirement("OP-23")
+def test_nothing_stands_within_the_date(
+    space: Authority, rules: ListRules, unsigned: bytes
+) -> None:
+    for spoilt in (
+        unsigned.replace(b"</DateDeGeneration>", b"<b/></DateDeGeneration>", 1),
+        unsigned.replace(b"<DateDeGeneration>", b"<DateDeGeneration><b/>", 1),
+        unsigned.replace(b"DateDeGeneration>", b"Autre>"),
+    ):
+        assert refused(sign(spoilt, space.signer), rules) == "shape"
+
+
+@pytest.mark.requirement("OP-23")
 def test_every_row_has_a_date_of_its_own(space: Authority, rules: ListRules) -> None:
     """Dates that were seen already are not looked at again: only as dates."""
     first = row("a.test", A_SUBJECT.text, updated=NOW)
