@@ -64,6 +64,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--rooms", default="pki,whitelist,trust", help=", ".join(ROOMS))
     parser.add_argument("--only", default="", help="mutants whose name matches this expression")
+    parser.add_argument("--again", type=Path, help="those an earlier run's --json says survived")
     parser.add_argument("--tests", nargs="+", default=["tests/trust"])
     parser.add_argument("--sample", type=int)
     parser.add_argument("--seed", type=int, default=1)
@@ -72,10 +73,14 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     found = wanted(asked.rooms.split(","), asked.only, asked.sample, asked.seed)
+    if asked.again:
+        earlier = json.loads(asked.again.read_text("utf-8"))
+        names = {*earlier["survived"], *earlier["not_executed"]}
+        found = [mutant for mutant in found if mutant.name in names]
     if asked.list:
         print("\n".join(mutant.name for mutant in found))
         return 0
-    whole = not asked.only and asked.sample is None
+    whole = not (asked.only or asked.again) and asked.sample is None
     report = run_all(found, ROOT, asked.tests, asked.processes, is_whole=whole)
     if asked.json:
         print(json.dumps(asdict(report), ensure_ascii=False, indent=1))
