@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cryptography import x509
+from cryptography.x509.name import _ASN1Type
 
 from mssmtp.pki import (
     REPLIES,
@@ -11,6 +12,7 @@ from mssmtp.pki import (
     Reason,
     certificate_name,
     listed_name,
+    space_of,
 )
 from mssmtp.trust import REPLIES as PEER_REPLIES
 from mssmtp.trust import PeerReason
@@ -103,6 +105,39 @@ def test_every_reason_has_the_reply_of_the_specification() -> None:
     assert refused.imap == "AUTHENTICATIONFAILED"
 
 
-def test_an_empty_set_of_names_is_nobody() -> None:
+def test_a_name_without_text_is_nobody() -> None:
     assert certificate_name(x509.Name([])) is None
+    for empty in ('""', " ", "\u00a0"):
+        named = x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, empty)
+        assert certificate_name(x509.Name([named])) is None
+    bits = x509.NameAttribute(x509.NameOID.X500_UNIQUE_IDENTIFIER, b"\x01", _ASN1Type.BitString)
+    assert certificate_name(x509.Name([bits])) is None
     assert listed_name("CN=a+OU=b") == listed_name("CN=A+ou=B")
+
+
+SPACES = [
+    # common name, units, the space: whitelist.md §9
+    ("TEST AC RACINE IGC-SANTE ELEMENTAIRE", ("IGC-SANTE TEST", "0002 187512751"), "test"),
+    ("TEST AC RACINE IGC-SANTE ELEMENTAIRE", ("IGC-SANTE",), "test"),
+    ("AC RACINE", ("IGC-SANTE TEST",), "test"),
+    ("AC RACINE", ("igc-sante test",), "test"),
+    ("test ac racine", (), "test"),
+    ("AC RACINE IGC-SANTE ELEMENTAIRE", ("IGC-SANTE", "0002 187512751"), "production"),
+    ("AC RACINE IGC-SANTE ELEMENTAIRE", ("igc-sante",), "production"),
+    ("AC RACINE IGC-SANTE ELEMENTAIRE", (), None),
+    ("AC TEST", ("0002 187512751",), None),
+    ("TESTAMENT CA", ("Hospital",), None),
+    ("IGC-SANTE", ("TEST X",), None),
+    ("IGC-SANTE TEST", (), None),
+]
+
+
+@pytest.mark.requirement("OP-100")
+@pytest.mark.parametrize(("cn", "units", "space"), SPACES)
+def test_the_space_of_an_authority_is_read_from_its_name(
+    cn: str, units: tuple[str, ...], space: str | None
+) -> None:
+    parts = [x509.NameAttribute(x509.NameOID.COUNTRY_NAME, "FR")]
+    parts += [x509.NameAttribute(x509.NameOID.ORGANIZATIONAL_UNIT_NAME, u) for u in units]
+    parts.append(x509.NameAttribute(x509.NameOID.COMMON_NAME, cn))
+    assert space_of(x509.Name(parts)) == space
