@@ -115,6 +115,12 @@ def test_a_name_without_text_is_nobody() -> None:
     assert listed_name("CN=a+OU=b") == listed_name("CN=A+ou=B")
 
 
+@pytest.mark.parametrize("odd", ["\ud800", "\\\udfff", "\ufffd", "\\\ufffd"])
+def test_half_a_character_is_unusable_and_no_error(odd: str) -> None:
+    assert listed_name(f"CN=a{odd}") is None
+    assert listed_name(f"CN=a,O={odd}b") is None
+
+
 SPACES = [
     # common name, units, the space: whitelist.md §9
     ("TEST AC RACINE IGC-SANTE ELEMENTAIRE", ("IGC-SANTE TEST", "0002 187512751"), "test"),
