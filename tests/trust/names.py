@@ -310,25 +310,25 @@ _SHORT = {"S": "ST", "T": "TITLE", "E": "EMAILADDRESS", "GN": "GIVENNAME"}
 
 
 def second_reading(text: str) -> DnKey | None:
-    """whitelist.md §5 for a list's text, read once more: tokens first, no octets, no `split`."""
-    values, quotes = [""], 0
+    """whitelist.md §5 for a list's text, read once more: tokens first, one expression for them all."""
+    values, quotes = [b""], 0
     for octets, escaped, mark, plain in _TOKEN.findall(text):
         if octets:
-            try:
-                values[-1] += bytes.fromhex(octets.replace("\\", "")).decode()
-            except UnicodeDecodeError:
-                return None
+            values[-1] += bytes.fromhex(octets.replace("\\", ""))
         elif mark == '"':
-            quotes += 1
+            quotes += 1  # dropped: octets on both sides of it stand beside each other
         elif mark == "\\":
             return None  # at the very end: it escapes nothing
         elif mark == "," and quotes % 2 == 0:
-            values.append("")
+            values.append(b"")
         else:
-            values[-1] += escaped or mark or plain
+            values[-1] += (escaped or mark or plain).encode("utf-8", "surrogatepass")
     if quotes % 2 or "\ufffd" in text:
         return None
-    rdns = [_second_rdn(value) for value in values]
+    try:
+        rdns = [_second_rdn(value.decode()) for value in values]
+    except UnicodeDecodeError:
+        return None
     return None if None in rdns else tuple(rdn for rdn in rdns if rdn is not None)
 
 
