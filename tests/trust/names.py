@@ -310,7 +310,7 @@ _SHORT = {"S": "ST", "T": "TITLE", "E": "EMAILADDRESS", "GN": "GIVENNAME"}
 
 
 def second_reading(text: str) -> DnKey | None:
-    """whitelist.md §5 for a list's text, read once more: tokens first, one expression for them all."""
+    """whitelist.md §5 for a list's text, read once more: one expression for all tokens."""
     values, quotes = [b""], 0
     for octets, escaped, mark, plain in _TOKEN.findall(text):
         if octets:

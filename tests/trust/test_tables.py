@@ -115,10 +115,11 @@ def test_a_name_without_text_is_nobody() -> None:
     assert listed_name("CN=a+OU=b") == listed_name("CN=A+ou=B")
 
 
-@pytest.mark.parametrize("odd", ["\ud800", "\\\udfff", "\ufffd", "\\\ufffd"])
-def test_half_a_character_is_unusable_and_no_error(odd: str) -> None:
-    assert listed_name(f"CN=a{odd}") is None
-    assert listed_name(f"CN=a,O={odd}b") is None
+def test_half_a_character_is_unusable_and_no_error() -> None:
+    for half in (0xD800, 0xDFFF, 0xFFFD):
+        for odd in (chr(half), "\\" + chr(half)):
+            assert listed_name(f"CN=a{odd}") is None
+            assert listed_name(f"CN=a,O={odd}b") is None
 
 
 SPACES = [
