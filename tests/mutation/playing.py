@@ -28,6 +28,8 @@ from tests.mutation.mutants import Mutant
 KILLED, SURVIVED, ELSEWHERE = 1, 0, 77
 """How a player ends; ELSEWHERE: this mutant cannot be put into a running process."""
 _MEMORY = 6 * 1024**3
+_TEST_WITHIN_S = 20
+"""Processor time of one test: who needs more goes round in circles."""
 _OPTIONS = ("-q", "-n0", "-x", "-p", "no:cacheprovider", "-o", "timeout=0", "--no-header")
 _NOT_ASKED = (
     "tests/trust/test_against_xmlsec.py",
@@ -179,6 +181,7 @@ def _play(session: pytest.Session, mutant: Mutant, source: bytes, items: list[py
 
 def _fails(session: pytest.Session, items: list[pytest.Item]) -> bool:
     for item, following in zip(items, [*items[1:], None], strict=True):
+        signal.setitimer(signal.ITIMER_PROF, _TEST_WITHIN_S)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if session.testsfailed or session.shouldfail:
             return True
