@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from pathlib import Path
+
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.name import _ASN1Type
 
+from mssmtp.errors import ConfigError
 from mssmtp.pki import (
+    PEM,
     REPLIES,
+    Anchors,
     CertificateRefused,
     Reason,
     certificate_name,
@@ -16,6 +24,7 @@ from mssmtp.pki import (
 )
 from mssmtp.trust import REPLIES as PEER_REPLIES
 from mssmtp.trust import PeerReason
+from tests.keys import key
 
 TYPES = {
     # RFC 4519 and X.520: short name, what it is also called, object identifier
@@ -43,18 +52,18 @@ TYPES = {
 def test_a_type_is_one_whatever_it_is_called(kind: str) -> None:
     others, oid = TYPES[kind]
     attribute = x509.NameAttribute(x509.ObjectIdentifier(oid), "FR")
-    key = certificate_name(x509.Name([attribute]))
-    assert key is not None
-    assert key[0].type == kind
+    found = certificate_name(x509.Name([attribute]))
+    assert found is not None
+    assert found[0].type == kind
     for name in (kind, kind.lower(), *others, oid, f"OID.{oid}", f"oid.{oid}"):
-        assert listed_name(f"{name}=FR") == key
-    assert [other for other in TYPES if other != kind and listed_name(f"{other}=FR") == key] == []
+        assert listed_name(f"{name}=FR") == found
+    assert [other for other in TYPES if other != kind and listed_name(f"{other}=FR") == found] == []
 
 
 def test_an_unknown_type_is_its_object_identifier() -> None:
     attribute = x509.NameAttribute(x509.ObjectIdentifier("1.2.250.1.71.99.1"), "x")
-    key = certificate_name(x509.Name([attribute]))
-    assert key == listed_name("1.2.250.1.71.99.1=x") == listed_name("OID.1.2.250.1.71.99.1=X")
+    found = certificate_name(x509.Name([attribute]))
+    assert found == listed_name("1.2.250.1.71.99.1=x") == listed_name("OID.1.2.250.1.71.99.1=X")
 
 
 @pytest.mark.parametrize(
@@ -148,3 +157,46 @@ def test_the_space_of_an_authority_is_read_from_its_name(
     parts += [x509.NameAttribute(x509.NameOID.ORGANIZATIONAL_UNIT_NAME, u) for u in units]
     parts.append(x509.NameAttribute(x509.NameOID.COMMON_NAME, cn))
     assert space_of(x509.Name(parts)) == space
+
+
+def _root(private: rsa.RSAPrivateKey, digest: hashes.SHA224 | hashes.SHA256) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "AC D'ESSAI")])
+    begins = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(1)
+        .not_valid_before(begins)
+        .not_valid_after(begins + timedelta(days=9))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(private, digest)
+    )
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-07")
+def test_att_16_a_weak_authority_is_no_anchor() -> None:
+    short = rsa.generate_private_key(65537, 1024)  # noqa: S505  # too short on purpose
+    strong = _root(key(100), hashes.SHA256())
+    assert Anchors((strong,)).issuing == (strong,)
+    for weak in (_root(short, hashes.SHA256()), _root(key(100), hashes.SHA224())):
+        for certificates in ((weak,), (strong, weak), (weak, strong)):
+            with pytest.raises(ConfigError, match="short key or an old digest"):
+                Anchors(certificates)
+
+
+def test_a_file_of_anchors_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    for octets in (
+        b"",
+        b"nothing",
+        b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----",
+    ):
+        with pytest.raises(ConfigError, match="no readable certificate"):
+            Anchors.from_pem(octets)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Anchors.load(tmp_path / "missing.pem")
+    strong = _root(key(100), hashes.SHA256())
+    (tmp_path / "ca.pem").write_bytes(strong.public_bytes(PEM))
+    assert Anchors.load(tmp_path / "ca.pem").certificates == (strong,)
