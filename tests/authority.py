@@ -162,6 +162,7 @@ class MakeAnswer:
     ends: bool = True
     nonce: bytes | None = None
     signer: Identity | None = None
+    before: tuple[x509.Certificate, ...] = ()
     sent: bool = True
     spoilt: bool = False
     about: tuple[x509.Certificate, x509.Certificate] | None = None
@@ -192,7 +193,7 @@ def make_answer(space: Authority, certificate: x509.Certificate, make: MakeAnswe
         .responder_id(encoding, responder)
     )
     if make.signer is not None and make.sent:
-        builder = builder.certificates([make.signer.certificate])
+        builder = builder.certificates([*make.before, make.signer.certificate])
     if make.nonce is not None:
         builder = builder.add_extension(x509.OCSPNonce(make.nonce), critical=False)
     key = space._key if make.signer is None else make.signer.key

@@ -12,6 +12,7 @@ from typing import Literal
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp as wire
 from cryptography.x509.oid import AuthorityInformationAccessOID
@@ -38,7 +39,7 @@ from tests.authority import (
     unsigned_whitelist,
 )
 
-DAY = timedelta(days=1)
+DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 NONCE = bytes(range(32))
 REVOKED, UNKNOWN = wire.OCSPCertStatus.REVOKED, wire.OCSPCertStatus.UNKNOWN
 RESPONDER = Subject("ocsp.igc.test", "1990000099", "IGC DE TEST")
@@ -115,6 +116,13 @@ def delegate(space: Authority, make: Make = SIGNS) -> Identity:
     return space.issue(RESPONDER, make)
 
 
+def weak_delegate(space: Authority) -> Identity:
+    """Its key has 1024 bits."""
+    maker = Authority(space.now, make_key=shared_keys(10))
+    maker._make_key = lambda: rsa.generate_private_key(65537, 1024)  # noqa: S505  # on purpose
+    return maker.issue(RESPONDER, SIGNS)
+
+
 BAD: dict[str, Callable[[Authority], MakeAnswer]] = {
     "past its end": lambda s: MakeAnswer(this_update=s.now - 2 * DAY, next_update=s.now),
     "begins later": lambda s: MakeAnswer(this_update=s.now + timedelta(minutes=6)),
@@ -131,6 +139,7 @@ BAD: dict[str, Callable[[Authority], MakeAnswer]] = {
     "signer out of date": lambda s: MakeAnswer(
         signer=delegate(s, replace(SIGNS, not_before=s.now - 9 * DAY, not_after=s.now - DAY))
     ),
+    "signer too weak": lambda s: MakeAnswer(signer=weak_delegate(s)),
     "signer is not the issuer's": lambda s: MakeAnswer(
         signer=delegate(Authority(s.now, make_key=shared_keys(20)))
     ),
@@ -142,6 +151,51 @@ BAD: dict[str, Callable[[Authority], MakeAnswer]] = {
 @pytest.mark.parametrize("reason", BAD)
 def test_att_16_bad_answer_is_none(space: Authority, peer: Identity, reason: str) -> None:
     assert what_is_read(space, peer, BAD[reason](space), None) == reason
+
+
+@pytest.mark.parametrize(
+    ("make", "verdict"),
+    [
+        (lambda now: MakeAnswer(this_update=now + ocsp.CLOCK_SKEW), "good"),
+        (lambda now: MakeAnswer(this_update=now - DAY, next_update=now + SECOND), "good"),
+        (lambda now: MakeAnswer(this_update=now - DAY, next_update=now), "past its end"),
+    ],
+)
+def test_answer_counts_from_its_first_to_its_last_second(
+    space: Authority, peer: Identity, make: Callable[[datetime], MakeAnswer], verdict: str
+) -> None:
+    """Two clocks are never the same: five minutes ahead are let pass."""
+    assert what_is_read(space, peer, make(space.now), None) == verdict
+
+
+def test_signer_is_found_behind_certificates_that_are_not_it(
+    space: Authority, peer: Identity
+) -> None:
+    """Some responders send their issuers along."""
+    make = MakeAnswer(signer=delegate(space), before=(space.root, space.intermediate))
+    assert what_is_read(space, peer, make, None) == "good"
+    crowd = replace(make, before=(space.root,) * ocsp.MAX_CERTIFICATES)
+    assert what_is_read(space, peer, crowd, None) == "signer is not there"
+
+
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        (x509.UniformResourceIdentifier("https://ocsp.igc.test/"), "https://ocsp.igc.test/"),
+        (x509.UniformResourceIdentifier("ldap://annuaire.igc.test/"), None),
+        (x509.DNSName("ocsp.igc.test"), None),
+    ],
+)
+def test_responder_is_one_over_http(
+    space: Authority, place: x509.GeneralName, found: str | None
+) -> None:
+    other = x509.AccessDescription(
+        AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(ADDRESS)
+    )
+    named = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, place)
+    access = x509.AuthorityInformationAccess([other, named])
+    made = with_extension(space, space.issue(A_SUBJECT), access)
+    assert ocsp.address(made.certificate) == found
 
 
 @pytest.mark.attack
