@@ -166,8 +166,8 @@ class Whitelist:
         return replace(self, graced=()) if self.graced else self
 
     def bindings(self) -> Iterator[tuple[tuple[Domain, DnKey], Row]]:
-        """Every (domain, name) of the signed file once, with its first row."""
-        for name in self.domains:
+        """Every (domain, name) of the signed file once, with its first row, in its order."""
+        for name in self._numbers:
             for key, row in self._of(name):
                 if (name, key) not in self._graced:
                     yield (name, key), row

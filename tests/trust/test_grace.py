@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mssmtp.demo.authority import Authority, Identity, Subject
-from mssmtp.mail import Address, domain
-from mssmtp.pki import CertificateRefused
+from mssmtp.demo.authority import Authority, Identity, Subject, row
+from mssmtp.mail import Address, DnKey, domain
+from mssmtp.pki import CertificateRefused, listed_name
 from mssmtp.trust import PeerRefused, Trust
 from mssmtp.trust_feed import TrustFeed
+from mssmtp.whitelist import Whitelist
 from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, B_SUBJECT, shared_keys
 from tests.trust.feeding import FakeClock, World
 
@@ -132,3 +133,61 @@ async def test_domain_that_comes_back_is_no_longer_graced(world: World) -> None:
     assert listed is not None
     assert listed.graced == ()
     assert domain(B_DOMAIN) in listed.domains
+
+
+# ---------------------------------------------------------------- the index, without a feed
+
+NOW = datetime.fromisoformat("2026-03-02T09:00:00+00:00")
+NEW_B = Subject("mx2.cabinet-b.test", "312345678900017", "ALPHA OPERATEUR")
+
+
+def of(*pairs: tuple[str, Subject], said: str = "") -> Whitelist:
+    rows = [row(name, subject.text, updated=NOW, description=said) for name, subject in pairs]
+    return Whitelist(NOW, "0" * 64, "signer", tuple(rows))
+
+
+def key(subject: Subject) -> DnKey:
+    found = listed_name(subject.text)
+    assert found is not None
+    return found
+
+
+def test_grace_adds_exactly_what_the_list_leaves_out() -> None:
+    a, b, old, new = domain(A_DOMAIN), domain(B_DOMAIN), key(B_SUBJECT), key(NEW_B)
+    earlier = of((A_DOMAIN, A_SUBJECT), (B_DOMAIN, B_SUBJECT), ("parti.test", A_SUBJECT))
+    listed = of((A_DOMAIN, A_SUBJECT), (B_DOMAIN, NEW_B)).with_grace([earlier])
+    assert [each.domain for each in listed.graced] == [B_DOMAIN, "parti.test"]
+    assert listed.names(b) == {old, new}
+    assert (listed.is_graced(b, old), listed.is_graced(b, new)) == (True, False)
+    assert not listed.is_graced(a, key(A_SUBJECT))
+    assert listed.domains == {a, b}
+    assert listed.lists(domain("parti.test"))
+    assert listed.domains_of(key(A_SUBJECT)) == {a, domain("parti.test")}
+    assert [row.dn for row in listed.rows_of(b)] == [NEW_B.text, B_SUBJECT.text]
+    graced = listed.row(domain("parti.test"), key(A_SUBJECT))
+    assert graced is not None
+    assert graced.domain == "parti.test"
+    assert {pair for pair, _ in listed.bindings()} == {(a, key(A_SUBJECT)), (b, new)}
+    alone = listed.without_grace()
+    assert alone.names(b) == {new}
+    assert alone.graced == ()
+    assert not alone.lists(domain("parti.test"))
+
+
+def test_grace_of_nothing_is_the_list_itself() -> None:
+    listed = of((A_DOMAIN, A_SUBJECT), (B_DOMAIN, B_SUBJECT))
+    assert listed.with_grace([of((A_DOMAIN, A_SUBJECT))]) is listed
+    assert listed.with_grace([]) is listed
+    assert listed.without_grace() is listed
+
+
+def test_grace_of_several_lists_is_one_row_for_each_pair() -> None:
+    one, two = of((B_DOMAIN, B_SUBJECT), said="un"), of((B_DOMAIN, B_SUBJECT), said="deux")
+    graced = of((A_DOMAIN, A_SUBJECT)).with_grace([one, two]).graced
+    assert [row.domain for row in graced] == [B_DOMAIN]
+
+
+def test_grace_of_a_graced_list_is_of_what_was_signed_only() -> None:
+    """Otherwise a row would be handed on from list to list for ever."""
+    older, old = of((B_DOMAIN, B_SUBJECT)), of((A_DOMAIN, A_SUBJECT))
+    assert of((A_DOMAIN, A_SUBJECT)).with_grace([old.with_grace([older])]).graced == ()
