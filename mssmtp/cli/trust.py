@@ -67,7 +67,10 @@ def show(
         print_json(facts | {"crls": crls, "own_domains": _own(settings, whitelist), "alarms": told})
     else:
         _print(facts, crls, alarms)
-        rows = [tuple(each.values()) for each in _own(settings, whitelist)]
+        rows = [
+            tuple("not recorded" if cell is None else cell for cell in each.values())
+            for each in _own(settings, whitelist)
+        ]
         print_table("Our domains", ("domain", "state", "since", "our names", "others"), rows)
     if any(each.severity is Severity.ERROR for each in alarms):
         raise typer.Exit(EXIT_TROUBLE)

@@ -56,3 +56,22 @@ def test_a_domain_that_comes_and_one_that_leaves_are_read(tmp_path: Path) -> Non
     coming, leaving = load(file).domains
     assert coming.served_from == datetime(2026, 3, 1, 7, tzinfo=UTC)
     assert leaving.forward_only_until == datetime(2026, 4, 1, 8, tzinfo=UTC)
+
+
+@pytest.mark.requirement("OP-20")
+def test_one_certificate_between_operators_or_several_are_read(tmp_path: Path) -> None:
+    """A table is a list of one; relative paths of each are those of the file."""
+    file = tmp_path / "mssmtp.toml"
+    text = render(values())
+    file.write_text(text, "utf-8")
+    (only,) = load(file).tls.operators
+    assert only.certificate_file == tmp_path / "certs/operator.pem"
+    more = '[[tls.operators]]\ncertificate_file = "certs/b.pem"\nkey_file = "certs/b.key"\n\n'
+    several = text.replace("\n[tls.operators]", "\n[[tls.operators]]")
+    file.write_text(several.replace("\n[tls.users]", f"\n{more}[tls.users]"), "utf-8")
+    first, second = load(file).tls.operators
+    assert first == only
+    assert second.key_file == tmp_path / "certs/b.key"
+    file.write_text(several.replace("certificate_file =", "certificat_file =", 1), "utf-8")
+    with pytest.raises(ConfigError, match="tls.operators.certificate_file"):
+        load(file)
