@@ -38,7 +38,11 @@ from mssmtp.whitelist import Row
 from tests.home import Typed, typed
 from tests.space import free_base_port
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.timeout(180),
+    pytest.mark.xdist_group("trust-incidents"),
+]
 
 CLOCK = SystemClock()
 WITHIN_S = 60.0
