@@ -34,6 +34,20 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "a suspended box of a known password",
+        "mssmtp/identity/authenticator.py",
+        "row is None or not state.may_log_in() or self._is_touch_due(row):\n",
+        "row is None or self._is_touch_due(row):\n",
+        ("tests/identity/test_authenticator.py",),
+    ),
+    Weakening(
+        "sieves of expunged messages",
+        "mssmtp/storage/messages.py",
+        "            for kind in (0, 1, 2):\n",
+        "            for kind in (0, 1):\n",
+        ("tests/storage/test_texts.py",),
+    ),
+    Weakening(
         "no certificate",
         "mssmtp/revocation.py",
         'raise CertificateRefused("no certificate")',

@@ -132,6 +132,11 @@ def test_att_18_only_what_was_right_before_and_still_is_gets_recognized(
     assert not recognized(), "its last use is to be written"
     door.authenticate(ZOE, PASSWORD, HERE)
     assert recognized()
+    own = store.boxes[right.account]
+    store.boxes[right.account] = (replace(box(ZOE), state=BalState.SUSPENDED),)
+    assert not recognized()
+    store.boxes[right.account] = own
+    assert recognized()
     store.passwords[1] = replace(store.passwords[1], revoked_at=clock.now())
     assert not recognized()
 
