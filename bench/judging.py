@@ -15,10 +15,12 @@ import argparse
 import asyncio
 import re
 import ssl
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -48,6 +50,7 @@ from mssmtp.pki import DER, Anchors
 from mssmtp.revocation import Revocation
 from mssmtp.trust import Snapshot, Trust
 from mssmtp.whitelist import Row, Whitelist
+from mssmtp.whitelist_child import BREATH_S
 from tests.authority import big_crl
 
 ROWS, NAMES = 8_655, 430
@@ -138,6 +141,73 @@ def _steps(table: bytes) -> list[float]:
     marks = [time.thread_time()]
     Whitelist.from_table(table, breathe=lambda: marks.append(time.thread_time()))
     return [*marks, time.thread_time()]
+
+
+def taken_from_the_loop(sessions: int, rounds: int = 5) -> None:
+    """What the thread that takes a list up takes away from a loop that is never idle.
+
+    Each of the sessions has one letter's worth of TLS done in turn; what the thread got meanwhile
+    is what the last of them waits longer. Counted in processor time, so that others on the machine
+    do not count.
+    """
+    now = datetime.now(UTC)
+    table = Whitelist(now, "0" * 64, "CN=bench", rows(now)).to_table()
+    letter, before = _tls_letter(), sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)  # as the server does
+    try:
+        for what, breathe in (("in steps", lambda: time.sleep(BREATH_S)), ("at once", None)):
+            most = [_most_taken(table, breathe, letter, sessions) for _ in range(rounds)]
+            print(
+                f"a list taken up {what} beside {sessions} busy sessions: the slowest letter waits"
+                f" {median(most) * 1e3:.1f} ms longer (largest {max(most) * 1e3:.1f} ms)"
+            )
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _most_taken(
+    table: bytes, breathe: Callable[[], None] | None, letter: Callable[[], None], sessions: int
+) -> float:
+    worker = threading.Thread(target=Whitelist.from_table, args=(table, breathe))
+    worker.start()
+    clock = time.pthread_getcpuclockid(worker.ident or 0)
+    most, used = 0.0, 0.0
+    while worker.is_alive():
+        for _ in range(sessions):
+            letter()
+        try:
+            now = time.clock_gettime(clock)
+        except OSError:
+            break
+        most, used = max(most, now - used), now
+    worker.join()
+    return most
+
+
+def _tls_letter() -> Callable[[], None]:
+    """Twenty records to and fro between two ends in memory, and a little thought."""
+    space = Authority(datetime.now(UTC))
+    with tempfile.TemporaryDirectory() as folder:
+        files = space.issue(Subject("localhost")).write(Path(folder), "bench")
+        server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server_side.load_cert_chain(files.certificate_file, files.key_file)
+    client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_side.check_hostname, client_side.verify_mode = False, ssl.CERT_NONE
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_side.wrap_bio(back, there)
+    server = server_side.wrap_bio(there, back, server_side=True)
+    for end in (client, server, client, server):
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    octets = b"x" * 400
+
+    def letter() -> None:
+        for _ in range(20):
+            client.write(octets)
+            server.read(400)
+        sum(range(20_000))
+
+    return letter
 
 
 # ---------------------------------------------------------------- sessions
@@ -333,6 +403,7 @@ def main() -> None:
     for entries in (10, 100_000):
         judging(entries)
     stretches()
+    taken_from_the_loop(options.sessions)
     asyncio.run(swaps(options))
 
 

@@ -22,7 +22,7 @@ from mssmtp.revocation import Revocation
 from mssmtp.whitelist import ListRefused, ListRules, Whitelist
 
 TIMEOUT_S = 60.0
-BREATH_S = 0.001
+BREATH_S = 0.002
 """The thread that reads the answer stands back so often and so long: letters go first."""
 
 _ACCEPTED, _REFUSED = b"A", b"R"
