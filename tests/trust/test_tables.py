@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.name import _ASN1Type
 
+from mssmtp.demo.authority import Authority
 from mssmtp.errors import ConfigError
 from mssmtp.pki import (
     PEM,
@@ -185,6 +186,14 @@ def test_att_16_a_weak_authority_is_no_anchor() -> None:
         for certificates in ((weak,), (strong, weak), (weak, strong)):
             with pytest.raises(ConfigError, match="short key or an old digest"):
                 Anchors(certificates)
+
+
+def test_anchors_are_of_one_space_or_of_none() -> None:
+    now = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+    for prefix, space in (("TEST ", "test"), ("", "production")):
+        made = Authority(now, make_key=lambda: key(100), prefix=prefix)
+        assert Anchors.from_pem(made.anchors_pem).space == space
+    assert Anchors((_root(key(100), hashes.SHA256()),)).space is None
 
 
 def test_a_file_of_anchors_says_what_is_wrong_with_it(tmp_path: Path) -> None:
