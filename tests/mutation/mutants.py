@@ -29,7 +29,14 @@ _OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
 _EXCHANGED = {"any": "all", "all": "any", "min": "max", "max": "min"}
 _UNWRAPPED = {"reversed", "sorted", "frozenset", "set"}
 _STRIPPED = {"strip", "upper", "lower", "casefold", "replace", "removeprefix", "lstrip", "rstrip"}
-_FOR_PEOPLE = {"ConfigError": 0, "BadRevocationList": 0, "ListRefused": 1, "Reply": 2, "info": 0}
+_FOR_PEOPLE = {
+    "ConfigError": 0,
+    "BadRevocationList": 0,
+    "BadAnswer": 0,
+    "ListRefused": 1,
+    "Reply": 2,
+    "info": 0,
+}
 """Calls and the argument from which on their strings are for people."""
 _RECORD = 4
 """A call with more keywords makes a record: without one of its fields it is a TypeError."""

@@ -17,7 +17,15 @@ from mssmtp.ocsp import Answer, BadAnswer
 from mssmtp.pki import Anchors, CertificateRefused, is_signed
 from mssmtp.revocation import Revocation
 from mssmtp.trust import PeerRefused, Snapshot, Trust, bind, identify, judge_server
-from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, B_SUBJECT, shared_keys
+from tests.authority import (
+    A_DOMAIN,
+    A_SUBJECT,
+    B_DOMAIN,
+    B_SUBJECT,
+    MakeAnswer,
+    make_answer,
+    shared_keys,
+)
 from tests.authority import unsigned_whitelist as listing
 from tests.keys import key
 
@@ -260,3 +268,18 @@ def test_how_many_peers_are_told_is_bounded(
     for who in (A_SUBJECT, B_SUBJECT):
         held.identify(authority.issue(who).chain, authority.now)
     assert len(held.take_met()) == 1
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-09")
+def test_an_answer_is_taken_where_nothing_was_known_and_only_to_our_question(
+    authority: Authority, snapshot: Snapshot
+) -> None:
+    leaf, now = authority.issue(A_SUBJECT).certificate, authority.now
+    held = Trust(replace(snapshot, revocation=None))
+    octets = make_answer(authority, leaf, MakeAnswer(nonce=b"1" * 16))
+    with pytest.raises(BadAnswer):
+        held.learn(octets, leaf, now, b"2" * 16)
+    assert held.snapshot.revocation is None
+    assert held.learn(octets, leaf, now, b"1" * 16) == "good"
+    assert held.snapshot.unsaid(leaf, now) == ((authority.intermediate, authority.root),)
