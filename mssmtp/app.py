@@ -35,7 +35,7 @@ from mssmtp.smtp_in import OperatorDoor, Services, SubmissionDoor
 from mssmtp.smtp_out import Relay
 from mssmtp.storage import Store, Writing
 from mssmtp.storage.masters import read_master_key
-from mssmtp.tls_settings import load_certificate
+from mssmtp.tls_settings import OwnCertificate, load_certificate
 from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed import TrustFeed
 from mssmtp.trust_feed.crls import MAX_CRL_OCTETS
@@ -111,11 +111,12 @@ def store_of(settings: Settings) -> Iterator[Store]:
         store.close()
 
 
-def check_files(settings: Settings) -> None:
+def check_files(settings: Settings) -> OwnKeys:
     """Load every file the settings name, as `serve` will. Raises ConfigError at the first."""
-    _check_beside_the_store(settings)
+    keys = _check_beside_the_store(settings)
     with store_of(settings):
         pass
+    return keys
 
 
 def _check_beside_the_store(settings: Settings, trust: Trust | None = None) -> OwnKeys:
@@ -171,11 +172,11 @@ def serve(config: Path, count: int) -> int:
     settings = load(config)
     log.configure(settings.log.level)
     _harden()
-    check_files(settings)
+    pairs = check_files(settings).pairs
     for file in expired(settings):
         logger.error("own certificate has expired", extra={"file": str(file)})
     # Verified once, before the fork: the workers share its memory and start without waiting.
-    known = _Known(settings, stored_trust(settings).snapshot)
+    known = _Known(settings, stored_trust(settings).snapshot, pairs)
 
     def run(context: workers.WorkerContext) -> None:
         uvloop.run(_Worker(config, context, known).run())
@@ -193,6 +194,7 @@ class _Known:
 
     settings: Settings
     snapshot: Snapshot
+    pairs: tuple[OwnCertificate, ...]
 
     def trust(self, settings: Settings) -> Trust:
         """Where a worker begins; from nothing when anchors or pin have changed since."""
@@ -219,7 +221,9 @@ class Rooms:
     metrics: workers.MetricsServer | None = None
 
 
-def services_of(settings: Settings, store: Store, trust: Trust) -> Services:
+def services_of(
+    settings: Settings, store: Store, trust: Trust, pairs: tuple[OwnCertificate, ...] = ()
+) -> Services:
     """What the SMTP doors, and `explain` in their place, lean on. Raises ConfigError."""
     return Services(
         settings,
@@ -229,7 +233,7 @@ def services_of(settings: Settings, store: Store, trust: Trust) -> Services:
         Authenticator(store, CLOCK, ENTROPY),
         CLOCK,
         ENTROPY,
-        OwnKeys(settings, trust, CLOCK),
+        OwnKeys(settings, trust, CLOCK, before=pairs),
         _responder(settings, trust),
     )
 
@@ -254,13 +258,21 @@ def _fetch_of(settings: Settings) -> Callable[[str], Awaitable[bytes]]:
     return fetch
 
 
-def build(settings: Settings, store: Store, trust: Trust, worker: str) -> Rooms:
+def build(
+    settings: Settings,
+    store: Store,
+    trust: Trust,
+    worker: str,
+    pairs: tuple[OwnCertificate, ...] = (),
+) -> Rooms:
     """The rooms of one worker, nothing started. Raises ConfigError.
+
+    `pairs`: certificates of ours that the server has started with.
 
     `worker` is the same for whoever replaces it: the leases of one that was killed are given back
     at once, not after `queue.lease`.
     """
-    services = services_of(settings, store, trust)
+    services = services_of(settings, store, trust, pairs)
     engine, authenticator = services.engine, services.authenticator
     out = settings.smtp_out
     resolver = DnsResolver(ENTROPY, out.nameservers, out.nameserver_port)
@@ -342,7 +354,8 @@ class _Worker:
         self._stop.set()
 
     async def _serve(self, store: Store) -> None:
-        rooms = build(self._settings, store, self._trust, self._name)
+        pairs = self._known.pairs
+        rooms = build(self._settings, store, self._trust, self._name, pairs)
         self._keys = rooms.keys
         await rooms.feed.load()
         async with asyncio.TaskGroup() as tasks:

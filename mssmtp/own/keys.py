@@ -84,9 +84,21 @@ class _Choice:
 class OwnKeys:
     """Asked by every door and by the pool; `refresh` now and then. One event loop."""
 
-    def __init__(self, settings: Settings, trust: Trust, clock: Clock) -> None:
-        """Raises ConfigError: files, modes, the other trust space, somebody else's key."""
+    def __init__(
+        self,
+        settings: Settings,
+        trust: Trust,
+        clock: Clock,
+        *,
+        before: tuple[OwnCertificate, ...] = (),
+    ) -> None:
+        """Raises ConfigError: files, modes, the other trust space, somebody else's key.
+
+        `before`: pairs that were good when the server started. A worker that replaces another goes
+        on from them, so that files which somebody is just spoiling keep it from nothing.
+        """
         self._settings, self._trust, self._clock = settings, trust, clock
+        self._before = before
         self._served = frozenset(settings.operator.domains)
         self._space = space_in_force(settings)
         self.files = OwnFiles(settings.store.home)
@@ -100,11 +112,18 @@ class OwnKeys:
         ]
         self.users = self._slot(settings.tls.users, FOR_USERS, of_users)
         self._choice: _Choice | None = None
+        if before:
+            self.refresh()
+            self.refresh()
         self._met: dict[tuple[str, str], KeyUse] = {}
 
     def _slot(self, files: CertificateSettings, roles: tuple[Role, ...], anchors: Anchors) -> Slot:
         """What is there at the start is used unless it is dangerous: a certificate that has ended
         is trusted by nobody, but the mail here can still be read."""
+        known = next((own for own in self._before if own.files == files), None)
+        if known is not None:
+            check_space(known, self._space)
+            return Slot(files, roles, anchors, known, ())
         version = _version(files)
         own = load_certificate(files)
         self._check(own, is_between_operators=roles == BETWEEN_OPERATORS)
@@ -114,6 +133,11 @@ class OwnKeys:
         check_space(own, self._space)
         listed = self._trust.snapshot.whitelist if is_between_operators else None
         check_holder(own, self._served, listed, self.memory)
+
+    @property
+    def pairs(self) -> tuple[OwnCertificate, ...]:
+        """Everything in use."""
+        return tuple(slot.own for slot in (*self.slots, self.users))
 
     @property
     def space(self) -> Space:
@@ -250,7 +274,8 @@ class OwnKeys:
     def _renew(self, slot: Slot, version: Version) -> None:
         try:
             own = load_certificate(slot.files)
-            self.check_renewal(slot, own)
+            if own.chain != slot.own.chain:
+                self.check_renewal(slot, own)
         except ConfigError as error:
             # One pair may serve both kinds of door: it is said once.
             is_new = str(error) not in {each.refused for each in (*self.slots, self.users)}
@@ -258,6 +283,9 @@ class OwnKeys:
             if is_new:
                 facts = {"what": error.what, "why": error.why, "remedy": error.remedy}
                 logger.error("new certificate refused: the old one stays in use", extra=facts)
+            return
+        if own.chain == slot.own.chain:
+            slot.version, slot.refused = version, ""  # written again, or a worker that starts
             return
         slot.own, slot.version, slot.refused = own, version, ""
         facts = {

@@ -10,6 +10,7 @@ import pytest
 
 from mssmtp.demo.authority import EMAIL_ONLY, Authority, Make
 from mssmtp.mail import Domain
+from mssmtp.own import OwnKeys
 from mssmtp.tls import server_context
 from tests.authority import A_DOMAIN, A_SUBJECT, shared_keys
 from tests.own.handshake import presented_to
@@ -168,3 +169,30 @@ def test_at_the_start_a_certificate_that_has_ended_is_loaded(own: Own) -> None:
     """Nobody trusts it any more, but the mail that is here can still be read."""
     issued(-2 * _DAY, -_DAY)(own)
     assert own.keys().for_sender(A).leaf.not_valid_after_utc < own.clock.now()
+
+
+@pytest.mark.requirement("OP-21")
+def test_a_worker_that_replaces_another_goes_on_with_what_was_good(own: Own) -> None:
+    """Somebody is just spoiling the files, and a worker dies: its successor serves all the same."""
+    first = own.keys()
+    half_written(own)
+    second = OwnKeys(own.settings, own.trust, own.clock, before=first.pairs)
+    assert second.for_sender(A) is first.for_sender(A)
+    assert "is not the key" in second.slots[0].refused
+    own.put(own.authority.issue(RENAMED))
+    third = OwnKeys(own.settings, own.trust, own.clock, before=first.pairs)
+    assert third.for_sender(A) is first.for_sender(A)
+    fresh = own.authority.issue(A_SUBJECT)
+    own.put(fresh)
+    fourth = OwnKeys(own.settings, own.trust, own.clock, before=first.pairs)
+    assert fourth.for_sender(A).leaf == fresh.certificate
+
+
+def test_files_written_again_are_no_renewal(own: Own, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    keys = own.keys()
+    same = own.pairs[0].certificate_file
+    same.write_bytes(same.read_bytes() + b"\n")
+    renewed(keys)
+    assert "renewed" not in caplog.text
+    assert keys.slots[0].refused == ""
