@@ -66,12 +66,16 @@ class CrlFeed:
     def _checked_at(self, url: str) -> datetime | None:
         crl, revocation = self._files.state().crls.get(url), self._trust.snapshot.revocation
         ends = revocation.next_update if revocation is not None else None
-        return crl.checked_at if crl and ends and ends > self._clock.now() else None
+        if crl is None or crl.file not in self._read:
+            return None
+        return crl.checked_at if ends and ends > self._clock.now() else None
 
     async def _refresh_one(self, url: str, reload: Callable[[], Awaitable[None]]) -> None:
         state, revocation = self._files.state().crls.get(url), self._trust.snapshot.revocation
         try:
-            validators = state.validators if state is not None else Validators()
+            # What cannot be read any more is fetched whole: "not modified" would leave us without.
+            is_read = state is not None and state.file in self._read
+            validators = state.validators if state is not None and is_read else Validators()
             fetched = await self._fetch(url, validators, MAX_CRL_OCTETS)
             await asyncio.to_thread(self._take, url, fetched)
         except (FetchFailed, BadRevocationList) as error:
@@ -88,7 +92,9 @@ class CrlFeed:
         if fetched is None:
             self._files.checked_crl(url, now)
             return
-        for crl in read_apart(fetched.octets, snapshot.anchors):
+        crls = read_apart(fetched.octets, snapshot.anchors)
+        self._check_follows(url, crls, now)
+        for crl in crls:
             held = snapshot.revocation.held(crl) if snapshot.revocation is not None else None
             if held is None:
                 continue
@@ -97,6 +103,18 @@ class CrlFeed:
             if held.is_in_date(now) and not crl.is_in_date(now):
                 raise BadRevocationList("not in date, and the one in force is")
         self._files.keep_crl(url, fetched.octets, now, fetched.validators)
+
+    def _check_follows(self, url: str, crls: Iterable[Crl], now: datetime) -> None:
+        """Everything kept from `url` and still in date must have a successor of its kind there.
+
+        Else whoever sits on the way drops what we know of one authority with the CRL of another,
+        and then plays back one from before a revocation.
+        """
+        state = self._files.state().crls.get(url)
+        kept = self._read.get(state.file, ()) if state is not None else ()
+        kinds = {(crl.authority, crl.scope) for crl in crls}
+        if any(crl.is_in_date(now) and (crl.authority, crl.scope) not in kinds for crl in kept):
+            raise BadRevocationList("of another authority or scope than the one in force")
 
     def _period(self) -> timedelta:
         """The configured period, or half of what is left when the CRLs live shorter."""

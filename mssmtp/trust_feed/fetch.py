@@ -22,6 +22,8 @@ DEADLINE_S = 60.0
 _STEP_TIMEOUT_S = 20.0
 _TOLD_CHARACTERS = 200
 _OK, _NOT_MODIFIED = 200, 304
+_SAID = ("etag", "last-modified")
+_VALIDATOR_CHARACTERS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +125,11 @@ class HttpFetch:
     async def _get(self, url: str, validators: Validators, max_octets: int) -> Fetched | None:
         headers = _headers(validators)
         async with self._client() as client, client.stream("GET", url, headers=headers) as response:
-            if response.status_code == _NOT_MODIFIED:
+            if response.status_code == _NOT_MODIFIED and validators != Validators():
                 return None
             octets = await _whole(response, max_octets)
             said = response.headers
-            return Fetched(octets, Validators(said.get("etag"), said.get("last-modified")))
+            return Fetched(octets, Validators(*(_sendable(said.get(each)) for each in _SAID)))
 
     def _client(self) -> httpx.AsyncClient:
         import httpx
@@ -157,6 +159,13 @@ async def _whole(response: httpx.Response, max_octets: int) -> bytes:
         if len(octets) > max_octets:
             raise FetchFailed("too big")
     return bytes(octets)
+
+
+def _sendable(said: str | None) -> str | None:
+    """A validator that can be sent back; whoever sits on the way chose it, and it is kept."""
+    if said is None or len(said) > _VALIDATOR_CHARACTERS:
+        return None
+    return said if said.isascii() and said.isprintable() else None
 
 
 def _behind(proxy: Proxy | None) -> httpx.Proxy | None:

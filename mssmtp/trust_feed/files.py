@@ -311,7 +311,9 @@ class TrustFiles:
                 )
             self.octets(target.file)
             gone = RolledBack(left=newest, by=who, at=now)
-            state = state.model_copy(update={"in_force": target.sha256, "rolled_back": gone})
+            state = state.marking(target, left=True).model_copy(
+                update={"in_force": target.sha256, "rolled_back": gone}
+            )
             self._save(state.noting("rolled back", target, who, now))
         return target
 
@@ -322,7 +324,9 @@ class TrustFiles:
                 raise ChoiceRefused(
                     "no rollback", "is in effect", "`mssmtp trust history` shows what happened."
                 )
-            newest = state.newest
+            newest, listed = state.newest, state.listed
+            if listed is not None:
+                state = state.marking(listed, left=False)
             state = state.model_copy(update={"in_force": newest.sha256, "rolled_back": None})
             self._save(state.noting("undone", newest, who, now))
         return newest
@@ -357,7 +361,10 @@ class TrustFiles:
     def checked_crl(self, url: str, now: datetime) -> None:
         """The CRL in force is still the one published."""
         with self._changing() as state:
-            known = state.crls[url].model_copy(update={"checked_at": now})
+            known = state.crls.get(url)
+            if known is None:
+                return  # lost meanwhile: the next fetch brings it whole
+            known = known.model_copy(update={"checked_at": now})
             state = state.without_failure(url)
             self._save(state.model_copy(update={"crls": {**state.crls, url: known}}))
 

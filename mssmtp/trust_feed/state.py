@@ -29,7 +29,10 @@ class Record(BaseModel):
 
 
 class ListState(Record):
-    """One signed list on disk. Nothing but `file` and `sha256` is more than a label."""
+    """One signed list on disk. Nothing but `file`, `sha256` and `left` is more than a label.
+
+    `left`: a person went back behind it; nothing of it is used again by itself.
+    """
 
     file: str
     date: datetime
@@ -37,6 +40,7 @@ class ListState(Record):
     signer: str = ""
     rows: int = 0
     domains: int = 0
+    left: bool = False
 
 
 class Published(Record):
@@ -136,10 +140,13 @@ class State(Record):
         return self.accepted[-1] if self.accepted else None
 
     def before(self, count: int) -> tuple[ListState, ...]:
-        """The `count` lists accepted before the one in force, newest first (OP-34)."""
+        """The `count` lists in force before this one, newest first (OP-34).
+
+        Not those a person has left: what was wrong there must not come back as a grace.
+        """
         listed = self.listed
         earlier = self.accepted[: self.accepted.index(listed)] if listed is not None else ()
-        return earlier[::-1][:count]
+        return tuple(each for each in earlier[::-1] if not each.left)[:count]
 
     @property
     def crl_files(self) -> tuple[str, ...]:
@@ -175,6 +182,12 @@ class State(Record):
                 "conflict": None,
             }
         )
+
+    def marking(self, behind: ListState, *, left: bool) -> State:
+        """What follows `behind` is left by a person, or taken back."""
+        at = self.accepted.index(behind) + 1
+        marked = (each.model_copy(update={"left": left}) for each in self.accepted[at:])
+        return self.model_copy(update={"accepted": (*self.accepted[:at], *marked)})
 
     def in_conflict_with(self, listed: Whitelist, now: datetime) -> State:
         """Another list of the date of the newest one was published."""

@@ -11,7 +11,7 @@ from mssmtp.demo.authority import Authority, Identity, Subject, row
 from mssmtp.mail import Address, DnKey, domain
 from mssmtp.pki import CertificateRefused, listed_name
 from mssmtp.trust import PeerRefused, Trust
-from mssmtp.trust_feed import TrustFeed
+from mssmtp.trust_feed import TrustFeed, TrustFiles
 from mssmtp.whitelist import Whitelist
 from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, B_SUBJECT, shared_keys
 from tests.trust.feeding import FakeClock, World
@@ -191,3 +191,26 @@ def test_grace_of_a_graced_list_is_of_what_was_signed_only() -> None:
     """Otherwise a row would be handed on from list to list for ever."""
     older, old = of((B_DOMAIN, B_SUBJECT)), of((A_DOMAIN, A_SUBJECT))
     assert of((A_DOMAIN, A_SUBJECT)).with_grace([old.with_grace([older])]).graced == ()
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-34")
+async def test_what_a_rollback_left_does_not_come_back_as_a_grace(
+    world: World, tmp_path: Path
+) -> None:
+    """A list that wrongly gives B's domain to A is left; the corrected one does not revive it."""
+    files, now = TrustFiles(tmp_path / "home" / "trust"), world.clock.now()
+    wrong = ((B_DOMAIN, A_SUBJECT), *ALL)
+    trust, feed = await started(world)
+    good = files.state().accepted[-1].sha256
+    for rows in (wrong, wrong):
+        await published(world, feed, rows)
+    files.roll_back(good, "admin", now)
+    files.undo("admin", now)
+    assert len(files.state().before(9)) == 2  # taken back: they count again
+    files.roll_back(good, "admin", now)
+    await published(world, feed, ALL)
+    assert files.state().rolled_back is None
+    assert [each.sha256 for each in files.state().before(9)] == [good]
+    impostor = world.authority.issue(A_SUBJECT)
+    assert judged(world, trust, impostor) == "name not of domain"

@@ -1,0 +1,123 @@
+"""Whoever sits between us and the servers of lists and CRLs: most CRLs come over plain HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mssmtp import tls
+from mssmtp.demo.authority import Authority, Identity
+from mssmtp.mail import domain
+from mssmtp.pki import CertificateRefused
+from mssmtp.trust_feed.fetch import Fetched, FetchFailed, HttpFetch, Validators
+from tests.authority import A_DOMAIN, A_SUBJECT, shared_keys
+from tests.trust.feeding import CRL, LIST_URL, ROOT_CRL, FakeClock, World, settings_for
+from tests.trust.test_fetch import LIMIT, Server, listening, ok
+
+pytestmark = pytest.mark.attack
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    now = datetime.fromisoformat("2026-03-02T09:00:00+00:00")
+    made = World(tmp_path, Authority(now, make_key=shared_keys(10)), FakeClock(now))
+    made.publish()
+    made.publish_crls()
+    return made
+
+
+# ---------------------------------------------------------------- what is said about an answer
+
+
+@pytest.mark.requirement("OP-09")
+async def test_entity_tag_that_cannot_be_sent_back_does_not_end_all_fetching(
+    authority: Authority, healthy: dict[str, Identity], tmp_path: Path
+) -> None:
+    """Kept in state.json, it would make every later fetch fail before it began."""
+    settings = settings_for(tmp_path, authority)
+    http = HttpFetch(tls.client_context(settings.tls, None, settings.pki.anchors_file))
+    server = Server(ok(b"<liste/>", 'ETag: "\u00e9"', f"Last-Modified: {'x' * 600}"))
+    async with listening(server, healthy[A_DOMAIN], tmp_path) as url:
+        first = await http(url, Validators(), LIMIT)
+        assert first == Fetched(b"<liste/>", Validators())
+        assert await http(url, first.validators, LIMIT) == first
+
+
+async def test_not_modified_without_a_copy_of_ours_is_a_failure(
+    authority: Authority, healthy: dict[str, Identity], tmp_path: Path
+) -> None:
+    settings = settings_for(tmp_path, authority)
+    http = HttpFetch(tls.client_context(settings.tls, None, settings.pki.anchors_file))
+    server = Server(b"HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n")
+    async with listening(server, healthy[A_DOMAIN], tmp_path) as url:
+        with pytest.raises(FetchFailed, match="status 304"):
+            await http(url, Validators(), LIMIT)
+        assert await http(url, Validators(etag='"a"'), LIMIT) is None
+
+
+async def test_crl_server_that_claims_no_change_does_not_keep_the_list_away(world: World) -> None:
+    real = world.site
+
+    async def fetch(url: str, validators: Validators, max_octets: int) -> Fetched | None:
+        return None if url != LIST_URL else await real(url, validators, max_octets)
+
+    world.site = fetch  # type: ignore[assignment]
+    _, feed = world.worker()
+    await feed.tick()
+    assert real.count(LIST_URL) == 1
+
+
+@pytest.mark.requirement("OP-09")
+async def test_crl_damaged_on_disk_is_fetched_whole(world: World, tmp_path: Path) -> None:
+    _, feed = world.worker()
+    await feed.tick()
+    feed._files.release()
+    for path in (tmp_path / "home" / "trust" / "crls").iterdir():
+        path.write_bytes(b"damaged")
+    trust, again = world.worker()
+    await again.tick()
+    world.clock.advance(minutes=1)
+    await again.tick()
+    trust.identify(world.authority.issue(A_SUBJECT).chain, world.clock.now())
+
+
+# ---------------------------------------------------------------- CRLs played back
+
+
+@pytest.mark.requirement("OP-09")
+async def test_crl_of_another_authority_does_not_make_us_forget_a_revocation(world: World) -> None:
+    """Both are public and signed: first the root's in place of the other, then one of yesterday."""
+    peer = world.authority.issue(A_SUBJECT)
+    yesterday = world.site.pages[CRL]
+    world.clock.advance(hours=1)
+    world.authority.revoke(peer)
+    world.publish_crls()
+    trust, feed = world.worker()
+    await feed.tick()
+    for played in (world.site.pages[ROOT_CRL], yesterday):
+        world.site.pages[CRL] = played
+        world.clock.advance(days=1.2)
+        await feed.tick()
+        with pytest.raises(CertificateRefused) as caught:
+            trust.identify(peer.chain, world.clock.now())
+        assert caught.value.reason == "revoked"
+    assert world.site.pages[CRL] == yesterday
+
+
+async def test_crl_of_another_kind_is_taken_once_the_one_before_has_ended(world: World) -> None:
+    """An authority that is replaced does not leave us with an address that can never change."""
+    trust, feed = world.worker()
+    await feed.tick()
+    world.site.pages[CRL] = world.site.pages[ROOT_CRL]
+    world.clock.advance(days=2)
+    await feed.tick()
+    assert len(trust.snapshot.revocation.crls if trust.snapshot.revocation else ()) == 2
+    world.clock.at += timedelta(days=6)
+    world.publish_crls()
+    world.site.pages[CRL] = world.site.pages[ROOT_CRL]
+    await feed.tick()
+    await feed.tick()
+    assert len(trust.snapshot.revocation.crls if trust.snapshot.revocation else ()) == 1
+    assert trust.snapshot.lists(domain(A_DOMAIN))
