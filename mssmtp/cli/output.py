@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import NoReturn, TypeVar
 
-from rich.console import Console
+from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.table import Table
+from rich.text import Text
 
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Domain, masked_text
@@ -25,8 +26,30 @@ EXIT_USAGE = 2
 _WIDE = 200
 """Columns of a table that is not on a terminal: a pipe has no width to fold to."""
 
+_MOVING = "\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069"
+"""DEL, C1, and what turns lines or the direction of writing: XML and JSON let them through."""
+_STEERING = re.compile(f"[\0-\x08\x0b-\x1f{_MOVING}]")
+
+
+def plain(text: str) -> str:
+    """What others wrote (lists, certificates, replies) moves no cursor and hides nothing."""
+    return _STEERING.sub("?", text)
+
+
+class _Plain(RenderHook):
+    """Between a text and the terminal; our own colours are no characters of it yet."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        for each in renderables:
+            if isinstance(each, Text):
+                each.plain = plain(each.plain)
+        return renderables
+
+
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+for _console in (out, err):
+    _console.push_render_hook(_Plain())
 
 patient_domains: ContextVar[frozenset[Domain]] = ContextVar("patient_domains", default=frozenset())
 """Set once the settings are read: patients are masked in every error from then on (OP-87)."""
@@ -34,8 +57,9 @@ patient_domains: ContextVar[frozenset[Domain]] = ContextVar("patient_domains", d
 
 def print_json(value: object) -> None:
     """One JSON value on standard output."""
-    json.dump(value, sys.stdout, ensure_ascii=False, indent=2, default=str)
-    sys.stdout.write("\n")
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    escaped = re.sub(f"[{_MOVING}]", lambda each: f"\\u{ord(each[0]):04x}", text)
+    sys.stdout.write(escaped + "\n")
 
 
 def machine_names(values: Mapping[str, T]) -> dict[str, T]:
@@ -45,11 +69,11 @@ def machine_names(values: Mapping[str, T]) -> dict[str, T]:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table; cells are shown as text, never as markup (a peer's text may hold brackets)."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=plain(title), title_justify="left", header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(plain(column), overflow="fold")
     for row in rows:
-        table.add_row(*(Console().render_str(str(cell), markup=False) for cell in row))
+        table.add_row(*(Console().render_str(plain(str(cell)), markup=False) for cell in row))
     out.print(table, soft_wrap=False)
 
 
