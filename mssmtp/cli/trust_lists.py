@@ -139,7 +139,9 @@ def rollback(
 def _must_verify(settings: Settings, files: TrustFiles, digest: str) -> None:
     """No worker takes a list that does not verify now; a person must not leave them without."""
     snapshot = server.stored_trust(settings).snapshot
-    _load(files, digest, list_rules(settings.whitelist, snapshot, snapshot.revocation))
+    rules = list_rules(settings.whitelist, snapshot, snapshot.revocation)
+    # By its whole digest: a file here that happens to be called so is not meant.
+    _load(files, files.find(digest).sha256, rules)
 
 
 def _chosen(chosen: ListState, what: str, *, as_json: bool) -> None:
