@@ -14,16 +14,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+import signal
 import ssl
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -294,19 +296,28 @@ async def serving(space: Space, workers: int) -> AsyncIterator[Server]:
     if often == settings:
         raise SystemExit("the settings file has another default for whitelist.refresh")
     laid.config_file.write_text(often, "utf-8")
-    with ExitStack() as stack:
-        tls = https_context(space.web.certificate_file, space.web.key_file)
-        for folder, offset, context in (
-            (space.published, LIST_OFFSET, tls),
-            (space.revocation, CRL_OFFSET, None),
-        ):
-            stack.callback(Site(folder, space.base_port + offset, context).close)
+    web = (str(space.web.certificate_file), str(space.web.key_file))
+    folders = (str(space.published), str(space.revocation))
+    # In a process of its own: what it does must not count as the letters' time.
+    sites = get_context("spawn").Process(target=_serve, args=(folders, space.base_port, web))
+    sites.start()
+    try:
         server = Server(laid, workers)
         try:
             await server.ready()
             yield server
         finally:
             await server.stop()
+    finally:
+        sites.terminate()
+        sites.join()
+
+
+def _serve(folders: tuple[str, str], base_port: int, web: tuple[str, str]) -> None:
+    tls = https_context(Path(web[0]), Path(web[1]))
+    Site(Path(folders[0]), base_port + LIST_OFFSET, tls)
+    Site(Path(folders[1]), base_port + CRL_OFFSET, None)
+    signal.pause()
 
 
 def lists(space: Space, count: int) -> Iterator[Callable[[], None]]:
