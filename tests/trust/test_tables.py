@@ -196,6 +196,18 @@ def test_anchors_are_of_one_space_or_of_none() -> None:
     assert Anchors((_root(key(100), hashes.SHA256()),)).space is None
 
 
+def test_an_authority_of_neither_space_stands_beside_production_and_not_beside_test() -> None:
+    """A hospital's own, say, for its users' door."""
+    now = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+    own = _root(key(100), hashes.SHA256())
+    production = Authority(now, make_key=lambda: key(101), prefix="")
+    assert Anchors((production.root, own)).space == "production"
+    tested = Authority(now, make_key=lambda: key(101))
+    for others in ((own,), (production.root,)):
+        with pytest.raises(ConfigError, match="mixes test and production"):
+            Anchors((tested.root, *others))
+
+
 def test_a_file_of_anchors_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     for octets in (
         b"",
