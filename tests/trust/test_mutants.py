@@ -101,6 +101,7 @@ def run(*arguments: str) -> tuple[int, dict[str, object]]:
 
 
 @pytest.mark.attack
+@pytest.mark.timeout(300)  # a dozen processes, whatever else the machine does
 def test_a_sample_is_killed_and_what_no_test_notices_is_told() -> None:
     """The whole run is `python -m tests.mutation`: docs/trust-proof.md."""
     tests = ("--tests", "tests/trust/test_decision.py")

@@ -6,7 +6,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
 
-from mssmtp.pki import CertificateRefused, Role, judge_certificate, judge_leaf
+from mssmtp.pki import DER, CertificateRefused, Role, judge_certificate, judge_leaf
 from tests.trust.chains import NOW, Workshop, usage
 
 S, C, E, ANY, STAMP = (
@@ -100,3 +100,16 @@ def test_an_authority_has_none_of_the_roles(shop: Workshop) -> None:
     with pytest.raises(CertificateRefused) as caught:
         judge_certificate(leaf, shop.anchors, Role.SERVER, NOW, require_eku=True)
     assert caught.value.reason == "usage"
+
+
+@pytest.mark.attack
+def test_att_16_what_openssl_cannot_read_is_refused_and_no_error(shop: Workshop) -> None:
+    """An octet of the issuer's name that is no UTF-8: cryptography reads it late, or never."""
+    octets = bytearray(shop.leaf().public_bytes(DER))
+    octets[octets.index(b"ASIP-SANTE")] ^= 0x80
+    leaf = x509.load_der_x509_certificate(bytes(octets))
+    for role in ROLES.values():
+        with pytest.raises(CertificateRefused) as caught:
+            judge_certificate(leaf, shop.anchors, role, NOW)
+        assert caught.value.reason == "chain"
+        assert caught.value.serial == f"{leaf.serial_number:X}"
