@@ -19,6 +19,8 @@ class Own:
 
 
 AHEAD = timedelta(hours=1)
+STRETCH = timedelta(days=1)
+"""Many small losses within it are one big loss."""
 
 
 def ahead(listed: Whitelist, now: datetime) -> tuple[str, ...]:
@@ -44,6 +46,18 @@ def reasons_to_hold(
         *_shrunk(counts, shrink_percent),
         *(f"our entry is lost: {name}" for name in _lost(previous, listed, own)),
     )
+
+
+def shrunk_in_steps(
+    sizes: Iterable[tuple[int, int]], listed: Whitelist, shrink_percent: float
+) -> tuple[str, ...]:
+    """Against the largest of the lists before: `sizes` are their rows and domains."""
+    rows, domains = zip(*((0, 0), *sizes), strict=True)
+    counts = (
+        ("rows", max(rows), len(listed.rows)),
+        ("domains", max(domains), len(listed.domains)),
+    )
+    return tuple(f"{each} within a day" for each in _shrunk(counts, shrink_percent))
 
 
 def _shrunk(counts: Iterable[tuple[str, int, int]], percent: float) -> Iterator[str]:

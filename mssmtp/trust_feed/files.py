@@ -223,7 +223,7 @@ class TrustFiles:
         """
         kept = _kept("held" if reasons else "lists", listed)
         with self._changing() as state:
-            newest = state.newest
+            newest = state.bar(now)
             if newest is not None and listed.date < newest.date:
                 raise ListRefused("older than the list in force", listed.date.isoformat())
             if newest is not None and listed.date == newest.date:

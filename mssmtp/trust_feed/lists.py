@@ -18,7 +18,7 @@ from mssmtp.own_rows import own_names
 from mssmtp.pki import listed_name
 from mssmtp.revocation import Revocation
 from mssmtp.trust import Snapshot, Trust
-from mssmtp.trust_feed.brakes import Own, ahead, reasons_to_hold
+from mssmtp.trust_feed.brakes import STRETCH, Own, ahead, reasons_to_hold, shrunk_in_steps
 from mssmtp.trust_feed.fetch import Fetch, FetchFailed, Validators
 from mssmtp.trust_feed.files import Answer, TrustFiles
 from mssmtp.trust_feed.schedule import Schedule
@@ -198,6 +198,9 @@ class ListFeed:
             logger.warning("list signer renewed", extra=facts)
         percent = self._list.shrink_percent
         lost = reasons_to_hold(previous, listed, own(self._settings), percent)
+        if not lost:
+            lately = self._files.state().lately(listed.date - STRETCH)
+            lost = shrunk_in_steps(((e.rows, e.domains) for e in lately), listed, percent)
         return (*ahead(listed, self._clock.now()), *lost)
 
     # ------------------------------------------------------------ what is said of it

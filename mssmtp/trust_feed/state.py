@@ -139,6 +139,26 @@ class State(Record):
         """The newest list ever accepted: nothing older is, whatever is in force (OP-26)."""
         return self.accepted[-1] if self.accepted else None
 
+    def bar(self, now: datetime) -> ListState | None:
+        """The list that nothing older may follow (OP-26).
+
+        One of a later day that a person took and then left bars nothing: else no list would come
+        in until that day.
+        """
+        barring = (each for each in self.accepted[::-1] if not each.left or each.date <= now)
+        return next(barring, None)
+
+    def lately(self, since: datetime) -> tuple[ListState, ...]:
+        """Lists accepted and not left, of `since` or newer, back to one a person confirmed."""
+        confirmed = {event.sha256 for event in self.events if event.what == "confirmed"}
+        found: list[ListState] = []
+        for each in self.accepted[::-1]:
+            if each.date >= since and not each.left:
+                found.append(each)
+            if each.sha256 in confirmed:
+                break
+        return tuple(found)
+
     def before(self, count: int) -> tuple[ListState, ...]:
         """The `count` lists in force before this one, newest first (OP-34).
 

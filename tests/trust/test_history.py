@@ -174,6 +174,66 @@ async def test_list_of_a_later_day_is_held_so_that_it_keeps_no_other_out(
     assert files.held() is None  # clocks differ by less than an hour
 
 
+@pytest.mark.attack
+@pytest.mark.requirement("OP-28")
+async def test_list_that_shrinks_a_little_every_hour_is_held_too(
+    world: World, files: TrustFiles
+) -> None:
+    """Twenty-one domains, one fewer at a time: each step alone would pass."""
+    _, feed = await started(world)
+    await published(world, feed, A_DOMAIN, *MANY[1:])
+    assert files.held() is None
+    held = await published(world, feed, A_DOMAIN, *MANY[2:])
+    found = files.held()
+    assert found is not None
+    assert found.reasons == (
+        "shrinks by 9.5 %: 21 rows to 19 within a day",
+        "shrinks by 9.5 %: 21 domains to 19 within a day",
+    )
+    files.confirm(held, "admin", world.clock.now())
+    await published(world, feed, A_DOMAIN, *MANY[2:], B_DOMAIN)
+    assert files.held() is None  # counted from what the person has seen
+    for _ in range(2):
+        await published(world, feed, A_DOMAIN, *MANY[3:], B_DOMAIN)
+    assert files.held() is None
+
+
+@pytest.mark.requirement("OP-28")
+async def test_list_that_shrinks_a_little_every_two_days_is_no_surprise(
+    world: World, files: TrustFiles
+) -> None:
+    _, feed = await started(world)
+    for number in (1, 2):
+        world.clock.advance(days=2)
+        await published(world, feed, A_DOMAIN, *MANY[number:])
+    assert files.held() is None
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-26")
+async def test_list_of_a_later_day_confirmed_by_mistake_is_left_by_a_rollback(
+    world: World, files: TrustFiles
+) -> None:
+    """Else every list would be older than it until that day, and no command would help."""
+    trust, feed = await started(world)
+    first = now_in_force(trust)
+    world.publish(A_DOMAIN, *MANY, date=world.clock.now() + timedelta(days=300))
+    later = world.site.pages[LIST_URL]
+    await hour(world, feed)
+    held = files.held()
+    assert held is not None
+    files.confirm(held.listed.sha256, "admin", world.clock.now())
+    await published(world, feed, A_DOMAIN, *MANY)
+    assert now_in_force(trust) == held.listed.sha256
+    files.roll_back(first, "admin", world.clock.now())
+    newer = await published(world, feed, A_DOMAIN, *MANY)
+    assert now_in_force(trust) == newer
+    world.site.pages[LIST_URL] = later
+    await hour(world, feed)
+    assert now_in_force(trust) == newer  # played back, it waits for a person again
+    assert files.held() is not None
+
+
 async def test_held_list_is_not_fetched_or_verified_again_and_stays_held(
     world: World, files: TrustFiles
 ) -> None:
