@@ -122,6 +122,9 @@ class Responder:
         except BadAnswer as error:
             self._note(certificate, source, str(error))
             return False
+        except pki.UNREADABLE:
+            self._note(certificate, source, "the certificate itself cannot be read")
+            return False  # the judgement says so
         metrics.ocsp_answers.labels(verdict).inc()
         return True
 

@@ -228,10 +228,14 @@ def certificates_of(octets: bytes) -> tuple[x509.Certificate, ...]:
     """The certificates of a PEM or DER file, in their order; none when there are none."""
     try:
         if b"-----BEGIN CERTIFICATE-----" in octets:
-            return tuple(x509.load_pem_x509_certificates(octets))
-        return (x509.load_der_x509_certificate(octets),)
+            found = x509.load_pem_x509_certificates(octets)
+        else:
+            found = [x509.load_der_x509_certificate(octets)]
+        for each in found:
+            _ = (each.subject, each.issuer)  # read only when they are looked at
     except pki.UNREADABLE:
         return ()
+    return tuple(found)
 
 
 def read_file(path: Path, most: int = _FILE_OCTETS) -> bytes:

@@ -111,6 +111,20 @@ WEAKENINGS = (
         ("tests/trust/test_feed.py",),
     ),
     Weakening(
+        "CRL of another authority in its place",
+        "mssmtp/trust_feed/crls.py",
+        "        self._check_follows(url, crls, now)\n",
+        "        pass\n",
+        ("tests/trust/test_hostile_server.py",),
+    ),
+    Weakening(
+        "validators that cannot be sent back",
+        "mssmtp/trust_feed/fetch.py",
+        "    return said if said.isascii() and said.isprintable() else None\n",
+        "    return said\n",
+        ("tests/trust/test_hostile_server.py",),
+    ),
+    Weakening(
         "OCSP answer of anybody",
         "mssmtp/ocsp.py",
         "    if usages is None or Eku.OCSP_SIGNING not in usages:\n",
@@ -470,6 +484,20 @@ WEAKENINGS = (
         "        if before and (before - after) * 100 > percent * before:\n",
         "        if False:\n",
         ("tests/trust/test_brakes.py",),
+    ),
+    Weakening(
+        "list: shrinks in steps",
+        "mssmtp/trust_feed/lists.py",
+        "        if not lost:\n",
+        "        if False:\n",
+        ("tests/trust/test_history.py",),
+    ),
+    Weakening(
+        "list: what was left comes back as a grace",
+        "mssmtp/trust_feed/state.py",
+        "for each in earlier[::-1] if not each.left)",
+        "for each in earlier[::-1] if True)",
+        ("tests/trust/test_grace.py",),
     ),
     Weakening(
         "list: our entry lost",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mssmtp.demo.authority import EMAIL_ONLY, Authority, Identity, Make, row
 from tests.authority import A_DOMAIN, B_SUBJECT, shared_keys
@@ -173,3 +174,14 @@ def test_what_is_neither_a_domain_nor_a_certificate(home: Home, tmp_path: Path) 
     assert "holds no certificate" in home.mssmtp("trust", "explain", str(other)).err
     answer = home.mssmtp("trust", "explain", "pas un domaine")
     assert (answer.code, answer.out) == (1, "")
+
+
+@pytest.mark.attack
+def test_a_certificate_whose_name_cannot_be_read_is_one_clear_message(
+    home: Home, authority: Authority, tmp_path: Path
+) -> None:
+    der = authority.issue(B_SUBJECT).certificate.public_bytes(Encoding.DER)
+    (tmp_path / "peer.der").write_bytes(der.replace(b"cabinet", b"\xff" * 7))
+    answer = home.mssmtp("trust", "explain", str(tmp_path / "peer.der"))
+    assert answer.code == 1
+    assert "holds no certificate" in answer.err

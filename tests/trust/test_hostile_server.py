@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
-from mssmtp import tls
+from mssmtp import pki, tls
+from mssmtp.config import PkiSettings
 from mssmtp.demo.authority import Authority, Identity
 from mssmtp.mail import domain
 from mssmtp.pki import CertificateRefused
+from mssmtp.responder import Responder
 from mssmtp.trust_feed.fetch import Fetched, FetchFailed, HttpFetch, Validators
 from tests.authority import A_DOMAIN, A_SUBJECT, shared_keys
-from tests.trust.feeding import CRL, LIST_URL, ROOT_CRL, FakeClock, World, settings_for
+from tests.trust.feeding import (
+    CRL,
+    LIST_URL,
+    ROOT_CRL,
+    EvenEntropy,
+    FakeClock,
+    World,
+    settings_for,
+)
 from tests.trust.test_fetch import LIMIT, Server, listening, ok
 
 pytestmark = pytest.mark.attack
@@ -121,3 +133,23 @@ async def test_crl_of_another_kind_is_taken_once_the_one_before_has_ended(world:
     await feed.tick()
     assert len(trust.snapshot.revocation.crls if trust.snapshot.revocation else ()) == 1
     assert trust.snapshot.lists(domain(A_DOMAIN))
+
+
+# ---------------------------------------------------------------- certificates nobody can read
+
+
+@pytest.mark.parametrize("part", [b"ORGANISATIONS", b"hopital-a"])
+def test_stapled_answer_for_a_certificate_that_cannot_be_read_is_none(
+    world: World, part: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its names are read when they are looked at: the judgement refuses it, and nothing breaks."""
+    der = world.authority.issue(A_SUBJECT).chain[0].public_bytes(pki.DER)
+    unreadable = x509.load_der_x509_certificate(der.replace(part, b"\xff" * len(part)))
+    trust, _ = world.worker()
+    settings = PkiSettings(anchors_file=Path("unused.pem"), ocsp="stapled")
+    http = HttpFetch(ssl.create_default_context())
+    responder = Responder(settings, trust, http.post, world.clock, EvenEntropy())
+    responder.take(b"an answer", (unreadable,))
+    assert "OCSP answer not taken" in caplog.messages
+    with pytest.raises(CertificateRefused):
+        trust.identify((unreadable,), world.clock.now())
