@@ -288,7 +288,8 @@ class Player:
                 return self._play_fresh([*covering, *beside])
             if code != SURVIVED:
                 return code
-        return SURVIVED
+        # What was computed at import from a constant has not seen the mutant yet.
+        return self._play_fresh([*covering, *beside]) if mutant.at_import else SURVIVED
 
     def _play_quick(self, mutant: Mutant, changed: bytes, tests: list[str]) -> int:
         self._line.send((mutant, changed, tests, self._executed.limit_s(tests)))
