@@ -197,7 +197,7 @@ class Pool:
         connection = await PeerConnection.open(target, wanted.client)
         try:
             await self._settled(connection, wanted)
-        except (PeerNotTrusted, PeerRefused):
+        except BaseException:
             connection.abort()  # nothing about the message was said
             raise
         _note_name(connection)

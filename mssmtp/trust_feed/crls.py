@@ -44,9 +44,12 @@ class CrlFeed:
 
     def load(self, crls: Iterable[CrlState]) -> Revocation | None:
         """The kept CRLs, checked again; what does not pass any more is not used."""
-        anchors, before = self._trust.snapshot.anchors, self._read
+        kept, anchors, before = tuple(crls), self._trust.snapshot.anchors, self._read
+        if before and not kept:
+            self._schedule.hurry()  # state.json was lost: what passed stays until it is back
+            return self._trust.snapshot.revocation
         self._read = {}
-        for crl in crls:
+        for crl in kept:
             try:
                 # The name holds the digest: what was read under it is what is there.
                 self._read[crl.file] = before.get(crl.file) or read_apart(

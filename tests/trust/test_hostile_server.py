@@ -95,6 +95,24 @@ async def test_crl_damaged_on_disk_is_fetched_whole(world: World, tmp_path: Path
     trust.identify(world.authority.issue(A_SUBJECT).chain, world.clock.now())
 
 
+@pytest.mark.requirement("OP-09")
+async def test_state_lost_under_a_running_server_closes_no_door_and_is_fetched_at_once(
+    world: World, tmp_path: Path
+) -> None:
+    trust, feed = world.worker()
+    await feed.tick()
+    state = tmp_path / "home" / "trust" / "state.json"
+    state.unlink()
+    await feed.load()
+    trust.identify(world.authority.issue(A_SUBJECT).chain, world.clock.now())
+    world.clock.advance(seconds=2)
+    await feed.tick()
+    assert set(feed._files.state().crls) == {ROOT_CRL, CRL}
+    restarted, again = world.worker()
+    await again.load()
+    restarted.identify(world.authority.issue(A_SUBJECT).chain, world.clock.now())
+
+
 # ---------------------------------------------------------------- CRLs played back
 
 
