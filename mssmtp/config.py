@@ -218,7 +218,7 @@ class TlsSettings(Section):
     refuse_in_handshake: bool = Field(
         False,
         description="Operator door: end the handshake of a peer that is refused, in place of"
-        " telling it why by an SMTP reply (whitelist.md §7).",
+        " telling it why by an SMTP reply.",
     )
     operators: Annotated[tuple[CertificateSettings, ...], BeforeValidator(_several)] = Field(
         min_length=1,

@@ -42,7 +42,8 @@ def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, 
         lambda: _disk(settings),
         lambda: _home(settings, now, deep=deep),
     )
-    found = [finding for look in looks for finding in _reported(look)]
+    # A file that several looks need is told once.
+    found = dict.fromkeys(finding for look in looks for finding in _reported(look))
     order = (Severity.ERROR, Severity.WARNING, Severity.OK)
     return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
 

@@ -38,6 +38,15 @@ class JsonFormatter(logging.Formatter):
         return _JSON.encode(line)
 
 
+class SentenceFormatter(logging.Formatter):
+    """A line for who typed a command: the event, then its facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        facts = (f"{k}: {v}" for k, v in vars(record).items() if k not in _STANDARD)
+        shown = ", ".join(facts)
+        return f"mssmtp: {record.getMessage()}" + (f" ({shown})" if shown else "")
+
+
 def _where(record: logging.LogRecord) -> str:
     trace = record.exc_info[2] if record.exc_info else None
     places = []

@@ -278,7 +278,9 @@ class Anchors:
             return cls.from_pem(path.read_bytes())
         except OSError as error:
             raise ConfigError(
-                str(path), f"cannot be read ({error.strerror})", "Check the path and its mode."
+                str(path),
+                f"cannot be read ({error.strerror})",
+                "Check the path and its mode, or put the authorities there (certs/README.md).",
             ) from error
 
     @cached_property

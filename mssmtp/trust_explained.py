@@ -114,7 +114,7 @@ _JUDGED: dict[Way, int] = {"inbound": 3, "outbound": 4}
 def _verdict(way: Way, ask: Callable[[], str]) -> Verdict:
     """`ask` says why it is accepted, or raises what the door raises."""
     try:
-        return Verdict(way, "accepted", f"every step of whitelist.md §6, {way}", ask())
+        return Verdict(way, "accepted", f"every step, {way}", ask())
     except CertificateRefused as error:
         rows, remedy = _CERTIFICATE[error.reason]
         return _refusal(way, error, (f"certificate: {error.reason}", rows, remedy))
@@ -129,7 +129,7 @@ def _refusal(
     why, rows, remedy = told
     step = _STEPS[way].get(error.reason, _JUDGED[way])
     decision: Decision = "refused" if error.reply.code >= 500 else "deferred"
-    rule = f"step {step} of whitelist.md §6, {way} ({rows})"
+    rule = f"step {step}, {way} ({rows})"
     return Verdict(way, decision, rule, why, remedy, _text(error.reply))
 
 

@@ -9,7 +9,7 @@ from mssmtp.config import Settings
 from mssmtp.finding import Finding, Severity
 from mssmtp.pki import printed_name
 from mssmtp.trust import Snapshot
-from mssmtp.trust_feed import CRL_ALARM, State, freshness
+from mssmtp.trust_feed import CRL_ALARM, ListState, State, freshness
 
 _FRESHNESS = {"fresh": Severity.OK, "warning": Severity.WARNING, "alarm": Severity.ERROR}
 
@@ -21,12 +21,16 @@ def list_findings(
     url, failure = settings.whitelist.url, state.failures.get(settings.whitelist.url)
     failed = f"; the last try failed: {failure.reason}" if failure is not None else ""
     whitelist = snapshot.whitelist
+    if whitelist is None and state.listed is not None:
+        yield _unusable(state.listed, snapshot, now)
+        return
     if whitelist is None:
         yield Finding(
             Severity.ERROR,
             "whitelist",
             f"none was ever accepted: every operator is deferred with 451 4.7.5{failed}",
-            f"Check that {url} answers and that the signer pin is right.",
+            f"Check that {url} answers and that whitelist.signer_subject is right;"
+            " `mssmtp trust refresh` tries now.",
         )
         return
     severity = _FRESHNESS[freshness(state, settings.whitelist, now)]
@@ -48,6 +52,22 @@ def list_findings(
             "`mssmtp trust refresh` fetches it again; `mssmtp trust history` shows what is kept.",
         )
     yield from _choices(state)
+
+
+def _unusable(listed: ListState, snapshot: Snapshot, now: datetime) -> Finding:
+    """A list was accepted, and does not verify now: who signed it must be known not revoked."""
+    ends = snapshot.revocation.next_update if snapshot.revocation else None
+    has_crls = ends is not None and ends > now
+    return Finding(
+        Severity.ERROR,
+        "whitelist",
+        f"the list of {listed.date:%Y-%m-%d %H:%M} UTC is kept, but does not verify now"
+        + ("" if has_crls else ", because no revocation list in force tells of its signer")
+        + ": after a restart every operator is deferred with 451 4.7.5",
+        "`mssmtp trust refresh` fetches it again; see `whitelist.url` and the anchors."
+        if has_crls
+        else "Cure the revocation lists first: the list is usable again with them.",
+    )
 
 
 def _choices(state: State) -> Iterator[Finding]:

@@ -71,7 +71,7 @@ PEER: dict[str, tuple[str, str]] = {
         "Present a certificate in force.",
     ),
     "usage": (
-        "The key usages of the certificate do not allow this role (whitelist.md §9).",
+        "The key usages of the certificate do not allow this role (OP-08).",
         "Present a certificate of the product SERV SSL.",
     ),
     "weak": ("A key or signature below RSA 2048 and SHA-256.", "Order a certificate in force."),

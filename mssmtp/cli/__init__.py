@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ from mssmtp.cli import (
 )
 from mssmtp.cli.output import fail, fail_config
 from mssmtp.errors import ConfigError, MailError
+from mssmtp.log import SentenceFormatter
 
 app = typer.Typer(
     name="mssmtp",
@@ -63,6 +65,8 @@ app.add_typer(trust.app, name="trust")
 
 def main() -> None:
     """Entry point: a wrong setting is one clear message, never a traceback."""
+    if logging.lastResort is not None:  # what a room logs where no command has configured a log
+        logging.lastResort.setFormatter(SentenceFormatter())
     try:
         app(prog_name="mssmtp")
     except ConfigError as error:

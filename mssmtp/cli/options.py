@@ -10,7 +10,7 @@ import typer
 from mssmtp.cli.output import patient_domains
 from mssmtp.config import Settings, load
 from mssmtp.errors import BadAddress, ConfigError
-from mssmtp.mail import Address
+from mssmtp.mail import Address, Domain, domain
 
 DEFAULT_PLACES = (Path("mssmtp.toml"), Path("/etc/mssmtp/mssmtp.toml"))
 
@@ -51,3 +51,15 @@ def address(text: str) -> Address:
         return Address.parse(text)
     except BadAddress as error:
         raise ConfigError(f"« {text} »", error.reply.text, "Write name@domain.") from error
+
+
+def domain_name(text: str) -> Domain:
+    """A domain, or that of an address, from the command line. Raises ConfigError."""
+    try:
+        return domain(text.rpartition("@")[2])
+    except BadAddress as error:
+        raise ConfigError(
+            f"« {text} »",
+            "is no domain name and no file",
+            "Write it as ch-valmont.mssante.example.",
+        ) from error

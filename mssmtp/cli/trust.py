@@ -18,9 +18,7 @@ from mssmtp.cli import (
 )
 from mssmtp.cli.output import EXIT_TROUBLE, fail, out, print_json, print_table
 from mssmtp.config import Settings
-from mssmtp.errors import BadAddress
 from mssmtp.finding import Finding, Severity
-from mssmtp.mail import domain
 from mssmtp.own import findings as own_findings
 from mssmtp.own import standings_of
 from mssmtp.own_rows import publication
@@ -43,13 +41,14 @@ def show(
     """The whitelist and the CRLs the server uses, or who may speak for a domain."""
     settings = options.settings(config)
     snapshot = server.stored_trust(settings).snapshot
+    state, now = TrustFiles(settings.store.home / "trust").state(), server.CLOCK.now()
     whitelist = snapshot.whitelist
     if whitelist is None:
-        fail("whitelist", "none was accepted yet", "`mssmtp serve` fetches it; see its log.")
+        none = next(list_findings(settings, snapshot, state, now))
+        fail(none.what, none.why, none.remedy)
     if name is not None:
         _print_domain(name, whitelist, as_json=as_json)
         return
-    state, now = TrustFiles(settings.store.home / "trust").state(), server.CLOCK.now()
     alarms = [
         each
         for each in (
@@ -146,10 +145,7 @@ def _print(facts: dict[str, object], crls: list[dict[str, object]], alarms: list
 
 
 def _print_domain(name: str, whitelist: Whitelist, *, as_json: bool) -> None:
-    try:
-        wanted = domain(name)
-    except BadAddress as error:
-        fail(name, error.reply.text, "Give a domain name.")
+    wanted = options.domain_name(name)
     rows = whitelist.rows_of(wanted)
     if not rows:
         fail(name, "is not in the list", "Only listed domains can be written to.")

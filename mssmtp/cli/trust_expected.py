@@ -30,8 +30,8 @@ def expected(config: options.Config = None, as_json: options.Json = False) -> No
     if lacking := own_rows.lacking(settings):
         raise ConfigError(
             " and ".join(lacking),
-            "is what peers are given when mail to us fails, and is not set",
-            "Write a name and an address, or a telephone number and an address, there.",
+            "not set, and the row of the list must hold it: peers call it when mail to us fails",
+            "Write a name and an address there, or a telephone number and an address.",
         )
     now = server.CLOCK.now()
     rows = own_rows.expected_rows(settings, now)

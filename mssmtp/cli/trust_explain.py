@@ -13,8 +13,7 @@ from mssmtp import trust_explained as room
 from mssmtp.cli import options
 from mssmtp.cli.output import EXIT_TROUBLE, fail, out, print_json, print_table
 from mssmtp.config import Settings
-from mssmtp.errors import BadAddress
-from mssmtp.mail import Domain, domain
+from mssmtp.mail import Domain
 from mssmtp.own import Standing, standings_of
 from mssmtp.trust import Snapshot
 from mssmtp.whitelist_audit import certificates_of, read_file
@@ -39,10 +38,10 @@ def explain(
         chain = certificates_of(read_file(Path(target)))
         if not chain:
             fail(target, "holds no certificate", "Give it in PEM or DER.")
-        about = _domain(name) if name is not None else None
+        about = options.domain_name(name) if name is not None else None
         explained = room.of_certificate(chain, snapshot, settings, now, about)
     else:
-        wanted = _domain(target)
+        wanted = options.domain_name(target)
         standing = _standing(settings, snapshot, wanted)
         explained = room.of_domain(wanted, snapshot, settings, now, standing)
     if as_json:
@@ -58,13 +57,6 @@ def _standing(settings: Settings, snapshot: Snapshot, wanted: Domain) -> Standin
         standings_of(settings, snapshot.whitelist) if wanted in settings.operator.domains else ()
     )
     return next((each for each in found if each.domain == wanted), None)
-
-
-def _domain(text: str) -> Domain:
-    try:
-        return domain(text.rpartition("@")[2])
-    except BadAddress as error:
-        fail(text, error.reply.text, "Give a domain, or the file of a certificate.")
 
 
 def _print(explained: room.Explained) -> None:
@@ -92,4 +84,4 @@ def _print(explained: room.Explained) -> None:
         for kind, listed, presented in near.parts:
             out.print(f"  {kind}: list « {listed} », certificate « {presented} »", markup=False)
     for hint in explained.hints:
-        out.print(f"Note: {hint}.", markup=False)
+        out.print(f"Note: {hint}", markup=False)

@@ -25,6 +25,7 @@ from mssmtp.whitelist_audit import WHY, read_file
 from mssmtp.whitelist_diff import ListDiff, difference
 
 _SHORT = 12
+_NOTHING_BEFORE = "no list was in force before this one"
 _pause = time.sleep
 _POLL_S = 0.2
 _ANSWER_WITHIN_S = 150.0
@@ -128,7 +129,7 @@ def rollback(
             before = files.state().before(1)
             if digest is None and not before:
                 raise ChoiceRefused(
-                    "no list", "was in force before", "`mssmtp trust history` shows what is kept."
+                    "rollback", _NOTHING_BEFORE, "`mssmtp trust history` shows what is kept."
                 )
             wanted = digest or before[0].sha256
             _must_verify(settings, files, wanted)
@@ -281,7 +282,7 @@ def _pair(files: TrustFiles, before: str | None, after: str | None) -> tuple[str
     earlier = state.before(1)
     if not earlier:
         raise ChoiceRefused(
-            "no list", "was in force before", "Name two: digests of the history, or files."
+            "diff", _NOTHING_BEFORE, "Name two lists: digests of `mssmtp trust history`, or files."
         )
     return earlier[0].sha256, _IN_FORCE
 

@@ -115,7 +115,10 @@ def _end(what: str, own: OwnCertificate, now: datetime) -> Finding:
     why = f"expires in {left.days} days"
     if left > EndIn.NEAR:
         return Finding(Severity.WARNING, what, why, "Order the next one: ANS takes weeks.")
-    remedy = "Order the next one; put it in its place: the server takes it up by itself."
+    remedy = (
+        "Order the next one with the same name, and put both files in the place of these:"
+        " the server takes them up by itself."
+    )
     return Finding(Severity.WARNING if left > EndIn.NOW else Severity.ERROR, what, why, remedy)
 
 

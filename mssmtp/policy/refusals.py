@@ -120,7 +120,7 @@ NO_RELAY = Refusal(
     550,
     "5.7.1",
     "Ce serveur ne relaie pas vers ce domaine ; adressez le message à son opérateur.",
-    "Operator door: the recipient's domain is not served here (whitelist.md §6 step 9).",
+    "Operator door: the recipient's domain is not served here (docs/trust.md, step 9).",
     "The peer corrects its MX lookup or the recipient address.",
 )
 NOT_YET_SOON = Refusal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -92,7 +93,7 @@ ERRORS: dict[str, tuple[Damage, str, str, str]] = {
         "Check the path",
     ),
     "no list": (
-        lambda home, _: (home.directory / "store/trust/state.json").unlink(),
+        lambda home, _: shutil.rmtree(home.directory / "store/trust"),
         "whitelist",
         "every operator is deferred with 451 4.7.5",
         "https://liste.test/liste.xml answers",

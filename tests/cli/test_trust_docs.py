@@ -29,7 +29,7 @@ def test_every_command_is_there() -> None:
     }
     assert len(names) >= 9
     for name in names:
-        assert f"mss trust {name}" in PAGE, name
+        assert f"mssmtp trust {name}" in PAGE, name
 
 
 @pytest.mark.parametrize("reason", get_args(RefusalReason))

@@ -94,7 +94,7 @@ def test_without_an_earlier_list_there_is_nothing_to_go_back_to(home: Home) -> N
     for command in ("rollback", "diff"):
         answer = home.mssmtp("trust", command)
         assert (answer.code, answer.out) == (1, "")
-        assert "no list: was in force before" in answer.err
+        assert f"{command}: no list was in force before" in answer.err
 
 
 def test_a_held_list_is_shown_compared_and_confirmed(home: Home, authority: Authority) -> None:

@@ -47,8 +47,8 @@ def test_layers_are_those_that_are_enforced() -> None:
 
 
 def test_commands_of_the_guides_exist() -> None:
-    """`./run x`, `mss x` and `mssmtp x` of the guides are subcommands."""
+    """`./run x` and `mssmtp x` of the guides are subcommands."""
     known = {path.stem.replace("_", "-") for path in (ROOT / "mssmtp" / "cli").glob("*.py")}
     for name in ("README.md", "docs/admin.md"):
-        used = set(re.findall(r"(?:^|`)(?:\./run|mss|mssmtp) ([a-z-]+)", text(name), re.M))
+        used = set(re.findall(r"(?:^|`)(?:\./run|mssmtp) ([a-z-]+)", text(name), re.M))
         assert used - known - {"test"} == set()
