@@ -48,16 +48,17 @@ class CrlFeed:
         if before and not kept:
             self._schedule.hurry()  # state.json was lost: what passed stays until it is back
             return self._trust.snapshot.revocation
-        self._read = {}
+        read: dict[str, tuple[Crl, ...]] = {}
         for crl in kept:
             try:
                 # The name holds the digest: what was read under it is what is there.
-                self._read[crl.file] = before.get(crl.file) or read_apart(
+                read[crl.file] = before.get(crl.file) or read_apart(
                     self._files.octets(crl.file), anchors
                 )
             except (OSError, BadRevocationList) as error:
                 logger.error("kept CRL unusable", extra={"file": crl.file, "reason": str(error)})
-        found = [crl for crls in self._read.values() for crl in crls]
+        self._read = read
+        found = [crl for crls in read.values() for crl in crls]
         return Revocation.newest(found) if found else None
 
     async def refresh(self, reload: Callable[[], Awaitable[None]]) -> None:

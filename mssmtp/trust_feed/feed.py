@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from mssmtp import metrics
 from mssmtp.config import Settings
@@ -52,27 +53,38 @@ class TrustFeed:
         self._peers = PeerFiles(settings.store.home / "trust" / "peers")
         self._version = (-1, -1)
         self._loaded: tuple[str, ...] = ()
-        self._in_force = asyncio.Event()
+        self._in_force, self._loading = asyncio.Event(), asyncio.Lock()
 
     async def load(self) -> None:
         """Put in force what is on disk; without anything there the doors answer 451 4.7.5."""
-        await asyncio.to_thread(self._reload)
+        async with self._loading:
+            await asyncio.to_thread(self._reload)
         snapshot = self._trust.snapshot
         if snapshot.whitelist is not None and snapshot.revocation is not None:
             self._in_force.set()
 
     async def run(self) -> None:
-        """Poll, reload and fetch until cancelled. No failure here stops the mail."""
+        """Poll, reload and fetch until cancelled. No failure here stops the mail.
+
+        What is on disk is followed beside the fetching: a server that drips must not hold back
+        what a person chose meanwhile.
+        """
+        following = asyncio.create_task(self._again_and_again(self.load), name="trust files")
         try:
-            while True:
-                try:
-                    await self.tick()
-                except Exception:
-                    metrics.internal_errors.labels(room="trust_feed").inc()
-                    logger.exception("trust feed failed; it goes on")
-                await asyncio.sleep(POLL_S if self._in_force.is_set() else FIRST_POLL_S)
+            await self._again_and_again(self.tick)
         finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
             self._files.release()
+
+    async def _again_and_again(self, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await step()
+            except Exception:
+                metrics.internal_errors.labels(room="trust_feed").inc()
+                logger.exception("trust feed failed; it goes on")
+            await asyncio.sleep(POLL_S if self._in_force.is_set() else FIRST_POLL_S)
 
     async def once(self) -> None:
         """One round for a command; it fetches when no server does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,14 +16,16 @@ from mssmtp.demo.authority import Authority, Identity
 from mssmtp.mail import domain
 from mssmtp.pki import CertificateRefused
 from mssmtp.responder import Responder
+from mssmtp.trust_feed import TrustFiles
 from mssmtp.trust_feed.fetch import Fetched, FetchFailed, HttpFetch, Validators
-from tests.authority import A_DOMAIN, A_SUBJECT, shared_keys
+from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, shared_keys
 from tests.trust.feeding import (
     CRL,
     LIST_URL,
     ROOT_CRL,
     EvenEntropy,
     FakeClock,
+    Site,
     World,
     settings_for,
 )
@@ -111,6 +114,47 @@ async def test_state_lost_under_a_running_server_closes_no_door_and_is_fetched_a
     restarted, again = world.worker()
     await again.load()
     restarted.identify(world.authority.issue(A_SUBJECT).chain, world.clock.now())
+
+
+class Dripping(Site):
+    """Answers as a site, until its answers have no end."""
+
+    def __init__(self, pages: dict[str, bytes]) -> None:
+        super().__init__(pages)
+        self.drips, self.is_asked = False, asyncio.Event()
+
+    async def __call__(self, url: str, validators: Validators, max_octets: int) -> Fetched | None:
+        if self.drips:
+            self.is_asked.set()
+            await asyncio.Event().wait()
+        return await super().__call__(url, validators, max_octets)
+
+
+async def test_server_that_drips_does_not_hold_back_what_a_person_chose(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mssmtp.trust_feed.feed.POLL_S", 0.0)
+    world.site = site = Dripping(world.site.pages)
+    trust, feed = world.worker()
+    await feed.tick()
+    first = trust.snapshot.listed.sha256
+    world.clock.advance(hours=2)
+    world.publish(A_DOMAIN, B_DOMAIN)
+    await feed.tick()
+    assert trust.snapshot.listed.sha256 != first
+    site.drips, loop, swapped = True, asyncio.get_running_loop(), asyncio.Event()
+    world.clock.advance(days=2)
+    running = asyncio.create_task(feed.run())
+    await site.is_asked.wait()
+    trust.subscribe(lambda: loop.call_soon_threadsafe(swapped.set))
+    TrustFiles(tmp_path / "home" / "trust").roll_back(first, "admin", world.clock.now())
+    try:
+        async with asyncio.timeout(20):
+            await swapped.wait()
+        assert trust.snapshot.listed.sha256 == first
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 # ---------------------------------------------------------------- CRLs played back
