@@ -13,11 +13,14 @@ from mssmtp import trust_explained as room
 from mssmtp.cli import options
 from mssmtp.cli.output import EXIT_TROUBLE, fail, out, print_json, print_table
 from mssmtp.config import Settings
+from mssmtp.errors import ConfigError
 from mssmtp.mail import Domain
 from mssmtp.own import Standing, standings_of
 from mssmtp.trust import Snapshot
 from mssmtp.whitelist_audit import certificates_of, read_file
 
+_OF_FILES = frozenset({".pem", ".der", ".crt", ".cer"})
+"""A mistyped path must not be told as a domain that is not listed."""
 _COLOURS = {"accepted": "green", "deferred": "yellow", "refused": "red"}
 
 
@@ -40,6 +43,8 @@ def explain(
             fail(target, "holds no certificate", "Give it in PEM or DER.")
         about = options.domain_name(name) if name is not None else None
         explained = room.of_certificate(chain, snapshot, settings, now, about)
+    elif Path(target).suffix in _OF_FILES:
+        raise ConfigError(target, "there is no such file", "Check the path.")
     else:
         wanted = options.domain_name(target)
         standing = _standing(settings, snapshot, wanted)

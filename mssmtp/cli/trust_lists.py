@@ -25,6 +25,8 @@ from mssmtp.whitelist_audit import WHY, read_file
 from mssmtp.whitelist_diff import ListDiff, difference
 
 _SHORT = 12
+_SHOWN = 100
+"""Domains of one kind that a difference shows to people."""
 _NOTHING_BEFORE = "no list was in force before this one"
 _pause = time.sleep
 _POLL_S = 0.2
@@ -320,9 +322,10 @@ def _print_diff(old: Whitelist, new: Whitelist, found: ListDiff) -> None:
         f" {len(found.changed) - len(found.renamed)} only texts."
     )
     for mark, domains in (("+", found.added), ("-", found.removed)):
-        for domain in domains:
+        for domain in domains[:_SHOWN]:
             out.print(f"{mark} {domain}", markup=False)
-    for change in found.changed:
+        _more(mark, len(domains))
+    for change in found.changed[:_SHOWN]:
         out.print(f"~ {change.domain}", markup=False)
         for mark, names in (("+", change.added_names), ("-", change.removed_names)):
             for name in names:
@@ -330,5 +333,12 @@ def _print_diff(old: Whitelist, new: Whitelist, found: ListDiff) -> None:
         for text in change.texts:
             was, now = (" / ".join(side) for side in (text.before, text.after))
             out.print(f"    {text.column}: « {was} » becomes « {now} »", markup=False)
+    _more("~", len(found.changed))
     if found.is_empty:
         out.print("Nothing that decides or is shown has changed.")
+
+
+def _more(mark: str, count: int) -> None:
+    """A list that loses everybody must not scroll its own first line away."""
+    if count > _SHOWN:
+        out.print(f"{mark} … and {count - _SHOWN} more; --json has them all.", markup=False)

@@ -174,6 +174,9 @@ def test_what_is_neither_a_domain_nor_a_certificate(home: Home, tmp_path: Path) 
     assert "holds no certificate" in home.mssmtp("trust", "explain", str(other)).err
     answer = home.mssmtp("trust", "explain", "pas un domaine")
     assert (answer.code, answer.out) == (2, "")
+    missing = home.mssmtp("trust", "explain", "partenaire.pem")
+    assert missing.code == 2
+    assert "there is no such file" in missing.err
 
 
 @pytest.mark.attack

@@ -53,6 +53,15 @@ def test_the_last_change_is_shown_domain_by_domain(changed: Home) -> None:
     assert f"    - {B_SUBJECT.text}" in people.out
 
 
+def test_a_diff_of_everybody_is_short_for_people(home: Home, authority: Authority) -> None:
+    come = [row(f"d{n:04}.test", B_SUBJECT.text, updated=CLOCK.now()) for n in range(150)]
+    put_rows(home, authority, [*rows(), *come])
+    people = home.mssmtp("trust", "diff").out
+    assert people.count("\n+ d0") == 100
+    assert "+ … and 51 more; --json has them all." in people
+    assert len(home.mssmtp("trust", "diff", "--json").json["added"]) == 151
+
+
 def test_a_diff_may_name_digests_and_files(changed: Home, tmp_path: Path) -> None:
     first = changed.trust_files.state().accepted[0]
     file = tmp_path / "liste.xml"
