@@ -1,7 +1,7 @@
 """From the signed file to the list: structure, signature, signer, shape (whitelist.md §1-§4).
 
 Costs about 100 MB for some hundred milliseconds: a server runs it in a child process
-(`whitelist_child`), so that neither the memory nor the XML library stays in it.
+(`whitelist_child`), so that neither the memory nor the XML libraries stay in it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from datetime import datetime
 from hashlib import sha256
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.hashes import SHA256
 from lxml import etree
+from signxml.algorithms import DigestAlgorithm, SignatureMethod
+from signxml.exceptions import InvalidDigest, InvalidSignature, SignXMLException
+from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from mssmtp import pki
 from mssmtp.revocation import judge_revocation
@@ -44,8 +44,10 @@ def verify_signer(
     """`verify`, where `accept` judges the signer of a list of that date. Raises ListRefused."""
     if len(octets) > max_octets:
         raise ListRefused("too big", f"{len(octets)} octets")
-    signer, canonical = _signed_octets(octets)
-    signed = _tree(canonical)
+    signature = _only_signature(_parse(octets))
+    _check_profile(signature)
+    signer = _signer_certificate(signature)
+    signed = _verified_root(octets, signer)
     date = _utc(_child_text(signed, 0, "DateDeGeneration"))
     accept(signer, date)
     rows = tuple(_rows(signed))
@@ -110,14 +112,12 @@ def _ds(tag: str, *children: Skeleton, **attributes: str) -> Skeleton:
 
 _ENVELOPED = "http://www.w3.org/2000/09/xmldsig#enveloped-signature"
 _EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#"
-_RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
-_SHA256 = "http://www.w3.org/2001/04/xmlenc#sha256"
 _PROFILE = _ds(
     "Signature",
     _ds(
         "SignedInfo",
         _ds("CanonicalizationMethod", Algorithm=_EXCLUSIVE),
-        _ds("SignatureMethod", Algorithm=_RSA_SHA256),
+        _ds("SignatureMethod", Algorithm=SignatureMethod.RSA_SHA256.value),
         _ds(
             "Reference",
             _ds(
@@ -125,7 +125,7 @@ _PROFILE = _ds(
                 _ds("Transform", Algorithm=_ENVELOPED),
                 _ds("Transform", Algorithm=_EXCLUSIVE),
             ),
-            _ds("DigestMethod", Algorithm=_SHA256),
+            _ds("DigestMethod", Algorithm=DigestAlgorithm.SHA256.value),
             _ds("DigestValue"),
             URI="",
         ),
@@ -143,10 +143,16 @@ def _skeleton(element: etree._Element) -> Skeleton:
 
 
 def _check_profile(signature: etree._Element) -> None:
-    """Compare the whole tree: nothing in it is a choice of whoever sent it (ATT-33)."""
+    """Compare the whole tree: nothing in it is a choice of whoever sent it (ATT-33).
+
+    signxml restricts neither canonicalisation nor transforms, accepts an added Object, and reads
+    base64 with strange characters in it (facts.md).
+    """
     found = _skeleton(signature)
     if found != _PROFILE:
         raise ListRefused("signature profile", _difference(found, _PROFILE))
+    for tag in ("DigestValue", "SignatureValue"):
+        _octets_in(signature, tag)
 
 
 def _difference(found: Skeleton, wanted: Skeleton) -> str:
@@ -168,35 +174,38 @@ _TOLD_CHARACTERS = 120
 
 def _signer_certificate(signature: etree._Element) -> x509.Certificate:
     try:
-        return x509.load_der_x509_certificate(_octets_in(signature, "X509Certificate"))
+        certificate = x509.load_der_x509_certificate(_octets_in(signature, "X509Certificate"))
+        if not isinstance(certificate.public_key(), rsa.RSAPublicKey):
+            raise ListRefused("signature profile", "the signer's key is not RSA")
     except pki.UNREADABLE as error:
         raise ListRefused("signature profile", "unreadable certificate") from error
+    return certificate
 
 
-def _signed_octets(octets: bytes) -> tuple[x509.Certificate, bytes]:
-    """Who signed, and the canonical octets that were signed (XML-DSig 3.2, core validation).
-
-    The profile leaves no choice: one reference to the whole document without its signature,
-    exclusive canonicalisation twice, SHA-256, RSA with PKCS #1 v1.5 (RFC 6931 2.3.2).
-    """
-    root = _parse(octets)
-    signature = _only_signature(root)
-    _check_profile(signature)
-    signer = _signer_certificate(signature)
-    info, digest = _canonical(signature[0]), _octets_in(signature, "DigestValue")
-    value = _octets_in(signature, "SignatureValue")
-    _take_out(signature)
-    canonical = _canonical(root)
-    if sha256(canonical).digest() != digest:
-        raise ListRefused("signature", "digest")
+def _verified_root(octets: bytes, signer: x509.Certificate) -> etree._Element:
+    """The root as it was signed, parsed again from its canonical octets (XML-DSig 3.2)."""
+    config = SignatureConfiguration(
+        location="./",
+        expect_references=1,
+        signature_methods=frozenset({SignatureMethod.RSA_SHA256}),
+        digest_algorithms=frozenset({DigestAlgorithm.SHA256}),
+        # Dates are judged afterwards, at DateDeGeneration, which is not known to be true yet.
+        verification_time=signer.not_valid_before_utc,
+    )
     try:
-        key = signer.public_key()
-        if not isinstance(key, rsa.RSAPublicKey):
-            raise ListRefused("signature profile", "the signer's key is not RSA")
-        key.verify(value, info, PKCS1v15(), SHA256())
-    except (InvalidSignature, *pki.UNREADABLE) as error:
+        result = XMLVerifier().verify(
+            octets, x509_cert=signer, expect_config=config, parser=_parser()
+        )
+    except InvalidDigest as error:
+        raise ListRefused("signature", "digest") from error
+    except InvalidSignature as error:
         raise ListRefused("signature", "not by the key of its certificate") from error
-    return signer, canonical
+    except (SignXMLException, etree.LxmlError, ValueError, TypeError) as error:
+        # TypeError: signxml reads an element without text as if there were one.
+        raise ListRefused("signature", type(error).__name__) from error
+    if isinstance(result, list) or result.signed_xml is None:
+        raise ListRefused("signature", "not one signed tree")
+    return result.signed_xml
 
 
 def _octets_in(signature: etree._Element, tag: str) -> bytes:
@@ -205,20 +214,6 @@ def _octets_in(signature: etree._Element, tag: str) -> bytes:
         return b64decode("".join(text.split()), validate=True)
     except ValueError as error:
         raise ListRefused("signature profile", f"{tag} is not base64") from error
-
-
-def _canonical(element: etree._Element) -> bytes:
-    """Exclusive canonical XML 1.0, without comments."""
-    return etree.tostring(element, method="c14n", exclusive=True, with_comments=False)
-
-
-def _take_out(signature: etree._Element) -> None:
-    """The enveloped-signature transform: the element goes, the text behind it stays."""
-    before, parent = signature.getprevious(), signature.getparent()
-    if parent is None or before is None:
-        raise ListRefused("shape", "nothing but a signature")
-    before.tail = (before.tail or "") + (signature.tail or "") or None
-    parent.remove(signature)
 
 
 def check_pin(signer: x509.Certificate, pin: str) -> None:

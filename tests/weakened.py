@@ -318,15 +318,8 @@ WEAKENINGS = (
     Weakening(
         "a list changed after signing",
         "mssmtp/whitelist_signature.py",
-        "    if sha256(canonical).digest() != digest:\n",
-        "    if False:\n",
-        ("tests/trust/test_against_xmlsec.py", "tests/trust/test_list.py"),
-    ),
-    Weakening(
-        "a list signed by another key",
-        "mssmtp/whitelist_signature.py",
-        "        key.verify(value, info, PKCS1v15(), SHA256())\n",
-        "        pass\n",
+        "    signed = _verified_root(octets, signer)\n",
+        "    signed = _parse(octets)\n    signed.remove(signed[-1])\n",
         ("tests/trust/test_against_xmlsec.py", "tests/trust/test_list.py"),
     ),
     Weakening(
@@ -521,17 +514,10 @@ WEAKENINGS = (
         ("tests/trust/test_list.py",),
     ),
     Weakening(
-        "list: digest",
+        "list: signature",
         "mssmtp/whitelist_signature.py",
-        "    if sha256(canonical).digest() != digest:\n",
-        "    if False:\n",
-        ("tests/trust/test_list.py",),
-    ),
-    Weakening(
-        "list: RSA signature",
-        "mssmtp/whitelist_signature.py",
-        "        key.verify(value, info, PKCS1v15(), SHA256())\n",
-        "        pass\n",
+        "    signed = _verified_root(octets, signer)\n",
+        "    signed = _parse(octets)\n    signed.remove(signed[-1])\n",
         ("tests/trust/test_list.py",),
     ),
     Weakening(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from lxml import etree
 
 from mssmtp import pki, whitelist_signature
 from mssmtp.pki import listed_name
@@ -39,14 +40,12 @@ def walk(name: str, count: int = 400) -> None:
 
 
 def test_the_walk_finds_a_list_that_nobody_signed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unchecked(octets: bytes) -> tuple[x509.Certificate, bytes]:
+    def unchecked(octets: bytes, signer: x509.Certificate) -> etree._Element:
         root = whitelist_signature._parse(octets)
-        signature = whitelist_signature._only_signature(root)
-        signer = whitelist_signature._signer_certificate(signature)
-        whitelist_signature._take_out(signature)
-        return signer, whitelist_signature._canonical(root)
+        root.remove(root[-1])
+        return root
 
-    monkeypatch.setattr(whitelist_signature, "_signed_octets", unchecked)
+    monkeypatch.setattr(whitelist_signature, "_verified_root", unchecked)
     with pytest.raises(Found):
         walk("list")
 
