@@ -79,10 +79,10 @@ def endings(
     found = [
         *_own(known),
         *_peers(known, now),
-        *_list(settings, known),
+        *_list(settings, known, now),
         *_authorities(known),
-        *_crls(known),
-        *_own_crls(known),
+        *_crls(known, now),
+        *_own_crls(known, now),
         *_moves(settings, now),
     ]
     return tuple(sorted((e for e in found if e.at < now + horizon), key=lambda each: each.at))
@@ -141,14 +141,17 @@ def _contact(known: Known, domain: Domain) -> str:
     return contact.support if contact is not None else "no contact is listed"
 
 
-def _list(settings: Settings, known: Known) -> Iterator[Ending]:
+def _list(settings: Settings, known: Known, now: datetime) -> Iterator[Ending]:
     if known.list_checked_at is not None:
+        stale_at = known.list_checked_at + settings.whitelist.alarm_after
         yield Ending(
-            known.list_checked_at + settings.whitelist.alarm_after,
+            stale_at,
             Whose.SPACE,
             f"freshness of the list, last fetched {known.list_checked_at:%Y-%m-%d %H:%M} UTC",
             "an alarm is logged; mail goes on with the list in force",
-            "Nothing while it is fetched every hour; else check whitelist.url and the network.",
+            _usual(
+                stale_at, now, "it is fetched every hour", "check whitelist.url and the network"
+            ),
             routine=True,
         )
     if known.signer is not None:
@@ -162,6 +165,11 @@ def _list(settings: Settings, known: Known) -> Iterator[Ending]:
         )
 
 
+def _usual(ends: datetime, now: datetime, usually: str, cure: str) -> str:
+    """What to do about an end that normally never comes, and about one that has come."""
+    return f"Nothing while {usually}; else {cure}." if now < ends else f"Now {cure}."
+
+
 def _authorities(known: Known) -> Iterator[Ending]:
     for authority in known.snapshot.anchors.certificates:
         yield Ending(
@@ -173,7 +181,7 @@ def _authorities(known: Known) -> Iterator[Ending]:
         )
 
 
-def _crls(known: Known) -> Iterator[Ending]:
+def _crls(known: Known, now: datetime) -> Iterator[Ending]:
     revocation = known.snapshot.revocation
     for crl in revocation.crls if revocation is not None else ():
         yield Ending(
@@ -181,19 +189,21 @@ def _crls(known: Known) -> Iterator[Ending]:
             Whose.SPACE,
             f"revocation list of {printed_name(crl.issuer)}",
             "every operator below it is deferred with 451 4.7.5",
-            "Nothing while it is fetched daily; else check pki.crl_urls and the network.",
+            _usual(
+                crl.next_update, now, "it is fetched daily", "check pki.crl_urls and the network"
+            ),
             routine=True,
         )
 
 
-def _own_crls(known: Known) -> Iterator[Ending]:
+def _own_crls(known: Known, now: datetime) -> Iterator[Ending]:
     for url, ends in known.own_crls:
         yield Ending(
             ends,
             Whose.SPACE,
             f"revocation list that our certificates name, {url}",
             "who checks it refuses us",
-            "Nothing while its authority renews it; else tell ANS.",
+            _usual(ends, now, "its authority renews it", "tell ANS"),
             routine=True,
         )
 

@@ -226,7 +226,8 @@ def check_pin(signer: x509.Certificate, pin: str) -> None:
         raise ListRefused("signer", "unusable name")
     for kind in {rdn.type for rdn in wanted}:
         if [r for r in wanted if r.type == kind] != [r for r in subject if r.type == kind]:
-            raise ListRefused("signer", "not the pinned subject")
+            found = pki.printed_name(signer.subject)
+            raise ListRefused("signer", f"not the pinned subject, but {found}")
 
 
 def _check_signer(

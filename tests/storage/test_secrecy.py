@@ -34,6 +34,7 @@ class RecordingEntropy(SystemEntropy):
     """Remembers every key it gave."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.keys: list[bytes] = []
 
     def token_bytes(self, octets: int) -> bytes:

@@ -80,6 +80,21 @@ def test_the_crls_that_our_certificates_name_are_in_it(
     assert told.then == "who checks it refuses us"
 
 
+def test_what_normally_never_ends_asks_for_something_once_it_has(
+    authority: Authority, snapshot: Snapshot, settings: Settings
+) -> None:
+    facts = replace(
+        known(authority, snapshot), own_crls=(("http://crl.test/x.crl", authority.now),)
+    )
+    before = authority.now - timedelta(days=1)
+    usual = [e for e in endings(settings, facts, before) if e.routine]
+    assert len(usual) >= 3
+    assert all(each.remedy.startswith("Nothing while ") for each in usual)
+    after = authority.now + timedelta(days=9)
+    late = [e for e in endings(settings, facts, after) if e.routine]
+    assert all(each.remedy.startswith("Now ") for each in late)
+
+
 def test_only_what_ends_within_the_horizon_is_told(
     authority: Authority, snapshot: Snapshot, settings: Settings
 ) -> None:
