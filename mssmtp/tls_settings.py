@@ -1,4 +1,4 @@
-"""TLS contexts and sessions: one floor, one list of suites and groups for all (OP-04, OP-05).
+"""TLS contexts: one floor, one list of suites and groups for all (OP-04, OP-05).
 
 Settings and files are checked here with an error that says what to do. A `ServerContext` makes
 `Engine`s, which turn octets into octets; `tls` puts them under an asyncio transport.
@@ -29,9 +29,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from OpenSSL import SSL, crypto
 
-from mssmtp import pki
 from mssmtp.config import CertificateSettings, TlsSettings
 from mssmtp.errors import ConfigError
+from mssmtp.tls_engine import Engine, reason_of, server_name
 from mssmtp.tls_refusal import Judge, refuse_in_handshake
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -63,9 +63,7 @@ DEMO_MARK = b"mssmtp demo key"
 """In the text before a key that `mssmtp demo` made (RFC 7468 5.2): never for real mail (OP-100)."""
 
 _CHAIN_OCTETS = 1_048_576
-_LIB, _FFI = Binding.lib, Binding.ffi
-
-Buffer = bytes | bytearray | memoryview
+_LIB = Binding.lib
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -223,135 +221,6 @@ def _spki(key: object) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-class TlsFailure(Exception):
-    """The TLS session cannot go on; the text is OpenSSL's reason, without peer octets."""
-
-
-class Engine:
-    """One side of one TLS session over octets: nothing here waits.
-
-    Records go through OpenSSL's own calls: pyOpenSSL's wrappers allocate and copy a buffer each
-    time, and tell that there is nothing yet by an exception, twice for each thing a peer says.
-    """
-
-    def __init__(self, connection: SSL.Connection, scratch: bytearray) -> None:
-        self._connection = connection
-        self._ssl = connection._ssl
-        self._received, self._to_send = connection._into_ssl, connection._from_ssl
-        self._scratch = _FFI.from_buffer(scratch)
-
-    def feed(self, octets: Buffer) -> None:
-        """Take ciphertext; all of it is copied at once. Raises TlsFailure."""
-        if octets and _LIB.BIO_write(self._received, _FFI.from_buffer(octets), len(octets)) <= 0:
-            raise TlsFailure("no memory")
-
-    @property
-    def is_hungry(self) -> bool:
-        """No ciphertext is left to be decrypted."""
-        return not _LIB.BIO_get_mem_data(self._received, _FFI.NULL)
-
-    def handshake(self) -> bool:
-        """Go on with the handshake. True: done; False: more ciphertext is needed.
-
-        Raises TlsFailure; `take()` then holds the alert for the peer.
-        """
-        try:
-            self._connection.do_handshake()
-        except SSL.WantReadError:
-            return False
-        except SSL.Error as error:
-            raise TlsFailure(reason_of(error)) from error
-        return True
-
-    def read_into(self, buffer: memoryview) -> int:
-        """Decrypt at most one record into `buffer`; its octets, or 0: feed more first.
-
-        Raises EOFError when the peer has closed the session, TlsFailure.
-        """
-        octets: int = _LIB.SSL_read(self._ssl, _FFI.from_buffer(buffer), len(buffer))
-        if octets > 0:
-            return octets
-        error = _LIB.SSL_get_error(self._ssl, octets)
-        if error == _LIB.SSL_ERROR_WANT_READ:
-            return 0
-        if error == _LIB.SSL_ERROR_ZERO_RETURN:
-            raise EOFError
-        raise self._failure(octets)
-
-    def write(self, octets: Buffer) -> None:
-        """Encrypt all of `octets`. Raises TlsFailure."""
-        view = memoryview(octets)
-        while view:  # pyOpenSSL has OpenSSL take one record at a time
-            result = _LIB.SSL_write(self._ssl, _FFI.from_buffer(view), len(view))
-            if result <= 0:
-                raise self._failure(result)
-            view = view[result:]
-
-    def _failure(self, result: int) -> TlsFailure:
-        """What the last call met."""
-        try:
-            self._connection._raise_ssl_error(self._ssl, result)
-        except SSL.Error as error:
-            return TlsFailure(reason_of(error))
-        return TlsFailure("TLS error")
-
-    def take(self) -> bytes:
-        """The ciphertext to send now."""
-        pieces = []
-        while True:
-            octets = _LIB.BIO_read(self._to_send, self._scratch, len(self._scratch))
-            if octets > 0:
-                pieces.append(_FFI.buffer(self._scratch, octets)[:])
-            if octets < len(self._scratch):
-                break
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def close(self) -> None:
-        """Say close_notify (RFC 8446 6.1): without it some peers report a truncation."""
-        try:
-            self._connection.shutdown()
-        except SSL.Error:
-            return  # a session that has failed already said its alert
-
-    def free(self) -> None:
-        """Give OpenSSL's memory back now; nothing may be called afterwards."""
-        del self._connection, self._ssl, self._received, self._to_send
-
-    def describe(self) -> dict[str, object]:
-        """What `TlsTransport.get_extra_info` tells.
-
-        Raises TlsFailure when a certificate of the peer cannot be read.
-        """
-        return {
-            "peer_chain": self._peer_chain(),
-            "tls_version": self._connection.get_protocol_version_name(),
-            "tls_cipher": self._connection.get_cipher_name(),
-            "sni": _name(self._connection.get_servername()),
-            "stapled": _stapled(self._connection),
-        }
-
-    def _peer_chain(self) -> tuple[x509.Certificate, ...]:
-        try:
-            leaf = self._connection.get_peer_certificate(as_cryptography=True)
-            if leaf is None:
-                return ()
-            sent = self._connection.get_peer_cert_chain(as_cryptography=True) or []
-        except pki.UNREADABLE as error:
-            raise TlsFailure("unreadable certificate") from error
-        return (leaf, *(each for each in sent if each != leaf))
-
-
-def _name(octets: bytes | None) -> str | None:
-    """A server name as text; one that is not ASCII names nobody (RFC 6066 3)."""
-    return octets.decode("ascii") if octets and octets.isascii() else None
-
-
-def _stapled(connection: SSL.Connection) -> bytes:
-    """The OCSP answer that came with the handshake; empty without one, and on a server."""
-    found = connection.get_app_data()
-    return found if isinstance(found, bytes) else b""
-
-
 def peer_chain(session: ssl.SSLObject | ssl.SSLSocket) -> tuple[x509.Certificate, ...]:
     """What a server presented to a client of ours, leaf first, unverified; empty before that.
 
@@ -410,7 +279,7 @@ class ServerContext:
 
         A name that none fits is acknowledged all the same (RFC 6066 3): peers are no browsers.
         """
-        own = self._presenter.present(_name(connection.get_servername()))
+        own = self._presenter.present(server_name(connection.get_servername()))
         chosen, first = self._context_of(own), connection.get_context()
         if chosen is not first:
             connection.set_app_data(first)  # OpenSSL goes on calling what `first` owns
@@ -485,15 +354,6 @@ def _unusable(files: CertificateSettings, reason: str) -> ConfigError:
         f"OpenSSL refuses it ({reason})",
         "Use an RSA key of at least 2048 bits or P-256, signed with SHA-256.",
     )
-
-
-def reason_of(error: SSL.Error) -> str:
-    """OpenSSL's reason in words, for logs; never peer octets."""
-    if isinstance(error, SSL.SysCallError):
-        return "connection broken off"
-    if error.args and isinstance(error.args[0], list) and error.args[0]:
-        return str(error.args[0][-1][-1]) or "TLS error"
-    return "TLS error"
 
 
 def server_context(

@@ -7,7 +7,6 @@ and which trust space the home belongs to (OP-100). One worker writes, holding t
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import TypeVar
 
 from mssmtp.mail import Domain, DomainState
 from mssmtp.pki import Space
+from mssmtp.whole_files import OneWriter, write_whole
 
 State = DomainState
 STATES: tuple[State, ...] = ("requested", "listed", "withdrawn")
@@ -83,7 +83,7 @@ class OwnFiles:
     def __init__(self, home: Path) -> None:
         self.directory = home / "own"
         self._file = self.directory / "memory.json"
-        self._lock: int | None = None
+        self._writer = OneWriter(self._open_lock)
 
     def memory(self) -> Memory:
         """What is remembered; nothing when there is no file or it is damaged."""
@@ -102,37 +102,19 @@ class OwnFiles:
 
     def take_lock(self) -> bool:
         """Become the one who writes; False while another worker is. Ends with the process."""
-        if self._lock is None:
-            self.directory.mkdir(mode=0o700, exist_ok=True)
-            handle = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-                return False
-            self._lock = handle
-        return True
+        return self._writer.take()
 
     def release(self) -> None:
         """Let another worker write."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._writer.release()
 
     def keep(self, memory: Memory) -> None:
         """Whole or not at all, also after a power cut."""
-        draft = self._file.with_name(".memory.json.new")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(json.dumps(asdict(memory), indent=1).encode())
-            file.flush()
-            os.fsync(handle)
-        draft.replace(self._file)
-        folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(self._file, json.dumps(asdict(memory), indent=1).encode())
+
+    def _open_lock(self) -> int:
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+        return os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 T = TypeVar("T")

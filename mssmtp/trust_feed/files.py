@@ -37,6 +37,7 @@ from mssmtp.trust_feed.state import (
     State,
 )
 from mssmtp.whitelist import ListRefused, Whitelist
+from mssmtp.whole_files import OneWriter, write_whole
 
 KEPT_REFUSED = 3
 LEAST_DIGEST = 6
@@ -72,7 +73,7 @@ class TrustFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._lock: int | None = None
+        self._fetcher = OneWriter(lambda: self._open("lock"))
         self._known: tuple[tuple[int, int], State] | None = None
         for folder in ("", "lists", "held", "refused", "crls"):
             if not (directory / folder).is_dir():
@@ -152,21 +153,11 @@ class TrustFiles:
 
     def take_lock(self) -> bool:
         """Become the one who fetches; False while another worker is. Ends with the process."""
-        if self._lock is None:
-            handle = self._open("lock")
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-                return False
-            self._lock = handle
-        return True
+        return self._fetcher.take()
 
     def release(self) -> None:
         """Let another worker fetch."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._fetcher.release()
 
     @contextmanager
     def _changing(self) -> Iterator[State]:
@@ -386,20 +377,7 @@ class TrustFiles:
 
     def _write(self, name: str, octets: bytes) -> None:
         """Whole or not at all, also after a power cut."""
-        target = self._directory / name
-        draft = target.with_name(f".{target.name}.new")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            self._hand_over(handle)
-            file.write(octets)
-            file.flush()
-            os.fsync(handle)
-        draft.replace(target)
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(self._directory / name, octets, self._hand_over)
 
 
 def _kept(folder: str, listed: Whitelist) -> ListState:

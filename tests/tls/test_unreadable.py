@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 
-from mssmtp.tls_settings import Engine, TlsFailure
+from mssmtp.tls_engine import Engine, TlsFailure
 
 
 class _Unreadable:

@@ -85,7 +85,7 @@ async def test_run_brings_the_first_list_into_force_and_ends_when_cancelled(worl
     with pytest.raises(asyncio.CancelledError):
         await running
     _, second = await started(world)
-    assert second._files._lock is not None  # let go by the first
+    assert second._files._fetcher._lock is not None  # let go by the first
 
 
 async def test_our_own_error_in_one_round_does_not_end_the_feed(
