@@ -368,8 +368,9 @@ class _Worker:
             # A peer that comes before the list is in force is deferred for minutes: wait a little.
             await rooms.feed.wait_in_force(self._settings.whitelist.first_within.total_seconds())
             await self._open_doors(rooms)
-            self._context.ready()
+            # Said first: who sees the server ready and ends a worker finds its line in the log.
             logger.info("serving", extra={"doors": sorted(rooms.doors)})
+            self._context.ready()
             await self._stop.wait()
             logger.info("stopping")
             await _finish(rooms)
