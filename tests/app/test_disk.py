@@ -44,7 +44,7 @@ def disk(site: Site, tmp_path: Path) -> Iterator[Path]:
         store.symlink_to(mounted / "store")
         yield mounted
     finally:
-        subprocess.run(["umount", str(mounted)], check=True)
+        subprocess.run(["umount", "-l", str(mounted)], check=True)
 
 
 def fill(disk: Path) -> Path:
