@@ -82,7 +82,7 @@ def _tag_of(head: bytes) -> bytes:
 def _announced(session: Session, event: Announced) -> Steps[bool]:
     """Judge a literal before one octet of it is taken (ATT-03)."""
     if session.state in (State.AUTHENTICATED, State.SELECTED):
-        found = append.of_announcement(event)
+        found = append.of_announcement(event, utf8=session.dialect.utf8)
         if found is not None:
             tag, command = found
             return (yield from _run(session, tag, "APPEND", command))
@@ -106,7 +106,7 @@ def _held(event: Announced) -> int:
 
 
 def _line(session: Session, line: Line) -> Steps[bool]:
-    cursor = Cursor(line.parts)
+    cursor = Cursor(line.parts, utf8=session.dialect.utf8)
     try:
         tag = cursor.tag()
         cursor.space()

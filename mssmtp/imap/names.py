@@ -49,6 +49,19 @@ def decode(octets: bytes) -> str:
     return folded(name)
 
 
+def encode_utf8(name: str) -> bytes:
+    """`name` in UTF-8, for who has enabled it (RFC 9051 5.1, RFC 6855 3)."""
+    return name.encode("utf-8")
+
+
+def decode_utf8(octets: bytes) -> str:
+    """The Unicode name behind UTF-8 `octets`, INBOX folded. Raises BadName."""
+    try:
+        return folded(octets.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadName from error
+
+
 def _pieces(octets: bytes) -> list[str]:
     out: list[str] = []
     position = 0

@@ -62,9 +62,14 @@ def continuation(text: bytes = b"OK") -> bytes:
     return b"+ %b\r\n" % text
 
 
-def quoted(octets: bytes) -> bytes:
-    """`octets` as quoted string, or as literal where a quoted one cannot be (9, QUOTED-CHAR)."""
-    if any(octet in octets for octet in (b"\r", b"\n", b"\0")) or not octets.isascii():
+def quoted(octets: bytes, *, utf8: bool = False) -> bytes:
+    """`octets` as quoted string, or as literal where a quoted one cannot be (9, QUOTED-CHAR).
+
+    `utf8`: the client has enabled UTF-8 in quoted strings (RFC 6855 3, RFC 9051 4.3).
+    """
+    if any(octet in octets for octet in (b"\r", b"\n", b"\0")):
+        return literal(octets)
+    if not octets.isascii() and not utf8:
         return literal(octets)
     return b'"%b"' % octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
@@ -74,8 +79,10 @@ def literal(octets: bytes) -> bytes:
     return b"{%d}\r\n%b" % (len(octets), octets)
 
 
-def mailbox(name: str) -> bytes:
-    """A mailbox name, quoted."""
+def mailbox(name: str, *, utf8: bool = False) -> bytes:
+    """A mailbox name, quoted, in the spelling the client has chosen."""
+    if utf8:
+        return quoted(names.encode_utf8(name), utf8=True)
     return quoted(names.encode(name))
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mssmtp.config import LimitSettings
+from mssmtp.imap import capabilities
+from mssmtp.imap.capabilities import Dialect
 from mssmtp.imap.framer import Framer
 from mssmtp.imap.selected import Selected
 from mssmtp.mail import Principal
@@ -44,6 +46,7 @@ class Session:
     state: State = State.NOT_AUTHENTICATED
     principal_or_none: Principal | None = None
     selected_or_none: Selected | None = None
+    dialect: Dialect = field(default_factory=Dialect)
     is_changed: bool = False
     wrong_passwords: int = 0
     refreshed_at: float = 0.0
@@ -87,27 +90,13 @@ class Session:
 
     @property
     def capabilities(self) -> bytes:
-        """The capability list of this moment; it changes at TLS and at login.
-
-        LITERAL- bounds what a stranger sends unasked; LITERAL+ is for who has logged in (RFC 7888
-        forbids to announce both at once).
-        """
+        """The capability list of this moment; it changes at TLS and at login."""
         return b" ".join(name.encode("ascii") for name in self._capabilities())
 
     def _capabilities(self) -> list[str]:
-        common = ["IMAP4rev1", "SASL-IR", "ID", "ENABLE", "IDLE"]
-        if self.state is State.NOT_AUTHENTICATED:
-            if not self.secure:  # OP-81
-                return [*common, "LITERAL-", "STARTTLS", "LOGINDISABLED"]
-            return [*common, "LITERAL-", "AUTH=PLAIN", "AUTH=LOGIN"]
-        return [
-            *common,
-            "LITERAL+",
-            "UIDPLUS",
-            "MOVE",
-            "NAMESPACE",
-            "SPECIAL-USE",
-            "CHILDREN",
-            "UNSELECT",
-            f"APPENDLIMIT={self.limits.message_octets}",
-        ]
+        if self.state is not State.NOT_AUTHENTICATED:
+            limit = f"APPENDLIMIT={self.limits.message_octets}"
+            return [*capabilities.ALWAYS, *capabilities.AFTER_LOGIN, limit]
+        if not self.secure:
+            return [*capabilities.ALWAYS, *capabilities.BEFORE_TLS]
+        return [*capabilities.ALWAYS, *capabilities.BEFORE_LOGIN]

@@ -41,8 +41,10 @@ MAX_KEYWORD = 64
 class Cursor:
     """Reads a command from left to right; every method raises BadSyntax and nothing else."""
 
-    def __init__(self, parts: tuple[Part, ...]) -> None:
+    def __init__(self, parts: tuple[Part, ...], *, utf8: bool = False) -> None:
+        """`utf8`: mailbox names are spelt in UTF-8, not in modified UTF-7."""
         self._parts = parts
+        self._utf8 = utf8
         self._index = 0
         self._at = 0
         self._depth = 0
@@ -167,7 +169,8 @@ class Cursor:
 
     def mailbox(self) -> str:
         """`mailbox` as a Unicode name. Raises names.BadName too: no such name can exist."""
-        return names.decode(self.astring())
+        octets = self.astring()
+        return names.decode_utf8(octets) if self._utf8 else names.decode(octets)
 
     def pattern(self) -> bytes:
         """`list-mailbox`, undecoded."""

@@ -189,9 +189,9 @@ def parse(cursor: Cursor) -> Append:
     return Append(mailbox, flags, date)
 
 
-def of_announcement(event: Announced) -> tuple[bytes, Append] | None:
+def of_announcement(event: Announced, *, utf8: bool) -> tuple[bytes, Append] | None:
     """Tag and head when the announced literal is the message of an APPEND, else None."""
-    cursor = Cursor(event.parts)
+    cursor = Cursor(event.parts, utf8=utf8)
     try:
         tag = cursor.tag()
         cursor.space()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mssmtp.imap.capabilities import ENABLES, enabled
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, send
 from mssmtp.imap.session import Session
@@ -12,12 +13,18 @@ from mssmtp.imap.syntax import Cursor
 
 @dataclass(frozen=True, slots=True)
 class Enable(Command):
-    """Nothing can be enabled yet; unknown names are passed over (3.1), mutt sends them unasked."""
+    """Switches extensions on; unknown names are passed over (3.1), mutt sends them unasked.
+
+    ENABLED is always sent, even when it says nothing: a client hangs without it (MAC-07).
+    """
 
     names: tuple[bytes, ...]
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
-        yield from send(b"* ENABLED\r\n")
+        known = [name for name in self.names if name.decode("ascii").upper() in ENABLES]
+        for name in known:
+            session.dialect = enabled(session.dialect, name.decode("ascii").upper())
+        yield from send(b" ".join([b"* ENABLED", *known]) + b"\r\n")
         return Done(b"ENABLE completed")
 
 

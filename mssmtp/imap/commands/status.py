@@ -33,7 +33,8 @@ class Status(Command):
 
         counters = yield from read(query)
         values = responses.listed(b"%b %d" % (i.encode("ascii"), counters[i]) for i in self.items)
-        yield from send(b"* STATUS %b %b\r\n" % (responses.mailbox(self.mailbox), values))
+        name = responses.mailbox(self.mailbox, utf8=session.dialect.utf8)
+        yield from send(b"* STATUS %b %b\r\n" % (name, values))
         return Done(b"STATUS completed")
 
 

@@ -1,0 +1,50 @@
+"""What a session announces, and what it may switch on (RFC 3501 6.1.1, RFC 5161; extensions.md).
+
+A name stands here only when its tests pass: everything announced can be relied upon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+ALWAYS = ("IMAP4rev1", "SASL-IR", "ID", "ENABLE", "IDLE")
+BEFORE_TLS = ("LITERAL-", "STARTTLS", "LOGINDISABLED")
+"""OP-81."""
+BEFORE_LOGIN = ("LITERAL-", "AUTH=PLAIN", "AUTH=LOGIN")
+"""LITERAL- bounds what a stranger sends unasked; LITERAL+ is for who has logged in (RFC 7888
+forbids to announce both at once)."""
+AFTER_LOGIN = (
+    "LITERAL+",
+    "UIDPLUS",
+    "MOVE",
+    "NAMESPACE",
+    "SPECIAL-USE",
+    "CHILDREN",
+    "UNSELECT",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What the client has switched on: nothing newer than IMAP4rev1 is told before.
+
+    `utf8`: names and quoted strings may hold UTF-8. `modseqs`: changes are told with MODSEQ (RFC
+    7162 3.1). `vanished`: VANISHED takes the place of EXPUNGE (3.2.10). `uids_only`: no sequence
+    number is said or taken (RFC 9586).
+    """
+
+    rev2: bool = False
+    utf8: bool = False
+    modseqs: bool = False
+    vanished: bool = False
+    uids_only: bool = False
+
+
+ENABLES: Mapping[str, Mapping[str, bool]] = {}
+"""What ENABLE takes, and what it switches on."""
+
+
+def enabled(dialect: Dialect, name: str) -> Dialect:
+    """`dialect` with the extension `name` switched on. Raises KeyError for one that is not here."""
+    return replace(dialect, **ENABLES[name])
