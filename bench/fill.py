@@ -174,6 +174,7 @@ class _Batch:
                 "size": len(self.texts[step].octets),
                 "internal_date": to_us(BEGIN + timedelta(minutes=uid + step)),
                 "blob": number,
+                "saved_at": None,
             }
             for step, number in enumerate(numbers)
         ]

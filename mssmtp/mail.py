@@ -145,6 +145,31 @@ class PersonState(StrEnum):
     CERTIFIED = "certified"
 
 
+class Role(StrEnum):
+    """What a person is in an ORG box; `rights` are the letters of RFC 4314 2.1.
+
+    `lecteur` reads, and says that it was read. `secretaire` treats the mail: flags, files, throws
+    away, answers in the name of the box. `responsable` also removes folders and gives rights.
+    """
+
+    LECTEUR = "lecteur"
+    SECRETAIRE = "secretaire"
+    RESPONSABLE = "responsable"
+
+    @property
+    def rights(self) -> str:
+        """In the order of `ALL_RIGHTS`."""
+        return _RIGHTS[self]
+
+
+ALL_RIGHTS = "lrswipkxtea"
+_RIGHTS = {
+    Role.LECTEUR: "lrs",
+    Role.SECRETAIRE: "lrswipkte",
+    Role.RESPONSABLE: ALL_RIGHTS,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Bal:
     """One MSSanté mailbox. `national_id` is `8`+RPPS or `0`+ADELI (OP-37)."""

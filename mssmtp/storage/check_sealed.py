@@ -13,6 +13,7 @@ from sqlalchemy import BindParameter, ColumnElement, bindparam, select, tuple_
 
 from mssmtp.errors import Damaged, MailError
 from mssmtp.mail import AccountId, BalId, BlobId, EnvelopeId, MailboxId
+from mssmtp.storage.annotations import ANNOTATION, annotation_purpose
 from mssmtp.storage.check import END, PAGE, Claim, Look, Part, within
 from mssmtp.storage.contents import SUMMARY
 from mssmtp.storage.delivery import StoredEnvelope
@@ -22,14 +23,17 @@ from mssmtp.storage.ledger import FACTS, LINES, line_digest, trace_purpose
 from mssmtp.storage.mailboxes import NAME, SUBSCRIPTION
 from mssmtp.storage.messages import PACK_UIDS
 from mssmtp.storage.model import Shredded
-from mssmtp.storage.people import CORRESPONDENT, member_purpose, password_purpose
+from mssmtp.storage.people import CORRESPONDENT, password_purpose
+from mssmtp.storage.rights import acl_purpose, member_purpose
 from mssmtp.storage.schema import (
     accounts,
+    acl,
     app_passwords,
     bals,
     blob_keys,
     blobs,
     correspondents,
+    entries,
     envelopes,
     event_lines,
     events,
@@ -457,6 +461,47 @@ class SealedKeywords(Sealed):
         return f"mailbox {row[0]}: its keyword {row[1]} does not open"
 
 
+class SealedRights(Sealed):
+    """Rights of members in single mailboxes."""
+
+    name = "rights"
+    first = (-1, -1)
+    claims = (Claim("sealed-right", "rights", "they open"),)
+    page = _page((acl.c.mailbox, acl.c.account), acl.c.sealed)
+
+    def opens(self, view: Reading, row: Row) -> bool:
+        """Under the box."""
+        bal = view._bal_of(MailboxId(row[0]))
+        view._bal_key(bal).open(acl_purpose(row[0], row[1]), row[2])
+        return True
+
+    def named(self, row: Row) -> str:
+        """By mailbox and account."""
+        return f"mailbox {row[0]}: the rights of account {row[1]} do not open"
+
+
+class SealedAnnotations(Sealed):
+    """Annotations of boxes and mailboxes."""
+
+    name = "annotations"
+    first = (-1, -1, -1, b"")
+    claims = (Claim("sealed-annotation", "annotations", "it opens and stands under its name"),)
+    page = _page(
+        (entries.c.bal, entries.c.mailbox, entries.c.account, entries.c.digest), entries.c.sealed
+    )
+
+    def opens(self, view: Reading, row: Row) -> bool:
+        """Under the box."""
+        bal, mailbox, account, digest, sealed = row
+        key = view._bal_key(BalId(bal))
+        opened = key.open(annotation_purpose(mailbox, account, bytes(digest)), sealed)
+        return bytes(digest) in key.digests(ANNOTATION, json.loads(opened)[0])
+
+    def named(self, row: Row) -> str:
+        """By box and mailbox."""
+        return f"bal {row[0]}: an annotation of mailbox {row[1]} does not open"
+
+
 class SealedSubscriptions(Sealed):
     """Subscribed names without a mailbox."""
 
@@ -535,6 +580,8 @@ PARTS: tuple[type[Part[Any]], ...] = (
     SealedCorrespondents,
     SealedMailboxes,
     SealedKeywords,
+    SealedRights,
+    SealedAnnotations,
     SealedSubscriptions,
     SealedPacks,
     SealedTexts,

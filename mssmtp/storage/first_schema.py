@@ -30,7 +30,8 @@ from mssmtp.storage.keys import (
     Sealer,
     derived,
 )
-from mssmtp.storage.people import CORRESPONDENT, member_purpose
+from mssmtp.storage.people import CORRESPONDENT
+from mssmtp.storage.rights import member_purpose
 from mssmtp.storage.schema import (
     correspondents,
     envelopes,

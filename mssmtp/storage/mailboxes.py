@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import BalId, Change, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
+from mssmtp.storage.annotations import AnnotationReading, AnnotationWriting
 from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.model import (
     SPECIAL_MAILBOXES,
@@ -24,8 +25,9 @@ from mssmtp.storage.model import (
     TooManyMailboxes,
     to_us,
 )
+from mssmtp.storage.rights import RightsReading, RightsWriting
 from mssmtp.storage.schema import bals, mailboxes, sql, subscriptions
-from mssmtp.storage.view import Row, View, WritingView
+from mssmtp.storage.view import Row
 
 INBOX = "INBOX"
 MAX_NAME_CHARACTERS = 1_000
@@ -129,7 +131,7 @@ def mailbox_name(name: str) -> str:
     return "/".join(levels)
 
 
-class MailboxReading(View):
+class MailboxReading(RightsReading, AnnotationReading):
     """Looking at mailboxes."""
 
     def _mailbox_id(self, bal: BalId, name: str) -> MailboxId | None:
@@ -195,7 +197,7 @@ class MailboxReading(View):
         return _named_mailbox(row, key.open(mailbox_purpose(row[0]), row[2]).decode())
 
 
-class MailboxWriting(MailboxReading, WritingView):
+class MailboxWriting(MailboxReading, RightsWriting, AnnotationWriting):
     """Changing mailboxes; messages in them are the business of `messages`."""
 
     def create_mailbox(self, bal: BalId, name: str) -> Mailbox:
@@ -259,6 +261,9 @@ class MailboxWriting(MailboxReading, WritingView):
         self._run(
             _SEAL, mailbox=row[0], new_sealed=key.seal(mailbox_purpose(row[0]), name.encode())
         )
+        parent = self._mailbox_id(bal, name.rpartition("/")[0]) if "/" in name else None
+        if parent is not None:
+            self._inherit_rights(parent, MailboxId(row[0]))
         self._changed(ChangeKind.MAILBOX, bal, MailboxId(row[0]), ModSeq(1))
         return MailboxId(row[0])
 
@@ -293,6 +298,8 @@ class MailboxWriting(MailboxReading, WritingView):
     def _drop_mailbox(self, mailbox: Mailbox) -> None:
         """Remove the row; the name stays subscribed if it was (RFC 3501 6.3.9)."""
         self._run(_DELETE, mailbox=mailbox.id)
+        self._forget_rights(mailbox.id)
+        self._forget_annotations(mailbox.bal, mailbox.id)
         if mailbox.subscribed:
             key = self._bal_key(mailbox.bal)
             digest = key.digest(NAME, mailbox.name)

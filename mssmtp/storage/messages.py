@@ -316,6 +316,7 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, LedgerWriting
             size=size,
             internal_date=internal_date,
             blob=blob,
+            saved_at=to_us(self._vault.clock.now()),
         )
         self._changed(ChangeKind.MAIL, bal, mailbox, modseq)
         if (uid + 1) % TEXT_UIDS == 0:

@@ -32,6 +32,7 @@ from mssmtp.storage.model import (
     from_us,
     to_us,
 )
+from mssmtp.storage.rights import member_purpose
 from mssmtp.storage.schema import (
     accounts,
     app_passwords,
@@ -107,10 +108,9 @@ _SEAL_ACCOUNT = sql(
 _SET_ACTIVE = sql(
     update(accounts).where(accounts.c.id == bindparam("account")).values(active=bindparam("new"))
 )
-_NEW_MEMBER = sql(insert(members))
 _NEW_PASSWORD = sql(
     insert(app_passwords)
-    .values({name: bindparam(name) for name in ("account", "sealed", "created_at")})
+    .values({name: bindparam(name) for name in ("account", "sealed", "created_at", "bal")})
     .returning(app_passwords.c.id)
 )
 _SEAL_PASSWORD = sql(
@@ -314,12 +314,6 @@ class PeopleWriting(PeopleReading, WritingView):
         if not self._run(_SET_ACTIVE, account=account, new=active):
             raise NoSuchBal
 
-    def add_member(self, org: BalId, account: AccountId) -> None:
-        """Let `account` act in the BAL `org`; nothing happens when it may already."""
-        if not any(row[0] == org for row in self._all(_MEMBERSHIPS, account=account)):
-            sealed = self._master_seal(member_purpose(account, org), b"")
-            self._run(_NEW_MEMBER, account=account, bal=org, sealed=sealed)
-
     def add_app_password(self, account: AccountId, name: str, argon2: str, scram: str) -> int:
         """Store the verifiers of a new application password (CL-31); returns its id."""
         opened = {"name": name, "argon2": argon2, "scram": scram}
@@ -328,6 +322,7 @@ class PeopleWriting(PeopleReading, WritingView):
             account=account,
             sealed=b"",
             created_at=to_us(self._vault.clock.now()),
+            bal=None,
         )
         octets = json.dumps(opened).encode()
         sealed = self._master_seal(password_purpose(account, row[0]), octets)
@@ -361,11 +356,6 @@ def bal_purpose(bal: int) -> bytes:
 def account_purpose(account: int, bal: int | None) -> bytes:
     """The same of `accounts`: whose mail the account reads is bound too."""
     return b"login\0%d\0%d" % (account, bal or 0)
-
-
-def member_purpose(account: int, bal: int) -> bytes:
-    """The same of `members`."""
-    return b"member\0%d\0%d" % (account, bal)
 
 
 def password_purpose(account: int, password: int) -> bytes:

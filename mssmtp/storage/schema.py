@@ -30,10 +30,10 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter
 
-VERSION = "0004"
+VERSION = "0005"
 """Newest schema this code knows; the alembic revision of the same name makes it."""
 
-KNOWN_VERSIONS = frozenset({"0001", "0002", "0003", "0004"})
+KNOWN_VERSIONS = frozenset({"0001", "0002", "0003", "0004", "0005"})
 
 metadata = MetaData()
 
@@ -87,7 +87,10 @@ bals = _counted(
     Column("usual_digest", LargeBinary, unique=True),
     Column("last_uid_validity", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("quota_octets", BigInteger),
+    Column("quota_messages", BigInteger),
 )
+"""A quota that is null is the one of the settings; 0 is none."""
 
 accounts = _counted(
     "accounts",
@@ -104,7 +107,7 @@ members = _clustered(
     Column("bal", BigInteger, primary_key=True),
     Column("sealed", LargeBinary),
 )
-"""`sealed` is empty inside: it proves that the operator, not the database, let the account in."""
+"""`sealed` is the role: it proves that the operator, not the database, let the account in."""
 
 app_passwords = _counted(
     "app_passwords",
@@ -114,7 +117,9 @@ app_passwords = _counted(
     Column("created_at", BigInteger, nullable=False),
     Column("last_used_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("bal", BigInteger, index=True),
 )
+"""`bal`: the one box this password opens, by its address; null for all of the account's."""
 
 correspondents = _clustered(
     "correspondents",
@@ -181,9 +186,11 @@ messages = _clustered(
     Column("size", BigInteger, nullable=False),
     Column("internal_date", BigInteger, nullable=False),
     Column("blob", BigInteger, nullable=False),
+    Column("saved_at", BigInteger),
     Index("messages_by_modseq", "mailbox", "modseq"),
     Index("messages_by_blob", "blob"),
 )
+"""`saved_at`: since when it is in this mailbox (RFC 8514), null when that is not known."""
 
 expunged = _clustered(
     "expunged",
@@ -228,6 +235,37 @@ subscriptions = _clustered(
     Column("sealed", LargeBinary, nullable=False),
 )
 """Subscribed names without a mailbox: RFC 3501 6.3.6 keeps them."""
+
+acl = _clustered(
+    "acl",
+    Column("mailbox", BigInteger, primary_key=True),
+    Column("account", BigInteger, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Rights of one member in one mailbox of an ORG box, in the place of those of the role."""
+
+entries = _clustered(
+    "metadata",
+    Column("bal", BigInteger, primary_key=True),
+    Column("mailbox", BigInteger, primary_key=True),
+    Column("account", BigInteger, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Annotations (RFC 5464). `mailbox` 0: of the server; `account` 0: shared, else private to it."""
+
+readings = _clustered(
+    "readings",
+    Column("bal", BigInteger, primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("blob", BigInteger, primary_key=True),
+    Column("account", BigInteger, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Index("readings_by_blob", "blob", "bal"),
+)
+"""Once for each person, message and day (DEF-06): `releve`, a part of the body was fetched; `lu`, a
+person has seen it. `day` counts from 1970; `at` is the first time."""
 
 # ---------------------------------------------------------------- envelopes and evidence
 

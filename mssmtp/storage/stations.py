@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 
 from mssmtp.mail import Address
+from mssmtp.storage.annotations import ANNOTATION, annotation_purpose
 from mssmtp.storage.contents import SUMMARY
 from mssmtp.storage.delivery import ENVELOPE, RECIPIENT, recipient_purpose
 from mssmtp.storage.flags import keyword_purpose
@@ -41,17 +42,19 @@ from mssmtp.storage.people import (
     CORRESPONDENT,
     account_purpose,
     bal_purpose,
-    member_purpose,
     password_purpose,
 )
 from mssmtp.storage.queue import reply_purpose
+from mssmtp.storage.rights import acl_purpose, member_purpose
 from mssmtp.storage.schema import (
     accounts,
+    acl,
     app_passwords,
     bals,
     blob_keys,
     blobs,
     correspondents,
+    entries,
     envelopes,
     event_lines,
     facts,
@@ -325,6 +328,20 @@ OWNER_STATIONS = (
         _by_mailbox(keywords),
         keywords,
         {"sealed": lambda row: keyword_purpose(row["mailbox"], row["bit"])},
+    ),
+    _station(
+        _by_mailbox(acl),
+        acl,
+        {"sealed": lambda row: acl_purpose(row["mailbox"], row["account"])},
+    ),
+    _station(
+        _by_bal(entries),
+        entries,
+        {"sealed": lambda row: annotation_purpose(row["mailbox"], row["account"], row["digest"])},
+        digests=lambda key, row, opened: {
+            "digest": key.digest(ANNOTATION, json.loads(opened["sealed"])[0])
+        },
+        changed=("digest",),
     ),
     _station(
         _by_bal(subscriptions),

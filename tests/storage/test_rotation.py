@@ -100,6 +100,10 @@ def fill(store: Store, *, packs: bool = True) -> Bal:
         for name in ("Ancien", "Perdu"):
             writing.delete_mailbox(bal.id, writing.create_mailbox(bal.id, name).name)
         writing.copy(box, [Uid(1)], made.id)
+        writing.set_entry(made.id, second.id, "lr")
+        writing.set_entry(box, second.id, "")
+        writing.annotate(bal.id, "/shared/comment", b"cabinet", mailbox=made.id)
+        writing.annotate(bal.id, "/private/comment", b"\xe9t\xc3\xa9", account=account.id)
 
     store.write(rest).result()
     if packs:
@@ -136,8 +140,11 @@ def seen(store: Store) -> dict[str, Any]:
             assert bal.usual_address is None or r.bal_by_usual(bal.usual_address) == bal
             found[f"subscribed {bal.id}"] = r.subscriptions(bal.id)
             found[f"wrote {bal.id}"] = r.has_written(bal.id, SENDER)
+            found[f"members {bal.id}"] = r.members(bal.id)
+            found[f"notes {bal.id}"] = r.annotations(bal.id, account=1)
             for box in r.mailboxes(bal.id):
                 assert r.mailbox(bal.id, box.name) == box
+                found[f"rights {box.id}"] = r.entries(box.id), r.annotations(bal.id, box.id)
                 rows = r.messages(box.id)
                 found[f"box {box.id}"] = box, rows, r.keywords(box.id)
                 uids = [row.uid for row in rows]

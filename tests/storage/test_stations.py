@@ -43,6 +43,7 @@ KEYED = {
     ("correspondents", "digest"),
     ("mailboxes", "digest"),
     ("subscriptions", "digest"),
+    ("metadata", "digest"),
     ("queue", "digest"),
 }
 """Keyed digests for look-ups."""
@@ -123,6 +124,13 @@ class Sight:
         self.found.pop(f"names {bal}", None)
         for name in NAMES:
             self.ask(f"named {bal} {name}", lambda r, n=name: r.mailbox(bal, n))  # type: ignore[misc]
+        for at, account in ((0, 0), (0, 1), (7, 0), (8, 0), (13, 0)):
+            found = self.ask(
+                f"entries {bal} {at} {account}",
+                lambda r: r.annotations(bal, at, account),  # noqa: B023
+            )
+            self.found |= {f"entry {bal} {at} {account} {name}": found[name] for name in found}
+            self.found.pop(f"entries {bal} {at} {account}", None)
         boxes = self.ask(f"boxes {bal}", lambda r: r.mailboxes(bal))
         self.found.pop(f"boxes {bal}", None)
         for box in boxes:
@@ -131,6 +139,10 @@ class Sight:
             self._look_at_messages(MailboxId(id))
 
     def _look_at_messages(self, box: MailboxId) -> None:
+        for account, rights in dict(self.ask(f"acl {box}", lambda r: r.entries(box))).items():
+            if rights:  # what is damaged gives nothing
+                self.found[f"rights {box} {account}"] = rights
+        self.found.pop(f"acl {box}", None)
         rows = self.ask(f"rows {box}", lambda r: r.messages(box))
         self.found.pop(f"rows {box}", None)
         for row in rows:
