@@ -157,6 +157,10 @@ IMAP: dict[str, tuple[str, str]] = {
     "TOOBIG": ("APPEND above the announced limit, or a literal too large.", "Reduce the message."),
     "TRYCREATE": ("COPY, MOVE or APPEND to no mailbox.", "The client makes it, then tries again."),
     "UNAVAILABLE": ("The store cannot be read or written now.", "Try again later."),
+    "USEATTR": (
+        "CREATE with a special use that another mailbox has, or that no mailbox can have.",
+        "Leave the use out: Sent, Drafts, Trash, Junk and Archive are there already.",
+    ),
 }
 
 

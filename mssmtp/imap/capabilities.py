@@ -20,7 +20,12 @@ AFTER_LOGIN = (
     "MOVE",
     "NAMESPACE",
     "SPECIAL-USE",
+    "CREATE-SPECIAL-USE",
+    "XLIST",
     "CHILDREN",
+    "LIST-EXTENDED",
+    "LIST-STATUS",
+    "STATUS=SIZE",
     "UNSELECT",
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import unicodedata
 
 from mssmtp.errors import BadSyntax
 
@@ -54,12 +55,25 @@ def encode_utf8(name: str) -> bytes:
     return name.encode("utf-8")
 
 
+def spelling(name: str, *, utf8: bool) -> bytes:
+    """`name` as the client reads and writes names."""
+    return encode_utf8(name) if utf8 else encode(name)
+
+
 def decode_utf8(octets: bytes) -> str:
     """The Unicode name behind UTF-8 `octets`, INBOX folded. Raises BadName."""
     try:
         return folded(octets.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise BadName from error
+
+
+def normal_utf8(octets: bytes) -> bytes:
+    """UTF-8 in the form names are kept in; nothing for octets that are no UTF-8."""
+    try:
+        return unicodedata.normalize("NFC", octets.decode("utf-8")).encode("utf-8")
+    except UnicodeDecodeError:
+        return b""
 
 
 def _pieces(octets: bytes) -> list[str]:
@@ -90,7 +104,13 @@ def _unshift(packed: bytes) -> str:
 
 
 def folded(name: str) -> str:
-    """`name` with a leading INBOX level in capitals (RFC 3501 5.1: case-insensitive)."""
+    """`name` with a leading INBOX level in capitals (RFC 3501 5.1: case-insensitive).
+
+    Composed (RFC 9051 5.1, Net-Unicode): an accent typed on a Mac and one typed elsewhere are the
+    same name.
+    """
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
     if name[:5].upper() == "INBOX" and name[5:6] in ("", DELIMITER):
         return "INBOX" + name[5:]
     return name

@@ -27,6 +27,7 @@ _TEXTS = {
     "SERVERBUG": b"Erreur interne du serveur ; recommencez plus tard",
     "TOOBIG": b"Message trop volumineux",
     "TRYCREATE": b"Create the mailbox first",
+    "USEATTR": b"Usage deja attribue ou impossible",
     "UNAVAILABLE": b"Service momentanement indisponible ; recommencez plus tard",
 }
 

@@ -189,6 +189,11 @@ class Cursor:
             raise BadSyntax("keyword too long")
         return text
 
+    def use(self) -> str:
+        """`use-attr` (RFC 6154 6), as given."""
+        self.expect(b"\\")
+        return "\\" + self.atom().decode("ascii")
+
     def flags(self) -> frozenset[str]:
         """`flag-list`."""
         return frozenset(filter(None, self.listed(self.flag, may_be_empty=True)))

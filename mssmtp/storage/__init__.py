@@ -34,6 +34,7 @@ from mssmtp.storage.model import (
     TooManyMailboxes,
     Transfer,
     TransferTrace,
+    UseTaken,
 )
 from mssmtp.storage.rotation import RotationReport
 from mssmtp.storage.store import Store
@@ -71,6 +72,7 @@ __all__ = [
     "Stored",
     "TooManyKeywords",
     "TooManyMailboxes",
+    "UseTaken",
     "Transfer",
     "TransferTrace",
     "Writing",

@@ -23,6 +23,7 @@ from mssmtp.storage.model import (
     NoSuchMailbox,
     ProtectedMailbox,
     TooManyMailboxes,
+    UseTaken,
     to_us,
 )
 from mssmtp.storage.rights import RightsReading, RightsWriting
@@ -30,6 +31,7 @@ from mssmtp.storage.schema import bals, mailboxes, sql, subscriptions
 from mssmtp.storage.view import Row
 
 INBOX = "INBOX"
+_PROTECTED_USES = frozenset(use for _, use in SPECIAL_MAILBOXES)
 MAX_NAME_CHARACTERS = 1_000
 MAX_LEVELS = 30
 MAX_MAILBOXES = 10_000
@@ -200,14 +202,17 @@ class MailboxReading(RightsReading, AnnotationReading):
 class MailboxWriting(MailboxReading, RightsWriting, AnnotationWriting):
     """Changing mailboxes; messages in them are the business of `messages`."""
 
-    def create_mailbox(self, bal: BalId, name: str) -> Mailbox:
+    def create_mailbox(self, bal: BalId, name: str, special_use: str | None = None) -> Mailbox:
         """A new, subscribed mailbox; missing parents are made too (GEN-13, GEN-14).
 
-        Raises MailboxExists, BadMailboxName, TooManyMailboxes, NoSuchBal.
+        Raises MailboxExists, BadMailboxName, TooManyMailboxes, NoSuchBal, and UseTaken when
+        another mailbox of the BAL has `special_use` (RFC 6154 3).
         """
         folded = mailbox_name(name)
         if self.mailbox(bal, folded) is not None:
             raise MailboxExists
+        if special_use and any(each.special_use == special_use for each in self.mailboxes(bal)):
+            raise UseTaken
         levels = folded.split("/")
         parents = ["/".join(levels[:depth]) for depth in range(1, len(levels))]
         missing = [parent for parent in parents if self.mailbox(bal, parent) is None]
@@ -215,7 +220,7 @@ class MailboxWriting(MailboxReading, RightsWriting, AnnotationWriting):
             raise TooManyMailboxes
         for parent in missing:
             self._add_mailbox(bal, parent, None)
-        return self._existing(self._add_mailbox(bal, folded, None))
+        return self._existing(self._add_mailbox(bal, folded, special_use))
 
     def subscribe(self, bal: BalId, name: str, *, on: bool) -> None:
         """Subscribe or not. Raises NoSuchMailbox when subscribing to what is not there."""
@@ -331,7 +336,7 @@ def deletable(mailbox: Mailbox | None) -> Mailbox:
     """`mailbox` if it may be deleted or renamed. Raises NoSuchMailbox, ProtectedMailbox."""
     if mailbox is None:
         raise NoSuchMailbox
-    if mailbox.name == INBOX or mailbox.special_use is not None:
+    if mailbox.name == INBOX or mailbox.special_use in _PROTECTED_USES:
         raise ProtectedMailbox
     return mailbox
 

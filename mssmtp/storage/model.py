@@ -75,6 +75,12 @@ class ProtectedMailbox(MailError):
     imap = "CANNOT"
 
 
+class UseTaken(MailError):
+    """Another mailbox of the BAL has this special use, or nobody can give it (RFC 6154 3)."""
+
+    imap = "USEATTR"
+
+
 class BadMailboxName(MailError):
     """A name that cannot be stored: empty level, control character, too long or too deep."""
 

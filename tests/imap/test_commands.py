@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from mssmtp.config import LimitSettings
 from mssmtp.errors import Damaged, StorageFull, StorageUnavailable
 from mssmtp.imap import fetch, search
-from mssmtp.imap.commands.list import matches
 from mssmtp.imap.effects import Woken
+from mssmtp.imap.patterns import matches
 from mssmtp.mail import BalState
 from mssmtp.storage import Reading, Writing
 from mssmtp.storage.letters import LetterWriter

@@ -19,6 +19,7 @@ from mssmtp.imap.commands import (
     list,
     login,
     logout,
+    lsub,
     namespace,
     noop,
     rename,
@@ -48,7 +49,7 @@ VERBS = {
     "LIST": Verb(AFTER_LOGIN, list.parse),
     "LOGIN": Verb(BEFORE_LOGIN, login.parse),
     "LOGOUT": Verb(ANY, logout.parse),
-    "LSUB": Verb(AFTER_LOGIN, list.parse_lsub),
+    "LSUB": Verb(AFTER_LOGIN, lsub.parse),
     "MOVE": Verb(SELECTED, copy.parse_move),
     "NAMESPACE": Verb(AFTER_LOGIN, namespace.parse),
     "NOOP": Verb(ANY, noop.parse),
@@ -67,5 +68,6 @@ VERBS = {
     "UID STORE": Verb(SELECTED, store.parse_uid),
     "UNSELECT": Verb(SELECTED, close.parse_unselect),
     "UNSUBSCRIBE": Verb(AFTER_LOGIN, subscribe.parse_unsubscribe),
+    "XLIST": Verb(AFTER_LOGIN, lsub.parse_xlist),
 }
 """What is legal where (RFC 3501 6). Nothing else is answered with anything but BAD."""

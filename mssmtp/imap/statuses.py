@@ -1,0 +1,69 @@
+"""Counters of a mailbox: STATUS (RFC 3501 6.3.10, RFC 9051 6.3.11) and LIST-STATUS (RFC 5819)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from mssmtp.errors import BadSyntax
+from mssmtp.imap import responses
+from mssmtp.imap.syntax import Cursor
+from mssmtp.storage.flags import DELETED
+from mssmtp.storage.model import Mailbox
+
+if TYPE_CHECKING:
+    from mssmtp.storage import Reading
+
+Item = Callable[["Reading", Mailbox], int]
+
+
+def _recent(reading: Reading, mailbox: Mailbox) -> int:
+    if mailbox.recent_from >= mailbox.uid_next:
+        return 0
+    return len(reading.uids(mailbox.id, mailbox.recent_from))
+
+
+def _deleted(reading: Reading, mailbox: Mailbox) -> int:
+    """The one item no counter is kept of: from the image, or from the rows."""
+    image = reading.image(mailbox.id) if mailbox.messages else None
+    if image is not None:
+        return image.count((0, len(image)), DELETED)
+    return len(reading.deleted(mailbox.id)) if mailbox.messages else 0
+
+
+_ITEMS: Mapping[str, Item] = {
+    "MESSAGES": lambda _, mailbox: mailbox.messages,
+    "RECENT": _recent,
+    "UIDNEXT": lambda _, mailbox: mailbox.uid_next,
+    "UIDVALIDITY": lambda _, mailbox: mailbox.uid_validity,
+    "UNSEEN": lambda _, mailbox: mailbox.unseen,
+    "DELETED": _deleted,
+    "SIZE": lambda _, mailbox: mailbox.size_octets,
+}
+"""SIZE: RFC 8438; the sum of what RFC822.SIZE says, kept by the store."""
+_LIMIT = "APPENDLIMIT"
+"""RFC 7889: the same for every mailbox, and a setting."""
+
+
+def items(cursor: Cursor) -> tuple[str, ...]:
+    """`"(" status-att *(SP status-att) ")"`; one asked for twice is told once."""
+    found = tuple(dict.fromkeys(cursor.listed(cursor.word)))
+    for item in found:
+        if item not in _ITEMS and item != _LIMIT:
+            raise BadSyntax("unknown status item")
+    return found
+
+
+def line(
+    reading: Reading, mailbox: Mailbox, name: bytes, items: tuple[str, ...], append_limit: int
+) -> bytes:
+    """The STATUS response of `mailbox`, called `name` on the wire."""
+    values = responses.listed(
+        b"%b %d"
+        % (
+            item.encode("ascii"),
+            append_limit if item == _LIMIT else _ITEMS[item](reading, mailbox),
+        )
+        for item in items
+    )
+    return b"* STATUS %b %b\r\n" % (name, values)
