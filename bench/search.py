@@ -13,7 +13,7 @@ import argparse
 import resource
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import median
@@ -23,6 +23,7 @@ from bench.letters import RARE
 from mssmtp.imap import search
 from mssmtp.imap.keys import And, Content, Flagged, Header, Key, Not, Or
 from mssmtp.imap.numbers import Span, View, after, cut
+from mssmtp.imap.results import Found
 from mssmtp.imap.selected import Selected
 from mssmtp.mail import Address, ModSeq
 from mssmtp.storage import Mailbox, Reading, Store
@@ -64,16 +65,16 @@ def answer(store: Store, selected: Selected, key: Key) -> tuple[list[int], float
     while left:
         spans = tuple(next(cut(left, compiled.batch)))
         began = time.perf_counter()
-        pairs, position = store.read(_finding(selected, compiled, spans)).result()
+        some, position = store.read(_finding(selected, compiled, spans)).result()
         longest = max(longest, time.perf_counter() - began)
-        found += [uid for _, uid in pairs]
+        found += map(selected.view.uids.__getitem__, some.positions)
         left = after(left, position)
     return found, longest
 
 
 def _finding(
     selected: Selected, compiled: search.Search, spans: tuple[Span, ...]
-) -> search.Finding:
+) -> Callable[[Reading], tuple[Found, int]]:
     return lambda reading: search.find(reading, selected, compiled, spans)
 
 

@@ -27,6 +27,8 @@ AFTER_LOGIN = (
     "LIST-STATUS",
     "STATUS=SIZE",
     "UNSELECT",
+    "ESEARCH",
+    "SEARCHRES",
 )
 
 

@@ -11,6 +11,7 @@ from mssmtp.imap import dates, responses
 from mssmtp.imap.numbers import NumberSet
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.syntax import MAX_DEPTH, Cursor
+from mssmtp.mail import ModSeq
 from mssmtp.message.decode import decode_unlabelled
 from mssmtp.message.words import codec_of
 
@@ -82,6 +83,13 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Modseq:
+    """MODSEQ (RFC 7162 3.1.5)."""
+
+    at_least: ModSeq
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     """NOT."""
 
@@ -103,7 +111,7 @@ class And:
     keys: tuple[Key, ...]
 
 
-Key = All | Flagged | Recent | Numbers | Dated | Sized | Header | Content | Not | Or | And
+Key = All | Flagged | Recent | Numbers | Dated | Sized | Header | Content | Modseq | Not | Or | And
 
 _SYSTEM = ("Answered", "Deleted", "Draft", "Flagged", "Seen")
 _FIXED: dict[str, Key] = {
@@ -177,6 +185,8 @@ class _Parser:
                 return Content(self._text(), word == "TEXT")
             case "UID":
                 return Numbers(cursor.number_set(), by_uid=True)
+            case "MODSEQ":
+                return self._modseq()
             case "NOT":
                 return Not(self.key(depth + 1))
             case "OR":
@@ -188,6 +198,18 @@ class _Parser:
                 cursor.space()
                 return Header(name.upper(), self._text())
         raise BadSyntax("unknown search key")
+
+    def _modseq(self) -> Modseq:
+        """`[entry-name SP entry-type-req SP] mod-sequence-valzer`: every flag of a message shares
+        its mod-sequence here (RFC 7162 3.1.5)."""
+        cursor = self._cursor
+        if cursor.sees(b'"'):
+            name = cursor.string()
+            cursor.space()
+            if not name.startswith(b"/flags/") or cursor.word() not in ("PRIV", "SHARED", "ALL"):
+                raise BadSyntax("not a metadata item")
+            cursor.space()
+        return Modseq(cursor.modseq())
 
     def _text(self) -> str:
         """An argument as text: by its CHARSET, else as whatever it most likely is (GEN-15)."""
@@ -220,6 +242,8 @@ def render(key: Key) -> bytes:
             return name.encode("ascii") + b" " + dates.render_date(day)
         case Sized(larger, octets):
             return b"%b %d" % (b"LARGER" if larger else b"SMALLER", octets)
+        case Modseq(at_least):
+            return b"MODSEQ %d" % at_least
         case Content(text, with_header):
             return b"%b %b" % (b"TEXT" if with_header else b"BODY", _argument(text))
         case Header(name, text):

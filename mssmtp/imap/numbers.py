@@ -23,13 +23,16 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class NumberSet:
-    """`sequence-set`: ranges as written, `STAR` for `*`."""
+    """`sequence-set`: ranges as written, `STAR` for `*`; or `$`, what a search has saved."""
 
     ranges: tuple[tuple[int, int], ...]
+    is_saved: bool = False
 
     @classmethod
     def parse(cls, octets: bytes) -> NumberSet:
         """Raises BadSyntax; at most MAX_ITEMS ranges, numbers of 32 bits."""
+        if octets == b"$":
+            return cls((), is_saved=True)
         if not _SET.match(octets) or octets.count(b",") >= MAX_ITEMS:
             raise BadSyntax("not a set of numbers")
         ranges = []
@@ -43,6 +46,8 @@ class NumberSet:
 
     def render(self) -> bytes:
         """The set as octets; `parse` gives it back."""
+        if self.is_saved:
+            return b"$"
         return b",".join(
             _text(first) if first == last else _text(first) + b":" + _text(last)
             for first, last in self.ranges
@@ -60,7 +65,7 @@ def _text(number: int) -> bytes:
     return b"*" if number == STAR else b"%d" % number
 
 
-def compress(numbers: Sequence[int]) -> bytes:
+def compress(numbers: Iterable[int]) -> bytes:
     """`numbers` in the given order as the shortest set, e.g. `1:3,7` (GEN-07)."""
     out: list[bytes] = []
     start = previous = -1
@@ -80,12 +85,16 @@ class View:
     """The messages a session knows, as it counts them: position i has sequence number i + 1.
 
     4 octets a message, so that 100,000 messages cost a session 400 KB.
+
+    `saved`: what `$` stands for (RFC 5182 2.1). It lives as long as the mailbox is selected, and
+    loses the messages that the session was told are gone.
     """
 
-    __slots__ = ("uids",)
+    __slots__ = ("saved", "uids")
 
     def __init__(self, uids: Iterable[int] = ()) -> None:
         self.uids = array("I", uids)
+        self.saved: list[Span] = []
 
     def __len__(self) -> int:
         return len(self.uids)
@@ -101,6 +110,8 @@ class View:
         Unknown UIDs are passed over (RFC 3501 6.4.8); a sequence number beyond the last message
         raises BadSyntax (section 9, seq-number), but `n:*` of an empty mailbox is nothing.
         """
+        if wanted.is_saved:
+            return list(self.saved)
         pick = self._by_uid if by_uid else self._by_number
         return _merged(sorted(filter(None, map(pick, wanted.ranges))))
 
@@ -139,8 +150,10 @@ class View:
         positions = sorted({p for p in map(self.position, uids) if p is not None})
         if not positions:
             return []
-        gone = set(positions)
-        self.uids = array("I", (uid for i, uid in enumerate(self.uids) if i not in gone))
+        starts, stops = [0, *(at + 1 for at in positions)], [*positions, len(self.uids)]
+        kept = (self.uids[start:stop].tobytes() for start, stop in zip(starts, stops, strict=True))
+        self.uids = array("I", b"".join(kept))
+        self.saved = _without(self.saved, positions)
         return [position + 1 - earlier for earlier, position in enumerate(positions)]
 
 
@@ -151,6 +164,30 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
             out[-1] = (out[-1][0], max(stop, out[-1][1]))
         else:
             out.append((start, stop))
+    return out
+
+
+def _without(spans: Sequence[Span], gone: Sequence[int]) -> list[Span]:
+    """Where `spans` are once the positions `gone`, ascending, are taken out."""
+    left = (
+        (start - bisect_left(gone, start), stop - bisect_left(gone, stop)) for start, stop in spans
+    )
+    return _merged(span for span in left if span[0] < span[1])
+
+
+def spans_of(positions: Iterable[int]) -> list[Span]:
+    """Ascending positions as the fewest spans."""
+    out: list[Span] = []
+    start = stop = -1
+    for position in positions:
+        if position == stop:
+            stop += 1
+            continue
+        if start >= 0:
+            out.append((start, stop))
+        start, stop = position, position + 1
+    if start >= 0:
+        out.append((start, stop))
     return out
 
 

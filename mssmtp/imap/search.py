@@ -8,8 +8,9 @@ packs, last, and only among messages that everything else has let through.
 from __future__ import annotations
 
 import logging
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date
 from functools import lru_cache
@@ -22,6 +23,7 @@ from mssmtp.imap.keys import (
     Flagged,
     Header,
     Key,
+    Modseq,
     Not,
     Numbers,
     Or,
@@ -29,6 +31,7 @@ from mssmtp.imap.keys import (
     Sized,
 )
 from mssmtp.imap.numbers import Span, View
+from mssmtp.imap.results import Found
 from mssmtp.imap.selected import Selected
 from mssmtp.mail import Uid
 from mssmtp.message.dates import sent_on
@@ -56,7 +59,7 @@ Uids = set[Uid]
 
 
 @dataclass(slots=True)
-class Found:
+class Looked:
     """What is known of one kind of text: who was looked at, and who holds which needle."""
 
     needles: tuple[Needle, ...]
@@ -71,12 +74,12 @@ class Stretch:
     reading: Reading
     selected: Selected
     spans: Sequence[Span]
-    texts: dict[TextKind, Found]
+    texts: dict[TextKind, Looked]
     last: int
     cost: int = 0
     _rows: dict[Uid, MessageRow] | None = None
 
-    def rows(self, among: Uids) -> Iterator[MessageRow]:
+    def rows(self, among: Iterable[Uid]) -> Iterator[MessageRow]:
         """Rows of those that still exist."""
         known = self._all_rows()
         return (known[uid] for uid in among if uid in known)
@@ -111,17 +114,17 @@ class Stretch:
         """
         if not needle.text:
             return among
-        found = self.texts[kind]
-        left = sorted(among - found.looked_at)
+        looked = self.texts[kind]
+        left = sorted(among - looked.looked_at)
         new = left[: bisect_right(left, self.last)]
-        found.looked_at.update(new)
+        looked.looked_at.update(new)
         mailbox = self.selected.mailbox.id
-        for scanned in self.reading.find_texts(mailbox, kind, found.needles, new):
-            for each, holders in zip(found.needles, scanned.found, strict=True):
-                found.holders.setdefault(each, set()).update(holders)
+        for scanned in self.reading.find_texts(mailbox, kind, looked.needles, new):
+            for each, holders in zip(looked.needles, scanned.found, strict=True):
+                looked.holders.setdefault(each, set()).update(holders)
             if self._spent(scanned.cost, scanned.last):
                 break
-        return among & found.holders.get(needle, set())
+        return among & looked.holders.get(needle, set())
 
     def _all_rows(self) -> dict[Uid, MessageRow]:
         if self._rows is None:
@@ -139,8 +142,6 @@ class Stretch:
 
 
 Filter = Callable[[Stretch, Uids], Uids]
-Finding = Callable[["Reading"], tuple[list[tuple[int, int]], int]]
-"""`find` with all but its first argument."""
 Test = Callable[[Stretch, MessageRow], bool]
 
 
@@ -153,6 +154,8 @@ class Search:
     spans: tuple[Span, ...]
     batch: int
     is_long: bool
+    tells_modseq: bool
+    """RFC 7162 3.1.5: MODSEQ was searched for, so the highest of what is found is told."""
 
 
 def compiled(key: And, view: View) -> Search:
@@ -169,22 +172,48 @@ def compiled(key: And, view: View) -> Search:
         spans=tuple(spans),
         batch=ROWS if dearest == _ROW else TEXTS,
         is_long=dearest != _ROW,
+        tells_modseq=has_modseq(key),
     )
 
 
 def find(
     reading: Reading, selected: Selected, search: Search, spans: Sequence[Span]
-) -> tuple[list[tuple[int, int]], int]:
-    """(sequence number, UID) of what matches within `spans`, and the position to go on from."""
+) -> tuple[Found, int]:
+    """What matches within `spans`, in the order of the mailbox; and the position to go on from."""
     view = selected.view
     among = cast(Uids, set(view.uids_of(spans)))
-    texts = {kind: Found(needles) for kind, needles in search.needles.items()}
+    texts = {kind: Looked(needles) for kind, needles in search.needles.items()}
     stretch = Stretch(reading, selected, spans, texts, view.uids[spans[-1][1] - 1])
     found = search.narrow(stretch, among)
     found = stretch.existing({uid for uid in found if uid <= stretch.last})
-    positions = (view.position(uid) for uid in sorted(found))
-    pairs = [(at + 1, view.uids[at]) for at in positions if at is not None]
-    return pairs, bisect_right(view.uids, stretch.last)
+    positions = _positions(view, spans, found)
+    modseqs = array("Q")
+    if search.tells_modseq:
+        modseqs.extend(row.modseq for row in stretch.rows(sorted(found)))
+    return Found(positions, modseqs), bisect_right(view.uids, stretch.last)
+
+
+def _positions(view: View, spans: Sequence[Span], found: Uids) -> array[int]:
+    """Where `found`, all of them within `spans`, are."""
+    uids = view.uids
+    if 4 * len(found) < sum(stop - start for start, stop in spans):
+        return array("I", (bisect_left(uids, uid) for uid in sorted(found)))
+    return array(
+        "I", (at for start, stop in spans for at in range(start, stop) if uids[at] in found)
+    )
+
+
+def has_modseq(key: Key) -> bool:
+    """Whether MODSEQ is among the keys."""
+    match key:
+        case And(keys):
+            return any(map(has_modseq, keys))
+        case Or(first, second):
+            return has_modseq(first) or has_modseq(second)
+        case Not(inner):
+            return has_modseq(inner)
+        case _:
+            return isinstance(key, Modseq)
 
 
 def _cost(key: Key) -> int:
@@ -323,6 +352,8 @@ def _row_test(key: Key) -> Test:
             return lambda _, row: (wanted in _lowered(row.flags)) is is_set
         case Recent(is_recent):
             return lambda stretch, row: (row.uid in stretch.selected.recents) is is_recent
+        case Modseq(at_least):
+            return lambda _, row: row.modseq >= at_least
         case Sized(larger, octets):
             if larger:
                 return lambda _, row: row.size_octets > octets

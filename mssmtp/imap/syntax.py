@@ -11,6 +11,7 @@ from mssmtp.errors import BadSyntax
 from mssmtp.imap import dates, names
 from mssmtp.imap.framer import Literal, Part
 from mssmtp.imap.numbers import NumberSet
+from mssmtp.mail import ModSeq
 
 T = TypeVar("T")
 
@@ -26,10 +27,13 @@ _PATTERN = re.compile(rb'[^(){ \x00-\x1f\x7f-\xff"\\]+')
 _QUOTED = re.compile(rb'"([^"\\\r\n\x00]*(?:\\["\\][^"\\\r\n\x00]*)*)"')
 _ESCAPE = re.compile(rb'\\(["\\])')
 _NUMBER = re.compile(rb"[0-9]{1,10}")
-_SET = re.compile(rb"[0-9*:,]+")
+_MODSEQ = re.compile(rb"[0-9]{1,19}")
+_SET = re.compile(rb"[0-9*:,]+|\$(?=[ )]|\Z)")
 _FLAG = re.compile(rb'\\?[^(){ \x00-\x1f\x7f-\xff%*"\\\]]+')
 _DATE = re.compile(rb'"?(\d{1,2}-[A-Za-z]{3}-\d{4})"?')
 _INITIAL = re.compile(rb"[A-Za-z0-9+/=]+")
+_FROM_START = re.compile(rb"([1-9][0-9]{0,9}):([1-9][0-9]{0,9})")
+_FROM_END = re.compile(rb"(-[1-9][0-9]{0,9}):(-[1-9][0-9]{0,9})")
 _WORD = re.compile(rb"[A-Za-z0-9.=\-]+")
 
 SYSTEM_FLAGS = {
@@ -157,6 +161,13 @@ class Cursor:
             raise BadSyntax("number too large")
         return number
 
+    def modseq(self) -> ModSeq:
+        """`mod-sequence-valzer`: 63 bits (RFC 7162 7)."""
+        number = int(self._match(_MODSEQ, "mod-sequence").group())
+        if number >= 1 << 63:
+            raise BadSyntax("number too large")
+        return ModSeq(number)
+
     def number_set(self) -> NumberSet:
         """`sequence-set`."""
         return NumberSet.parse(self._match(_SET, "set of numbers").group())
@@ -164,6 +175,16 @@ class Cursor:
     def sees_number_set(self) -> bool:
         """True when a `sequence-set` comes next."""
         return _SET.match(self._here(), self._at) is not None
+
+    def partial_range(self) -> tuple[int, int, bytes]:
+        """`partial-range` (RFC 9394 4): both ends from the first result, or both, negative, from
+        the last; and how it is written."""
+        pattern = _FROM_END if self.sees(b"-") else _FROM_START
+        found = self._match(pattern, "range of results")
+        first, last = map(int, found.groups())
+        if max(abs(first), abs(last)) >= 1 << 32:
+            raise BadSyntax("number too large")
+        return first, last, found.group()
 
     # ------------------------------------------------------------ mail's own words
 

@@ -31,6 +31,7 @@ leaves = st.one_of(
     st.builds(keys.Numbers, number_sets, st.booleans()),
     st.builds(keys.Dated, st.sampled_from(["BEFORE", "ON", "SINCE"]), days, st.booleans()),
     st.builds(keys.Sized, st.booleans(), numbers),
+    st.builds(keys.Modseq, st.integers(0, (1 << 63) - 1)),
     st.builds(keys.Header, field_names, texts),
     st.builds(keys.Content, texts, st.booleans()),
 )
@@ -65,7 +66,7 @@ TOKENS: list[bytes] = [
     b"1", b"0", b"4294967296", b"FLAGS", b"BODY", b"BODY.PEEK[", b"HEADER.FIELDS", b"TEXT", b"UID",
     b"INBOX", b"NOT", b"OR", b"ALL", b"CHARSET", b"UTF-8", b"\\Seen", b"+FLAGS", b".SILENT",
     b"\x00", b"\r", b"\xff", b"\xc3\xa9", b"&", b"1-Jan-2026", b'"x"', b"RETURN", b"MESSAGES",
-    b"a/b", b"=",
+    b"a/b", b"=", b"$", b"-1:-2", b"PARTIAL", b"MODSEQ", b"SAVE",
 ]  # fmt: skip
 parts = st.lists(
     st.one_of(
@@ -213,3 +214,11 @@ def test_compressed_sets_keep_order_and_members(given_numbers: list[int]) -> Non
         return
     ranges = NumberSet.parse(compress(given_numbers)).ranges
     assert [n for a, b in ranges for n in range(a, b + 1)] == given_numbers
+
+
+def test_a_saved_result_is_a_set_of_its_own() -> None:
+    assert NumberSet.parse(b"$").render() == b"$"
+    assert cursor(b"$ FLAGS").number_set().is_saved
+    for wrong in (b"$1", b"$,1", b"1,$", b"$:2", b"$$"):
+        with pytest.raises(BadSyntax):
+            NumberSet.parse(cursor(wrong).astring())

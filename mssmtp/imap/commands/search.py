@@ -1,16 +1,19 @@
-"""SEARCH (RFC 3501 6.4.4) and UID SEARCH (6.4.8)."""
+"""SEARCH and UID SEARCH (RFC 3501 6.4.4, 6.4.8), with RETURN (RFC 4731, RFC 5182, RFC 9394)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mssmtp.imap import keys, responses, search
+from mssmtp.errors import MailError
+from mssmtp.imap import keys, responses, results, search
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.keys import And
 from mssmtp.imap.numbers import Span, after, cut
+from mssmtp.imap.responses import Refused
+from mssmtp.imap.results import Answer, Found, Returning
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 PROGRESS_S = 5.0
 """R06: a client that hears nothing for so long may give up."""
+LONG_ANSWER = 8_192
+"""Results whose answer is put together in a reading thread, not on the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class Search(Command):
     """Looks through the mailbox a stretch at a time, so that others are served between."""
 
     key: And
+    returning: Returning | None
     by_uid: bool
 
     @property
@@ -35,22 +41,74 @@ class Search(Command):
         return not self.by_uid
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
-        selected = session.selected
-        compiled = search.compiled(self.key, selected.view)
-        found: list[tuple[int, int]] = []
-        told_at = session.clock.monotonic()
-        left: Sequence[Span] = compiled.spans
-        while left:
-            finding = _Finding(selected, compiled, tuple(next(cut(left, compiled.batch))))
-            matches, position = yield from read(finding, is_long=compiled.is_long)
-            found += matches
-            left = after(left, position)
-            if session.clock.monotonic() - told_at >= PROGRESS_S:
-                told_at = session.clock.monotonic()
-                yield from send(responses.untagged(b"OK", b"Still searching"))
-        numbers = b"".join(b" %d" % pair[self.by_uid] for pair in found)
-        yield from send(b"* SEARCH%b\r\n" % numbers)
+        view = session.selected.view
+        returning = self.returning or (results.ALL if session.dialect.rev2 else None)
+        try:
+            found = yield from looked_for(session, self.key, returning)
+        except MailError:
+            if returning is not None and returning.saves:
+                view.saved = []  # RFC 5182 2.1
+            raise
+        answer = Answer(view, self.by_uid, tag)
+        if returning is None:
+            yield from told(found, lambda: answer.plain(b"SEARCH", found))
+            return Done(b"SEARCH completed")
+        if returning.saves:
+            view.saved = found.spans(returning.chosen(len(found)))
+        if not returning.is_silent:
+            yield from told(found, lambda: answer.extended(found, returning))
         return Done(b"SEARCH completed")
+
+
+def looked_for(session: Session, key: And, returning: Returning | None) -> Steps[Found]:
+    """What matches, in the order of the mailbox; of what `returning` does not ask for, not all."""
+    selected = session.selected
+    compiled = search.compiled(key, selected.view)
+    if compiled.tells_modseq:  # a "CONDSTORE enabling command" (RFC 7162 3.1)
+        session.dialect = replace(session.dialect, modseqs=True)
+    enough, backwards = (returning and returning.enough) or (None, False)
+    groups = [tuple(group) for group in cut(compiled.spans, compiled.batch)]
+    progress = Progress(session)
+    pieces: list[Found] = []
+    count = 0
+    for group in reversed(groups) if backwards else groups:
+        left: Sequence[Span] = group
+        within: list[Found] = []
+        while left:
+            finding = _Finding(selected, compiled, left)
+            some, position = yield from read(finding, is_long=compiled.is_long)
+            within.append(some)
+            left = after(left, position)
+            yield from progress.told()
+        at = 0 if backwards else len(pieces)
+        pieces[at:at] = within
+        count += sum(map(len, within))
+        if enough is not None and count >= enough:
+            break
+    return results.joined(pieces)
+
+
+class Progress:
+    """R06: says that work goes on, when nothing was heard for a while."""
+
+    def __init__(self, session: Session) -> None:
+        self._clock = session.clock
+        self._told_at = session.clock.monotonic()
+
+    def told(self) -> Steps[None]:
+        """To be called between whole responses."""
+        if self._clock.monotonic() - self._told_at >= PROGRESS_S:
+            self._told_at = self._clock.monotonic()
+            yield from send(responses.untagged(b"OK", b"Still searching"))
+
+
+def told(found: Found, answer: Callable[[], bytes]) -> Steps[None]:
+    """Send an answer; a long one is put together beside the loop, so that nobody waits for it."""
+    if len(found) < LONG_ANSWER:
+        yield from send(answer())
+    else:
+        octets = yield from read(lambda _: answer())
+        yield from send(octets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +117,39 @@ class _Finding:
 
     selected: Selected
     search: search.Search
-    spans: tuple[Span, ...]
+    spans: Sequence[Span]
 
-    def __call__(self, reading: Reading) -> tuple[list[tuple[int, int]], int]:
+    def __call__(self, reading: Reading) -> tuple[Found, int]:
         return search.find(reading, self.selected, self.search, self.spans)
 
 
-def parse(cursor: Cursor) -> Search:
-    """`[charset] keys`."""
-    return Search(keys.parse(cursor), by_uid=False)
+@dataclass(frozen=True, slots=True)
+class _RefusedSearch(Command):
+    """Refused for its charset: a NO to SAVE empties `$`, too (RFC 5182 2.1)."""
+
+    refusal: Refused
+
+    def run(self, session: Session, tag: bytes) -> Steps[Done]:
+        session.selected.view.saved = []
+        raise self.refusal
+        yield  # a generator, as every command
 
 
-def parse_uid(cursor: Cursor) -> Search:
+def _parse(cursor: Cursor, *, by_uid: bool) -> Command:
+    returning = results.parse(cursor)
+    try:
+        return Search(keys.parse(cursor), returning, by_uid)
+    except Refused as refusal:
+        if returning is None or not returning.saves:
+            raise
+        return _RefusedSearch(refusal)
+
+
+def parse(cursor: Cursor) -> Command:
+    """`[return] [charset] keys`."""
+    return _parse(cursor, by_uid=False)
+
+
+def parse_uid(cursor: Cursor) -> Command:
     """The same; UIDs are answered."""
-    return Search(keys.parse(cursor), by_uid=True)
+    return _parse(cursor, by_uid=True)
