@@ -34,6 +34,13 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "where decoding can go on",
+        "mssmtp/imap/streams.py",
+        "        at = self._at or self._places.before(self._part, self._start)\n",
+        "        at = self._at or BEGINNING\n",
+        ("tests/imap/test_streams.py",),
+    ),
+    Weakening(
         "a suspended box of a known password",
         "mssmtp/identity/authenticator.py",
         "row is None or not state.may_log_in() or self._is_touch_due(row):\n",

@@ -29,6 +29,8 @@ AFTER_LOGIN = (
     "UNSELECT",
     "ESEARCH",
     "SEARCHRES",
+    "BINARY",
+    "MULTIAPPEND",
 )
 
 

@@ -196,12 +196,7 @@ def _tell_news(session: Session, *, expunge: bool) -> Steps[None]:
 
 def _refuse(tag: bytes, verb: str, error: MailError) -> Steps[None]:
     """BAD for what is not in the grammar, NO with its code for everything else."""
-    is_bad = isinstance(error, BadSyntax) and error.imap == "CLIENTBUG"
     metrics.imap_commands.labels(
-        verb if verb in VERBS else "unknown", "BAD" if is_bad else "NO"
+        verb if verb in VERBS else "unknown", "BAD" if responses.is_bad(error) else "NO"
     ).inc()
-    if is_bad:
-        text = str(error) if str(error).isascii() else "Command not understood"
-        yield from send(responses.tagged(tag, b"BAD", text.encode("ascii"), b"CLIENTBUG"))
-    else:
-        yield from send(responses.refusal(tag, error))
+    yield from send(responses.failure(tag, error))

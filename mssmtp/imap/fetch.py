@@ -12,12 +12,14 @@ from mssmtp.errors import Damaged
 from mssmtp.imap import dates, flag_lines, list_lines, responses
 from mssmtp.imap.flag_lines import Lines
 from mssmtp.imap.header_lines import HeaderLines, header_octets, is_in_summary
-from mssmtp.imap.items import Body, Item, Section, Simple
+from mssmtp.imap.items import Binary, BinarySize, Body, Item, Section, Simple, label_of
 from mssmtp.imap.list_lines import ListLines
 from mssmtp.imap.numbers import Span, cut
 from mssmtp.imap.selected import Selected
+from mssmtp.imap.streams import Decoded, Stream, Stretch
 from mssmtp.mail import MailboxId, Uid
 from mssmtp.message.summary import Summary, UnknownSummary
+from mssmtp.message.transfer import KNOWN, decoded
 from mssmtp.storage.model import MessageRow, NoSuchMessage
 
 if TYPE_CHECKING:
@@ -32,21 +34,13 @@ INLINE_OCTETS = 65_536
 READ_COST = 1_024
 """Opening a part of a message counts as so many octets: hundreds of empty parts fill a batch too,
 and a reading thread is never kept for seconds (ATT-27)."""
+BINARY_SIZE = b"BINARY.SIZE["
+"""A number: never put off."""
 ROWS = 1_024
 FLAG_ROWS = 6_144
 BODIES = 64
 WHOLE = Section()
 """`BODY[]`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Octets of a message that are streamed after the batch: a literal, or NIL if damaged."""
-
-    mailbox: MailboxId
-    uid: Uid
-    start: int
-    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +53,7 @@ class Late:
     value_of: Value
 
 
-Piece = bytes | Stretch | Late
+Piece = bytes | Stream | Late
 
 _STUB = Summary(
     size_octets=0,
@@ -89,7 +83,8 @@ class Message:
         return self.summary is _STUB
 
 
-Value = Callable[[Message], bytes | Stretch]
+Value = Callable[[Message], bytes | Stream | None]
+"""None: nobody knows the transfer encoding; the item is left out and the command answers NO."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +100,7 @@ class Plan:
     @classmethod
     def of(cls, items: tuple[Item, ...]) -> Plan:
         """Names and ways are looked up once, not once a message."""
-        labelled = tuple((_label(item) + b" ", _value(item), _cost(item)) for item in items)
+        labelled = tuple((label_of(item) + b" ", _value(item), _cost(item)) for item in items)
         plan = cls(items, labelled, None)
         if not plan.needs_summary or plan.sets_seen or not ListLines.serves(items):
             return plan
@@ -118,14 +113,15 @@ class Plan:
 
     @property
     def sets_seen(self) -> bool:
-        """6.4.5: BODY[section] sets `\\Seen`, BODY.PEEK does not."""
-        return any(not body.peek for body in self.bodies)
+        """6.4.5: BODY[section] sets `\\Seen`, BODY.PEEK does not; RFC 3516 4.2: so BINARY."""
+        return any(isinstance(item, Body | Binary) and not item.peek for item in self.items)
 
     @property
     def needs_summary(self) -> bool:
         """False when rows are enough."""
-        return any(item in _FROM_SUMMARY for item in self.items) or any(
-            body.section != WHOLE for body in self.bodies
+        return any(
+            item.section != WHOLE if isinstance(item, Body) else item not in _FROM_ROW_ALONE
+            for item in self.items
         )
 
     @property
@@ -138,7 +134,7 @@ class Plan:
         """Messages looked at together: many when summaries are enough, as for a list of mail."""
         if flag_lines.are_enough(self.items):
             return FLAG_ROWS
-        return ROWS if all(is_in_summary(body.section) for body in self.bodies) else BODIES
+        return ROWS if not any(map(_cost, self.items)) else BODIES
 
 
 _FROM_SUMMARY: dict[Item, Callable[[Summary], bytes]] = {
@@ -151,6 +147,7 @@ _FROM_ROW: dict[Item, Callable[[MessageRow], bytes]] = {
     Simple.INTERNALDATE: lambda row: dates.render_date_time(row.internal_date_us),
     Simple.SIZE: lambda row: b"%d" % row.size_octets,
 }
+_FROM_ROW_ALONE = frozenset({Simple.FLAGS, *_FROM_ROW})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +157,8 @@ class Batch:
     pieces: list[Piece]
     position: int
     missing: int
+    is_undecodable: bool = False
+    """RFC 3516 4.3: something was left out, the command fails with UNKNOWN-CTE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +198,7 @@ def render(
     summaries = _Summaries(reading, mailbox, rows if plan.needs_summary else ())
     pieces: list[Piece] = []
     size = 0
+    is_undecodable = False
     quick = HeaderLines(plan.items) if not seen and HeaderLines.serves(plan.items) else None
     for count, (at, row) in enumerate(numbered, 1):
         recent = row.uid in selected.recents
@@ -208,10 +208,14 @@ def render(
             size += len(line)
         else:
             message = Message(reading, mailbox, at, row, recent, summaries.opened(row.uid, octets))
-            size += _render_message(plan, message, pieces, show_flags=row.uid in seen)
+            octets_out, is_whole = _render_message(
+                plan, message, pieces, show_flags=row.uid in seen
+            )
+            size += octets_out
+            is_undecodable |= not is_whole
         if size >= BATCH_OCTETS and count < len(numbered):
-            return Batch(pieces, numbered[count][0] - 1, 0)
-    return Batch(pieces, spans[-1][1], _wanted(spans) - len(rows))
+            return Batch(pieces, numbered[count][0] - 1, 0, is_undecodable)
+    return Batch(pieces, spans[-1][1], _wanted(spans) - len(rows), is_undecodable)
 
 
 def _from_image(
@@ -259,11 +263,9 @@ def _render_rows(
 
 def _cost(item: Item) -> int:
     """What looking an item up counts beside the octets it yields."""
-    return READ_COST if isinstance(item, Body) and not is_in_summary(item.section) else 0
-
-
-def _label(item: Item) -> bytes:
-    return item.name if isinstance(item, Body) else item.value.encode("ascii")
+    if isinstance(item, Body):
+        return 0 if is_in_summary(item.section) else READ_COST
+    return READ_COST if isinstance(item, Binary) else 0
 
 
 class _Summaries:
@@ -291,15 +293,18 @@ class _Summaries:
             return _STUB
 
 
-def late(reading: Reading, piece: Late) -> bytes | Stretch:
+def late(reading: Reading, piece: Late) -> bytes | Stream | None:
     """The value that was put off."""
     summaries = _Summaries(reading, piece.mailbox, (piece.row,))
     summary = summaries.opened(piece.row.uid, summaries.octets(piece.row.uid))
     return piece.value_of(Message(reading, piece.mailbox, 0, piece.row, piece.recent, summary))
 
 
-def _render_message(plan: Plan, message: Message, pieces: list[Piece], *, show_flags: bool) -> int:
-    """Append the response to `pieces`; the octets it takes on the wire.
+def _render_message(
+    plan: Plan, message: Message, pieces: list[Piece], *, show_flags: bool
+) -> tuple[int, bool]:
+    """Append the response to `pieces`; the octets it takes on the wire, and whether nothing had to
+    be left out.
 
     A thousand sections of one message may be asked for at once: what does not fit is put off.
     """
@@ -307,29 +312,39 @@ def _render_message(plan: Plan, message: Message, pieces: list[Piece], *, show_f
     if show_flags and Simple.FLAGS not in plan.items:
         labelled = (*labelled, (b"FLAGS ", _flags, 0))
     size = 0
+    glue = opening = b"* %d FETCH (" % message.number
     out: list[bytes] = []
-    glue = b"* %d FETCH (" % message.number
+    is_whole = True
     put_off = message.mailbox, message.row, message.recent
     for label, value_of, cost in labelled:
-        value = value_of(message) if size < BATCH_OCTETS else Late(*put_off, value_of)
+        is_late = size >= BATCH_OCTETS and not label.startswith(BINARY_SIZE)
+        value = Late(*put_off, value_of) if is_late else value_of(message)
+        if value is None:
+            is_whole = False
+            continue
         size += cost
         out += (glue, label)
-        if not isinstance(value, bytes):
-            size += value.stop - value.start if isinstance(value, Stretch) else 0
-            pieces += (b"".join(out), value)
-            out = []
-        else:
+        if isinstance(value, bytes):
             size += len(value)
             out.append(value)
+        else:
+            size += 0 if isinstance(value, Late) else value.left
+            pieces += (b"".join(out), value)
+            out = []
         glue = b" "
-    out.append(b")\r\n")
-    pieces.append(b"".join(out))
-    return size
+    if glue is not opening:
+        out.append(b")\r\n")
+        pieces.append(b"".join(out))
+    return size, is_whole
 
 
 def _value(item: Item) -> Value:
     if isinstance(item, Body):
         return partial(_body, item)
+    if isinstance(item, Binary):
+        return partial(_binary, item)
+    if isinstance(item, BinarySize):
+        return partial(_binary_size, item)
     if item is Simple.FLAGS:
         return _flags
     if item in _FROM_SUMMARY:
@@ -343,7 +358,38 @@ def _flags(message: Message) -> bytes:
     return b"(%b)" % responses.flags(message.row.flags, recent=message.recent)
 
 
-def _body(body: Body, message: Message) -> bytes | Stretch:
+def _binary(item: Binary, message: Message) -> bytes | Stream | None:
+    """RFC 3516 4.2; what has parts of its own, or is the whole message, is in no encoding."""
+    if not item.path:
+        return _stretch(item, message, 0, message.row.size_octets)
+    node = None if message.is_damaged else message.summary.part(item.path)
+    if node is None:
+        return b"NIL"
+    if not node.is_leaf:
+        return _stretch(item, message, node.body_start, node.body_end)
+    if node.encoding not in KNOWN:
+        return None
+    start, stop = _range(item, 0, node.decoded_octets)
+    if node.body_end - node.body_start > INLINE_OCTETS:
+        return Decoded(message.mailbox, message.row.uid, node, (start, stop))
+    octets = _read(message, node.body_start, node.body_end)
+    if octets is None:
+        return b"NIL"
+    return responses.literal(decoded(node.encoding, octets)[start:stop], may_hold_nul=True)
+
+
+def _binary_size(item: BinarySize, message: Message) -> bytes | None:
+    if not item.path:
+        return b"%d" % message.row.size_octets
+    node = None if message.is_damaged else message.summary.part(item.path)
+    if node is None:
+        return b"0"
+    if not node.is_leaf:
+        return b"%d" % (node.body_end - node.body_start)
+    return b"%d" % node.decoded_octets if node.encoding in KNOWN else None
+
+
+def _body(body: Body, message: Message) -> bytes | Stream:
     section = body.section
     if section == WHOLE:
         return _stretch(body, message, 0, message.row.size_octets)
@@ -360,14 +406,20 @@ def _body(body: Body, message: Message) -> bytes | Stretch:
     return b"NIL" if octets is None else header_octets(body, octets)
 
 
-def _stretch(body: Body, message: Message, start: int, stop: int) -> bytes | Stretch:
+def _stretch(item: Body | Binary, message: Message, start: int, stop: int) -> bytes | Stream:
     """Octets of the message: at once when they are few."""
-    if body.partial:
-        start, stop = min(start + body.partial[0], stop), min(start + sum(body.partial), stop)
+    start, stop = _range(item, start, stop)
     if stop - start > INLINE_OCTETS:
         return Stretch(message.mailbox, message.row.uid, start, stop)
     octets = _read(message, start, stop)
     return b"NIL" if octets is None else responses.literal(octets)
+
+
+def _range(item: Body | Binary, start: int, stop: int) -> Span:
+    """What is wanted of octets `start` to `stop`."""
+    if item.partial is None:
+        return start, stop
+    return min(start + item.partial[0], stop), min(start + sum(item.partial), stop)
 
 
 def _read(message: Message, start: int, stop: int) -> bytes | None:

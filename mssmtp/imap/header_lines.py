@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mssmtp.imap import dates, responses
-from mssmtp.imap.items import Body, Item, Section, Simple
+from mssmtp.imap.items import Body, Item, Section, Simple, label_of
 from mssmtp.message.headers import header_fields
 from mssmtp.message.summary import Texts, UnknownSummary, texts_of
 from mssmtp.storage.model import MessageRow
@@ -40,8 +40,7 @@ class HeaderLines:
     """Renders `items`, which are enough for it (`serves`)."""
 
     def __init__(self, items: Sequence[Item]) -> None:
-        labels = (item.name if isinstance(item, Body) else item.value.encode() for item in items)
-        values = (label.replace(b"%", b"%%") + b" %b" for label in labels)
+        values = (label.replace(b"%", b"%%") + b" %b" for label in map(label_of, items))
         self._template = b"* %d FETCH (" + b" ".join(values) + b")\r\n"
         self._values = [_value(item) for item in items]
 
@@ -49,7 +48,8 @@ class HeaderLines:
     def serves(items: Sequence[Item]) -> bool:
         """Whether no part of a message is needed."""
         return len(items) <= MOST_ITEMS and all(
-            is_in_summary(item.section) if isinstance(item, Body) else True for item in items
+            is_in_summary(item.section) if isinstance(item, Body) else item in _VALUES
+            for item in items
         )
 
     def line(self, number: int, row: MessageRow, summary: bytes, *, recent: bool) -> bytes | None:

@@ -1,4 +1,4 @@
-"""What FETCH can be asked for (RFC 3501 6.4.5): attributes, sections, macros."""
+"""What FETCH can be asked for (RFC 3501 6.4.5, RFC 3516): attributes, sections, macros."""
 
 from __future__ import annotations
 
@@ -74,7 +74,40 @@ class Body:
         return self.label or b"BODY[%b]%b" % (self.section.render(), origin)
 
 
-Item = Simple | Body
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """`BINARY[part]<start.length>`: a part without its transfer encoding (RFC 3516 4.2)."""
+
+    path: tuple[int, ...]
+    partial: tuple[int, int] | None = None
+    peek: bool = False
+
+    @property
+    def name(self) -> bytes:
+        """As the response writes it (4.3)."""
+        origin = b"<%d>" % self.partial[0] if self.partial else b""
+        return b"BINARY[%b]%b" % (Section(self.path).render(), origin)
+
+
+@dataclass(frozen=True, slots=True)
+class BinarySize:
+    """`BINARY.SIZE[part]`: of as many octets (RFC 3516 4.2)."""
+
+    path: tuple[int, ...]
+
+    @property
+    def name(self) -> bytes:
+        """As the response writes it (4.3)."""
+        return b"BINARY.SIZE[%b]" % Section(self.path).render()
+
+
+Item = Simple | Body | Binary | BinarySize
+
+
+def label_of(item: Item) -> bytes:
+    """As the response writes it."""
+    return item.value.encode("ascii") if isinstance(item, Simple) else item.name
+
 
 _RFC822 = {
     "RFC822": Body(Section(), label=b"RFC822"),
@@ -106,11 +139,26 @@ def _item(cursor: Cursor, word: str) -> Item:
     if word in ("BODY", "BODY.PEEK") and cursor.takes(b"["):
         section = _section(cursor)
         return Body(section, _partial(cursor), peek=word == "BODY.PEEK")
+    if word in _BINARY and cursor.takes(b"["):
+        return _binary(cursor, word)
     if word in _RFC822:
         return _RFC822[word]
     if word not in _SIMPLE:
         raise BadSyntax("unknown fetch item")
     return _SIMPLE[word]
+
+
+_BINARY = frozenset(("BINARY", "BINARY.PEEK", "BINARY.SIZE"))
+
+
+def _binary(cursor: Cursor, word: str) -> Item:
+    """`section-binary = "[" [section-part] "]"` and what follows it."""
+    section = _section(cursor)
+    if section.text or section.names is not None:
+        raise BadSyntax("BINARY is of a part")
+    if word == "BINARY.SIZE":
+        return BinarySize(section.path)
+    return Binary(section.path, _partial(cursor), peek=word == "BINARY.PEEK")
 
 
 _TEXTS: dict[str, SectionText] = {"": "", "HEADER": "HEADER", "TEXT": "TEXT", "MIME": "MIME"}

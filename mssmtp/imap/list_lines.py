@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mssmtp.imap import dates, flag_lines
 from mssmtp.imap.flag_lines import Lines
-from mssmtp.imap.items import Body, Item, Simple
+from mssmtp.imap.items import Body, Item, Simple, label_of
 from mssmtp.imap.numbers import Span, View
 from mssmtp.imap.selected import Selected
 from mssmtp.message.headers import header_fields, listed_bits
@@ -152,7 +152,7 @@ def _form(item: Item) -> bytes:
     """Its label, and what stands for its arguments."""
     if isinstance(item, Body):
         return item.name.replace(b"%", b"%%") + b" {%d}\r\n%b"
-    return _FORMS.get(item) or item.value.encode() + b" %b"
+    return _FORMS.get(item) or label_of(item) + b" %b"
 
 
 def _values(item: Item) -> Values:

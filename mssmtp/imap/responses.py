@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from mssmtp.errors import MailError
+from mssmtp.errors import BadSyntax, MailError
 from mssmtp.imap import names
 
 CRLF = b"\r\n"
@@ -28,6 +28,7 @@ _TEXTS = {
     "TOOBIG": b"Message trop volumineux",
     "TRYCREATE": b"Create the mailbox first",
     "USEATTR": b"Usage deja attribue ou impossible",
+    "UNKNOWN-CTE": b"Some parts have an unknown transfer encoding",
     "UNAVAILABLE": b"Service momentanement indisponible ; recommencez plus tard",
 }
 
@@ -58,6 +59,19 @@ def refusal(tag: bytes, error: MailError) -> bytes:
     return tagged(tag, b"NO", _TEXTS.get(error.imap, b"Refused"), error.imap.encode("ascii"))
 
 
+def is_bad(error: MailError) -> bool:
+    """Whether the command was not in the grammar: BAD; everything else is a NO with its code."""
+    return isinstance(error, BadSyntax) and error.imap == "CLIENTBUG"
+
+
+def failure(tag: bytes, error: MailError) -> bytes:
+    """The tagged BAD or NO for `error`."""
+    if not is_bad(error):
+        return refusal(tag, error)
+    text = str(error) if str(error).isascii() else "Command not understood"
+    return tagged(tag, b"BAD", text.encode("ascii"), b"CLIENTBUG")
+
+
 def continuation(text: bytes = b"OK") -> bytes:
     """`+ text`; never without the space (GEN-06)."""
     return b"+ %b\r\n" % text
@@ -75,8 +89,10 @@ def quoted(octets: bytes, *, utf8: bool = False) -> bytes:
     return b'"%b"' % octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
-def literal(octets: bytes) -> bytes:
-    """`{n}` CRLF octets."""
+def literal(octets: bytes, *, may_hold_nul: bool = False) -> bytes:
+    """`{n}` CRLF octets; with a `~` before it when there is a NUL among them (RFC 3516 4.3)."""
+    if may_hold_nul and b"\0" in octets:
+        return b"~{%d}\r\n%b" % (len(octets), octets)
     return b"{%d}\r\n%b" % (len(octets), octets)
 
 

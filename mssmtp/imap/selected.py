@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mssmtp.imap.numbers import Span, View
+from mssmtp.imap.streams import Places
 from mssmtp.mail import ModSeq, Uid
 from mssmtp.storage.model import Mailbox, MessageRow
 
@@ -64,6 +65,7 @@ class Selected:
     recents: Recents = field(default_factory=Recents)
     keywords: frozenset[str] = frozenset()
     told: dict[Uid, ModSeq] = field(default_factory=dict)
+    places: Places = field(default_factory=Places)
 
     def tell(self, rows: list[MessageRow]) -> None:
         """The client knows these flags already: it has set them itself, or has just read them."""

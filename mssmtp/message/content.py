@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mssmtp.message import transfer
 from mssmtp.message.headers import Field
 from mssmtp.message.parameters import RawParameters, decode_parameters, parse_parametrised
 
 MAX_BOUNDARY_OCTETS = 1_000
 MAX_TEXT_OCTETS = 4_096
 _TOKEN = bytes(c for c in range(33, 127) if c not in b'()<>@,;:\\"/[]?=')
-_ENCODINGS = frozenset(("7bit", "8bit", "binary", "base64", "quoted-printable"))
 _USUAL_ENCODINGS = frozenset((b"7bit", b"8bit", b"base64", b"quoted-printable"))
 _WANTED = frozenset(
     (
@@ -166,7 +166,7 @@ def _encoding(value: bytes | None, defects: list[str]) -> bytes:
     if not _is_token(word):
         defects.append("unreadable transfer encoding")
         return b"7BIT"
-    if word.decode("ascii").lower() not in _ENCODINGS:
+    if word.decode("ascii").lower() not in transfer.KNOWN:
         defects.append("unknown transfer encoding")
     return word.upper()
 

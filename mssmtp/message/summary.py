@@ -45,6 +45,11 @@ class Node:
         return self.kind == _LEAF and self.full_type.startswith("text/")
 
     @property
+    def is_leaf(self) -> bool:
+        """Its body is in its transfer encoding; that of a multipart or message is as it stands."""
+        return self.kind == _LEAF
+
+    @property
     def is_message(self) -> bool:
         """Its one child is a message with a header of its own."""
         return self.kind == _MESSAGE
@@ -123,15 +128,9 @@ class Summary:
 
         RFC 3501 6.4.5: HEADER and TEXT need a message, MIME needs a part number.
         """
-        node = self.root
         if not path:
-            return _of_message(node, text, self.size_octets)
-        for number in path[:-1]:
-            inner = _numbered(node, number)
-            if inner is None or inner.kind == _LEAF:
-                return None
-            node = inner.children[0] if inner.kind == _MESSAGE else inner
-        part = _numbered(node, path[-1])
+            return _of_message(self.root, text, self.size_octets)
+        part = self.part(path)
         if part is None:
             return None
         if text == "":
@@ -139,6 +138,16 @@ class Summary:
         if text == "MIME":
             return part.header_start, part.body_start
         return _of_message(part.children[0], text, 0) if part.kind == _MESSAGE else None
+
+    def part(self, path: tuple[int, ...]) -> Node | None:
+        """The entity with the part number `path`, which is not empty; None when there is none."""
+        node = self.root
+        for number in path[:-1]:
+            inner = _numbered(node, number)
+            if inner is None or inner.kind == _LEAF:
+                return None
+            node = inner.children[0] if inner.kind == _MESSAGE else inner
+        return _numbered(node, path[-1])
 
     def text_parts(self) -> tuple[Node, ...]:
         """Leaves with text, nested messages included, in order; for SEARCH BODY and TEXT."""

@@ -9,6 +9,8 @@ from mssmtp.message.words import BASE64_ALPHABET, NOT_BASE64, decode_base64
 
 _ESCAPE = re.compile(rb"=[0-9A-Fa-f][0-9A-Fa-f]")
 _HEX = frozenset(b"0123456789ABCDEFabcdef")
+KNOWN = frozenset(("7bit", "8bit", "binary", "base64", "quoted-printable"))
+"""What RFC 2045 6.1 defines; of another encoding nobody can tell the octets."""
 
 
 class Counter(Protocol):
@@ -103,6 +105,11 @@ def decoded(encoding: str, body: bytes) -> bytes:
 class Decoder(Protocol):
     """Decodes a body that comes in blocks of any split."""
 
+    @property
+    def held(self) -> bytes:
+        """What waits for more octets: another decoder made with it goes on from here."""
+        ...
+
     def feed(self, block: bytes) -> bytes:
         """Octets that are certain by now."""
         ...
@@ -113,6 +120,8 @@ class Decoder(Protocol):
 
 
 class _PlainDecoder:
+    held = b""
+
     def feed(self, block: bytes) -> bytes:
         return block
 
@@ -121,39 +130,39 @@ class _PlainDecoder:
 
 
 class _Base64Decoder:
-    def __init__(self) -> None:
-        self._held = b""
+    def __init__(self, held: bytes) -> None:
+        self.held = held
 
     def feed(self, block: bytes) -> bytes:
-        letters = self._held + block.translate(None, NOT_BASE64)
+        letters = self.held + block.translate(None, NOT_BASE64)
         whole = len(letters) & ~3
-        self._held = letters[whole:]
+        self.held = letters[whole:]
         return decode_base64(letters[:whole])
 
     def close(self) -> bytes:
-        return decode_base64(self._held)
+        return decode_base64(self.held)
 
 
 class _QuotedPrintableDecoder:
-    def __init__(self) -> None:
-        self._held = b""
+    def __init__(self, held: bytes) -> None:
+        self.held = held
 
     def feed(self, block: bytes) -> bytes:
-        data = self._held + block
+        data = self.held + block
         tail = data.rfind(b"=", max(0, len(data) - 2))
-        self._held = b"" if tail < 0 else data[tail:]
-        return _unquoted(data[: len(data) - len(self._held)])
+        self.held = b"" if tail < 0 else data[tail:]
+        return _unquoted(data[: len(data) - len(self.held)])
 
     def close(self) -> bytes:
-        return _unquoted(self._held)
+        return _unquoted(self.held)
 
 
-def decoder_of(encoding: str) -> Decoder:
+def decoder_of(encoding: str, held: bytes = b"") -> Decoder:
     """For a lower-case transfer encoding; what it gives joins to what `decoded` gives."""
     if encoding == "base64":
-        return _Base64Decoder()
+        return _Base64Decoder(held)
     if encoding == "quoted-printable":
-        return _QuotedPrintableDecoder()
+        return _QuotedPrintableDecoder(held)
     return _PlainDecoder()
 
 

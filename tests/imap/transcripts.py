@@ -13,7 +13,8 @@
     ~ tick 1                           client 1's wait times out
 
 `$name` in an expected line binds a word the first time and must be the same word afterwards; `...`
-stands for anything. `@message3` in a command is a literal of that message, `@{text}` of that text.
+stands for anything. `@message3` in a command is a literal of that message, `@{text}` of that text,
+in which `\\r\\n` and `\\0` are these octets.
 An expectation looks at what its client received since its last command.
 """
 
@@ -30,6 +31,10 @@ _STEP = re.compile(
     r"(?P<client>\d)(?P<kind>>>|>NO |>BAD |>|<|!|\.)\s?(?P<text>.*)\Z|~ (?P<event>.*)\Z"
 )
 _LITERAL = re.compile(rb"@message(\d+)|@\{([^}]*)\}")
+
+
+def _unescaped(text: bytes) -> bytes:
+    return text.replace(rb"\r\n", b"\r\n").replace(rb"\0", b"\0")
 
 
 @dataclass
@@ -127,7 +132,7 @@ class Player:
 
     def _octets(self, text: str) -> bytes:
         def literal(found: re.Match[bytes]) -> bytes:
-            octets = message(int(found[1])) if found[1] else found[2]
+            octets = message(int(found[1])) if found[1] else _unescaped(found[2])
             return b"{%d+}\r\n%b" % (len(octets), octets)
 
         return _LITERAL.sub(literal, self._filled(text).encode("utf-8"))

@@ -10,13 +10,14 @@ from mssmtp.errors import MailError
 from mssmtp.imap import fetch, items
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send, write
-from mssmtp.imap.fetch import Batch, Late, Plan, Stretch, Wanted
+from mssmtp.imap.fetch import Batch, Late, Plan, Wanted
 from mssmtp.imap.incoming import Ended
 from mssmtp.imap.items import Item, Simple
 from mssmtp.imap.numbers import NumberSet, Span, after, cut
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
+from mssmtp.imap.streams import Decoded, Stream
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import Uid
 
@@ -40,11 +41,16 @@ class Fetch(Command):
         selected = session.selected
         plan = Plan.of(self.items)
         missing = 0
+        is_undecodable = False
         for group in cut(selected.view.spans(self.numbers, by_uid=self.by_uid), plan.group_rows):
             seen: frozenset[Uid] = frozenset()
             if plan.sets_seen and not selected.read_only:
                 seen = yield from _see(selected, group)
-            missing += yield from _send_group(selected, plan, group, seen)
+            told = yield from _send_group(selected, plan, group, seen)
+            missing += told.missing
+            is_undecodable |= told.is_undecodable
+        if is_undecodable:
+            raise Refused("UNKNOWN-CTE")
         if missing and not self.by_uid:
             raise Refused("EXPUNGEISSUED")
         return Done(b"FETCH completed")
@@ -64,22 +70,32 @@ def _see(selected: Selected, group: Sequence[Span]) -> Steps[frozenset[Uid]]:
     return frozenset(unseen)
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """How many messages were gone; whether a part was left out."""
+
+    missing: int
+    is_undecodable: bool
+
+
 def _send_group(
     selected: Selected, plan: Plan, group: Sequence[Span], seen: frozenset[Uid]
-) -> Steps[int]:
-    """Send the responses of `group` batch by batch; how many messages were gone."""
+) -> Steps[_Told]:
+    """Send the responses of `group` batch by batch."""
     left = list(group)
     missing = 0
+    is_undecodable = False
     room = plan.batch_rows
     while left:
         wanted = Wanted(tuple(left), room)
         batch = yield from read(_Rendering(selected, plan, wanted, seen))
         missing += batch.missing
-        yield from _send_pieces(batch)
+        is_undecodable |= batch.is_undecodable
+        is_undecodable |= yield from _send_pieces(selected, batch)
         # Where a few messages fill a batch, the rows of hundreds are not read for each (ATT-27).
         room = min(_more_than(_count(left, batch.position)), plan.batch_rows)
         left = after(left, batch.position)
-    return missing
+    return _Told(missing, is_undecodable)
 
 
 def _more_than(count: int) -> int:
@@ -104,59 +120,52 @@ class _Rendering:
         return fetch.render(reading, self.selected, self.plan, self.wanted, self.seen)
 
 
-def _send_pieces(batch: Batch) -> Steps[None]:
+def _send_pieces(selected: Selected, batch: Batch) -> Steps[bool]:
+    """True when a part that was put off could not be decoded."""
     waiting: list[bytes] = []
+    is_undecodable = False
     for piece in batch.pieces:
         if isinstance(piece, bytes):
             waiting.append(piece)
             continue
         yield from send(b"".join(waiting))
         waiting.clear()
-        value = piece if isinstance(piece, Stretch) else (yield from read(_getting(piece)))
-        if isinstance(value, bytes):
-            yield from send(value)
+        value = (yield from read(_getting(piece))) if isinstance(piece, Late) else piece
+        is_undecodable |= value is None
+        if value is None or isinstance(value, bytes):
+            yield from send(value or b"NIL")
         else:
-            yield from _send_stretch(value)
+            yield from _send_stream(selected, value)
     yield from send(b"".join(waiting))
+    return is_undecodable
 
 
-def _getting(piece: Late) -> Callable[[Reading], bytes | Stretch]:
+def _getting(piece: Late) -> Callable[[Reading], bytes | Stream | None]:
     return lambda reading: fetch.late(reading, piece)
 
 
-def _send_stretch(stretch: Stretch) -> Steps[None]:
-    """A literal read and sent 256 KiB at a time, so that 60 MB never rest in memory (OLC-04)."""
-    try:
-        first = yield from read(_reader(stretch, stretch.start))
-    except MailError:
-        yield from send(b"NIL")
-        return
-    yield from send(b"{%d}\r\n" % (stretch.stop - stretch.start) + first)
-    position = stretch.start + len(first)
-    while position < stretch.stop:
+def _send_stream(selected: Selected, stream: Stream) -> Steps[None]:
+    """A literal read and sent block by block, so that 60 MB never rest in memory (OLC-04)."""
+    if isinstance(stream, Decoded):
+        stream.remember(selected.places)
+    opening = stream.opening
+    is_promised = not stream.left
+    if is_promised:
+        yield from send(opening)
+    while stream.left:
         try:
-            octets = yield from read(_reader(stretch, position))
+            octets = yield from read(stream.next)
         except MailError as error:
-            # The literal's length is promised: nothing but the end of the connection is honest.
-            raise Ended from error
-        if not octets:
+            if is_promised:
+                # The literal's length is: nothing but the end of the connection is honest.
+                raise Ended from error
+            yield from send(b"NIL")
+            return
+        if octets is None:
             raise Ended
-        yield from send(octets)
-        position += len(octets)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    stretch: Stretch
-    start: int
-
-    def __call__(self, reading: Reading) -> bytes:
-        stop = min(self.start + fetch.BATCH_OCTETS, self.stretch.stop)
-        return reading.body(self.stretch.mailbox, self.stretch.uid, self.start, stop)
-
-
-def _reader(stretch: Stretch, start: int) -> _Reader:
-    return _Reader(stretch, start)
+        if octets:
+            yield from send(octets if is_promised else opening + octets)
+            is_promised = True
 
 
 def _parse(cursor: Cursor, *, by_uid: bool) -> Fetch:
