@@ -113,8 +113,8 @@ class Player:
             case "<":
                 self._expect(client, text)
             case "!":
-                lines = self._lines(client)
-                assert not any(text in line for line in lines), "\n".join(lines)
+                lines, forbidden = self._lines(client), self._filled(text)
+                assert not any(forbidden in line for line in lines), "\n".join(lines)
             case ".":
                 assert not self.clients[client - 1].is_open, "still open"
 
