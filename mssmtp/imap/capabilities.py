@@ -31,6 +31,7 @@ AFTER_LOGIN = (
     "SEARCHRES",
     "BINARY",
     "MULTIAPPEND",
+    "CONDSTORE",
 )
 
 
@@ -50,7 +51,7 @@ class Dialect:
     uids_only: bool = False
 
 
-ENABLES: Mapping[str, Mapping[str, bool]] = {}
+ENABLES: Mapping[str, Mapping[str, bool]] = {"CONDSTORE": {"modseqs": True}}
 """What ENABLE takes, and what it switches on."""
 
 

@@ -85,6 +85,7 @@ class Message:
 
 Value = Callable[[Message], bytes | Stream | None]
 """None: nobody knows the transfer encoding; the item is left out and the command answers NO."""
+Labelled = tuple[tuple[bytes, Value, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +93,25 @@ class Plan:
     """The items of one command, with their names in the response and how to get their values."""
 
     items: tuple[Item, ...]
-    labelled: tuple[tuple[bytes, Value, int], ...]
+    labelled: Labelled
     """Name, way to the value, and what that way costs (`_cost`)."""
+    beside_seen: Labelled
+    """Shown of a message that became `\\Seen` by this command (6.4.5)."""
     lines: ListLines | None
     """For hundreds of messages at once, when the items allow it."""
 
     @classmethod
-    def of(cls, items: tuple[Item, ...]) -> Plan:
-        """Names and ways are looked up once, not once a message."""
-        labelled = tuple((label_of(item) + b" ", _value(item), _cost(item)) for item in items)
-        plan = cls(items, labelled, None)
+    def of(cls, items: tuple[Item, ...], *, modseqs: bool = False) -> Plan:
+        """Names and ways are looked up once, not once a message.
+
+        `modseqs`: the client is told of each change with UID and MODSEQ (RFC 7162 3.2.4).
+        """
+        beside = (Simple.UID, Simple.FLAGS, Simple.MODSEQ) if modseqs else (Simple.FLAGS,)
+        missing = _labelled([item for item in beside if item not in items])
+        plan = cls(items, _labelled(items), missing, None)
         if not plan.needs_summary or plan.sets_seen or not ListLines.serves(items):
             return plan
-        return cls(items, labelled, ListLines(items))
+        return cls(items, plan.labelled, missing, ListLines(items))
 
     @property
     def bodies(self) -> tuple[Body, ...]:
@@ -146,6 +153,7 @@ _FROM_ROW: dict[Item, Callable[[MessageRow], bytes]] = {
     Simple.UID: lambda row: b"%d" % row.uid,
     Simple.INTERNALDATE: lambda row: dates.render_date_time(row.internal_date_us),
     Simple.SIZE: lambda row: b"%d" % row.size_octets,
+    Simple.MODSEQ: lambda row: b"(%d)" % row.modseq,
 }
 _FROM_ROW_ALONE = frozenset({Simple.FLAGS, *_FROM_ROW})
 
@@ -209,7 +217,7 @@ def render(
         else:
             message = Message(reading, mailbox, at, row, recent, summaries.opened(row.uid, octets))
             octets_out, is_whole = _render_message(
-                plan, message, pieces, show_flags=row.uid in seen
+                plan, message, pieces, became_seen=row.uid in seen
             )
             size += octets_out
             is_undecodable |= not is_whole
@@ -261,6 +269,10 @@ def _render_rows(
     return b"".join(out)
 
 
+def _labelled(items: Sequence[Item]) -> Labelled:
+    return tuple((label_of(item) + b" ", _value(item), _cost(item)) for item in items)
+
+
 def _cost(item: Item) -> int:
     """What looking an item up counts beside the octets it yields."""
     if isinstance(item, Body):
@@ -301,16 +313,14 @@ def late(reading: Reading, piece: Late) -> bytes | Stream | None:
 
 
 def _render_message(
-    plan: Plan, message: Message, pieces: list[Piece], *, show_flags: bool
+    plan: Plan, message: Message, pieces: list[Piece], *, became_seen: bool
 ) -> tuple[int, bool]:
     """Append the response to `pieces`; the octets it takes on the wire, and whether nothing had to
     be left out.
 
     A thousand sections of one message may be asked for at once: what does not fit is put off.
     """
-    labelled = plan.labelled
-    if show_flags and Simple.FLAGS not in plan.items:
-        labelled = (*labelled, (b"FLAGS ", _flags, 0))
+    labelled = (*plan.labelled, *plan.beside_seen) if became_seen else plan.labelled
     size = 0
     glue = opening = b"* %d FETCH (" % message.number
     out: list[bytes] = []

@@ -66,6 +66,7 @@ class HeaderLines:
 _VALUES: dict[Item, Value] = {
     Simple.UID: lambda row, _texts, _recent: b"%d" % row.uid,
     Simple.SIZE: lambda row, _texts, _recent: b"%d" % row.size_octets,
+    Simple.MODSEQ: lambda row, _texts, _recent: b"(%d)" % row.modseq,
     Simple.INTERNALDATE: lambda row, _texts, _recent: dates.render_date_time(row.internal_date_us),
     Simple.FLAGS: lambda row, _texts, recent: b"(%b)" % responses.flags(row.flags, recent=recent),
     Simple.ENVELOPE: lambda _row, texts, _recent: texts[0],

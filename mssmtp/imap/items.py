@@ -24,6 +24,7 @@ class Simple(Enum):
     ENVELOPE = "ENVELOPE"
     BODY = "BODY"
     BODYSTRUCTURE = "BODYSTRUCTURE"
+    MODSEQ = "MODSEQ"
 
 
 @dataclass(frozen=True, slots=True)

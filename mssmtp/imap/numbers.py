@@ -141,6 +141,17 @@ class View:
         """Every UID of `spans`."""
         return [uid for start, stop in spans for uid in self.uids[start:stop]]
 
+    def among(self, uids: Iterable[int], spans: Sequence[Span]) -> list[Span]:
+        """Where within `spans` the messages `uids` are, which come ascending."""
+        starts = [start for start, _ in spans]
+        found: list[Span] = []
+        for uid in uids:
+            position = self.position(uid)
+            at = -1 if position is None else bisect_right(starts, position) - 1
+            if position is not None and at >= 0 and position < spans[at][1]:
+                found.append((position, position + 1))
+        return _merged(found)
+
     def append(self, uids: Iterable[int]) -> None:
         """New messages; their UIDs are above all others."""
         self.uids.extend(uids)

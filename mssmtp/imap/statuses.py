@@ -39,6 +39,7 @@ _ITEMS: Mapping[str, Item] = {
     "UNSEEN": lambda _, mailbox: mailbox.unseen,
     "DELETED": _deleted,
     "SIZE": lambda _, mailbox: mailbox.size_octets,
+    "HIGHESTMODSEQ": lambda _, mailbox: mailbox.highest_modseq,
 }
 """SIZE: RFC 8438; the sum of what RFC822.SIZE says, kept by the store."""
 _LIMIT = "APPENDLIMIT"

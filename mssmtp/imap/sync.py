@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import MailError
@@ -11,7 +11,7 @@ from mssmtp.imap import responses
 from mssmtp.imap.effects import Steps, Watch, read, send, write
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session, State
-from mssmtp.mail import Uid
+from mssmtp.mail import ModSeq, Uid
 from mssmtp.storage.model import Mailbox, MessageRow
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class _News:
     mailbox: Mailbox | None
     rows: list[MessageRow]
     gone: list[Uid]
+    withheld: ModSeq | None = None
+    """Of the first EXPUNGE that may not be told now."""
 
 
 def _news(reading: Reading, session: Session, *, expunge: bool) -> _News:
@@ -41,7 +43,10 @@ def _news(reading: Reading, session: Session, *, expunge: bool) -> _News:
         rows = reading.messages(mailbox.id, changed_since=selected.modseq)
     if expunge and mailbox.highest_modseq > selected.gone_modseq:
         gone = reading.expunged_since(mailbox.id, selected.gone_modseq)
-    return _News(mailbox, rows, gone)
+    withheld = None
+    if session.dialect.modseqs and not expunge:
+        withheld = reading.first_expunged_since(mailbox.id, selected.gone_modseq)
+    return _News(mailbox, rows, gone, withheld)
 
 
 def catch_up(session: Session, *, expunge: bool) -> Steps[None]:
@@ -61,7 +66,10 @@ def catch_up(session: Session, *, expunge: bool) -> Steps[None]:
         return
     out = [b"* %d EXPUNGE\r\n" % number for number in selected.view.remove(news.gone)]
     arrived = [row for row in news.rows if _is_new(selected, row.uid)]
-    out += _changed_flags(selected, news.rows)
+    out += _changed_flags(session, news.rows)
+    if news.withheld is not None:
+        # RFC 7162 3.2, 6: the client must not take the modseqs it was shown for all there is.
+        out.append(_highest(ModSeq(news.withheld - 1)))
     if expunge:
         selected.gone_modseq = news.mailbox.highest_modseq
     selected.mailbox = news.mailbox
@@ -73,6 +81,8 @@ def catch_up(session: Session, *, expunge: bool) -> Steps[None]:
         out.append(b"* %d EXISTS\r\n" % len(selected.view))
         out.append(b"* %d RECENT\r\n" % selected.recents.count(selected.view))
     yield from send(b"".join(out))
+    if news.gone and session.dialect.modseqs:
+        yield from tell_highest(session)
 
 
 def _is_new(selected: Selected, uid: Uid) -> bool:
@@ -80,16 +90,47 @@ def _is_new(selected: Selected, uid: Uid) -> bool:
     return not uids or uid > uids[-1]
 
 
-def _changed_flags(selected: Selected, rows: list[MessageRow]) -> list[bytes]:
+def _changed_flags(session: Session, rows: list[MessageRow]) -> list[bytes]:
+    selected = session.selected
     out = []
     for row in rows:
         position = selected.view.position(row.uid)
         if position is None or selected.told.get(row.uid) == row.modseq:
             continue
-        flags = responses.flags(row.flags, recent=row.uid in selected.recents)
-        out.append(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (position + 1, row.uid, flags))
+        out.append(changed(session, position, row))
         out[0:0] = new_keywords(selected, row.flags)
     return out
+
+
+def changed(session: Session, position: int, row: MessageRow, *, flags: bool = True) -> bytes:
+    """An unsolicited FETCH (7.4.2); to a client that knows modseqs with that (RFC 7162 3.2.4)."""
+    items = b"UID %d" % row.uid
+    if flags:
+        recent = row.uid in session.selected.recents
+        items += b" FLAGS (%b)" % responses.flags(row.flags, recent=recent)
+    if session.dialect.modseqs:
+        items += b" MODSEQ (%d)" % row.modseq
+    return b"* %d FETCH (%b)\r\n" % (position + 1, items)
+
+
+def become_aware(session: Session) -> Steps[None]:
+    """The client has issued a command that shows it knows modseqs (RFC 7162 3.1): from now on it
+    is told them, and at once the one up to which it knows its mailbox."""
+    if session.dialect.modseqs:
+        return
+    session.dialect = replace(session.dialect, modseqs=True)
+    yield from tell_highest(session)
+
+
+def tell_highest(session: Session) -> Steps[None]:
+    """HIGHESTMODSEQ of what is selected: all changes up to there were told."""
+    selected = session.selected_or_none
+    if selected is not None:
+        yield from send(_highest(min(selected.modseq, selected.gone_modseq)))
+
+
+def _highest(modseq: ModSeq) -> bytes:
+    return responses.untagged(b"OK", b"All is told up to here", b"HIGHESTMODSEQ %d" % modseq)
 
 
 def new_keywords(selected: Selected, flags: frozenset[str]) -> list[bytes]:

@@ -50,6 +50,11 @@ _TOGETHER = tuple(f"uid{number}" for number in range(32))
 _ROWS_TOGETHER = sql(_ROW.where(messages.c.uid.in_([bindparam(name) for name in _TOGETHER])))
 _CHANGED_ROWS = sql(_ROW.where(_CHANGED).order_by(messages.c.uid))
 _CHANGED_ROWS_IN = sql(_ROW.where(_CHANGED).where(_IN_RANGE).order_by(messages.c.uid))
+_CHANGED_UIDS = sql(
+    select(messages.c.uid)
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(messages.c.modseq > bindparam("modseq"))
+)
 _UIDS = sql(
     select(messages.c.uid)
     .where(messages.c.mailbox == bindparam("mailbox"))
@@ -74,6 +79,11 @@ _EXPUNGED_SINCE = sql(
     .where(expunged.c.mailbox == bindparam("mailbox"))
     .where(expunged.c.modseq > bindparam("modseq"))
     .order_by(expunged.c.uid)
+)
+_FIRST_EXPUNGED_SINCE = sql(
+    select(func.min(expunged.c.modseq))
+    .where(expunged.c.mailbox == bindparam("mailbox"))
+    .where(expunged.c.modseq > bindparam("modseq"))
 )
 _DELETED_UIDS = sql(
     select(messages.c.uid)
@@ -188,6 +198,12 @@ class MessageReading(ImageReading, ContentReading):
         """UIDs from `first` to `last`, ascending: a fraction of what the rows cost."""
         return [uid for (uid,) in self._all(_UIDS, mailbox=mailbox, low=first, high=last)]
 
+    def changed_uids(self, mailbox: MailboxId, modseq: ModSeq) -> list[Uid]:
+        """UIDs of the messages with a modseq above `modseq`, ascending."""
+        # Sorted here: asked to do it, SQLite reads the whole mailbox in the order of UIDs.
+        found = self._all(_CHANGED_UIDS, mailbox=mailbox, modseq=modseq)
+        return sorted(Uid(row[0]) for row in found)
+
     def internal_dates(self, mailbox: MailboxId, first: int, last: int) -> list[int]:
         """INTERNALDATE of the messages with the UIDs `first` to `last`, in microseconds."""
         return [at_us for (at_us,) in self._all(_DATES, mailbox=mailbox, low=first, high=last)]
@@ -201,6 +217,11 @@ class MessageReading(ImageReading, ContentReading):
         """UIDs expunged with a modseq above `modseq`, ascending (RFC 7162 3.2.6)."""
         found = self._all(_EXPUNGED_SINCE, mailbox=mailbox, modseq=modseq)
         return [Uid(row[0]) for row in found]
+
+    def first_expunged_since(self, mailbox: MailboxId, modseq: ModSeq) -> ModSeq | None:
+        """The lowest modseq above `modseq` with which something was expunged."""
+        row = self._one(_FIRST_EXPUNGED_SINCE, mailbox=mailbox, modseq=modseq)
+        return None if row is None or row[0] is None else ModSeq(row[0])
 
     def deleted(self, mailbox: MailboxId) -> list[Uid]:
         """UIDs of the messages with `\\Deleted`, ascending: what EXPUNGE would remove."""

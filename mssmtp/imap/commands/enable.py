@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mssmtp.imap import sync
 from mssmtp.imap.capabilities import ENABLES, enabled
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, send
@@ -22,9 +23,12 @@ class Enable(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         known = [name for name in self.names if name.decode("ascii").upper() in ENABLES]
+        before = session.dialect
         for name in known:
             session.dialect = enabled(session.dialect, name.decode("ascii").upper())
         yield from send(b" ".join([b"* ENABLED", *known]) + b"\r\n")
+        if session.dialect.modseqs and not before.modseqs:
+            yield from sync.tell_highest(session)
         return Done(b"ENABLE completed")
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.errors import MailError
-from mssmtp.imap import fetch, items
+from mssmtp.errors import BadSyntax, MailError
+from mssmtp.imap import fetch, items, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send, write
 from mssmtp.imap.fetch import Batch, Late, Plan, Wanted
@@ -19,10 +19,17 @@ from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 from mssmtp.imap.streams import Decoded, Stream
 from mssmtp.imap.syntax import Cursor
-from mssmtp.mail import Uid
+from mssmtp.mail import ModSeq, Uid
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Modifiers:
+    """Which of the messages that are named are shown (RFC 4466 2.4)."""
+
+    changed_since: ModSeq | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class Fetch(Command):
     numbers: NumberSet
     items: tuple[Item, ...]
     by_uid: bool
+    modifiers: Modifiers = Modifiers()
 
     @property
     def withholds_expunge(self) -> bool:
@@ -39,10 +47,18 @@ class Fetch(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected
-        plan = Plan.of(self.items)
+        spans = selected.view.spans(self.numbers, by_uid=self.by_uid)
+        if Simple.MODSEQ in self.items:
+            yield from sync.become_aware(session)
+        plan = Plan.of(self.items, modseqs=session.dialect.modseqs)
+        if session.dialect.modseqs and (plan.sets_seen or Simple.MODSEQ in self.items):
+            # RFC 7162 3.2: what happened before the modseqs that are shown now is told, too.
+            session.is_changed = True
+        if (since := self.modifiers.changed_since) is not None:
+            spans = yield from _changed(selected, spans, since)
         missing = 0
         is_undecodable = False
-        for group in cut(selected.view.spans(self.numbers, by_uid=self.by_uid), plan.group_rows):
+        for group in cut(spans, plan.group_rows):
             seen: frozenset[Uid] = frozenset()
             if plan.sets_seen and not selected.read_only:
                 seen = yield from _see(selected, group)
@@ -54,6 +70,20 @@ class Fetch(Command):
         if missing and not self.by_uid:
             raise Refused("EXPUNGEISSUED")
         return Done(b"FETCH completed")
+
+
+LARGE = 50_000
+"""Messages of a mailbox that is looked through for long."""
+
+
+def _changed(selected: Selected, spans: Sequence[Span], since: ModSeq) -> Steps[list[Span]]:
+    """What of `spans` has a modseq above `since` (RFC 7162 3.1.4.1)."""
+    mailbox, view = selected.mailbox.id, selected.view
+    changed = yield from read(
+        lambda reading: view.among(reading.changed_uids(mailbox, since), spans),
+        is_long=len(view) > LARGE,
+    )
+    return changed
 
 
 def _see(selected: Selected, group: Sequence[Span]) -> Steps[frozenset[Uid]]:
@@ -172,10 +202,31 @@ def _parse(cursor: Cursor, *, by_uid: bool) -> Fetch:
     numbers = cursor.number_set()
     cursor.space()
     wanted = items.parse(cursor)
+    modifiers = _modifiers(cursor)
     cursor.end()
+    if modifiers.changed_since is not None and Simple.MODSEQ not in wanted:
+        wanted = (*wanted, Simple.MODSEQ)
     if by_uid and Simple.UID not in wanted:
         wanted = (Simple.UID, *wanted)
-    return Fetch(numbers, wanted, by_uid)
+    return Fetch(numbers, wanted, by_uid, modifiers)
+
+
+def _modifiers(cursor: Cursor) -> Modifiers:
+    """`[SP "(" fetch-modifier *(SP fetch-modifier) ")"]`, each at most once."""
+    if not cursor.sees(b" ("):
+        return Modifiers()
+    cursor.space()
+    given: dict[str, ModSeq] = {}
+
+    def modifier() -> None:
+        name = cursor.word()
+        if name in given or name != "CHANGEDSINCE":
+            raise BadSyntax("unknown fetch modifier")
+        cursor.space()
+        given[name] = cursor.modseq()
+
+    cursor.listed(modifier)
+    return Modifiers(given.get("CHANGEDSINCE"))
 
 
 def parse(cursor: Cursor) -> Fetch:

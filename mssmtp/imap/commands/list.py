@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax
-from mssmtp.imap import responses, statuses
+from mssmtp.imap import responses, statuses, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.listing import Answer, Extra, Listing, Selection
@@ -44,6 +44,8 @@ class List(Command):
         if self.patterns == (b"",) and not self.selection.is_extended:
             yield from send(b'* LIST (\\Noselect) "/" ""\r\n')  # 6.3.8: what is the delimiter?
             return Done(b"LIST completed")
+        if "HIGHESTMODSEQ" in self.returns.status:
+            yield from sync.become_aware(session)
         answer = self._answer(session)
         patterns = spelt(self.patterns, utf8=answer.utf8)
         who = session.principal

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import MailError
-from mssmtp.imap import keys, responses, results, search
+from mssmtp.imap import keys, responses, results, search, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.keys import And
@@ -65,7 +65,7 @@ def looked_for(session: Session, key: And, returning: Returning | None) -> Steps
     selected = session.selected
     compiled = search.compiled(key, selected.view)
     if compiled.tells_modseq:  # a "CONDSTORE enabling command" (RFC 7162 3.1)
-        session.dialect = replace(session.dialect, modseqs=True)
+        yield from sync.become_aware(session)
     enough, backwards = (returning and returning.enough) or (None, False)
     groups = [tuple(group) for group in cut(compiled.spans, compiled.batch)]
     progress = Progress(session)

@@ -6,12 +6,13 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.imap import mailboxes, sync
+from mssmtp.errors import BadSyntax
+from mssmtp.imap import mailboxes, responses, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, Watch, read, send
 from mssmtp.imap.numbers import View
 from mssmtp.imap.selected import Selected
-from mssmtp.imap.session import Session
+from mssmtp.imap.session import Session, State
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import Principal
 from mssmtp.storage.flags import SEEN
@@ -30,15 +31,27 @@ class _Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class Parameters:
+    """`select-params` (RFC 4466 2.1)."""
+
+    condstore: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Select(Command):
     """Opens a mailbox; a failed one leaves none selected (6.3.1)."""
 
     mailbox: str
     read_only: bool
+    parameters: Parameters
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         yield Watch(None)
+        if session.state is State.SELECTED:  # RFC 7162 3.2.11
+            yield from send(responses.untagged(b"OK", b"The mailbox before is left", b"CLOSED"))
         session.select(None)
+        if self.parameters.condstore:
+            yield from sync.become_aware(session)
         opened = yield from read(lambda reading: _open(reading, session.principal, self.mailbox))
         # What the door has heard since it watches nothing counts: no change can fall between.
         yield Watch((opened.mailbox.bal, opened.mailbox.id))
@@ -94,18 +107,33 @@ def _responses(selected: Selected, first_unseen: int | None) -> list[bytes]:
     )
     out.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uid_validity)
     out.append(b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uid_next)
+    out.append(b"* OK [HIGHESTMODSEQ %d] Of the mailbox\r\n" % mailbox.highest_modseq)
     return out
 
 
-def parse(cursor: Cursor) -> Select:
-    """`mailbox`."""
+def _parse(cursor: Cursor, *, read_only: bool) -> Select:
     mailbox = cursor.mailbox()
+    parameters = _parameters(cursor)
     cursor.end()
-    return Select(mailbox, read_only=False)
+    return Select(mailbox, read_only, parameters)
+
+
+def _parameters(cursor: Cursor) -> Parameters:
+    """`[SP "(" select-param *(SP select-param) ")"]`."""
+    if not cursor.sees(b" ("):
+        return Parameters()
+    cursor.space()
+    words = cursor.listed(cursor.word)
+    if words != ["CONDSTORE"]:
+        raise BadSyntax("unknown parameter")
+    return Parameters(condstore=True)
+
+
+def parse(cursor: Cursor) -> Select:
+    """`mailbox [select-params]`."""
+    return _parse(cursor, read_only=False)
 
 
 def parse_examine(cursor: Cursor) -> Select:
-    """`mailbox`."""
-    mailbox = cursor.mailbox()
-    cursor.end()
-    return Select(mailbox, read_only=True)
+    """`mailbox [select-params]`."""
+    return _parse(cursor, read_only=True)

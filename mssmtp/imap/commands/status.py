@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.imap import mailboxes, responses, statuses
+from mssmtp.imap import mailboxes, responses, statuses, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.session import Session
@@ -23,6 +23,9 @@ class Status(Command):
     items: tuple[str, ...]
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
+        if "HIGHESTMODSEQ" in self.items:
+            yield from sync.become_aware(session)
+
         def query(reading: Reading) -> bytes:
             mailbox = mailboxes.find(reading, session.principal, self.mailbox)
             name = responses.mailbox(self.mailbox, utf8=session.dialect.utf8)

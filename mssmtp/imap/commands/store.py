@@ -1,4 +1,4 @@
-"""STORE (RFC 3501 6.4.6)."""
+"""STORE (RFC 3501 6.4.6), and on the condition of RFC 7162 3.1.3."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, send, write
 from mssmtp.imap.flag_lines import Lines
 from mssmtp.imap.items import Item, Simple
-from mssmtp.imap.numbers import NumberSet, Span, cut
+from mssmtp.imap.numbers import NumberSet, Span, compress, cut
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
@@ -39,10 +39,12 @@ class _Flagged:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What became of any other; `untold`: what somebody else changed meanwhile."""
+    """What became of any other; `untold`: what somebody else changed meanwhile. `modified` were
+    left alone: they have changed since the modseq of the command."""
 
     rows: list[MessageRow]
     untold: set[Uid]
+    modified: list[MessageRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Store(Command):
     flags: frozenset[str]
     silent: bool
     by_uid: bool
+    unchanged_since: ModSeq | None = None
 
     @property
     def withholds_expunge(self) -> bool:
@@ -66,17 +69,25 @@ class Store(Command):
         spans = selected.view.spans(self.numbers, by_uid=self.by_uid)
         if not spans:
             return Done(b"Nothing to do")
+        if self.unchanged_since is not None:
+            yield from sync.become_aware(session)
+        # RFC 7162 3.2: what happened before the modseqs that are shown now is told, too.
+        session.is_changed |= session.dialect.modseqs
         found = 0
+        modified: list[Uid] = []
         # Not all at once: every delivery of the home would wait for a mailbox of 100,000.
         for group in cut(spans, BATCH):
-            found += yield from self._batch(selected, group)
+            found += yield from self._batch(session, group, modified)
+        code = self._modified(selected, modified)
         if found < _count(spans) and not self.by_uid:
-            raise Refused("EXPUNGEISSUED")
-        return Done(b"STORE completed")
+            raise Refused(code or "EXPUNGEISSUED", b"Some of these messages no longer exist")
+        return Done(b"STORE completed", code.encode("ascii"))
 
-    def _batch(self, selected: Selected, group: list[Span]) -> Steps[int]:
+    def _batch(self, session: Session, group: list[Span], modified: list[Uid]) -> Steps[int]:
         """One commit and its responses; how many of the messages there were."""
-        done = yield from write(lambda writing: self._store(writing, selected, group))
+        selected = session.selected
+        quick = _count(group) >= flag_lines.LEAST and not session.dialect.modseqs
+        done = yield from write(lambda writing: self._store(writing, selected, group, quick=quick))
         yield from send(b"".join(sync.new_keywords(selected, self.flags)))
         if isinstance(done, _Flagged):
             selected.advance(done.before, done.image.modseq)
@@ -84,22 +95,40 @@ class Store(Command):
                 lines = Lines(selected, done.image, done.sets)
                 yield from send(lines.of(_SHOWN[self.by_uid], group, done.places))
             return _count(group)
-        if not self.silent:
-            yield from send(self._responses(selected, done.rows))
+        yield from send(self._responses(session, done))
+        modified += [row.uid for row in done.modified]
         # 6.4.6: .SILENT does not hide what somebody else changed meanwhile.
         told = [row for row in done.rows if not self.silent or row.uid not in done.untold]
-        selected.tell(told)
-        return len(done.rows)
+        selected.tell(told if not session.dialect.modseqs else [*done.rows, *done.modified])
+        return len(done.rows) + len(done.modified)
 
-    def _store(self, writing: Writing, selected: Selected, group: list[Span]) -> _Flagged | _Stored:
-        if _count(group) >= flag_lines.LEAST and (done := self._flag(writing, selected, group)):
+    def _modified(self, selected: Selected, uids: list[Uid]) -> str:
+        """MODIFIED, with numbers as the command has them (RFC 7162 3.1.3)."""
+        if not uids:
+            return ""
+        positions = (selected.view.position(uid) for uid in uids)
+        numbers = uids if self.by_uid else [at + 1 for at in positions if at is not None]
+        return "MODIFIED " + compress(numbers).decode("ascii")
+
+    def _store(
+        self, writing: Writing, selected: Selected, group: list[Span], *, quick: bool
+    ) -> _Flagged | _Stored:
+        if quick and (done := self._flag(writing, selected, group)):
             return done
         mailbox = selected.mailbox.id
         uids = [Uid(uid) for uid in selected.view.uids_of(group)]
         ranges = selected.view.uid_ranges(group)
         foreign = writing.messages(mailbox, ranges, changed_since=selected.modseq)
         untold = {row.uid for row in foreign if selected.told.get(row.uid) != row.modseq}
-        return _Stored(writing.store_flags(mailbox, uids, self.operation, self.flags), untold)
+        modified: list[MessageRow] = []
+        if self.unchanged_since is not None:
+            since = self.unchanged_since
+            found = writing.messages(mailbox, ranges, changed_since=since)
+            modified = [row for row in found if selected.view.position(row.uid) is not None]
+            left = {row.uid for row in modified}
+            uids = [uid for uid in uids if uid not in left]
+        rows = writing.store_flags(mailbox, uids, self.operation, self.flags) if uids else []
+        return _Stored(rows, untold, modified)
 
     def _flag(self, writing: Writing, selected: Selected, group: list[Span]) -> _Flagged | None:
         """By the image, when the session knows all there is to know."""
@@ -115,17 +144,23 @@ class Store(Command):
             return None
         return _Flagged(image.modseq, after, places, writing.flag_sets(mailbox))
 
-    def _responses(self, selected: Selected, rows: list[MessageRow]) -> bytes:
+    def _responses(self, session: Session, done: _Stored) -> bytes:
+        """A client that knows modseqs needs the new ones of silent changes, too (RFC 7162 3.1.3),
+        and learns why the others were left alone."""
+        selected, aware = session.selected, session.dialect.modseqs
+        shown = {row.uid for row in done.modified} | done.untold if aware else set()
         out = []
-        for row in rows:
+        for row in sorted([*done.rows, *done.modified], key=lambda row: row.uid):
             position = selected.view.position(row.uid)
-            if position is None:
+            if position is None or (self.silent and not aware):
                 continue
-            flags = responses.flags(row.flags, recent=row.uid in selected.recents)
-            if self.by_uid:
-                out.append(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (position + 1, row.uid, flags))
+            if aware or self.by_uid:
+                flags = not self.silent or row.uid in shown
+                out.append(sync.changed(session, position, row, flags=flags))
             else:
-                out.append(b"* %d FETCH (FLAGS (%b))\r\n" % (position + 1, flags))
+                recent = row.uid in selected.recents
+                flag_list = responses.flags(row.flags, recent=recent)
+                out.append(b"* %d FETCH (FLAGS (%b))\r\n" % (position + 1, flag_list))
         return b"".join(out)
 
 
@@ -143,6 +178,7 @@ _OPERATIONS: dict[str, FlagsOperation] = {"": "=", "+": "+", "-": "-"}
 def _parse(cursor: Cursor, *, by_uid: bool) -> Store:
     numbers = cursor.number_set()
     cursor.space()
+    unchanged_since = _modifiers(cursor) if cursor.sees(b"(") else None
     sign = "+" if cursor.takes(b"+") else "-" if cursor.takes(b"-") else ""
     item = cursor.word()
     if item not in ("FLAGS", "FLAGS.SILENT"):
@@ -150,7 +186,16 @@ def _parse(cursor: Cursor, *, by_uid: bool) -> Store:
     cursor.space()
     flags = _flags(cursor)
     cursor.end()
-    return Store(numbers, _OPERATIONS[sign], flags, item.endswith("SILENT"), by_uid)
+    silent = item.endswith("SILENT")
+    return Store(numbers, _OPERATIONS[sign], flags, silent, by_uid, unchanged_since)
+
+
+def _modifiers(cursor: Cursor) -> ModSeq:
+    """`"(" "UNCHANGEDSINCE" SP mod-sequence-valzer ")" SP`."""
+    cursor.expect(b"(UNCHANGEDSINCE ")
+    modseq = cursor.modseq()
+    cursor.expect(b") ")
+    return modseq
 
 
 def _flags(cursor: Cursor) -> frozenset[str]:
@@ -163,7 +208,7 @@ def _flags(cursor: Cursor) -> frozenset[str]:
 
 
 def parse(cursor: Cursor) -> Store:
-    """`sequence-set SP store-att-flags`."""
+    """`sequence-set [SP store-modifiers] SP store-att-flags`."""
     return _parse(cursor, by_uid=False)
 
 
