@@ -21,6 +21,7 @@ from mssmtp.imap.session import Session, Timing
 from mssmtp.mail import Address, Bal, BalType, Principal
 from mssmtp.outside import SystemEntropy
 from mssmtp.storage import Store
+from tests.imap import answers
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PASSWORD = "sesame"
@@ -162,6 +163,8 @@ class World:
         report = self.store.check()
         self.store.close()
         assert report.problems == ()
+        for client in self.clients:
+            client.check_answers()
 
 
 class Client:
@@ -171,6 +174,8 @@ class Client:
         self.world = world
         self.session = Session(world.limits, world.clock, secure, timing or Timing())
         self.received = bytearray()
+        self.said = bytearray()
+        """All that the server said, whatever a test takes out of `received`."""
         self.paused_s: list[float] = []
         self.largest_send = 0
         self.is_open = True
@@ -228,6 +233,10 @@ class Client:
         self.pump()
         return bytes(self.received[before:])
 
+    def check_answers(self) -> None:
+        """Everything that was said is in the grammar."""
+        answers.read(bytes(self.said), utf8=self.session.dialect.utf8, cut=not self.is_open)
+
     # ------------------------------------------------------------ the door's work
 
     def pump(self) -> None:
@@ -269,6 +278,7 @@ class Client:
         match effect:
             case effects.Send():
                 self.received += effect.octets
+                self.said += effect.octets
                 self.largest_send = max(self.largest_send, len(effect.octets))
             case effects.Read():
                 effect.answer(self.world.store.read(effect.query).result())
@@ -285,6 +295,7 @@ class Client:
                 self.paused_s.append(effect.seconds)
             case effects.StartTls():
                 self.received += effect.reply
+                self.said += effect.reply
                 self.tls_replies += 1
         return False
 
