@@ -29,11 +29,12 @@ def read_apart(octets: bytes, anchors: Anchors) -> tuple[Crl, ...]:
     if len(octets) < BIG_OCTETS:
         return read_crls(octets, anchors)
     pem = b"".join(c.public_bytes(pki.PEM) for c in anchors.certificates)
-    # The environment is ours alone: nothing of the operator's shell reaches the child.
+    # The environment is ours alone, and -P: nothing of the operator's shell reaches the child, nor
+    # of the directory it was called in.
     environment = {"PYTHONPATH": str(Path(mssmtp.__file__).resolve().parent.parent)}
     try:
         done = subprocess.run(  # noqa: S603  # our own interpreter and module, no shell
-            [sys.executable, "-m", "mssmtp.crl_child"],
+            [sys.executable, "-P", "-m", "mssmtp.crl_child"],
             input=json.dumps(len(pem)).encode() + b"\n" + pem + octets,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -85,12 +85,13 @@ class Whitelist:
         by_name: dict[DnKey, set[Domain]] = defaultdict(set)
         keys: dict[str, DnKey | None] = {}  # 8,655 rows share some 400 names
         unusable, graced, of_rows = [], [], []
-        for number, row in enumerate(chain(self.rows, self.graced)):
+        bound = chain(_compact(self.rows).bound(), _compact(self.graced).bound())
+        for number, (printed, dn) in enumerate(bound):
             if breathe is not None and number % _SLICE == 0:
                 breathe()
-            if row.dn not in keys:
-                keys[row.dn] = pki.listed_name(row.dn)
-            name, key = _domain_key(row.domain), keys[row.dn]
+            if dn not in keys:
+                keys[dn] = pki.listed_name(dn)
+            name, key = _domain_key(printed), keys[dn]
             of_rows.append(key)
             if name is None or key is None:
                 if number < len(self.rows):
@@ -174,14 +175,12 @@ class Whitelist:
 
     def to_table(self) -> bytes:
         """Compact form for a pipe between our own processes: a head, each text once, numbers."""
-        seen: dict[str, int] = {}
-        cells = (cell for row in self.rows for cell in _cells(row))
-        numbers = array("I", (seen.setdefault(cell, len(seen)) for cell in cells))
-        texts = list(seen)
+        rows = _compact(self.rows)
+        texts = rows.texts
         parts = [texts[at : at + _SLICE] for at in range(0, len(texts), _SLICE)]
         head = [self.date.isoformat(), self.sha256, self.signer, len(parts)]
         lines = [json.dumps(part, ensure_ascii=False).encode() for part in (head, *parts)]
-        return b"\n".join([*lines, numbers.tobytes()])
+        return b"\n".join([*lines, rows.numbers.tobytes()])
 
     @classmethod
     def from_table(cls, octets: bytes, breathe: Callable[[], None] | None = None) -> Whitelist:
@@ -196,18 +195,31 @@ class Whitelist:
             texts += json.loads(octets[at + 1 : end])
             at = end
         numbers = array("I", octets[at + 1 :])
-        rows = _Rows(tuple(texts), numbers)
+        rows = Rows(tuple(texts), numbers)
         return cls(datetime.fromisoformat(date), digest, signer, rows, breathe=breathe)
 
 
-class _Rows(Sequence[Row]):
+class Rows(Sequence[Row]):
     """Rows made when they are looked at: each text is kept once, a row is six numbers."""
 
     def __init__(self, texts: tuple[str, ...], numbers: array[int]) -> None:
-        self._texts, self._numbers = texts, numbers
+        self.texts, self.numbers = texts, numbers
+
+    @classmethod
+    def of(cls, cells: Iterable[str]) -> Rows:
+        """Of the cells of all rows, one row after the other."""
+        seen: dict[str, int] = {}
+        numbers = array("I", (seen.setdefault(cell, len(seen)) for cell in cells))
+        return cls(tuple(seen), numbers)
+
+    def bound(self) -> Iterator[tuple[str, str]]:
+        """Domain and name of each row, as they are printed."""
+        texts, numbers = self.texts, self.numbers
+        of_rows = zip(numbers[0::_COLUMNS], numbers[2::_COLUMNS], strict=True)
+        return ((texts[name], texts[dn]) for name, dn in of_rows)
 
     def __len__(self) -> int:
-        return len(self._numbers) // _COLUMNS
+        return len(self.numbers) // _COLUMNS
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -216,14 +228,18 @@ class _Rows(Sequence[Row]):
     def __getitem__(self, index: int | slice) -> Row | tuple[Row, ...]:
         if isinstance(index, slice):
             return tuple(self[each] for each in range(*index.indices(len(self))))
-        at, texts = range(len(self))[index] * _COLUMNS, self._texts
-        a, b, c, d, e, f = self._numbers[at : at + _COLUMNS]
+        at, texts = range(len(self))[index] * _COLUMNS, self.texts
+        a, b, c, d, e, f = self.numbers[at : at + _COLUMNS]
         return Row(texts[a], texts[b], texts[c], texts[d], texts[e], texts[f])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
     __hash__ = None  # type: ignore[assignment]  # as every sequence that is compared by content
+
+
+def _compact(rows: Sequence[Row]) -> Rows:
+    return rows if isinstance(rows, Rows) else Rows.of(chain.from_iterable(map(_cells, rows)))
 
 
 def _domain_key(text: str) -> Domain | None:

@@ -35,11 +35,12 @@ def verify_in_child(octets: bytes, rules: ListRules, now: datetime) -> Whitelist
     """
     if len(octets) > rules.max_octets:
         raise ListRefused("too big", f"{len(octets)} octets")
-    # The environment is ours alone: nothing of the operator's shell reaches the child.
+    # The environment is ours alone, and -P: nothing of the operator's shell reaches the child, nor
+    # of the directory it was called in.
     environment = {"PYTHONPATH": str(Path(mssmtp.__file__).resolve().parent.parent)}
     try:
         done = subprocess.run(  # noqa: S603  # our own interpreter and module, no shell
-            [sys.executable, "-m", "mssmtp.whitelist_child"],
+            [sys.executable, "-P", "-m", "mssmtp.whitelist_child"],
             input=_Request.of(octets, rules, now).to_bytes(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -117,3 +118,5 @@ def _rules(wanted: _Request) -> ListRules:
 if __name__ == "__main__":
     os.nice(10)  # letters go first
     answer(sys.stdin.buffer, sys.stdout.buffer)
+    sys.stdout.flush()
+    os._exit(0)  # the trees go with the process: nobody has to take them apart

@@ -44,6 +44,19 @@ def _without(good: bytes, tag: bytes) -> bytes:
     return good[:start] + good[end:]
 
 
+def _emptied(tag: bytes) -> Spoil:
+    def spoil(good: bytes) -> bytes:
+        start, end = good.index(b"<" + tag + b">") + len(tag) + 2, good.index(b"</" + tag + b">")
+        return good[:start] + b"\n" + good[end:]
+
+    return spoil
+
+
+def _before_end(tag: bytes) -> Spoil:
+    """White space for Python's `str.split`, none for XML, and base64 has no such character."""
+    return _insert(b"</" + tag + b">", "\xa0".encode())
+
+
 def _twice(good: bytes) -> bytes:
     return good.replace(_signature(good), _signature(good) * 2)
 
@@ -256,13 +269,9 @@ SPOILT: list[tuple[str, Spoil, str]] = [
     ("cut short", lambda g: g[: len(g) // 2], "not XML"),
     ("empty", lambda g: b"", "not XML"),
     ("not XML", lambda g: b"\x00\xff" * 100, "not XML"),
-    (
-        "signature value emptied",
-        lambda g: g.replace(
-            g[g.index(b"<SignatureValue>") : g.index(b"</SignatureValue>")], b"<SignatureValue>"
-        ),
-        "signature",
-    ),
+    ("signature value emptied", _emptied(b"SignatureValue"), "signature profile"),
+    ("digest emptied", _emptied(b"DigestValue"), "signature profile"),
+    ("certificate emptied", _emptied(b"X509Certificate"), "signature profile"),
     (
         "signature value damaged",
         lambda g: g.replace(b"<SignatureValue>", b"<SignatureValue>AAAA", 1),
@@ -330,6 +339,11 @@ SPOILT: list[tuple[str, Spoil, str]] = [
     ("ECDSA", _swap(b"#rsa-sha256", b"#ecdsa-sha256"), "signature profile"),
     ("digest not base64", _swap(b"<DigestValue>", b"<DigestValue>!"), "signature profile"),
     ("value not base64", _swap(b"<SignatureValue>", b"<SignatureValue>!"), "signature profile"),
+    ("no-break space in the value", _before_end(b"SignatureValue"), "signature profile"),
+    ("no-break space in the digest", _before_end(b"DigestValue"), "signature profile"),
+    ("no-break space in the certificate", _before_end(b"X509Certificate"), "signature profile"),
+    ("namespace without a scheme", _swap(b'schema">', b'schema" xmlns:x="x">'), "signature"),
+    ("namespace without a scheme, lower", _swap(b"<Nom>", b'<Nom xmlns:x="x">'), "signature"),
     ("billion laughs", _insert(b"<ListeBlanche", _entities(12)), "DTD or entity"),
     (
         "billion laughs after a byte order mark",
@@ -391,4 +405,11 @@ ILL_SHAPED: list[tuple[str, Spoil]] = [
     ("second table", _insert(b"</ListeBlanche", b"<ListeDomaines/>")),
     ("unknown element", _insert(b"<ListeDomaines>", b"<Autre/>")),
     ("foreign row", _swap(b"<Domaine>", b'<Domaine xmlns="urn:x">')),
+    ("foreign attribute on a cell", _swap(b"<Nom>", b'<Nom xml:lang="fr">')),
+    ("text beside a row", _insert(b"<Domaine>", b"x")),
+    ("text beside a cell", _insert(b"<Nom>", b"x")),
+    ("text beside the table", _insert(b"<ListeDomaines>", b"x")),
+    ("row in a row", _insert(b"<Nom>", b"<Domaine/>")),
+    ("only the date", lambda u: _without(u, b"ListeDomaines")),
+    ("nothing at all", lambda u: _without(_without(u, b"ListeDomaines"), b"DateDeGeneration")),
 ]

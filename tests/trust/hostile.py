@@ -71,12 +71,12 @@ def signed_list() -> Target:
     authority, snapshot = _space()
     rules = ListRules(authority.pin, snapshot.anchors, snapshot.revocation, 65_536)
     seeds = [sign(octets, authority.signer) for octets in _unsigned()]
-    said = {whitelist_signature.verify(octets, rules, NOW).rows for octets in seeds}
+    said = {tuple(whitelist_signature.verify(octets, rules, NOW).rows) for octets in seeds}
 
     def play(octets: bytes) -> None:
         with suppress(ListRefused):
             listed = whitelist_signature.verify(octets, rules, NOW)
-            if listed.rows not in said:
+            if tuple(listed.rows) not in said:
                 raise Found("a list that nobody signed")
 
     return Target(play, seeds, spoiling.TOKENS)
@@ -90,8 +90,8 @@ def signed_rows() -> Target:
             root = whitelist_signature._parse(octets)
             with suppress(ListRefused):
                 whitelist_signature._check_profile(whitelist_signature._only_signature(root))
-            for each in whitelist_signature._rows(root):
-                listed_name(each.dn)
+            for _, dn in whitelist_signature._rows(root).bound():
+                listed_name(dn)
 
     authority, _ = _space()
     seeds = [*_unsigned(), sign(_unsigned()[0], authority.signer)]

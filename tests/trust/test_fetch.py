@@ -298,3 +298,17 @@ def test_child_gets_nothing_of_our_environment(
     assert set(seen) == {"PYTHONPATH"}
     assert "MSSMTP_CANARY" in os.environ
     assert whitelist_child.TIMEOUT_S <= 60
+
+
+@pytest.mark.attack
+def test_child_takes_nothing_from_the_directory_it_is_started_in(
+    authority: Authority,
+    rules: ListRules,
+    signed: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A command called where somebody left a `json.py` of his."""
+    (tmp_path / "json.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    assert verify_in_child(signed, rules, authority.now).lists(domain(A_DOMAIN))

@@ -332,3 +332,27 @@ def test_well_signed_list_of_another_shape_is_refused(
     spoilt = spoil(unsigned)
     assert spoilt != unsigned
     assert refused(sign(spoilt, space.signer), rules, space.now) == "shape"
+
+
+@pytest.mark.requirement("OP-23")
+def test_a_list_of_another_shape_is_told_with_its_place(
+    space: Authority, rules: ListRules, rows: tuple[Row, ...]
+) -> None:
+    first, second = b"<Nom>hopital-a.test</Nom>", b"<Nom>Cabinet-B.test </Nom>"
+    unsigned = render(rows, space.now)
+    for cell, place in ((first, "/*/*[2]/*[1]/*[1]"), (second, "/*/*[2]/*[3]/*[1]")):
+        with pytest.raises(ListRefused) as caught:
+            verify(sign(unsigned.replace(cell, b"", 1), space.signer), rules, space.now)
+        assert caught.value.detail == place
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-23")
+def test_att_33_a_cell_written_in_pieces_is_one_text(
+    space: Authority, rules: ListRules, good: bytes
+) -> None:
+    """Else the texts behind it would move by one column: a domain under another's name."""
+    pieces = b"<Nom>ho<![CDATA[pi]]>ta&#108;<![CDATA[-a]]>.test</Nom>"
+    spoilt = good.replace(b"<Nom>hopital-a.test</Nom>", pieces, 1)
+    assert spoilt != good
+    assert verify(spoilt, rules, space.now).rows == verify(good, rules, space.now).rows

@@ -118,6 +118,23 @@ def test_att_33_a_signer_whose_key_cannot_be_read_is_refused(
     assert refused(_with_certificate(good, other), rules) == "signature profile"
 
 
+def _ends_before_it_begins(der: bytes) -> bytes:
+    """The two dates of the certificate, the one in the place of the other."""
+    start = der.index(b"\x17\x0d")
+    assert der[start + 15 : start + 17] == b"\x17\x0d"
+    first, second = der[start : start + 15], der[start + 15 : start + 30]
+    return der[:start] + second + first + der[start + 30 :]
+
+
+@pytest.mark.attack
+def test_att_16_a_signer_whose_validity_ends_before_it_begins_is_refused(
+    space: Authority, rules: ListRules, good: bytes
+) -> None:
+    """The library is asked about its first moment, and says no."""
+    other = forged(space.signer.certificate, space._key, _ends_before_it_begins)
+    assert refused(_with_certificate(good, other), rules) == "signature"
+
+
 def _latin_in_a_t61_string(der: bytes) -> bytes:
     town = b"\x0c\x0a" + b"Paris (75)"
     assert town in der

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -400,3 +401,12 @@ def test_child_that_dies_refuses_the_crl(
     monkeypatch.setattr("mssmtp.crl_child.sys.executable", "/bin/false")
     with pytest.raises(BadRevocationList, match="child ended with 1"):
         crl_child.read_apart(big_crl(space, range(2**126, 2**126 + 2_000)), anchors)
+
+
+@pytest.mark.attack
+def test_child_that_reads_a_crl_takes_nothing_from_the_directory_it_is_started_in(
+    space: Authority, anchors: Anchors, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    assert crl_child.read_apart(big_crl(space, range(2**126, 2**126 + 2_000)), anchors)
