@@ -51,8 +51,12 @@ class Dialect:
     uids_only: bool = False
 
 
-ENABLES: Mapping[str, Mapping[str, bool]] = {"CONDSTORE": {"modseqs": True}}
-"""What ENABLE takes, and what it switches on."""
+ENABLES: Mapping[str, Mapping[str, bool]] = {
+    "CONDSTORE": {"modseqs": True},
+    "IMAP4REV2": {"rev2": True, "utf8": True},
+    "UTF8=ACCEPT": {"utf8": True},
+}
+"""What ENABLE takes, in capitals, and what it switches on."""
 
 
 def enabled(dialect: Dialect, name: str) -> Dialect:

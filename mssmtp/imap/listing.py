@@ -128,6 +128,21 @@ class Listing:
         return b" ".join(out)
 
 
+def unasked(shown: Shown, *, gone: bool = False, was: bytes = b"") -> bytes:
+    """`* LIST` of a name for a client that has enabled IMAP4rev2 (RFC 9051 6.3.2, 6.3.9.7).
+
+    `was`: the OLDNAME, in UTF-8. Nothing is said of children: that would open every name of a box.
+    """
+    attributes = [b"\\NonExistent"] if gone else []
+    if shown.special_use:
+        attributes.append(shown.special_use.encode("ascii"))
+    if not gone and shown.mailbox is not None and shown.mailbox.subscribed:
+        attributes.append(b"\\Subscribed")
+    name = responses.mailbox(shown.name, utf8=True)
+    old = b' ("OLDNAME" (%b))' % responses.quoted(was, utf8=True) if was else b""
+    return b'* LIST (%b) "/" %b%b\r\n' % (b" ".join(attributes), name, old)
+
+
 def _matched(
     known: Iterable[Shown], patterns: tuple[bytes, ...], *, utf8: bool
 ) -> dict[str, bytes]:

@@ -84,6 +84,11 @@ class Shown:
     special_use: str | None = None
 
 
+def as_shown(mailbox: Mailbox, name: str) -> Shown:
+    """`mailbox`, known to the client as `name`."""
+    return Shown(name, mailbox, None if name.startswith(_PREFIX) else mailbox.special_use)
+
+
 def shown(reading: Reading, principal: Principal) -> list[Shown]:
     """Every name this principal sees, own first, each box in the order of its names."""
     now = reading.principal(principal.account)

@@ -42,8 +42,11 @@ def decode(octets: bytes) -> str:
     """The Unicode name behind `octets`. Raises BadName.
 
     Only the one canonical spelling is taken (5.1.3: no `&AGE-` for `a`), so that two spellings
-    can never name one mailbox. INBOX is folded: it is the same in any case (5.1).
+    can never name one mailbox. INBOX is folded: it is the same in any case (5.1). 8-bit octets
+    never stand in modified UTF-7: they are UTF-8, which RFC 6855 3 lets any client send.
     """
+    if not octets.isascii():
+        return decode_utf8(octets)
     name = "".join(_pieces(octets))
     if encode(name) != octets:
         raise BadName
@@ -61,11 +64,11 @@ def spelling(name: str, *, utf8: bool) -> bytes:
 
 
 def decode_utf8(octets: bytes) -> str:
-    """The Unicode name behind UTF-8 `octets`, INBOX folded. Raises BadName."""
+    """The Unicode name behind UTF-8 `octets`, INBOX folded. Raises BadSyntax (RFC 6855 3)."""
     try:
         return folded(octets.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise BadName from error
+        raise BadSyntax("not UTF-8") from error
 
 
 def normal_utf8(octets: bytes) -> bytes:

@@ -52,6 +52,8 @@ class Cursor:
         self._index = 0
         self._at = 0
         self._depth = 0
+        self.given = b""
+        """The last mailbox name as it was spelt, when that is not the form names are kept in."""
 
     # ------------------------------------------------------------ primitives
 
@@ -138,7 +140,10 @@ class Cursor:
         literal = self._take_literal()
         if literal is not None:
             return literal
-        return _ESCAPE.sub(rb"\1", self._match(_QUOTED, "string").group(1))
+        text = self._match(_QUOTED, "string").group(1)
+        if self._utf8 and not text.isascii() and not names.normal_utf8(text):
+            raise BadSyntax("not UTF-8")  # RFC 6855 3
+        return _ESCAPE.sub(rb"\1", text)
 
     def _is_string(self) -> bool:
         return self.sees(b'"') or self._next_literal() is not None
@@ -191,7 +196,10 @@ class Cursor:
     def mailbox(self) -> str:
         """`mailbox` as a Unicode name. Raises names.BadName too: no such name can exist."""
         octets = self.astring()
-        return names.decode_utf8(octets) if self._utf8 else names.decode(octets)
+        if not self._utf8:
+            return names.decode(octets)
+        self.given = b"" if names.normal_utf8(octets) == octets else octets
+        return names.decode_utf8(octets)
 
     def pattern(self) -> bytes:
         """`list-mailbox`, undecoded."""

@@ -55,6 +55,8 @@ class ArrangementWriting(PeopleWriting, MessageWriting):
     def rename_mailbox(self, bal: BalId, old: str, new: str) -> None:
         """Rename a mailbox and its children; missing parents of `new` are made.
 
+        A level that only holds others can be renamed with them (RFC 9051 6.3.6).
+
         Renaming INBOX moves its messages to a new mailbox and leaves it empty (RFC 3501 6.3.5).
         Raises NoSuchMailbox, MailboxExists, ProtectedMailbox, BadMailboxName.
         """
@@ -66,10 +68,12 @@ class ArrangementWriting(PeopleWriting, MessageWriting):
             made = self.create_mailbox(bal, target)
             self.move(source.id, self.uids(source.id), made.id)
             return
-        source = deletable(source)
-        if target.startswith(source.name + "/"):
+        before = mailbox_name(old)
+        if target.startswith(before + "/"):
             raise BadMailboxName("a mailbox cannot become its own child")
-        renamed = self._renamed_names(bal, source.name, target)
+        renamed = self._renamed_names(bal, before, target)
+        if not renamed:
+            raise NoSuchMailbox
         for mailbox, name in renamed:
             deletable(mailbox)
             if self.mailbox(bal, mailbox_name(name)) is not None:

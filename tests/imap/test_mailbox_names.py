@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,31 @@ def test_the_limit_counts_the_parents_that_would_be_made(
     client.ok("CREATE a/b")
     client.no("CREATE c", "LIMIT")
     assert len(client.ok('LIST "" "*"')) == here + 2
+
+
+@pytest.mark.parametrize("enabled", [False, True], ids=["rev1", "rev2"])
+def test_octets_that_are_no_utf8_are_bad_syntax(world: World, enabled: bool) -> None:
+    """RFC 6855 3: BAD for any octet sequence that fails to be UTF-8, never a name."""
+    client = world.client(select=None)
+    if enabled:
+        client.ok("ENABLE UTF8=ACCEPT")
+    for octets in (b"\xff", b"a\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"):
+        client.bad(b'CREATE "%b"' % octets)
+        client.bad(b"CREATE {%d+}\r\n%b" % (len(octets), octets))
+
+
+@pytest.mark.attack
+def test_att_23_every_character_in_utf8_is_a_name_or_refused(world: World) -> None:
+    """After ENABLE a name goes to the wire as it is kept; no control character ever does."""
+    before, client = files(world.home), world.client(select=None)
+    client.ok("ENABLE UTF8=ACCEPT")
+    for code in (*range(0xA0, 0x100), 0x85, 0x9F, 0x2028, 0x2029, 0x202E, 0xFEFF, 0x1F9D1, 0x0344):
+        spelt = f"x{chr(code)}y".encode()
+        tagged, _ = client.command(b'CREATE "%b"' % spelt)
+        is_control = code in (0x85, 0x9F, 0x2028, 0x2029)
+        assert tagged.startswith("NO [CANNOT]" if is_control else "OK"), (code, tagged)
+        if not is_control:
+            kept = unicodedata.normalize("NFC", spelt.decode())
+            assert any(kept in line for line in client.ok(b'LIST "" "%b"' % spelt)), code
+            client.ok(b'DELETE "%b"' % spelt)
+    assert files(world.home) == before

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.imap import mailboxes, names
+from mssmtp.imap import listing, mailboxes, names
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.effects import Steps, write
+from mssmtp.imap.effects import Steps, send, write
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
-from mssmtp.storage.model import NoSuchMailbox
+from mssmtp.storage.model import Mailbox, NoSuchMailbox
 
 if TYPE_CHECKING:
     from mssmtp.storage import Writing
@@ -25,20 +25,27 @@ _USES = {
 
 @dataclass(frozen=True, slots=True)
 class Create(Command):
-    """Makes a mailbox and its parents, subscribed (GEN-14). `uses`: as given, in any case."""
+    """Makes a mailbox and its parents, subscribed (GEN-14). `uses`: as given, in any case.
+
+    `given`: the name as it was spelt, when it is kept otherwise (RFC 9051 6.3.4, OLDNAME).
+    """
 
     mailbox: str
     uses: tuple[str, ...] = ()
+    given: bytes = b""
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
-        def job(writing: Writing) -> None:
+        def job(writing: Writing) -> Mailbox:
             try:
                 place = mailboxes.locate(writing, session.principal, self.mailbox)
             except NoSuchMailbox as error:  # beside the boxes of others nothing can be made
                 raise Refused("CANNOT") from error
-            writing.create_mailbox(place.bal.id, place.name, self._use())
+            return writing.create_mailbox(place.bal.id, place.name, self._use())
 
-        yield from write(job)
+        made = yield from write(job)
+        if self.given and session.dialect.rev2:
+            shown = mailboxes.as_shown(made, self.mailbox)
+            yield from send(listing.unasked(shown, was=self.given))
         return Done(b"CREATE completed")
 
     def _use(self) -> str | None:
@@ -56,6 +63,7 @@ def parse(cursor: Cursor) -> Create:
     A trailing delimiter only declares an intent (THB-09).
     """
     name = names.creatable(cursor.mailbox())
+    given = cursor.given
     uses: set[str] = set()
     if cursor.takes(b" ("):
         cursor.expect(b"USE")
@@ -63,4 +71,4 @@ def parse(cursor: Cursor) -> Create:
         uses = set(cursor.listed(cursor.use, may_be_empty=True))
         cursor.expect(b")")
     cursor.end()
-    return Create(name, tuple(uses))
+    return Create(name, tuple(uses), given)

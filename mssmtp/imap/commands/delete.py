@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.imap import mailboxes
+from mssmtp.imap import listing, mailboxes
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.effects import Steps, Watch, write
+from mssmtp.imap.effects import Steps, Watch, send, write
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
-from mssmtp.mail import MailboxId
+from mssmtp.storage.model import Mailbox
 
 if TYPE_CHECKING:
     from mssmtp.storage import Writing
@@ -21,18 +21,22 @@ class Delete(Command):
     """Removes a mailbox with its messages; its children stay (6.3.4)."""
 
     mailbox: str
+    given: bytes = b""
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
-        def job(writing: Writing) -> MailboxId:
+        def job(writing: Writing) -> Mailbox:
             place = mailboxes.locate(writing, session.principal, self.mailbox)
             found = mailboxes.find(writing, session.principal, self.mailbox)
             writing.delete_mailbox(place.bal.id, place.name)
-            return found.id
+            return found
 
         gone = yield from write(job)
-        if session.selected_or_none and session.selected.mailbox.id == gone:
+        if session.selected_or_none and session.selected.mailbox.id == gone.id:
             yield Watch(None)
             session.select(None)
+        if self.given and session.dialect.rev2:  # RFC 9051 6.3.5
+            shown = mailboxes.as_shown(gone, self.mailbox)
+            yield from send(listing.unasked(shown, gone=True, was=self.given))
         return Done(b"DELETE completed")
 
 
@@ -40,4 +44,4 @@ def parse(cursor: Cursor) -> Delete:
     """`mailbox`."""
     mailbox = cursor.mailbox()
     cursor.end()
-    return Delete(mailbox)
+    return Delete(mailbox, cursor.given)
