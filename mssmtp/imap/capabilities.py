@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-ALWAYS = ("IMAP4rev1", "SASL-IR", "ID", "ENABLE", "IDLE")
+ALWAYS = ("IMAP4rev1", "IMAP4rev2", "SASL-IR", "ID", "ENABLE", "IDLE")
 BEFORE_TLS = ("LITERAL-", "STARTTLS", "LOGINDISABLED")
 """OP-81."""
 BEFORE_LOGIN = ("LITERAL-", "AUTH=PLAIN", "AUTH=LOGIN")
@@ -32,6 +32,7 @@ AFTER_LOGIN = (
     "BINARY",
     "MULTIAPPEND",
     "CONDSTORE",
+    "UTF8=ACCEPT",
 )
 
 

@@ -77,9 +77,10 @@ def catch_up(session: Session, *, expunge: bool) -> Steps[None]:
     selected.told.clear()
     if arrived:
         selected.view.append(row.uid for row in arrived)
-        yield from claim(selected)
         out.append(b"* %d EXISTS\r\n" % len(selected.view))
-        out.append(b"* %d RECENT\r\n" % selected.recents.count(selected.view))
+        if not session.dialect.rev2:  # RFC 9051, Appendix E (12)
+            yield from claim(selected)
+            out.append(b"* %d RECENT\r\n" % selected.recents.count(selected.view))
     yield from send(b"".join(out))
     if news.gone and session.dialect.modseqs:
         yield from tell_highest(session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.imap import listing, mailboxes
+from mssmtp.imap import listing, mailboxes, responses
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, Watch, send, write
 from mssmtp.imap.session import Session
@@ -34,6 +34,9 @@ class Delete(Command):
         if session.selected_or_none and session.selected.mailbox.id == gone.id:
             yield Watch(None)
             session.select(None)
+            if session.dialect.rev2:  # RFC 9051 3.4: the state has changed
+                closed = responses.untagged(b"OK", b"The selected mailbox is gone", b"CLOSED")
+                yield from send(closed)
         if self.given and session.dialect.rev2:  # RFC 9051 6.3.5
             shown = mailboxes.as_shown(gone, self.mailbox)
             yield from send(listing.unasked(shown, gone=True, was=self.given))

@@ -8,6 +8,7 @@ from mssmtp.imap import sync
 from mssmtp.imap.capabilities import ENABLES, enabled
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, send
+from mssmtp.imap.selected import Recents
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 
@@ -29,6 +30,8 @@ class Enable(Command):
         yield from send(b" ".join([b"* ENABLED", *known]) + b"\r\n")
         if session.dialect.modseqs and not before.modseqs:
             yield from sync.tell_highest(session)
+        if session.dialect.rev2 and session.selected_or_none:
+            session.selected.recents = Recents()  # nobody asks any more
         return Done(b"ENABLE completed")
 
 

@@ -1,4 +1,4 @@
-"""SELECT and EXAMINE (RFC 3501 6.3.1, 6.3.2)."""
+"""SELECT and EXAMINE (RFC 3501 6.3.1, 6.3.2, RFC 9051 6.3.2, 6.3.3)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax
-from mssmtp.imap import mailboxes, responses, sync
+from mssmtp.imap import listing, mailboxes, responses, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, Watch, read, send
 from mssmtp.imap.numbers import View
@@ -44,6 +44,8 @@ class Select(Command):
     mailbox: str
     read_only: bool
     parameters: Parameters
+    given: bytes = b""
+    """The name as it was spelt, when it is kept otherwise (RFC 9051 6.3.2, OLDNAME)."""
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         yield Watch(None)
@@ -63,11 +65,17 @@ class Select(Command):
             opened.mailbox.highest_modseq,
             keywords=opened.keywords,
         )
-        yield from sync.claim(selected)
+        if not session.dialect.rev2:
+            yield from sync.claim(selected)
         heard = session.is_changed
         session.select(selected)
         session.is_changed = heard  # since the snapshot: told after this command
-        yield from send(b"".join(_responses(selected, opened.first_unseen)))
+        if session.dialect.rev2:
+            shown = mailboxes.as_shown(opened.mailbox, self.mailbox)
+            told = _responses(selected, [listing.unasked(shown, was=self.given)])
+        else:
+            told = _responses(selected, _older(selected, opened.first_unseen))
+        yield from send(b"".join(told))
         if self.read_only:
             return Done(b"EXAMINE completed", b"READ-ONLY")
         return Done(b"SELECT completed", b"READ-WRITE")
@@ -90,32 +98,36 @@ def _view(reading: Reading, mailbox: Mailbox) -> tuple[View, int | None]:
     return view, None if unseen is None else bisect_right(view.uids, unseen)
 
 
-def _responses(selected: Selected, first_unseen: int | None) -> list[bytes]:
+def _older(selected: Selected, first_unseen: int | None) -> list[bytes]:
+    """What RFC 9051 has no more (Appendix E, 11 and 12)."""
+    out = [b"* %d RECENT\r\n" % selected.recents.count(selected.view)]
+    if first_unseen is not None:
+        out.append(b"* OK [UNSEEN %d] First unseen message\r\n" % first_unseen)
+    return out
+
+
+def _responses(selected: Selected, of_dialect: list[bytes]) -> list[bytes]:
     mailbox = selected.mailbox
     settable = [] if selected.read_only else [*sorted(selected.keywords), "\\*"]
     permanent = "" if selected.read_only else "\\Answered \\Flagged \\Deleted \\Seen \\Draft "
-    out = [
+    flags = (permanent + " ".join(settable)).encode("ascii")
+    return [
         sync.flags_response(selected),
         b"* %d EXISTS\r\n" % len(selected.view),
-        b"* %d RECENT\r\n" % selected.recents.count(selected.view),
+        *of_dialect,
+        b"* OK [PERMANENTFLAGS (%b)] Flags that are kept\r\n" % flags,
+        b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uid_validity,
+        b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uid_next,
+        b"* OK [HIGHESTMODSEQ %d] Of the mailbox\r\n" % mailbox.highest_modseq,
     ]
-    if first_unseen is not None:
-        out.append(b"* OK [UNSEEN %d] First unseen message\r\n" % first_unseen)
-    out.append(
-        b"* OK [PERMANENTFLAGS (%b)] Flags that are kept\r\n"
-        % (permanent + " ".join(settable)).encode("ascii")
-    )
-    out.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uid_validity)
-    out.append(b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uid_next)
-    out.append(b"* OK [HIGHESTMODSEQ %d] Of the mailbox\r\n" % mailbox.highest_modseq)
-    return out
 
 
 def _parse(cursor: Cursor, *, read_only: bool) -> Select:
     mailbox = cursor.mailbox()
+    given = cursor.given
     parameters = _parameters(cursor)
     cursor.end()
-    return Select(mailbox, read_only, parameters)
+    return Select(mailbox, read_only, parameters, given)
 
 
 def _parameters(cursor: Cursor) -> Parameters:
