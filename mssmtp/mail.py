@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -188,13 +189,23 @@ class Principal:
     """Who is logged in: an account and the BALs it may act in (own first, then memberships).
 
     `app_password` is the row of the application password used, so that revoking one device ends
-    its sessions (CL-31, ATT-18).
+    its sessions (CL-31, ATT-18). `roles`: what the account is in the boxes that are not its own.
+    `box`: the one box that the password opens, when it was made for one alone.
     """
 
     account: AccountId
     login: str
     bals: tuple[Bal, ...]
     app_password: int | None = None
+    roles: Mapping[BalId, Role] = field(default_factory=dict)
+    box: BalId | None = None
+
+    def rights_in(self, bal: BalId) -> str:
+        """Letters of RFC 4314, as far as no mailbox of the box says otherwise."""
+        if all(each.id != bal for each in self.bals):
+            return ""
+        role = self.roles.get(bal)
+        return ALL_RIGHTS if role is None else role.rights
 
     def acting_in(self, address: Address) -> Bal | None:
         """The BAL of `address` if this principal may send as it, else None (OP-86)."""

@@ -17,9 +17,8 @@ from mssmtp.imap.patterns import matches
 if TYPE_CHECKING:
     from mssmtp.mail import Principal
     from mssmtp.storage import Reading
-    from mssmtp.storage.model import Mailbox
 
-Extra = Callable[["Reading", "Mailbox", bytes], bytes]
+Extra = Callable[["Reading", Shown, bytes], bytes]
 """A response that follows the LIST line of a mailbox; the octets are its name on the wire."""
 
 
@@ -83,7 +82,7 @@ class Listing:
             yield self.line(each, wire, answer, info=info, extended=selection.is_extended)
             if is_chosen and each.mailbox is not None:
                 for extra in answer.extras:
-                    yield extra(self._reading, each.mailbox, wire)
+                    yield extra(self._reading, each, wire)
 
     def line(
         self, each: Shown, wire: bytes, answer: Answer, *, info: bytes = b"", extended: bool = True

@@ -1,19 +1,20 @@
 """Whose mailbox a name means: one's own, or `Other Users/<address>/…` of an ORG box (RFC 2342).
 
-Every access asks here, with the rights of this moment (ATT-25): a BAL that was suspended, or a
-membership that ended, answers like a name that never existed.
+Every access asks here and names the right it needs, which is judged by the rights of this moment
+(ATT-24, ATT-25): a BAL that was suspended, or a membership that ended, answers like a name that
+never existed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadAddress
 from mssmtp.imap.names import DELIMITER, folded
 from mssmtp.imap.responses import Refused
-from mssmtp.mail import Address, Bal, Principal
+from mssmtp.mail import ALL_RIGHTS, Address, Bal, BalId, Principal
 from mssmtp.storage.model import Mailbox, NoSuchMailbox
 
 if TYPE_CHECKING:
@@ -22,54 +23,146 @@ if TYPE_CHECKING:
 OTHERS = "Other Users"
 _PREFIX = OTHERS + DELIMITER
 
+LOOKUP, READ, SEEN, WRITE, INSERT, CREATE = "l", "r", "s", "w", "i", "k"
+DELETE_MAILBOX, DELETE_MESSAGES, EXPUNGE, ADMINISTER = "x", "t", "e", "a"
+"""RFC 4314 2.1; what each lets do is in section 4."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A name inside one BAL."""
+    """A name inside one BAL; `rights` are those in the BAL, whatever single mailboxes say."""
 
     bal: Bal
     name: str
+    rights: str
+
+
+def present(reading: Reading, principal: Principal) -> Principal:
+    """`principal` as of now; with a password for one box, that box alone."""
+    now = reading.principal(principal.account)
+    if principal.box is None:
+        return now
+    bals = tuple(bal for bal in now.bals if bal.id == principal.box)
+    return replace(now, bals=bals, box=principal.box)
 
 
 def locate(reading: Reading, principal: Principal, name: str) -> Place:
     """The place `name` means now. Raises NoSuchMailbox; the name itself need not exist."""
-    now = reading.principal(principal.account)
-    if name == OTHERS or name.startswith(_PREFIX):
-        return _others(now, name)
+    now = present(reading, principal)
     own = principal.bals[0].id if principal.bals else None
+    if name == OTHERS or name.startswith(_PREFIX):
+        return _others(now, own, name)
     for bal in now.bals:
         if bal.id == own:
-            return Place(bal, name)
+            return Place(bal, name, now.rights_in(bal.id))
     raise NoSuchMailbox
 
 
-def _others(principal: Principal, name: str) -> Place:
+def _others(now: Principal, own: BalId | None, name: str) -> Place:
     box, _, inner = name.removeprefix(_PREFIX).partition(DELIMITER)
     try:
         address = Address.parse(box)
     except BadAddress as error:
         raise NoSuchMailbox from error
-    for bal in principal.bals[1:]:
-        if bal.address == address and inner:
-            return Place(bal, folded(inner))
+    for bal in now.bals:
+        if bal.address == address and bal.id != own and inner:
+            return Place(bal, folded(inner), now.rights_in(bal.id))
     raise NoSuchMailbox
 
 
-def find(reading: Reading, principal: Principal, name: str) -> Mailbox:
-    """The existing mailbox `name`. Raises NoSuchMailbox."""
+def find(reading: Reading, principal: Principal, name: str, right: str) -> Mailbox:
+    """The existing mailbox `name`, if the principal has `right` there: letters of RFC 4314 2.1.
+
+    Raises NoSuchMailbox, also for what must not be known to exist (RFC 4314 6, ATT-24); Refused
+    for what is known and not permitted.
+    """
+    return find_with_rights(reading, principal, name, right)[0]
+
+
+def find_with_rights(
+    reading: Reading, principal: Principal, name: str, right: str
+) -> tuple[Mailbox, str]:
+    """As `find`, with all the principal may do there."""
     place = locate(reading, principal, name)
     mailbox = reading.mailbox(place.bal.id, place.name)
+    # Asked in any case: a mailbox that is hidden costs what one costs that is not there.
+    rights = _inside(reading, principal, place.bal.id, place.rights, mailbox)
     if mailbox is None:
         raise NoSuchMailbox
-    return mailbox
+    demand(rights, right)
+    return mailbox, rights
 
 
-def find_target(reading: Reading, principal: Principal, name: str) -> Mailbox:
-    """As `find` for COPY, MOVE and APPEND: a missing one is worth creating (6.4.7 TRYCREATE)."""
+def rights(reading: Reading, principal: Principal, mailbox: Mailbox) -> str:
+    """What `principal` may do in `mailbox` now; "" when there is nothing left to see."""
+    general = present(reading, principal).rights_in(mailbox.bal)
+    return _inside(reading, principal, mailbox.bal, general, mailbox)
+
+
+def _inside(
+    reading: Reading, principal: Principal, bal: BalId, general: str, mailbox: Mailbox | None
+) -> str:
+    """Who answers for a box is locked out of no mailbox of it."""
+    if general in ("", ALL_RIGHTS):
+        return general
+    exception = reading.exception(principal.account, mailbox.id if mailbox else 0, bal)
+    return general if exception is None else exception
+
+
+def demand(rights: str, needed: str) -> None:
+    """Raises Refused where a right is missing; NoSuchMailbox where not even the name is seen."""
+    if all(right in rights for right in needed):
+        return
+    if LOOKUP in rights:
+        raise Refused("NOPERM")
+    raise NoSuchMailbox
+
+
+def may_change(rights: str) -> bool:
+    """Whether SELECT opens it READ-WRITE (RFC 4314 5.2)."""
+    return any(right in rights for right in (INSERT, EXPUNGE, SEEN, DELETE_MESSAGES, WRITE))
+
+
+def find_target(reading: Reading, principal: Principal, name: str) -> tuple[Mailbox, str]:
+    """As `find_with_rights` for COPY, MOVE and APPEND: a missing one is worth creating (6.4.7
+    TRYCREATE)."""
     try:
-        return find(reading, principal, name)
+        return find_with_rights(reading, principal, name, INSERT)
     except NoSuchMailbox as error:
         raise Refused("TRYCREATE") from error
+
+
+def creatable(reading: Reading, principal: Principal, name: str) -> Place:
+    """Where a new mailbox `name` would stand. Raises Refused.
+
+    The nearest mailbox above decides, as RFC 4314 4 has it, and on the first level the box.
+    """
+    try:
+        place = locate(reading, principal, name)
+    except NoSuchMailbox as error:  # beside the boxes of others nothing can be made
+        raise Refused("CANNOT") from error
+    rights = place.rights
+    levels = place.name.split(DELIMITER)
+    for depth in range(len(levels) - 1, 0, -1):
+        above = reading.mailbox(place.bal.id, DELIMITER.join(levels[:depth]))
+        if above is not None:
+            rights = _inside(reading, principal, place.bal.id, rights, above)
+            break
+    if CREATE not in rights:
+        raise Refused("NOPERM")
+    return place
+
+
+def renamable(reading: Reading, principal: Principal, name: str) -> Place:
+    """Where the mailbox `name`, or a level that only holds others, stands; its rights let it be
+    renamed. Raises NoSuchMailbox, Refused."""
+    place = locate(reading, principal, name)
+    mailbox = reading.mailbox(place.bal.id, place.name)
+    rights = _inside(reading, principal, place.bal.id, place.rights, mailbox)
+    if mailbox is None and DELETE_MAILBOX not in rights:
+        raise NoSuchMailbox  # as a mailbox that is hidden
+    demand(rights, DELETE_MAILBOX)
+    return place
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +175,7 @@ class Shown:
     name: str
     mailbox: Mailbox | None
     special_use: str | None = None
+    rights: str = ""
 
 
 def as_shown(mailbox: Mailbox, name: str) -> Shown:
@@ -91,41 +185,59 @@ def as_shown(mailbox: Mailbox, name: str) -> Shown:
 
 def shown(reading: Reading, principal: Principal) -> list[Shown]:
     """Every name this principal sees, own first, each box in the order of its names."""
-    now = reading.principal(principal.account)
+    now = present(reading, principal)
     own = principal.bals[0].id if principal.bals else None
     out: list[Shown] = []
     for bal in now.bals:
         if bal.id == own:
-            out += _tree("", reading.mailboxes(bal.id))
+            out += _tree("", _visible(reading, now, bal.id))
     others = [bal for bal in now.bals if bal.id != own]
     if others:
         out.append(Shown(OTHERS, None))
     for bal in others:
         top = _PREFIX + bal.address.key
         out.append(Shown(top, None))
-        out += _tree(top + DELIMITER, reading.mailboxes(bal.id))
+        out += _tree(top + DELIMITER, _visible(reading, now, bal.id))
     return out
+
+
+def _visible(reading: Reading, now: Principal, bal: BalId) -> dict[str, tuple[Mailbox, str]]:
+    """Mailboxes of a box by name, with the rights there; those without `l` are left out."""
+    general = now.rights_in(bal)
+    exceptions = {} if general == ALL_RIGHTS else reading.exceptions(now.account, bal)
+    found = ((each, exceptions.get(each.id, general)) for each in reading.mailboxes(bal))
+    return {each.name: (each, rights) for each, rights in found if LOOKUP in rights}
 
 
 def subscribed(reading: Reading, principal: Principal) -> list[str]:
     """Subscribed names, also of mailboxes deleted since (RFC 3501 6.3.6)."""
-    now = reading.principal(principal.account)
+    now = present(reading, principal)
     own = principal.bals[0].id if principal.bals else None
     out: list[str] = []
     for bal in now.bals:
         prefix = "" if bal.id == own else _PREFIX + bal.address.key + DELIMITER
-        out += [prefix + name for name in reading.subscriptions(bal.id)]
+        hidden = _hidden(reading, now, bal.id)
+        found = (name for name in reading.subscriptions(bal.id) if name not in hidden)
+        out += [prefix + name for name in found]
     return out
 
 
-def _tree(prefix: str, mailboxes: tuple[Mailbox, ...]) -> Iterator[Shown]:
+def _hidden(reading: Reading, now: Principal, bal: BalId) -> set[str]:
+    if now.rights_in(bal) == ALL_RIGHTS or not reading.exceptions(now.account, bal):
+        return set()
+    visible = _visible(reading, now, bal)
+    return {each.name for each in reading.mailboxes(bal)} - visible.keys()
+
+
+def _tree(prefix: str, mailboxes: dict[str, tuple[Mailbox, str]]) -> Iterator[Shown]:
     """INBOX first; a parent that does not exist is shown as a bare level (GEN-13)."""
-    known = {mailbox.name for mailbox in mailboxes}
-    for mailbox in sorted(mailboxes, key=lambda each: (each.name != "INBOX", each.name)):
-        levels = mailbox.name.split(DELIMITER)
+    known = set(mailboxes)
+    for name in sorted(mailboxes, key=lambda each: (each != "INBOX", each)):
+        mailbox, rights = mailboxes[name]
+        levels = name.split(DELIMITER)
         for depth in range(1, len(levels)):
             parent = DELIMITER.join(levels[:depth])
             if parent not in known:
                 known.add(parent)
                 yield Shown(prefix + parent, None)
-        yield Shown(prefix + mailbox.name, mailbox, None if prefix else mailbox.special_use)
+        yield Shown(prefix + name, mailbox, None if prefix else mailbox.special_use, rights)

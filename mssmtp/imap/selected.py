@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mssmtp.imap.numbers import Span, View
+from mssmtp.imap.responses import Refused
 from mssmtp.imap.streams import Places
 from mssmtp.mail import ModSeq, Uid
-from mssmtp.storage.model import Mailbox, MessageRow
+from mssmtp.storage.model import Mailbox, MessageRow, changeable
 
 
 class Recents:
@@ -66,6 +67,26 @@ class Selected:
     keywords: frozenset[str] = frozenset()
     told: dict[Uid, ModSeq] = field(default_factory=dict)
     places: Places = field(default_factory=Places)
+    rights: str = ""
+
+    def may(self, right: str) -> bool:
+        """Whether a letter of RFC 4314 is ours here, and EXAMINE has not laid it down."""
+        return right in self.rights and not self.read_only
+
+    def demand(self, needed: str) -> None:
+        """Raises Refused when one of the letters is not ours."""
+        if self.read_only:
+            raise Refused("NOPERM", b"Mailbox is read-only")
+        if not all(right in self.rights for right in needed):
+            raise Refused("NOPERM")
+
+    @property
+    def permanent_flags(self) -> list[str]:
+        """What the client may change for good (RFC 3501 7.1), by its rights (RFC 4314 5.2)."""
+        names = ["\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft"]
+        names += [*sorted(self.keywords), "\\*"]
+        allowed = "" if self.read_only else self.rights
+        return [name for name in names if name in changeable(names, allowed)]
 
     def tell(self, rows: list[MessageRow]) -> None:
         """The client knows these flags already: it has set them itself, or has just read them."""

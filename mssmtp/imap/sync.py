@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import MailError
-from mssmtp.imap import responses
+from mssmtp.imap import mailboxes, responses
 from mssmtp.imap.effects import Steps, Watch, read, send, write
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session, State
@@ -34,8 +34,9 @@ class _News:
 def _news(reading: Reading, session: Session, *, expunge: bool) -> _News:
     selected = session.selected
     mailbox = reading.mailbox_by_id(selected.mailbox.id)
-    bals = reading.principal(session.principal.account).bals
-    if mailbox is None or all(bal.id != mailbox.bal for bal in bals):
+    if mailbox is None or mailboxes.READ not in mailboxes.rights(
+        reading, session.principal, mailbox
+    ):
         return _News(None, [], [])
     rows: list[MessageRow] = []
     gone: list[Uid] = []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from mssmtp.identity.authenticator import LoginRefused
-from mssmtp.imap import responses
-from mssmtp.imap.effects import Steps, refresh
+from mssmtp.imap import mailboxes, responses
+from mssmtp.imap.effects import Steps, read, refresh
 from mssmtp.imap.incoming import Ended
+from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 
 _REVOKED = responses.untagged(b"BYE", b"Cet acces est ferme", b"EXPIRED")
@@ -21,8 +22,14 @@ def still_welcome(session: Session) -> Steps[None]:
     if session.principal_or_none is None:
         return
     now = session.clock.monotonic()
-    if now - session.refreshed_at < session.timing.refresh_s:
-        return
+    if now - session.refreshed_at >= session.timing.refresh_s:
+        yield from _refresh(session, now)
+    selected = session.selected_or_none
+    if selected is not None and selected.mailbox.bal in session.principal.roles:
+        yield from _still_entitled(session, selected)
+
+
+def _refresh(session: Session, now: float) -> Steps[None]:
     before = session.principal
     try:
         principal = yield from refresh(before)
@@ -36,3 +43,12 @@ def still_welcome(session: Session) -> Steps[None]:
     if selected is not None and all(bal.id != selected.mailbox.bal for bal in principal.bals):
         raise Ended(_GONE)
     session.principal_or_none = principal
+
+
+def _still_entitled(session: Session, selected: Selected) -> Steps[None]:
+    """Rights in a shared box are those of this very command (ATT-25)."""
+    selected.rights = yield from read(
+        lambda reading: mailboxes.rights(reading, session.principal, selected.mailbox)
+    )
+    if mailboxes.READ not in selected.rights:
+        raise Ended(_GONE)

@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterable
 from sqlalchemy import bindparam, delete, insert, select
 
 from mssmtp.mail import BalId, MailboxId
-from mssmtp.storage.model import SYSTEM_FLAGS, MessageRow, NoSuchMailbox, TooManyKeywords
+from mssmtp.storage.model import (
+    PATIENT,
+    SYSTEM_FLAGS,
+    MessageRow,
+    NoSuchMailbox,
+    TooManyKeywords,
+    changeable,
+)
 from mssmtp.storage.schema import keywords, mailboxes, sql
 from mssmtp.storage.view import Row, View, WritingView
 
@@ -19,6 +26,7 @@ SEEN = 1
 DELETED = 8
 ALL_BITS = (1 << 62) - 1
 MAX_KEYWORDS = 62 - len(SYSTEM_FLAGS)
+_SYSTEM_MASK = (1 << len(SYSTEM_FLAGS)) - 1
 _SYSTEM_BITS = {flag.lower(): 1 << bit for bit, flag in enumerate(SYSTEM_FLAGS)}
 
 _KEYWORDS = sql(
@@ -118,24 +126,46 @@ class FlagWriting(FlagReading, WritingView):
         sealed = self._bal_key(BalId(row[0])).seal(keyword_purpose(mailbox, bit), name.encode())
         self._run(_NEW_KEYWORD, mailbox=mailbox, bit=bit, sealed=sealed)
 
-    def _flag_translation(self, source: MailboxId, target: MailboxId) -> Callable[[int], int]:
-        """Maps bits of one mailbox to those of another; keywords are made there as needed."""
-        if source == target:
+    def _changeable(self, mailbox: MailboxId, rights: str) -> int:
+        """Bits that who has `rights` may set and remove."""
+        mask = _system_mask(rights)
+        if "w" in rights:
+            mask |= ALL_BITS & ~_SYSTEM_MASK
+        for bit, name in self._keyword_bits(mailbox).items():
+            if name.lower() == PATIENT.lower():
+                mask &= ~(1 << bit)
+        return mask
+
+    def _flag_translation(
+        self, source: MailboxId, target: MailboxId, rights: str
+    ) -> Callable[[int], int]:
+        """Maps bits of one mailbox to those of another; keywords are made there as needed.
+
+        Flags that may not be set in the target stay behind (RFC 4314 4, COPY).
+        """
+        system = _system_mask(rights)
+        if source == target and "w" in rights and system == _SYSTEM_MASK:
             return lambda bits: bits
         names = self._flag_sets(source)
         known: dict[int, int] = {}
 
         def translate(bits: int) -> int:
             if bits < 1 << len(SYSTEM_FLAGS):
-                return bits
+                return bits & system
             if bits not in known:
-                known[bits] = self._flag_bits(target, names.of(bits))
+                found = names.of(bits)
+                allowed = changeable(found, rights) | (found & {PATIENT})
+                known[bits] = self._flag_bits(target, allowed)
             return known[bits]
 
         return translate
 
     def _forget_keywords(self, mailbox: MailboxId) -> None:
         self._run(_FORGET, mailbox=mailbox)
+
+
+def _system_mask(rights: str) -> int:
+    return sum(_SYSTEM_BITS[flag.lower()] for flag in changeable(SYSTEM_FLAGS, rights))
 
 
 def keyword_purpose(mailbox: int, bit: int) -> bytes:

@@ -10,11 +10,11 @@ from itertools import islice
 
 from sqlalchemy import bindparam, select, update
 
-from mssmtp.mail import ChangeKind, MailboxId, ModSeq
+from mssmtp.mail import ALL_RIGHTS, ChangeKind, MailboxId, ModSeq
 from mssmtp.storage.flags import ALL_BITS, SEEN, FlagReading, FlagSets, FlagWriting
 from mssmtp.storage.images import Image, Span, TooManySets, image_of
 from mssmtp.storage.mailboxes import MailboxReading, MailboxWriting
-from mssmtp.storage.model import FlagsOperation
+from mssmtp.storage.model import FlagsOperation, changeable
 from mssmtp.storage.schema import expunged, mailboxes, messages, sql
 from mssmtp.storage.view import Row
 
@@ -99,13 +99,14 @@ class ImageWriting(ImageReading, FlagWriting, MailboxWriting):
         spans: Sequence[Span],
         operation: FlagsOperation,
         flags: frozenset[str],
+        rights: str = ALL_RIGHTS,
     ) -> Image | None:
         """As `store_flags` for the messages at `spans` of `before`, the present `image`; the image
         after, None when it cannot hold the new flags (then nothing was done).
 
         Raises NoSuchMailbox, TooManyKeywords.
         """
-        keep, more = self._effect(mailbox, operation, flags)
+        keep, more = self._effect(mailbox, operation, flags, rights)
         try:
             after = before.with_flags(spans, keep, more, ModSeq(before.modseq + 1))
         except TooManySets:
@@ -126,9 +127,15 @@ class ImageWriting(ImageReading, FlagWriting, MailboxWriting):
         return after
 
     def _effect(
-        self, mailbox: MailboxId, operation: FlagsOperation, flags: frozenset[str]
+        self, mailbox: MailboxId, operation: FlagsOperation, flags: frozenset[str], rights: str
     ) -> tuple[int, int]:
-        """New bits are `bits & keep | more`. Raises NoSuchMailbox, TooManyKeywords."""
-        bits = self._flag_bits(mailbox, flags)
-        keep = {"+": ALL_BITS, "-": ALL_BITS & ~bits, "=": 0}[operation]
-        return keep, 0 if operation == "-" else bits
+        """New bits are `bits & keep | more`; what `rights` do not let change stays as it is.
+
+        Raises NoSuchMailbox, TooManyKeywords.
+        """
+        bits = self._flag_bits(mailbox, changeable(flags, rights))
+        if operation == "+":
+            return ALL_BITS, bits
+        if operation == "-":
+            return ALL_BITS & ~bits, 0
+        return ALL_BITS & ~self._changeable(mailbox, rights), bits

@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from mssmtp.errors import Damaged
-from mssmtp.mail import BalId, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
+from mssmtp.mail import ALL_RIGHTS, BalId, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
 from mssmtp.storage.contents import ContentReading, ContentWriting
 from mssmtp.storage.flags import DELETED, SEEN
 from mssmtp.storage.imaging import COUNT_UNSEEN, SET_FLAGS, ImageReading, ImageWriting
@@ -273,14 +273,16 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, LedgerWriting
         uids: Sequence[Uid],
         operation: FlagsOperation,
         flags: frozenset[str],
+        rights: str = ALL_RIGHTS,
     ) -> list[MessageRow]:
-        """Add, remove or replace flags (RFC 3501 6.4.6); rows of all named messages that exist.
+        """Add, remove or replace flags (RFC 3501 6.4.6), as far as `rights` allow; rows of all
+        named messages that exist.
 
         Only messages that change get a new modseq, one for all of them. Raises NoSuchMailbox,
         TooManyKeywords.
         """
         self._bal_of(mailbox)
-        keep, more = self._effect(mailbox, operation, flags)
+        keep, more = self._effect(mailbox, operation, flags, rights)
         spans = list(ranges(uids))
         unseen = sum(self._unseen_after(mailbox, span, keep, more) for span in spans)
         modseq, bal = self._bump(mailbox)
@@ -301,17 +303,18 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, LedgerWriting
         return [Uid(row[0]) for row in rows]
 
     def copy(
-        self, source: MailboxId, uids: Sequence[Uid], target: MailboxId
+        self, source: MailboxId, uids: Sequence[Uid], target: MailboxId, rights: str = ALL_RIGHTS
     ) -> list[tuple[Uid, Uid]]:
-        """Copy; pairs (old UID, new UID) in order. Vanished UIDs are left out (GEN-10)."""
-        return self._copy_rows(source, self._full_rows(source, uids), target)
+        """Copy; pairs (old UID, new UID) in order. Vanished UIDs are left out (GEN-10), and flags
+        that may not be set in the target with `rights`."""
+        return self._copy_rows(source, self._full_rows(source, uids), target, rights)
 
     def move(
-        self, source: MailboxId, uids: Sequence[Uid], target: MailboxId
+        self, source: MailboxId, uids: Sequence[Uid], target: MailboxId, rights: str = ALL_RIGHTS
     ) -> list[tuple[Uid, Uid]]:
         """Copy and expunge as one (RFC 6851); pairs (old UID, new UID)."""
         rows = self._full_rows(source, uids)
-        pairs = self._copy_rows(source, rows, target)
+        pairs = self._copy_rows(source, rows, target, rights)
         if rows:
             self._remove(source, rows)
             owner = self._bal_key(self._bal_of(source)).id
@@ -400,11 +403,11 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, LedgerWriting
                 self._event("suppression", envelope, (), (key,), size=row[2])
 
     def _copy_rows(
-        self, source: MailboxId, rows: Sequence[Row], target: MailboxId
+        self, source: MailboxId, rows: Sequence[Row], target: MailboxId, rights: str
     ) -> list[tuple[Uid, Uid]]:
         source_key = self._bal_key(self._bal_of(source))
         target_key = self._bal_key(self._bal_of(target))
-        translate = self._flag_translation(source, target)
+        translate = self._flag_translation(source, target, rights)
         pairs = []
         for uid, flags, size, internal_date, blob in rows:
             self._share(blob, source_key, target_key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -29,6 +29,23 @@ if TYPE_CHECKING:
 
 SYSTEM_FLAGS = ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft")
 """RFC 3501 2.3.2, in the order of their bits in a message row. `\\Recent` is never stored."""
+
+PATIENT = "$MSSPatient"
+"""Of mail from or to a patient (DEF-05): given at delivery, kept by COPY and MOVE, and not for
+clients to set or to take away."""
+
+_FLAG_RIGHTS = {"\\seen": "s", "\\deleted": "t"}
+"""RFC 4314 4: any other flag is of `w`."""
+
+
+def changeable(flags: Iterable[str], rights: str) -> frozenset[str]:
+    """Those of `flags` that who has `rights` may set and remove."""
+    return frozenset(
+        flag
+        for flag in flags
+        if _FLAG_RIGHTS.get(flag.lower(), "w") in rights and flag.lower() != PATIENT.lower()
+    )
+
 
 SPECIAL_MAILBOXES = (
     ("Sent", "\\Sent"),

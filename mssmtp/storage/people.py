@@ -22,6 +22,7 @@ from mssmtp.mail import (
     BalType,
     PersonState,
     Principal,
+    Role,
 )
 from mssmtp.storage.model import (
     Account,
@@ -32,7 +33,7 @@ from mssmtp.storage.model import (
     from_us,
     to_us,
 )
-from mssmtp.storage.rights import member_purpose
+from mssmtp.storage.rights import RightsReading
 from mssmtp.storage.schema import (
     accounts,
     app_passwords,
@@ -41,7 +42,7 @@ from mssmtp.storage.schema import (
     members,
     sql,
 )
-from mssmtp.storage.view import Row, View, WritingView
+from mssmtp.storage.view import Row, WritingView
 
 CORRESPONDENT = b"correspondent\0"
 _NATIONAL_ID = re.compile(r"(8\d{11}|0[0-9A-Z]{9})\Z")
@@ -132,7 +133,7 @@ _TOUCH = sql(
 _NEW_CORRESPONDENT = sql(insert(correspondents))
 
 
-class PeopleReading(View):
+class PeopleReading(RightsReading):
     """Who is who."""
 
     def bal(self, address: Address) -> Bal | None:
@@ -209,13 +210,15 @@ class PeopleReading(View):
         row = self._one(_ACCOUNT_BY_ID, id=account)
         if row is None:
             raise NoSuchBal
-        ids = [] if row[3] is None else [row[3]]
+        own = [] if row[3] is None else [row[3]]
+        roles: dict[BalId, Role] = {}
         for bal, sealed in self._all(_MEMBERSHIPS, account=account):
-            if self._legible(self._master_open, member_purpose(account, bal), sealed) is not None:
-                ids.append(bal)
-        found = (self.bal_by_id(BalId(id)) for id in ids)
+            role = self._proved(account, bal, sealed)
+            if role is not None and bal not in own:
+                roles[BalId(bal)] = role
+        found = (self.bal_by_id(BalId(id)) for id in (*own, *roles))
         active = tuple(bal for bal in found if bal and bal.state is BalState.ACTIVE)
-        return Principal(account, self._opened_account(row).login, active)
+        return Principal(account, self._opened_account(row).login, active, roles=roles)
 
     def has_written(self, bal: BalId, address: Address) -> bool:
         """True when mail from `address` was stored in `bal` before (SEED-37)."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, delete, insert, select
 
-from mssmtp.mail import ALL_RIGHTS, AccountId, BalId, MailboxId, Role
+from mssmtp.mail import AccountId, BalId, MailboxId, Role
 from mssmtp.storage.model import NoSuchBal, NoSuchMailbox
-from mssmtp.storage.schema import accounts, acl, mailboxes, members, sql
+from mssmtp.storage.schema import acl, mailboxes, members, sql
 from mssmtp.storage.view import View, WritingView
 
 _ROLE = sql(
@@ -23,7 +23,6 @@ _MEMBERS = sql(
     .where(members.c.bal == bindparam("bal"))
     .order_by(members.c.account)
 )
-_OWN = sql(select(accounts.c.bal).where(accounts.c.id == bindparam("account")))
 _BAL = sql(select(mailboxes.c.bal).where(mailboxes.c.id == bindparam("mailbox")))
 _ENTRIES = sql(
     select(acl.c.account, acl.c.sealed)
@@ -72,21 +71,10 @@ class RightsReading(View):
         )
         return tuple((account, role) for account, role in found if role is not None)
 
-    def rights_in(self, account: AccountId, bal: BalId) -> str:
-        """Rights in a box, as far as no mailbox of it says otherwise; "" for a stranger."""
-        row = self._one(_OWN, account=account)
-        if row is not None and row[0] == bal:
-            return ALL_RIGHTS
-        role = self.role(account, bal)
-        return "" if role is None else role.rights
-
-    def rights(self, account: AccountId, mailbox: MailboxId, bal: BalId) -> str:
-        """Rights in one mailbox, of this moment."""
-        general = self.rights_in(account, bal)
-        if not general or general == ALL_RIGHTS:  # nobody locks out who answers for the box
-            return general
+    def exception(self, account: AccountId, mailbox: int, bal: BalId) -> str | None:
+        """Rights of a member in one mailbox, where it says otherwise than the role."""
         row = self._one(_ENTRY, mailbox=mailbox, account=account)
-        return general if row is None else self._entry_of(mailbox, account, bal, row[0])
+        return None if row is None else self._entry_of(MailboxId(mailbox), account, bal, row[0])
 
     def exceptions(self, account: AccountId, bal: BalId) -> dict[MailboxId, str]:
         """Mailboxes of the box in which a member has other rights than by the role."""

@@ -2,6 +2,8 @@
 
     # imap/name.txt     RFC 3501 7.4.1
     clients: 2   messages: 2   state: selected   shared: yes
+    shared: yes   roles: lecteur,responsable   Zoé's and Luc's in the box of radiology
+    clients: 3   logins: 123           Zoé, Luc, and radiology's own login
     1> STORE 1 +FLAGS (\\Deleted)      a command; OK is expected
     1>NO CANNOT DELETE Sent            refused with that code
     1>BAD FETCH                        not understood
@@ -25,7 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mssmtp.imap.effects import Woken
-from tests.imap.world import Client, World, message
+from mssmtp.mail import Role
+from tests.imap.world import LUC, SERVICE, ZOE, Client, World, message
 
 _STEP = re.compile(
     r"(?P<client>\d)(?P<kind>>>|>NO |>BAD |>|<|!|\.)\s?(?P<text>.*)\Z|~ (?P<event>.*)\Z"
@@ -77,13 +80,14 @@ class Player:
         """Raises AssertionError naming the line."""
         settings = self.script.settings
         if settings.get("shared") == "yes":
-            self.world.share()
+            for login, role in zip((ZOE, LUC), settings.get("roles", "").split(","), strict=False):
+                self.world.share(Role(role) if role else Role.RESPONSABLE, login)
         self.world.fill(int(settings.get("messages", "0")))
         state = settings.get("state", "selected")
-        for _ in range(int(settings.get("clients", "1"))):
-            login = None if state == "none" else "zoe.tartempion@hopital-a.test"
+        for who in settings.get("logins", "1" * int(settings.get("clients", "1"))):
+            user = None if state == "none" else {"1": ZOE, "2": LUC, "3": SERVICE}[who]
             select = "INBOX" if state == "selected" else None
-            self.clients.append(self.world.client(login, select))
+            self.clients.append(self.world.client(user, select))
         for client in self.clients:
             client.received.clear()
         for number, step in self.script.steps:

@@ -18,7 +18,7 @@ from mssmtp.imap.conversation import converse
 from mssmtp.imap.effects import Effect, Woken
 from mssmtp.imap.incoming import Ended
 from mssmtp.imap.session import Session, Timing
-from mssmtp.mail import Address, Bal, BalType, Principal
+from mssmtp.mail import Address, Bal, BalType, Principal, Role
 from mssmtp.outside import SystemEntropy
 from mssmtp.storage import Store
 from tests.imap import answers
@@ -109,12 +109,12 @@ class World:
         assert found is not None
         return found
 
-    def share(self) -> None:
+    def share(self, role: Role = Role.RESPONSABLE, login: str = ZOE) -> None:
         """Make Zoé a member of radiology."""
 
         def job(writing: Any) -> None:
-            account = writing.account(ZOE)
-            writing.add_member(self.service.id, account.id)
+            account = writing.account(login)
+            writing.add_member(self.service.id, account.id, role)
 
         self.store.write(job).result()
 

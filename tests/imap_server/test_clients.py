@@ -64,8 +64,8 @@ def _imapclient_session(port: int, context: ssl.SSLContext) -> None:
         fetched = imap.fetch(uids, ["ENVELOPE", "BODYSTRUCTURE", "FLAGS", "BODY.PEEK[]"])
         assert fetched[uids[0]][b"ENVELOPE"].subject == b"Compte rendu 2"
         assert fetched[uids[0]][b"BODY[]"] == message(2)
-        imap.add_flags(uids, ["\\Flagged", "$MSSPatient"])
-        assert set(imap.get_flags(uids)[uids[0]]) == {b"$MSSPatient", b"\\Flagged", b"\\Recent"}
+        imap.add_flags(uids, ["\\Flagged", "$MSSPris"])
+        assert set(imap.get_flags(uids)[uids[0]]) == {b"$MSSPris", b"\\Flagged", b"\\Recent"}
         imap.copy(uids, "Hiver/2026")
         imap.delete_messages(uids)
         imap.uid_expunge(uids)

@@ -19,7 +19,7 @@ from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import Uid
-from mssmtp.storage.model import Letter, Mailbox
+from mssmtp.storage.model import Letter, Mailbox, changeable
 
 if TYPE_CHECKING:
     from mssmtp.storage import LetterWriter, Store, Writing
@@ -166,10 +166,15 @@ class Append(Command):
     def _append(
         self, writing: Writing, session: Session, messages: list[_Message]
     ) -> tuple[Mailbox, list[Uid]]:
-        target = mailboxes.find_target(writing, session.principal, self.mailbox)
+        target, rights = mailboxes.find_target(writing, session.principal, self.mailbox)
         now = session.clock.now()
         uids = [
-            writing.append(target.id, message.letter, message.flags, message.internal_date or now)
+            writing.append(
+                target.id,
+                message.letter,
+                changeable(message.flags, rights),
+                message.internal_date or now,
+            )
             for message in messages
         ]
         return target, uids

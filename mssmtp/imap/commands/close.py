@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mssmtp.imap import mailboxes
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.commands.expunge import remove_deleted
 from mssmtp.imap.effects import Steps, Watch
@@ -19,7 +20,7 @@ class Close(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected
-        if self.expunges and not selected.read_only:
+        if self.expunges and selected.may(mailboxes.EXPUNGE):  # RFC 4314 4
             yield from remove_deleted(selected.mailbox.id)
         yield Watch(None)
         session.select(None)

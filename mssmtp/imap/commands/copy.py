@@ -38,8 +38,8 @@ class Copy(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected
-        if self.moves and selected.read_only:
-            raise Refused("NOPERM", b"Mailbox is read-only")
+        if self.moves:  # RFC 6851 4.4: as STORE of \\Deleted and EXPUNGE
+            selected.demand(mailboxes.DELETE_MESSAGES + mailboxes.EXPUNGE)
         spans = selected.view.spans(self.numbers, by_uid=self.by_uid)
         uids = [Uid(uid) for uid in selected.view.uids_of(spans)]
         if not self.moves and len(uids) > MOST_COPIED:
@@ -73,13 +73,13 @@ class Copy(Command):
 
     def copy(self, writing: Writing, session: Session, uids: list[Uid]) -> Copied:
         """One batch, with the rights of this moment."""
-        target = mailboxes.find_target(writing, session.principal, self.mailbox)
+        target, rights = mailboxes.find_target(writing, session.principal, self.mailbox)
         source = session.selected.mailbox.id
         if not uids:
             return target, []
         if self.moves:
-            return target, writing.move(source, uids, target.id)
-        return target, writing.copy(source, uids, target.id)
+            return target, writing.move(source, uids, target.id, rights)
+        return target, writing.copy(source, uids, target.id, rights)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from mssmtp.imap.effects import Steps, send, write
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
-from mssmtp.storage.model import Mailbox, NoSuchMailbox
+from mssmtp.storage.model import Mailbox
 
 if TYPE_CHECKING:
     from mssmtp.storage import Writing
@@ -36,10 +36,7 @@ class Create(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         def job(writing: Writing) -> Mailbox:
-            try:
-                place = mailboxes.locate(writing, session.principal, self.mailbox)
-            except NoSuchMailbox as error:  # beside the boxes of others nothing can be made
-                raise Refused("CANNOT") from error
+            place = mailboxes.creatable(writing, session.principal, self.mailbox)
             return writing.create_mailbox(place.bal.id, place.name, self._use())
 
         made = yield from write(job)

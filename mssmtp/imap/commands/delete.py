@@ -26,7 +26,8 @@ class Delete(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         def job(writing: Writing) -> Mailbox:
             place = mailboxes.locate(writing, session.principal, self.mailbox)
-            found = mailboxes.find(writing, session.principal, self.mailbox)
+            needed = mailboxes.DELETE_MAILBOX
+            found = mailboxes.find(writing, session.principal, self.mailbox, needed)
             writing.delete_mailbox(place.bal.id, place.name)
             return found
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from mssmtp.imap import mailboxes
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, write
 from mssmtp.imap.numbers import NumberSet
-from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import MailboxId, Uid
@@ -26,8 +26,7 @@ class Expunge(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected
-        if selected.read_only:
-            raise Refused("NOPERM", b"Mailbox is read-only")
+        selected.demand(mailboxes.EXPUNGE)
         named: frozenset[int] | None = None
         if self.uids is not None:
             named = frozenset(selected.view.uids_of(selected.view.spans(self.uids, by_uid=True)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax, MailError
-from mssmtp.imap import fetch, items, sync
+from mssmtp.imap import fetch, items, mailboxes, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send, write
 from mssmtp.imap.fetch import Batch, Late, Plan, Wanted
@@ -60,7 +60,7 @@ class Fetch(Command):
         is_undecodable = False
         for group in cut(spans, plan.group_rows):
             seen: frozenset[Uid] = frozenset()
-            if plan.sets_seen and not selected.read_only:
+            if plan.sets_seen and selected.may(mailboxes.SEEN):
                 seen = yield from _see(selected, group)
             told = yield from _send_group(selected, plan, group, seen)
             missing += told.missing

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax
-from mssmtp.imap import responses, statuses, sync
+from mssmtp.imap import mailboxes, responses, statuses, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.listing import Answer, Extra, Listing, Selection
+from mssmtp.imap.mailboxes import Shown
 from mssmtp.imap.patterns import MAX_PATTERNS, joined, spelt
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading
-    from mssmtp.storage.model import Mailbox
 
 LONG_PATTERN = 64
 _SELECTIONS = {"SUBSCRIBED", "SPECIAL-USE", "REMOTE", "RECURSIVEMATCH"}
@@ -67,9 +67,11 @@ class List(Command):
         if self.returns.status:
             limit = session.limits.message_octets
 
-            def status(reading: Reading, mailbox: Mailbox, wire: bytes) -> bytes:
+            def status(reading: Reading, each: Shown, wire: bytes) -> bytes:
+                if each.mailbox is None or mailboxes.READ not in each.rights:
+                    return b""  # RFC 5819 2: no STATUS where it would be refused
                 name = responses.quoted(wire, utf8=utf8)
-                return statuses.line(reading, mailbox, name, self.returns.status, limit)
+                return statuses.line(reading, each.mailbox, name, self.returns.status, limit)
 
             extras.append(status)
         return Answer(utf8, self.selection.subscribed or self.returns.subscribed, tuple(extras))

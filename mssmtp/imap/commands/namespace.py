@@ -16,8 +16,7 @@ class Namespace(Command):
     """Own names without prefix (OLC-06); the boxes of organisations beside them."""
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
-        account = session.principal.account
-        now = yield from read(lambda reading: reading.principal(account))
+        now = yield from read(lambda reading: mailboxes.present(reading, session.principal))
         own = session.principal.bals[:1]
         shares = any(bal.id != own[0].id for bal in now.bals) if own else bool(now.bals)
         others = b'(("%b/" "/"))' % mailboxes.OTHERS.encode("ascii") if shares else b"NIL"

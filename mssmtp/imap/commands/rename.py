@@ -14,7 +14,7 @@ from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import MailboxId, Uid
-from mssmtp.storage.model import Mailbox, NoSuchMailbox
+from mssmtp.storage.model import Mailbox
 
 if TYPE_CHECKING:
     from mssmtp.storage import Writing
@@ -43,11 +43,8 @@ class Rename(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         def job(writing: Writing) -> _Renamed:
-            source = mailboxes.locate(writing, session.principal, self.old)
-            try:
-                target = mailboxes.locate(writing, session.principal, self.new)
-            except NoSuchMailbox as error:
-                raise Refused("CANNOT") from error
+            source = mailboxes.renamable(writing, session.principal, self.old)
+            target = mailboxes.creatable(writing, session.principal, self.new)
             if source.bal.id != target.bal.id:
                 raise Refused("CANNOT", b"Names of two boxes: copy the messages instead")
             inbox = writing.mailbox(source.bal.id, source.name)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class _Opened:
     mailbox: Mailbox
+    rights: str
     view: View
     keywords: frozenset[str]
     first_unseen: int | None
@@ -59,11 +60,12 @@ class Select(Command):
         yield Watch((opened.mailbox.bal, opened.mailbox.id))
         selected = Selected(
             opened.mailbox,
-            self.read_only,
+            self.read_only or not mailboxes.may_change(opened.rights),
             opened.view,
             opened.mailbox.highest_modseq,
             opened.mailbox.highest_modseq,
             keywords=opened.keywords,
+            rights=opened.rights,
         )
         if not session.dialect.rev2:
             yield from sync.claim(selected)
@@ -76,15 +78,15 @@ class Select(Command):
         else:
             told = _responses(selected, _older(selected, opened.first_unseen))
         yield from send(b"".join(told))
-        if self.read_only:
-            return Done(b"EXAMINE completed", b"READ-ONLY")
-        return Done(b"SELECT completed", b"READ-WRITE")
+        verb = b"EXAMINE" if self.read_only else b"SELECT"
+        access = b"READ-ONLY" if selected.read_only else b"READ-WRITE"
+        return Done(b"%b completed" % verb, access)
 
 
 def _open(reading: Reading, principal: Principal, name: str) -> _Opened:
-    mailbox = mailboxes.find(reading, principal, name)
+    mailbox, rights = mailboxes.find_with_rights(reading, principal, name, mailboxes.READ)
     view, unseen = _view(reading, mailbox)
-    return _Opened(mailbox, view, frozenset(reading.keywords(mailbox.id)), unseen)
+    return _Opened(mailbox, rights, view, frozenset(reading.keywords(mailbox.id)), unseen)
 
 
 def _view(reading: Reading, mailbox: Mailbox) -> tuple[View, int | None]:
@@ -108,14 +110,12 @@ def _older(selected: Selected, first_unseen: int | None) -> list[bytes]:
 
 def _responses(selected: Selected, of_dialect: list[bytes]) -> list[bytes]:
     mailbox = selected.mailbox
-    settable = [] if selected.read_only else [*sorted(selected.keywords), "\\*"]
-    permanent = "" if selected.read_only else "\\Answered \\Flagged \\Deleted \\Seen \\Draft "
-    flags = (permanent + " ".join(settable)).encode("ascii")
+    permanent = b" ".join(flag.encode("ascii") for flag in selected.permanent_flags)
     return [
         sync.flags_response(selected),
         b"* %d EXISTS\r\n" % len(selected.view),
         *of_dialect,
-        b"* OK [PERMANENTFLAGS (%b)] Flags that are kept\r\n" % flags,
+        b"* OK [PERMANENTFLAGS (%b)] Flags that are kept\r\n" % permanent,
         b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uid_validity,
         b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uid_next,
         b"* OK [HIGHESTMODSEQ %d] Of the mailbox\r\n" % mailbox.highest_modseq,

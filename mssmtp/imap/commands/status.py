@@ -27,7 +27,7 @@ class Status(Command):
             yield from sync.become_aware(session)
 
         def query(reading: Reading) -> bytes:
-            mailbox = mailboxes.find(reading, session.principal, self.mailbox)
+            mailbox = mailboxes.find(reading, session.principal, self.mailbox, mailboxes.READ)
             name = responses.mailbox(self.mailbox, utf8=session.dialect.utf8)
             limit = session.limits.message_octets
             return statuses.line(reading, mailbox, name, self.items, limit)

@@ -17,7 +17,7 @@ from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import ModSeq, Uid
-from mssmtp.storage.model import FlagsOperation, MessageRow
+from mssmtp.storage.model import SYSTEM_FLAGS, FlagsOperation, MessageRow, changeable
 
 if TYPE_CHECKING:
     from mssmtp.storage import Writing
@@ -64,8 +64,7 @@ class Store(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected
-        if selected.read_only:
-            raise Refused("NOPERM", b"Mailbox is read-only")
+        self._permit(selected)
         spans = selected.view.spans(self.numbers, by_uid=self.by_uid)
         if not spans:
             return Done(b"Nothing to do")
@@ -83,12 +82,22 @@ class Store(Command):
             raise Refused(code or "EXPUNGEISSUED", b"Some of these messages no longer exist")
         return Done(b"STORE completed", code.encode("ascii"))
 
+    def _permit(self, selected: Selected) -> None:
+        """Raises Refused. What the rights allow is done, also where they do not allow all of it:
+        clients make little of a NO (RFC 4314 4)."""
+        selected.demand("")
+        # Replacing by nothing takes away what may be taken away.
+        meant = (*self.flags, *(SYSTEM_FLAGS if self.operation == "=" else ()))
+        if meant and not changeable(meant, selected.rights):
+            raise Refused("NOPERM")
+
     def _batch(self, session: Session, group: list[Span], modified: list[Uid]) -> Steps[int]:
         """One commit and its responses; how many of the messages there were."""
         selected = session.selected
         quick = _count(group) >= flag_lines.LEAST and not session.dialect.modseqs
         done = yield from write(lambda writing: self._store(writing, selected, group, quick=quick))
-        yield from send(b"".join(sync.new_keywords(selected, self.flags)))
+        given = changeable(self.flags, selected.rights)
+        yield from send(b"".join(sync.new_keywords(selected, given)))
         if isinstance(done, _Flagged):
             selected.advance(done.before, done.image.modseq)
             if not self.silent:
@@ -127,7 +136,8 @@ class Store(Command):
             modified = [row for row in found if selected.view.position(row.uid) is not None]
             left = {row.uid for row in modified}
             uids = [uid for uid in uids if uid not in left]
-        rows = writing.store_flags(mailbox, uids, self.operation, self.flags) if uids else []
+        change = (self.operation, self.flags, selected.rights)
+        rows = writing.store_flags(mailbox, uids, *change) if uids else []
         return _Stored(rows, untold, modified)
 
     def _flag(self, writing: Writing, selected: Selected, group: list[Span]) -> _Flagged | None:
@@ -139,7 +149,7 @@ class Store(Command):
         places = flag_lines.aligned(selected.view, group, image)
         if places is None:
             return None
-        after = writing.flag(mailbox, image, places, self.operation, self.flags)
+        after = writing.flag(mailbox, image, places, self.operation, self.flags, selected.rights)
         if after is None:
             return None
         return _Flagged(image.modseq, after, places, writing.flag_sets(mailbox))

@@ -25,6 +25,8 @@ class Subscribe(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         def job(writing: Writing) -> None:
             place = mailboxes.locate(writing, session.principal, self.mailbox)
+            if self.on:
+                mailboxes.find(writing, session.principal, self.mailbox, mailboxes.LOOKUP)
             writing.subscribe(place.bal.id, place.name, on=self.on)
 
         yield from write(job)
