@@ -187,7 +187,7 @@ def _crls(known: Known, now: datetime) -> Iterator[Ending]:
         yield Ending(
             crl.next_update,
             Whose.SPACE,
-            f"revocation list of {printed_name(crl.issuer)}",
+            f"CRL of {printed_name(crl.issuer)}",
             "every operator below it is deferred with 451 4.7.5",
             _usual(
                 crl.next_update, now, "it is fetched daily", "check pki.crl_urls and the network"
@@ -201,7 +201,7 @@ def _own_crls(known: Known, now: datetime) -> Iterator[Ending]:
         yield Ending(
             ends,
             Whose.SPACE,
-            f"revocation list that our certificates name, {url}",
+            f"CRL that our certificates name, {url}",
             "who checks it refuses us",
             _usual(ends, now, "its authority renews it", "tell ANS"),
             routine=True,

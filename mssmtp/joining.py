@@ -109,7 +109,7 @@ def steps(
         ),
         Step(
             3,
-            "list and revocation lists",
+            "list and CRLs",
             "you",
             "Let the server reach whitelist.url and pki.crl_urls.",
             _looked(lambda: _published(settings, trust(), state, now)),

@@ -62,11 +62,11 @@ def _unusable(listed: ListState, snapshot: Snapshot, now: datetime) -> Finding:
         Severity.ERROR,
         "whitelist",
         f"the list of {listed.date:%Y-%m-%d %H:%M} UTC is kept, but does not verify now"
-        + ("" if has_crls else ", because no revocation list in force tells of its signer")
+        + ("" if has_crls else ", because no CRL in force tells of its signer")
         + ": after a restart every operator is deferred with 451 4.7.5",
         "`mssmtp trust refresh` fetches it again; see `whitelist.url` and the anchors."
         if has_crls
-        else "Cure the revocation lists first: the list is usable again with them.",
+        else "Cure the CRLs first: the list is usable again with them.",
     )
 
 
@@ -103,7 +103,7 @@ def revocation_findings(
 ) -> Iterator[Finding]:
     """The CRLs in force; one that is not obtained any more is told while there is time (OP-09)."""
     what, ends = (
-        "revocation lists",
+        "CRLs",
         snapshot.revocation.next_update if snapshot.revocation else None,
     )
     remedy = "Check pki.crl_urls and the network; `mssmtp trust refresh` tries now."

@@ -67,7 +67,7 @@ PEER: dict[str, tuple[str, str]] = {
     "expired": ("The certificate is past its end.", "Order and install a new one."),
     "not yet valid": ("The certificate begins later.", "Check its dates and the machine's clock."),
     "revoked": (
-        "The certificate is on the revocation list of its authority (OP-08).",
+        "The certificate is on the CRL of its authority (OP-08).",
         "Present a certificate in force.",
     ),
     "usage": (
@@ -76,7 +76,7 @@ PEER: dict[str, tuple[str, str]] = {
     ),
     "weak": ("A key or signature below RSA 2048 and SHA-256.", "Order a certificate in force."),
     "revocation unknown": (
-        "No revocation list in force could be obtained: nothing is decided without (OP-09).",
+        "No CRL in force could be obtained: nothing is decided without (OP-09).",
         "Nothing on the peer's side; our administrator looks at `mssmtp doctor`.",
     ),
     "no list": (

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mssmtp.cli.output import patient_domains
+from mssmtp.cli.output import for_machines, patient_domains
 from mssmtp.config import Settings, load
 from mssmtp.errors import BadAddress, ConfigError
 from mssmtp.mail import Address, Domain, domain
@@ -23,7 +23,19 @@ Config = Annotated[
         help="Settings file; ./mssmtp.toml, then /etc/mssmtp/mssmtp.toml when not given.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def _for_machines(asked: bool) -> bool:
+    for_machines.set(asked)
+    return asked
+
+
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=_for_machines, is_eager=True, help="Print JSON for machines, errors too."
+    ),
+]
 
 
 def config_path(path: Path | None) -> Path:

@@ -55,11 +55,18 @@ patient_domains: ContextVar[frozenset[Domain]] = ContextVar("patient_domains", d
 """Set once the settings are read: patients are masked in every error from then on (OP-87)."""
 
 
+for_machines: ContextVar[bool] = ContextVar("for_machines", default=False)
+"""Set by `--json`: errors are then JSON as well."""
+
+
 def print_json(value: object) -> None:
     """One JSON value on standard output."""
-    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
-    escaped = re.sub(f"[{_MOVING}]", lambda each: f"\\u{ord(each[0]):04x}", text)
-    sys.stdout.write(escaped + "\n")
+    sys.stdout.write(_json(value, indent=2) + "\n")
+
+
+def _json(value: object, indent: int | None = None) -> str:
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    return re.sub(f"[{_MOVING}]", lambda each: f"\\u{ord(each[0]):04x}", text)
 
 
 def machine_names(values: Mapping[str, T]) -> dict[str, T]:
@@ -78,11 +85,18 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 
 def fail(what: str, why: str, remedy: str, code: int = EXIT_TROUBLE) -> NoReturn:
-    """Say what went wrong, why, and what to do; end with `code`."""
+    """Say what went wrong, why, and what to do; end with `code`.
+
+    On standard error, with `--json` as one line: an object of `error`, `why` and `remedy`.
+    """
     patients = patient_domains.get()
-    err.print(masked_text(f"mssmtp: {what}: {why}", patients), markup=False, style="red")
+    what, why, remedy = (masked_text(text, patients) for text in (what, why, remedy))
+    if for_machines.get():
+        sys.stderr.write(_json({"error": what, "why": why, "remedy": remedy}) + "\n")
+        raise SystemExit(code)
+    err.print(f"mssmtp: {what}: {why}", markup=False, style="red")
     if remedy:
-        err.print(masked_text(f"  {remedy}", patients), markup=False)
+        err.print(f"  {remedy}", markup=False)
     raise SystemExit(code)
 
 

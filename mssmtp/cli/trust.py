@@ -1,4 +1,4 @@
-"""`mssmtp trust`: the signed list and the revocation lists in force."""
+"""`mssmtp trust`: the signed list and the CRLs in force."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _print(facts: dict[str, object], crls: list[dict[str, object]], alarms: list
     ]
     print_table("Whitelist", ("what", "value"), shown)
     rows = [tuple(crl.values()) for crl in crls]
-    print_table("Revocation lists", ("issuer", "number", "revoked", "next update"), rows)
+    print_table("CRLs", ("issuer", "number", "revoked", "next update"), rows)
     for each in alarms:
         colour = "red" if each.severity is Severity.ERROR else "yellow"
         out.print(f"[{colour}]{each.severity}[/] ", end="")

@@ -19,7 +19,15 @@ from mssmtp import app as server
 from mssmtp.cli import options
 from mssmtp.cli.output import EXIT_TROUBLE, err, fail, out, print_json, print_table
 from mssmtp.config import Settings
-from mssmtp.trust_feed import ChoiceRefused, ListState, State, TrustFeed, TrustFiles, list_rules
+from mssmtp.trust_feed import (
+    ChoiceRefused,
+    Event,
+    ListState,
+    State,
+    TrustFeed,
+    TrustFiles,
+    list_rules,
+)
 from mssmtp.whitelist import ListRefused, ListRules, Whitelist
 from mssmtp.whitelist_audit import WHY, read_file
 from mssmtp.whitelist_diff import ListDiff, difference
@@ -81,13 +89,32 @@ def history(config: options.Config = None, as_json: options.Json = False) -> Non
     if as_json:
         print_json({"events": events, "lists": kept})
         return
-    for title, rows in (("What happened", events), ("Lists that are kept", kept)):
-        shown = [{**row, "sha256": str(row["sha256"])[:_SHORT]} for row in rows]
-        if shown:
-            table = [tuple("" if v is None else v for v in row.values()) for row in shown]
-            print_table(title, tuple(shown[0]), table)
+    if state.events:
+        events_told = [_told_event(each) for each in reversed(state.events)]
+        columns = ("when", "who", "what", "date of the list", "digest", "why")
+        print_table("What happened", columns, events_told)
+    if kept:
+        lists_told = [_told_kept(each, state) for each in reversed(state.accepted)]
+        headings = ("date of the list", "digest", "rows", "domains", "")
+        print_table("Lists that are kept", headings, lists_told)
     if not kept:
         out.print("No list was ever accepted.")
+
+
+def _told_event(event: Event) -> tuple[str, ...]:
+    listed = "" if event.date is None else _moment(event.date)
+    digest = event.sha256[:_SHORT]
+    return _moment(event.at), event.who, event.what, listed, digest, event.detail
+
+
+def _told_kept(listed: ListState, state: State) -> tuple[str, ...]:
+    place = "in force" if listed.sha256 == state.in_force else ""
+    digest = listed.sha256[:_SHORT]
+    return _moment(listed.date), digest, str(listed.rows), str(listed.domains), place
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _kept(listed: ListState, state: State) -> dict[str, object]:
@@ -151,8 +178,10 @@ def _chosen(chosen: ListState, what: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"done": what, "list_date": chosen.date.isoformat(), "sha256": chosen.sha256})
         return
-    date = f"{chosen.date:%Y-%m-%d %H:%M:%S} UTC"
-    out.print(f"{what}: the list of {date} ({chosen.sha256[:_SHORT]}) is in force.", markup=False)
+    out.print(
+        f"{what}: the list of {_moment(chosen.date)} ({chosen.sha256[:_SHORT]}) is in force.",
+        markup=False,
+    )
     out.print("A running server takes it up within two seconds, without a restart.")
 
 
@@ -228,7 +257,7 @@ def _print_answers(answers: dict[str, str | None], state: State, by: str, as_jso
         rows = [(url, "obtained" if t["obtained"] else t["reason"]) for url, t in told.items()]
         print_table("Fetched now", ("address", "outcome"), rows)
         if listed is not None:
-            out.print(f"In force: the list of {listed.date:%Y-%m-%d %H:%M:%S} UTC.")
+            out.print(f"In force: the list of {_moment(listed.date)}.")
         if state.held is not None:
             err.print(
                 f"Held: {'; '.join(state.held.reasons)}. `mssmtp trust diff` shows the changes;"
@@ -312,8 +341,8 @@ def _load(files: TrustFiles, name: str, rules: ListRules) -> Whitelist:
 
 def _print_diff(old: Whitelist, new: Whitelist, found: ListDiff) -> None:
     out.print(
-        f"From the list of {old.date:%Y-%m-%d %H:%M:%S} UTC ({old.sha256[:_SHORT]})"
-        f" to that of {new.date:%Y-%m-%d %H:%M:%S} UTC ({new.sha256[:_SHORT]}):",
+        f"From the list of {_moment(old.date)} ({old.sha256[:_SHORT]})"
+        f" to that of {_moment(new.date)} ({new.sha256[:_SHORT]}):",
         markup=False,
     )
     out.print(

@@ -1,4 +1,4 @@
-"""The demo's web: the signed list over HTTPS and the revocation lists over HTTP."""
+"""The demo's web: the signed list over HTTPS and the CRLs over HTTP."""
 
 from __future__ import annotations
 

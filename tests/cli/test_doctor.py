@@ -100,7 +100,7 @@ ERRORS: dict[str, tuple[Damage, str, str, str]] = {
     ),
     "no CRL of the root": (
         without_root_crl,
-        "revocation lists",
+        "CRLs",
         "none of CN=TEST AC RACINE IGC-SANTE ELEMENTAIRE",
         "pki.crl_urls",
     ),
@@ -146,7 +146,7 @@ def test_a_home_in_order_is_all_green_and_code_0(home: Home) -> None:
     assert answer.code == 0
     assert {finding["severity"] for finding in answer.json} == {"ok"}
     what = {finding["what"] for finding in answer.json}
-    assert {"whitelist", "revocation lists", "policy", "disk", "queue", "store"} <= what
+    assert {"whitelist", "CRLs", "policy", "disk", "queue", "store"} <= what
     people = home.mssmtp("doctor")
     assert people.code == 0
     assert "every invariant holds" in people.out

@@ -23,7 +23,7 @@ MX = "mx.hopital-a.test"
 ORDER = [
     "contract",
     "certificates",
-    "list and revocation lists",
+    "list and CRLs",
     "names in DNS",
     "doors",
     "tests between operators (MOTCO1)",

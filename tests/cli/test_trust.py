@@ -78,7 +78,7 @@ def test_a_kept_list_without_crls_in_force_is_not_told_as_never_accepted(
         answer = home.mssmtp(*command)
         told = answer.out + answer.err
         assert answer.code == 1
-        assert "does not verify now, because no revocation list in force" in told
+        assert "does not verify now, because no CRL in force" in told
         assert "none was ever accepted" not in told
 
 

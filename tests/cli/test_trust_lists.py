@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 from collections.abc import Iterator
@@ -96,7 +97,26 @@ def test_a_rollback_is_undone_and_both_are_in_the_history(changed: Home) -> None
         ("rolled back", ME),
     ]
     assert [each["in_force"] for each in told["lists"]] == [True, False]
-    assert second.sha256[:12] in changed.mssmtp("trust", "history").out
+    history = changed.mssmtp("trust", "history").out
+    assert second.sha256[:12] in history
+    assert "date of the list" in history
+    assert f"{first.date:%Y-%m-%d %H:%M:%S} UTC" in history
+    assert "in force" in history
+    assert "_" not in history  # the names of the JSON are for machines
+
+
+def test_an_error_is_json_for_machines(home: Home) -> None:
+    answer = home.mssmtp("trust", "rollback", "--json")
+    assert (answer.code, answer.out) == (1, "")
+    assert json.loads(answer.err) == {
+        "error": "rollback",
+        "why": "no list was in force before this one",
+        "remedy": "`mssmtp trust history` shows what is kept.",
+    }
+    assert answer.err.count("\n") == 1
+    wrong = home.mssmtp("trust", "show", "--json", "un domaine")
+    assert (wrong.code, set(json.loads(wrong.err))) == (2, {"error", "why", "remedy"})
+    assert home.mssmtp("trust", "rollback").err.startswith("mssmtp: rollback: ")
 
 
 def test_without_an_earlier_list_there_is_nothing_to_go_back_to(home: Home) -> None:
@@ -184,9 +204,9 @@ def test_a_refresh_says_why_an_address_gave_nothing(
     assert "404" in reasons["racine.crl"]
     assert "signature" in reasons["liste.xml"]
     doctor = {f["what"]: f for f in home.mssmtp("doctor", "--json").json}
-    assert "404" in doctor["revocation lists"]["why"]
-    assert "then operators are deferred" in doctor["revocation lists"]["why"]
-    assert doctor["revocation lists"]["severity"] == "warning"
+    assert "404" in doctor["CRLs"]["why"]
+    assert "then operators are deferred" in doctor["CRLs"]["why"]
+    assert doctor["CRLs"]["severity"] == "warning"
     assert "the last try failed: signature" in doctor["whitelist"]["why"]
 
 

@@ -228,24 +228,24 @@ def test_the_server_of_the_crls_dies(bench: Bench) -> None:
         refreshed = bench.mssmtp("trust", "refresh")
         assert refreshed.code == 1
         assert "404" in refreshed.out
-        warned = findings(bench, "warning")["revocation lists"]
+        warned = findings(bench, "warning")["CRLs"]
         assert "then operators are deferred" in warned["why"]
         assert CRL_NAMES[0] in warned["why"]
         assert "404" in warned["why"]
         assert "`mssmtp trust refresh` tries now" in warned["remedy"]
         weather = bench.mssmtp("trust", "forecast", "--json").json
-        ends = next(each for each in weather if each["what"].startswith("revocation list"))
+        ends = next(each for each in weather if each["what"].startswith("CRL"))
         assert "every operator below it is deferred" in ends["then"]
         # Eight days later nobody has looked.
         settings, later = bench.a.settings, CLOCK.now() + timedelta(days=8)
         told = doctor.examine(settings, later, deep=False)
-        late = next(finding for finding in told if finding.what == "revocation lists")
+        late = next(finding for finding in told if finding.what == "CRLs")
         assert late.severity == "error"
         assert late.why.startswith("out of date since")
     finally:
         publish_crls(bench.space.authority, bench.space.directory)
     assert bench.mssmtp("trust", "refresh").code == 0
-    assert "revocation lists" in findings(bench, "ok")
+    assert "CRLs" in findings(bench, "ok")
 
 
 def test_our_certificate_has_ten_days_left(bench: Bench) -> None:

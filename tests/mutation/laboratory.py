@@ -34,7 +34,13 @@ from tests.mutation.playing import (
 )
 
 ROOMS = {
-    "pki": ("mssmtp/pki.py", "mssmtp/revocation.py", "mssmtp/ocsp.py"),
+    "pki": (
+        "mssmtp/pki.py",
+        "mssmtp/revocation.py",
+        "mssmtp/ocsp.py",
+        "mssmtp/crl_child.py",
+        "mssmtp/responder.py",
+    ),
     "whitelist": (
         "mssmtp/whitelist.py",
         "mssmtp/whitelist_signature.py",

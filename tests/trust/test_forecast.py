@@ -57,8 +57,8 @@ def test_what_ends_is_sorted_and_says_who_must_do_what(
         "our certificate",
         "certificate of",
         "freshness of",
-        "revocation list",
-    } | {"certificate of"}
+        "CRL of",
+    }
     own = by_words["our certificate"]
     assert own.whose is Whose.OURS
     assert own.at == authority.now + timedelta(days=10)
@@ -141,7 +141,7 @@ def test_what_has_ended_is_trouble_unless_it_is_a_peers(
     facts = known(authority, snapshot, peer=5)
     later = authority.now + timedelta(days=8)
     trouble = {e.what.split()[0] for e in endings(settings, facts, later) if e.is_trouble(later)}
-    assert trouble == {"revocation", "freshness"}
+    assert trouble == {"CRL", "freshness"}
     later += timedelta(days=3)
     ended = [e for e in endings(settings, facts, later) if e.is_trouble(later)]
     assert any(each.whose is Whose.OURS for each in ended)
