@@ -134,10 +134,24 @@ def parse(cursor: Cursor) -> And:
     """`["CHARSET" SP astring SP] search-key *(SP search-key)`. Raises BADCHARSET too."""
     charset = None
     if cursor.takes(b"CHARSET "):
-        charset = cursor.astring().decode("latin-1")
-        cursor.space()
-        if codec_of(charset) is None:
-            raise Refused("BADCHARSET (US-ASCII UTF-8)", b"Unknown charset")
+        charset = _charset(cursor)
+    return _program(cursor, charset)
+
+
+def parse_criteria(cursor: Cursor) -> And:
+    """`charset SP search-key *(SP search-key)`, as SORT and THREAD take it (RFC 5256 5)."""
+    return _program(cursor, _charset(cursor))
+
+
+def _charset(cursor: Cursor) -> str:
+    charset = cursor.astring().decode("latin-1")
+    cursor.space()
+    if codec_of(charset) is None:
+        raise Refused("BADCHARSET (US-ASCII UTF-8)", b"Unknown charset")
+    return charset
+
+
+def _program(cursor: Cursor, charset: str | None) -> And:
     parser = _Parser(cursor, charset)
     keys = [parser.key(0)]
     while not cursor.at_end() and not cursor.is_trailing_space():

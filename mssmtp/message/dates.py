@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 
 from mssmtp.message.headers import values
 
@@ -16,6 +18,12 @@ _MONTHS = {
 }
 _ZONES = {"EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}
 _MONTH_NAMES = tuple(name.capitalize() for name in _MONTHS)
+_USUAL = re.compile(
+    rb"(?:[A-Za-z]{3},? +)?(\d{1,2} [A-Za-z]{3} \d{4}) ([01]\d|2[0-3]):([0-5]\d):([0-5]\d)"
+    rb" ([+-])(0\d|1[0-4])([0-5]\d)(?: *\([^()]*\))?"
+)
+"""A date as nearly everybody writes it (RFC 5322 3.3)."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -40,6 +48,26 @@ def parse_date(value: bytes) -> datetime | None:
         return naive.replace(tzinfo=_zone(read.zone))
     except (ValueError, OverflowError):
         return None
+
+
+def sent_us(value: bytes | None) -> int | None:
+    """The instant of a Date field in microseconds since 1970; None when it says none."""
+    usual = _USUAL.fullmatch(value or b"")
+    day_us = None if usual is None else _day_us(usual[1])
+    if usual is not None and day_us is not None:
+        _, hour, minute, second, sign, zone_h, zone_m = usual.groups()
+        zone_s = 3_600 * int(zone_h) + 60 * int(zone_m)
+        clock_s = 3_600 * int(hour) + 60 * int(minute) + int(second)
+        return day_us + 1_000_000 * (clock_s + (zone_s if sign == b"-" else -zone_s))
+    moment = parse_date(value or b"")
+    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+@lru_cache(maxsize=4_096)
+def _day_us(text: bytes) -> int | None:
+    """Midnight in UTC of `day month year`; letters of the past share few days."""
+    moment = parse_date(text)
+    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def sent_on(header: bytes) -> date | None:

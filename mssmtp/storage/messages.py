@@ -67,6 +67,12 @@ _DATES = sql(
     .where(_IN_RANGE)
     .order_by(messages.c.uid)
 )
+_ARRIVALS = sql(
+    select(messages.c.uid, messages.c.internal_date, messages.c.size)
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(_IN_RANGE)
+    .order_by(messages.c.uid)
+)
 _FIRST_UNSEEN = sql(
     select(messages.c.uid)
     .where(messages.c.mailbox == bindparam("mailbox"))
@@ -207,6 +213,20 @@ class MessageReading(ImageReading, ContentReading):
     def internal_dates(self, mailbox: MailboxId, first: int, last: int) -> list[int]:
         """INTERNALDATE of the messages with the UIDs `first` to `last`, in microseconds."""
         return [at_us for (at_us,) in self._all(_DATES, mailbox=mailbox, low=first, high=last)]
+
+    def arrivals(self, mailbox: MailboxId, uids: Sequence[int]) -> list[tuple[int, int]]:
+        """INTERNALDATE in microseconds and size of each of `uids`, ascending; 0 of one that is
+        gone."""
+        if not uids:
+            return []
+        low, high = uids[0], uids[-1]
+        if high - low < 4 * len(uids):
+            rows = self._all(_ARRIVALS, mailbox=mailbox, low=low, high=high)
+            found = {uid: (at_us, size) for uid, at_us, size in rows}
+        else:
+            scattered = self.messages(mailbox, [(uid, uid) for uid in uids])
+            found = {row.uid: (row.internal_date_us, row.size_octets) for row in scattered}
+        return [found.get(uid, (0, 0)) for uid in uids]
 
     def first_unseen(self, mailbox: MailboxId) -> Uid | None:
         """The lowest UID without `\\Seen`, None when all have it (RFC 3501 6.3.1 UNSEEN)."""

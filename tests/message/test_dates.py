@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mssmtp.message.dates import parse_date, render_date, sent_on
+from mssmtp.message.dates import parse_date, render_date, sent_on, sent_us
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,39 @@ DATES = [
 @given(st.lists(st.sampled_from(DATES), max_size=20))
 def test_any_octets_are_a_date_or_none(pieces: list[bytes]) -> None:
     parse_date(b"".join(pieces))
+
+
+PIECES = [
+    *(
+        "Mon, ",
+        "Mon ",
+        "1",
+        "05",
+        "31",
+        "99",
+        " ",
+        "Jan",
+        "feb",
+        "Xyz",
+        " 2026",
+        " 26",
+        " 09:15:00",
+    ),
+    *(" 23:59:60", " 24:00:00", " 9:15", " +0100", " -0530", " +1500", " +0160", " EST", " (x)"),
+    "garbage",
+]
+
+
+@given(
+    st.one_of(
+        st.lists(st.sampled_from(PIECES), max_size=7).map("".join),
+        st.datetimes(timezones=st.just(UTC)).map(render_date),
+    )
+)
+def test_the_instant_is_that_of_the_lenient_reading(text: str) -> None:
+    expected = parse_date(text.encode())
+    found = sent_us(text.encode())
+    if expected is None:
+        assert found is None
+    else:
+        assert found == (expected - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.errors import MailError
+from mssmtp.errors import BadSyntax, MailError
 from mssmtp.imap import keys, responses, results, search, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.keys import And
-from mssmtp.imap.numbers import Span, after, cut
+from mssmtp.imap.numbers import Span, View, after, cut
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.results import Answer, Found, Returning
 from mssmtp.imap.selected import Selected
@@ -43,12 +44,8 @@ class Search(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         view = session.selected.view
         returning = self.returning or (results.ALL if session.dialect.rev2 else None)
-        try:
+        with emptying(view, returning):
             found = yield from looked_for(session, self.key, returning)
-        except MailError:
-            if returning is not None and returning.saves:
-                view.saved = []  # RFC 5182 2.1
-            raise
         answer = Answer(view, self.by_uid, tag)
         if returning is None:
             yield from told(found, lambda: answer.plain(b"SEARCH", found))
@@ -58,6 +55,19 @@ class Search(Command):
         if not returning.is_silent:
             yield from told(found, lambda: answer.extended(found, returning))
         return Done(b"SEARCH completed")
+
+
+@contextmanager
+def emptying(view: View, returning: Returning | None) -> Iterator[None]:
+    """RFC 5182 2.1: a NO to SAVE empties `$`, a BAD does not."""
+    try:
+        yield
+    except BadSyntax:
+        raise
+    except MailError:
+        if returning is not None and returning.saves:
+            view.saved = []
+        raise
 
 
 def looked_for(session: Session, key: And, returning: Returning | None) -> Steps[Found]:
@@ -124,14 +134,15 @@ class _Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class _RefusedSearch(Command):
-    """Refused for its charset: a NO to SAVE empties `$`, too (RFC 5182 2.1)."""
+class RefusedSearch(Command):
+    """Refused for its charset."""
 
     refusal: Refused
+    returning: Returning | None
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
-        session.selected.view.saved = []
-        raise self.refusal
+        with emptying(session.selected.view, self.returning):
+            raise self.refusal
         yield  # a generator, as every command
 
 
@@ -140,9 +151,7 @@ def _parse(cursor: Cursor, *, by_uid: bool) -> Command:
     try:
         return Search(keys.parse(cursor), returning, by_uid)
     except Refused as refusal:
-        if returning is None or not returning.saves:
-            raise
-        return _RefusedSearch(refusal)
+        return RefusedSearch(refusal, returning)
 
 
 def parse(cursor: Cursor) -> Command:
