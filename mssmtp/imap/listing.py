@@ -120,7 +120,9 @@ class Listing:
         out = [b"\\HasChildren" if each.name in self._parents else b"\\HasNoChildren"]
         if each.mailbox is None:
             out.insert(0, b"\\NonExistent" if extended else b"\\Noselect")
-        elif each.special_use:
+        elif mailboxes.READ not in each.rights:
+            out.insert(0, b"\\Noselect")  # RFC 5819 2: its name may be seen, nothing else
+        if each.special_use:
             out.append(each.special_use.encode("ascii"))
         if answer.subscriptions and each.name in self._subscribed:
             out.append(b"\\Subscribed")

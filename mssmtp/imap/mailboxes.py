@@ -165,6 +165,15 @@ def renamable(reading: Reading, principal: Principal, name: str) -> Place:
     return place
 
 
+def object_id(mailbox: Mailbox) -> bytes:
+    """MAILBOXID (RFC 8474 4): stays through renames and restarts, and never comes back.
+
+    A number of a deleted mailbox could, after a restore from an older copy; not with the same
+    UIDVALIDITY, which is a time.
+    """
+    return b"M%d-%d" % (mailbox.id, mailbox.uid_validity)
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One name of a listing; `mailbox` is None for a level that only holds others.

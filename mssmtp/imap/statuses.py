@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax
-from mssmtp.imap import responses
+from mssmtp.imap import mailboxes, responses
 from mssmtp.imap.syntax import Cursor
 from mssmtp.storage.flags import DELETED
 from mssmtp.storage.model import Mailbox
@@ -14,7 +14,7 @@ from mssmtp.storage.model import Mailbox
 if TYPE_CHECKING:
     from mssmtp.storage import Reading
 
-Item = Callable[["Reading", Mailbox], int]
+Item = Callable[["Reading", Mailbox], int | bytes]
 
 
 def _recent(reading: Reading, mailbox: Mailbox) -> int:
@@ -40,6 +40,7 @@ _ITEMS: Mapping[str, Item] = {
     "DELETED": _deleted,
     "SIZE": lambda _, mailbox: mailbox.size_octets,
     "HIGHESTMODSEQ": lambda _, mailbox: mailbox.highest_modseq,
+    "MAILBOXID": lambda _, mailbox: b"(%b)" % mailboxes.object_id(mailbox),
 }
 """SIZE: RFC 8438; the sum of what RFC822.SIZE says, kept by the store."""
 _LIMIT = "APPENDLIMIT"
@@ -60,11 +61,12 @@ def line(
 ) -> bytes:
     """The STATUS response of `mailbox`, called `name` on the wire."""
     values = responses.listed(
-        b"%b %d"
-        % (
-            item.encode("ascii"),
-            append_limit if item == _LIMIT else _ITEMS[item](reading, mailbox),
-        )
+        _value(item, append_limit if item == _LIMIT else _ITEMS[item](reading, mailbox))
         for item in items
     )
     return b"* STATUS %b %b\r\n" % (name, values)
+
+
+def _value(item: str, value: int | bytes) -> bytes:
+    octets = value if isinstance(value, bytes) else b"%d" % value
+    return item.encode("ascii") + b" " + octets

@@ -43,7 +43,7 @@ class Create(Command):
         if self.given and session.dialect.rev2:
             shown = mailboxes.as_shown(made, self.mailbox)
             yield from send(listing.unasked(shown, was=self.given))
-        return Done(b"CREATE completed")
+        return Done(b"CREATE completed", b"MAILBOXID (%b)" % mailboxes.object_id(made))
 
     def _use(self) -> str | None:
         """Raises Refused for a use we cannot give: then nothing is made at all."""

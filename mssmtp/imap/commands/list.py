@@ -46,8 +46,6 @@ class List(Command):
             return Done(b"LIST completed")
         if "HIGHESTMODSEQ" in self.returns.status:
             yield from sync.become_aware(session)
-        if "HIGHESTMODSEQ" in self.returns.status:
-            yield from sync.become_aware(session)
         answer = self._answer(session)
         patterns = spelt(self.patterns, utf8=answer.utf8)
         who = session.principal

@@ -119,6 +119,7 @@ def _responses(selected: Selected, of_dialect: list[bytes]) -> list[bytes]:
         b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uid_validity,
         b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uid_next,
         b"* OK [HIGHESTMODSEQ %d] Of the mailbox\r\n" % mailbox.highest_modseq,
+        b"* OK [MAILBOXID (%b)] Of the mailbox\r\n" % mailboxes.object_id(mailbox),
     ]
 
 
