@@ -36,6 +36,7 @@ AFTER_LOGIN = (
     "MULTIAPPEND",
     "CONDSTORE",
     "UTF8=ACCEPT",
+    "QRESYNC",
 )
 
 
@@ -57,6 +58,7 @@ class Dialect:
 
 ENABLES: Mapping[str, Mapping[str, bool]] = {
     "CONDSTORE": {"modseqs": True},
+    "QRESYNC": {"modseqs": True, "vanished": True},
     "IMAP4REV2": {"rev2": True, "utf8": True},
     "UTF8=ACCEPT": {"utf8": True},
 }

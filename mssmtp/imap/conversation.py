@@ -149,10 +149,13 @@ def _run(session: Session, tag: bytes, verb: str, command: Command) -> Steps[boo
     try:
         yield from _still_welcome(session, verb)
         done = yield from command.run(session, tag)
-        yield from _tell_news(session, expunge=not command.withholds_expunge)
+        yield from sync.tell(session, expunge=not command.withholds_expunge)
     except Ended:
         raise
     except MailError as error:
+        if isinstance(error, responses.Refused):
+            # Part of it may be done and told, with a modseq above what was not (RFC 7162 3.2).
+            yield from sync.tell(session, expunge=not command.withholds_expunge)
         yield from _refuse(tag, verb, error)
         return True
     except Exception:
@@ -174,24 +177,6 @@ def _still_welcome(session: Session, verb: str) -> Steps[None]:
         if verb == "APPEND":  # its literal may be on the way already
             raise Ended(incoming.UNAVAILABLE) from error
         raise
-
-
-def _tell_news(session: Session, *, expunge: bool) -> Steps[None]:
-    if session.state is not State.SELECTED:
-        return
-    withheld = session.selected.gone_modseq < session.selected.modseq
-    if not session.is_changed and not (expunge and withheld):
-        return
-    try:
-        yield from sync.catch_up(session, expunge=expunge)
-    except Ended:
-        raise
-    except Exception as error:
-        # What the command did is committed: a NO would make the client do it once more.
-        session.is_changed = True
-        logger.exception("news not told")
-        if not isinstance(error, MailError):
-            metrics.internal_errors.labels("imap").inc()
 
 
 def _refuse(tag: bytes, verb: str, error: MailError) -> Steps[None]:

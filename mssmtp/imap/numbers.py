@@ -44,6 +44,16 @@ class NumberSet:
             ranges.append((start, _number(last) if colon else start))
         return cls(tuple(ranges))
 
+    def numbers(self) -> Iterator[int]:
+        """Each number of a set without `*`, in the order given."""
+        for first, last in self.ranges:
+            yield from range(min(first, last), max(first, last) + 1)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it says all by itself: no `*`, no `$`."""
+        return not self.is_saved and not any(STAR in each for each in self.ranges)
+
     def render(self) -> bytes:
         """The set as octets; `parse` gives it back."""
         if self.is_saved:

@@ -6,9 +6,11 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mssmtp import metrics
 from mssmtp.errors import MailError
-from mssmtp.imap import mailboxes, responses
+from mssmtp.imap import mailboxes, responses, vanished
 from mssmtp.imap.effects import Steps, Watch, read, send, write
+from mssmtp.imap.incoming import Ended
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session, State
 from mssmtp.mail import ModSeq, Uid
@@ -43,18 +45,45 @@ def _news(reading: Reading, session: Session, *, expunge: bool) -> _News:
     if mailbox.highest_modseq > selected.modseq:
         rows = reading.messages(mailbox.id, changed_since=selected.modseq)
     if expunge and mailbox.highest_modseq > selected.gone_modseq:
-        gone = reading.expunged_since(mailbox.id, selected.gone_modseq)
+        gone = _gone(reading, selected)
     withheld = None
     if session.dialect.modseqs and not expunge:
         withheld = reading.first_expunged_since(mailbox.id, selected.gone_modseq)
     return _News(mailbox, rows, gone, withheld)
 
 
-def catch_up(session: Session, *, expunge: bool) -> Steps[None]:
+def _gone(reading: Reading, selected: Selected) -> list[Uid]:
+    if reading.remembers_since(selected.mailbox.id, selected.gone_modseq):
+        return reading.expunged_since(selected.mailbox.id, selected.gone_modseq)
+    there = set(reading.uids(selected.mailbox.id))
+    return [Uid(uid) for uid in selected.view.uids if uid not in there]
+
+
+def tell(session: Session, *, expunge: bool, highest: bool = True) -> Steps[None]:
+    """`catch_up` where there is something to tell, at the end of a command that has succeeded."""
+    if session.state is not State.SELECTED:
+        return
+    withheld = session.selected.gone_modseq < session.selected.modseq
+    if not session.is_changed and not (expunge and withheld):
+        return
+    try:
+        yield from catch_up(session, expunge=expunge, highest=highest)
+    except Ended:
+        raise
+    except Exception as error:
+        # What the command did is committed: a NO would make the client do it once more.
+        session.is_changed = True
+        logger.exception("news not told")
+        if not isinstance(error, MailError):
+            metrics.internal_errors.labels("imap").inc()
+
+
+def catch_up(session: Session, *, expunge: bool, highest: bool = True) -> Steps[None]:
     """Send what changed since the session was last told, its own changes left out.
 
     `expunge=False` withholds EXPUNGE responses: during FETCH, STORE and SEARCH by sequence
-    number the client's numbers must not move (7.4.1).
+    number the client's numbers must not move (7.4.1). `highest=False`: the tagged response says
+    HIGHESTMODSEQ.
     """
     session.is_changed = False
     news = yield from read(lambda reading: _news(reading, session, expunge=expunge))
@@ -65,7 +94,7 @@ def catch_up(session: Session, *, expunge: bool) -> Steps[None]:
         yield Watch(None)
         session.state = State.LOGOUT
         return
-    out = [b"* %d EXPUNGE\r\n" % number for number in selected.view.remove(news.gone)]
+    out = _expunges(session, news.gone)
     arrived = [row for row in news.rows if _is_new(selected, row.uid)]
     out += _changed_flags(session, news.rows)
     if news.withheld is not None:
@@ -83,8 +112,18 @@ def catch_up(session: Session, *, expunge: bool) -> Steps[None]:
             yield from claim(selected)
             out.append(b"* %d RECENT\r\n" % selected.recents.count(selected.view))
     yield from send(b"".join(out))
-    if news.gone and session.dialect.modseqs:
+    if news.gone and highest and session.dialect.modseqs:
         yield from tell_highest(session)
+
+
+def _expunges(session: Session, gone: list[Uid]) -> list[bytes]:
+    """EXPUNGE of each message, or VANISHED of all (RFC 7162 3.2.10): of those the client knows."""
+    view = session.selected.view
+    known = [uid for uid in gone if view.position(uid) is not None]
+    numbers = view.remove(known)
+    if session.dialect.vanished:
+        return list(vanished.responses(vanished.ranges_of(known)))
+    return [b"* %d EXPUNGE\r\n" % number for number in numbers]
 
 
 def _is_new(selected: Selected, uid: Uid) -> bool:

@@ -26,7 +26,8 @@ from mssmtp.storage.model import (
     Stored,
     to_us,
 )
-from mssmtp.storage.schema import expunged, mailboxes, messages, packs, sql, texts
+from mssmtp.storage.schema import mailboxes, messages, packs, sql, texts
+from mssmtp.storage.tombstones import TombstoneReading, TombstoneWriting
 from mssmtp.storage.view import Row, ranges
 
 MAX_UID = (1 << 32) - 1
@@ -80,17 +81,6 @@ _FIRST_UNSEEN = sql(
     .order_by(messages.c.uid)
     .limit(1)
 )
-_EXPUNGED_SINCE = sql(
-    select(expunged.c.uid)
-    .where(expunged.c.mailbox == bindparam("mailbox"))
-    .where(expunged.c.modseq > bindparam("modseq"))
-    .order_by(expunged.c.uid)
-)
-_FIRST_EXPUNGED_SINCE = sql(
-    select(func.min(expunged.c.modseq))
-    .where(expunged.c.mailbox == bindparam("mailbox"))
-    .where(expunged.c.modseq > bindparam("modseq"))
-)
 _DELETED_UIDS = sql(
     select(messages.c.uid)
     .where(messages.c.mailbox == bindparam("mailbox"))
@@ -135,7 +125,6 @@ _DROP = sql(
     .where(messages.c.mailbox == bindparam("mailbox"))
     .where(messages.c.uid == bindparam("uid"))
 )
-_BURY = sql(insert(expunged))
 _UNCOUNT = sql(
     update(mailboxes)
     .where(mailboxes.c.id == bindparam("mailbox_"))
@@ -158,10 +147,9 @@ _DROP_TEXTS_IN = sql(
     .where(texts.c.first.between(bindparam("low"), bindparam("high")))
 )
 _DROP_TEXTS = sql(delete(texts).where(texts.c.mailbox == bindparam("mailbox")))
-_DROP_TOMBSTONES = sql(delete(expunged).where(expunged.c.mailbox == bindparam("mailbox")))
 
 
-class MessageReading(ImageReading, ContentReading):
+class MessageReading(ImageReading, ContentReading, TombstoneReading):
     """Looking at messages."""
 
     def messages(
@@ -233,16 +221,6 @@ class MessageReading(ImageReading, ContentReading):
         row = self._one(_FIRST_UNSEEN, mailbox=mailbox)
         return None if row is None else Uid(row[0])
 
-    def expunged_since(self, mailbox: MailboxId, modseq: ModSeq) -> list[Uid]:
-        """UIDs expunged with a modseq above `modseq`, ascending (RFC 7162 3.2.6)."""
-        found = self._all(_EXPUNGED_SINCE, mailbox=mailbox, modseq=modseq)
-        return [Uid(row[0]) for row in found]
-
-    def first_expunged_since(self, mailbox: MailboxId, modseq: ModSeq) -> ModSeq | None:
-        """The lowest modseq above `modseq` with which something was expunged."""
-        row = self._one(_FIRST_EXPUNGED_SINCE, mailbox=mailbox, modseq=modseq)
-        return None if row is None or row[0] is None else ModSeq(row[0])
-
     def deleted(self, mailbox: MailboxId) -> list[Uid]:
         """UIDs of the messages with `\\Deleted`, ascending: what EXPUNGE would remove."""
         return [Uid(row[0]) for row in self._all(_DELETED_UIDS, mailbox=mailbox)]
@@ -269,7 +247,7 @@ class MessageReading(ImageReading, ContentReading):
         return BalId(row[0])
 
 
-class MessageWriting(MessageReading, ImageWriting, ContentWriting, LedgerWriting):
+class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWriting, LedgerWriting):
     """Changing messages."""
 
     def append(
@@ -396,7 +374,6 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, LedgerWriting
         modseq, bal = self._bump(mailbox)
         uids = [row[0] for row in rows]
         self._run_many(_DROP, [{"mailbox": mailbox, "uid": uid} for uid in uids])
-        self._run_many(_BURY, [{"mailbox": mailbox, "uid": uid, "modseq": modseq} for uid in uids])
         self._run(
             _UNCOUNT,
             mailbox_=mailbox,
@@ -404,6 +381,7 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, LedgerWriting
             fewer_unseen=sum(1 for row in rows if not row[1] & SEEN),
             fewer_size=sum(row[2] for row in rows),
         )
+        self._bury(mailbox, uids, modseq)
         for window in {uid // PACK_UIDS for uid in uids}:
             self._run(_DROP_PACK, mailbox=mailbox, window=window)
         for window in {uid // TEXT_UIDS for uid in uids}:
@@ -444,7 +422,7 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, LedgerWriting
             self._shred(bal, rows)
         self._run(_DROP_PACKS, mailbox=mailbox)
         self._run(_DROP_TEXTS, mailbox=mailbox)
-        self._run(_DROP_TOMBSTONES, mailbox=mailbox)
+        self._forget_tombstones(mailbox)
         self._forget_keywords(mailbox)
 
 

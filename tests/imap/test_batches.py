@@ -86,8 +86,10 @@ def test_what_comes_while_a_mailbox_is_opened_is_told_at_the_next_command(
     client = world.client(select=None)
     opened = select._open
 
-    def overtaken(reading: Reading, principal: Principal, name: str) -> select._Opened:
-        found = opened(reading, principal, name)
+    def overtaken(
+        reading: Reading, principal: Principal, name: str, parameters: select.Parameters
+    ) -> select._Opened:
+        found = opened(reading, principal, name, parameters)
         letter = world.store.seal(message(1))
         world.store.write(
             lambda w: w.append(found.mailbox.id, letter, frozenset(), world.clock.now())

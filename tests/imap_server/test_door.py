@@ -370,8 +370,10 @@ async def test_a_change_between_the_snapshot_of_a_select_and_its_watch_is_told(
     loop = asyncio.get_running_loop()
     is_told = threading.Event()
 
-    def and_mail_comes(reading: Reading, principal: Principal, name: str) -> select._Opened:
-        opened = genuine(reading, principal, name)
+    def and_mail_comes(
+        reading: Reading, principal: Principal, name: str, parameters: select.Parameters
+    ) -> select._Opened:
+        opened = genuine(reading, principal, name, parameters)
         rig.deliver(message(1))
         assert is_told.wait(10)
         return opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from mssmtp.imap import mailboxes
+from mssmtp.imap import mailboxes, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, write
 from mssmtp.imap.numbers import NumberSet
@@ -31,24 +31,31 @@ class Expunge(Command):
         if self.uids is not None:
             named = frozenset(selected.view.uids_of(selected.view.spans(self.uids, by_uid=True)))
         session.is_changed = True
-        yield from remove_deleted(selected.mailbox.id, named)
-        return Done(b"EXPUNGE completed")
+        removed = yield from remove_deleted(selected.mailbox.id, named)
+        if not removed or not session.dialect.modseqs:
+            return Done(b"EXPUNGE completed")
+        yield from sync.tell(session, expunge=True, highest=False)
+        # RFC 7162 3.2.7: the tagged response says up to where all is told now.
+        return Done(b"EXPUNGE completed", b"HIGHESTMODSEQ %d" % selected.gone_modseq)
 
 
-def remove_deleted(mailbox: MailboxId, named: Collection[int] | None = None) -> Steps[None]:
+def remove_deleted(mailbox: MailboxId, named: Collection[int] | None = None) -> Steps[int]:
     """Remove the messages with `\\Deleted`, of `named` only when given, BATCH at a time.
 
     No message is removed that lost its flag meanwhile. When a later batch fails the earlier ones
-    are gone, which the untagged EXPUNGEs tell.
+    are gone, which the untagged EXPUNGEs tell. Returns how many were removed.
     """
     found = yield from read(lambda reading: reading.deleted(mailbox))
     uids = found if named is None else [uid for uid in found if uid in named]
+    removed = 0
     for start in range(0, len(uids), BATCH):
-        yield from _remove(mailbox, uids[start : start + BATCH])
+        removed += yield from _remove(mailbox, uids[start : start + BATCH])
+    return removed
 
 
-def _remove(mailbox: MailboxId, uids: list[Uid]) -> Steps[None]:
-    yield from write(lambda writing: writing.expunge(mailbox, uids))
+def _remove(mailbox: MailboxId, uids: list[Uid]) -> Steps[int]:
+    removed = yield from write(lambda writing: writing.expunge(mailbox, uids))
+    return len(removed)
 
 
 def parse(cursor: Cursor) -> Expunge:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax, MailError
-from mssmtp.imap import fetch, items, mailboxes, sync
+from mssmtp.imap import fetch, items, mailboxes, sync, vanished
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send, write
 from mssmtp.imap.fetch import Batch, Late, Plan, Wanted
@@ -19,6 +19,7 @@ from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 from mssmtp.imap.streams import Decoded, Stream
 from mssmtp.imap.syntax import Cursor
+from mssmtp.imap.vanished import Known, Range
 from mssmtp.mail import ModSeq, Uid
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Modifiers:
     """Which of the messages that are named are shown (RFC 4466 2.4)."""
 
     changed_since: ModSeq | None = None
+    vanished: bool = False
+    """Those that were expunged since are told, too (RFC 7162 3.2.6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +51,66 @@ class Fetch(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected
         spans = selected.view.spans(self.numbers, by_uid=self.by_uid)
+        if self.modifiers.vanished:
+            yield from self._tell_vanished(session)
         if Simple.MODSEQ in self.items:
             yield from sync.become_aware(session)
-        plan = Plan.of(self.items, modseqs=session.dialect.modseqs)
-        if session.dialect.modseqs and (plan.sets_seen or Simple.MODSEQ in self.items):
-            # RFC 7162 3.2: what happened before the modseqs that are shown now is told, too.
-            session.is_changed = True
         if (since := self.modifiers.changed_since) is not None:
             spans = yield from _changed(selected, spans, since)
-        missing = 0
-        is_undecodable = False
-        for group in cut(spans, plan.group_rows):
-            seen: frozenset[Uid] = frozenset()
-            if plan.sets_seen and selected.may(mailboxes.SEEN):
-                seen = yield from _see(selected, group)
-            told = yield from _send_group(selected, plan, group, seen)
-            missing += told.missing
-            is_undecodable |= told.is_undecodable
-        if is_undecodable:
+        told = yield from _show(session, self.items, spans)
+        if told.is_undecodable:
             raise Refused("UNKNOWN-CTE")
-        if missing and not self.by_uid:
+        if told.missing and not self.by_uid:
             raise Refused("EXPUNGEISSUED")
         return Done(b"FETCH completed")
+
+    def _tell_vanished(self, session: Session) -> Steps[None]:
+        """VANISHED (EARLIER), before any FETCH (RFC 7162 3.2.6)."""
+        if not session.dialect.vanished:
+            raise BadSyntax("ENABLE QRESYNC first")
+        selected = session.selected
+        known = Known(self.modifiers.changed_since or ModSeq(0), self.numbers)
+
+        def query(reading: Reading) -> list[Range]:
+            mailbox = reading.mailbox_by_id(selected.mailbox.id) or selected.mailbox
+            return vanished.earlier(reading, mailbox, selected.view, known)
+
+        gone = yield from read(query)
+        yield from send(b"".join(vanished.responses(gone, earlier=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """How many messages were gone; whether a part was left out."""
+
+    missing: int
+    is_undecodable: bool
+
+
+def _show(session: Session, items: tuple[Item, ...], spans: Sequence[Span]) -> Steps[_Told]:
+    selected = session.selected
+    plan = Plan.of(items, modseqs=session.dialect.modseqs)
+    if session.dialect.modseqs and (plan.sets_seen or Simple.MODSEQ in items):
+        # RFC 7162 3.2: what happened before the modseqs that are shown now is told, too.
+        session.is_changed = True
+    missing = 0
+    is_undecodable = False
+    for group in cut(spans, plan.group_rows):
+        seen: frozenset[Uid] = frozenset()
+        if plan.sets_seen and selected.may(mailboxes.SEEN):
+            seen = yield from _see(selected, group)
+        told = yield from _send_group(selected, plan, group, seen)
+        missing += told.missing
+        is_undecodable |= told.is_undecodable
+    return _Told(missing, is_undecodable)
+
+
+def show_changed(session: Session, known: Known) -> Steps[None]:
+    """What a client that has selected the mailbox does not know of its messages (3.2.5.1)."""
+    view = session.selected.view
+    spans = [(0, len(view))] if known.uids is None else view.spans(known.uids, by_uid=True)
+    changed = yield from _changed(session.selected, spans, known.modseq)
+    yield from _show(session, (Simple.UID, Simple.FLAGS, Simple.MODSEQ), changed)
 
 
 LARGE = 50_000
@@ -98,14 +139,6 @@ def _see(selected: Selected, group: Sequence[Span]) -> Steps[frozenset[Uid]]:
     )
     selected.tell(changed)
     return frozenset(unseen)
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """How many messages were gone; whether a part was left out."""
-
-    missing: int
-    is_undecodable: bool
 
 
 def _send_group(
@@ -202,7 +235,7 @@ def _parse(cursor: Cursor, *, by_uid: bool) -> Fetch:
     numbers = cursor.number_set()
     cursor.space()
     wanted = items.parse(cursor)
-    modifiers = _modifiers(cursor)
+    modifiers = _modifiers(cursor, by_uid=by_uid)
     cursor.end()
     if modifiers.changed_since is not None and Simple.MODSEQ not in wanted:
         wanted = (*wanted, Simple.MODSEQ)
@@ -211,8 +244,9 @@ def _parse(cursor: Cursor, *, by_uid: bool) -> Fetch:
     return Fetch(numbers, wanted, by_uid, modifiers)
 
 
-def _modifiers(cursor: Cursor) -> Modifiers:
-    """`[SP "(" fetch-modifier *(SP fetch-modifier) ")"]`, each at most once."""
+def _modifiers(cursor: Cursor, *, by_uid: bool) -> Modifiers:
+    """`[SP "(" fetch-modifier *(SP fetch-modifier) ")"]`, each at most once; VANISHED for UIDs
+    only, and only beside CHANGEDSINCE (RFC 7162 3.2.6)."""
     if not cursor.sees(b" ("):
         return Modifiers()
     cursor.space()
@@ -220,13 +254,16 @@ def _modifiers(cursor: Cursor) -> Modifiers:
 
     def modifier() -> None:
         name = cursor.word()
-        if name in given or name != "CHANGEDSINCE":
+        if name in given or name not in ("CHANGEDSINCE", "VANISHED"):
             raise BadSyntax("unknown fetch modifier")
-        cursor.space()
-        given[name] = cursor.modseq()
+        if name == "CHANGEDSINCE":
+            cursor.space()
+        given[name] = cursor.modseq() if name == "CHANGEDSINCE" else ModSeq(0)
 
     cursor.listed(modifier)
-    return Modifiers(given.get("CHANGEDSINCE"))
+    if "VANISHED" in given and not (by_uid and "CHANGEDSINCE" in given):
+        raise BadSyntax("VANISHED needs UIDs and CHANGEDSINCE")
+    return Modifiers(given.get("CHANGEDSINCE"), "VANISHED" in given)
 
 
 def parse(cursor: Cursor) -> Fetch:

@@ -1,19 +1,22 @@
-"""SELECT and EXAMINE (RFC 3501 6.3.1, 6.3.2, RFC 9051 6.3.2, 6.3.3)."""
+"""SELECT and EXAMINE (RFC 3501 6.3.1, RFC 9051 6.3.2), with CONDSTORE and QRESYNC (RFC 7162)."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax
-from mssmtp.imap import listing, mailboxes, responses, sync
+from mssmtp.imap import listing, mailboxes, responses, sync, vanished
 from mssmtp.imap.command import Command, Done
+from mssmtp.imap.commands.fetch import show_changed
 from mssmtp.imap.effects import Steps, Watch, read, send
-from mssmtp.imap.numbers import View
+from mssmtp.imap.numbers import NumberSet, View
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session, State
 from mssmtp.imap.syntax import Cursor
+from mssmtp.imap.vanished import Known, Range
 from mssmtp.mail import Principal
 from mssmtp.storage.flags import SEEN
 from mssmtp.storage.model import Mailbox
@@ -29,6 +32,8 @@ class _Opened:
     view: View
     keywords: frozenset[str]
     first_unseen: int | None
+    gone: list[Range]
+    """Of what the client knows, by the same snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,9 @@ class Parameters:
     """`select-params` (RFC 4466 2.1)."""
 
     condstore: bool = False
+    uid_validity: int = 0
+    known: Known | None = None
+    """QRESYNC: what the client knows of the mailbox, if it is that of `uid_validity`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +57,14 @@ class Select(Command):
     """The name as it was spelt, when it is kept otherwise (RFC 9051 6.3.2, OLDNAME)."""
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
-        yield Watch(None)
-        if session.state is State.SELECTED:  # RFC 7162 3.2.11
-            yield from send(responses.untagged(b"OK", b"The mailbox before is left", b"CLOSED"))
-        session.select(None)
+        known = self.parameters.known
+        if known is not None and not session.dialect.vanished:
+            raise BadSyntax("ENABLE QRESYNC first")
+        yield from _leave(session)
         if self.parameters.condstore:
             yield from sync.become_aware(session)
-        opened = yield from read(lambda reading: _open(reading, session.principal, self.mailbox))
+        who, parameters = session.principal, self.parameters
+        opened = yield from read(lambda reading: _open(reading, who, self.mailbox, parameters))
         # What the door has heard since it watches nothing counts: no change can fall between.
         yield Watch((opened.mailbox.bal, opened.mailbox.id))
         selected = Selected(
@@ -72,21 +81,38 @@ class Select(Command):
         heard = session.is_changed
         session.select(selected)
         session.is_changed = heard  # since the snapshot: told after this command
-        if session.dialect.rev2:
-            shown = mailboxes.as_shown(opened.mailbox, self.mailbox)
-            told = _responses(selected, [listing.unasked(shown, was=self.given)])
-        else:
-            told = _responses(selected, _older(selected, opened.first_unseen))
-        yield from send(b"".join(told))
+        yield from send(self._greeting(session, opened))
+        if known is not None and parameters.uid_validity == opened.mailbox.uid_validity:
+            yield from send(b"".join(vanished.responses(opened.gone, earlier=True)))
+            yield from show_changed(session, known)
         verb = b"EXAMINE" if self.read_only else b"SELECT"
         access = b"READ-ONLY" if selected.read_only else b"READ-WRITE"
         return Done(b"%b completed" % verb, access)
 
+    def _greeting(self, session: Session, opened: _Opened) -> bytes:
+        if session.dialect.rev2:
+            shown = mailboxes.as_shown(opened.mailbox, self.mailbox)
+            dialects = [listing.unasked(shown, was=self.given)]
+        else:
+            dialects = _older(session.selected, opened.first_unseen)
+        return b"".join(_responses(session.selected, dialects))
 
-def _open(reading: Reading, principal: Principal, name: str) -> _Opened:
+
+def _leave(session: Session) -> Steps[None]:
+    """What was selected is so no more, whatever becomes of the command (6.3.1)."""
+    yield Watch(None)
+    if session.state is State.SELECTED:  # RFC 7162 3.2.11
+        yield from send(responses.untagged(b"OK", b"The mailbox before is left", b"CLOSED"))
+    session.select(None)
+
+
+def _open(reading: Reading, principal: Principal, name: str, parameters: Parameters) -> _Opened:
     mailbox, rights = mailboxes.find_with_rights(reading, principal, name, mailboxes.READ)
     view, unseen = _view(reading, mailbox)
-    return _Opened(mailbox, rights, view, frozenset(reading.keywords(mailbox.id)), unseen)
+    gone: list[Range] = []
+    if parameters.known is not None and parameters.uid_validity == mailbox.uid_validity:
+        gone = vanished.earlier(reading, mailbox, view, parameters.known)
+    return _Opened(mailbox, rights, view, frozenset(reading.keywords(mailbox.id)), unseen, gone)
 
 
 def _view(reading: Reading, mailbox: Mailbox) -> tuple[View, int | None]:
@@ -136,10 +162,48 @@ def _parameters(cursor: Cursor) -> Parameters:
     if not cursor.sees(b" ("):
         return Parameters()
     cursor.space()
-    words = cursor.listed(cursor.word)
-    if words != ["CONDSTORE"]:
-        raise BadSyntax("unknown parameter")
-    return Parameters(condstore=True)
+    given: dict[str, Parameters] = {}
+
+    def parameter() -> None:
+        name = cursor.word()
+        if name in given or name not in _PARAMETERS:
+            raise BadSyntax("unknown parameter")
+        given[name] = _PARAMETERS[name](cursor)
+
+    cursor.listed(parameter)
+    return given.get("QRESYNC", Parameters(condstore=True))
+
+
+def _qresync(cursor: Cursor) -> Parameters:
+    """`SP "(" uidvalidity SP mod-sequence-value [SP known-uids] [SP seq-match-data] ")"`."""
+    cursor.expect(b" (")
+    uid_validity = cursor.number()
+    cursor.space()
+    modseq = cursor.modseq()
+    uids = matches = None
+    if cursor.takes(b" ") and not cursor.sees(b"("):
+        uids = _plain_set(cursor)
+        cursor.takes(b" ")
+    if cursor.takes(b"("):
+        numbers = _plain_set(cursor)
+        cursor.space()
+        matches = numbers, _plain_set(cursor)
+        cursor.expect(b")")
+    cursor.expect(b")")
+    return Parameters(True, uid_validity, Known(modseq, uids, matches))
+
+
+def _plain_set(cursor: Cursor) -> NumberSet:
+    found = cursor.number_set()
+    if not found.is_plain:
+        raise BadSyntax("* is not allowed here")
+    return found
+
+
+_PARAMETERS: dict[str, Callable[[Cursor], Parameters]] = {
+    "CONDSTORE": lambda _: Parameters(condstore=True),
+    "QRESYNC": _qresync,
+}
 
 
 def parse(cursor: Cursor) -> Select:
