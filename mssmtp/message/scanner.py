@@ -126,13 +126,15 @@ class Scanner:
             if newline < 0:
                 waiting = len(data) - position
                 self._searched = self._base + len(data)
-                self._check_section(waiting)
-                is_long = waiting >= MAX_DELIMITER_LINE
-                if not waiting or not (self._is_final or is_long):
-                    return position, False
-                if self._begins_body(bytes(data[position : position + MAX_DELIMITER_LINE])):
+                is_enough = self._is_final or waiting >= MAX_DELIMITER_LINE
+                if (
+                    waiting
+                    and is_enough
+                    and self._begins_body(bytes(data[position : position + MAX_DELIMITER_LINE]))
+                ):
                     return self._headless(position)
-                if not self._is_final:
+                self._check_section(waiting)  # of a header: text may wait as long as it likes
+                if not waiting or not self._is_final:
                     return position, False
                 newline = len(data) - 1
             line = bytes(data[position : newline + 1])

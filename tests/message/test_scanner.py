@@ -57,6 +57,15 @@ def test_the_tree_ignores_any_cut_of_a_nested_letter(
     assert outcome(pieces, SMALL) == outcome([octets], SMALL)
 
 
+def test_a_long_text_without_header_is_a_part_however_it_was_cut() -> None:
+    """Its first line, in one block, is longer than a header section may be."""
+    octets = multipart(b"--b1\r\n" + b"x" * 2 * SMALL.header_octets)
+    whole = outcome([octets], SMALL)
+    assert whole is not None
+    assert whole == outcome([octets[:99], octets[99:]], SMALL)
+    assert whole == outcome([octets[i : i + 64] for i in range(0, len(octets), 64)], SMALL)
+
+
 @pytest.mark.requirement("OP-63")
 def test_every_torture_message_is_scanned_and_all_its_octets_counted() -> None:
     for name, octets in torture_messages():

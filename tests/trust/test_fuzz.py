@@ -14,7 +14,8 @@ from lxml import etree
 from mssmtp import pki, whitelist_signature
 from mssmtp.pki import listed_name
 from tests.authority import A_SUBJECT
-from tests.fuzz_trust import NAMES, mutated
+from tests.fuzz_trust import NAMES
+from tests.fuzzing import mutated
 from tests.trust import hostile
 from tests.trust.hostile import TARGETS, Found
 
