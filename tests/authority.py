@@ -153,7 +153,8 @@ def _moment(moment: datetime) -> bytes:
 class MakeAnswer:
     """How an OCSP answer is made; the defaults are those of a good one by the authority itself.
 
-    `signer`: a delegate, normally sent along; `about`: other (certificate, issuer).
+    `signer`: a delegate, normally sent along; `about`: other (certificate, issuer); `digest`: of
+    the certificate's name in it.
     """
 
     status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD
@@ -168,6 +169,9 @@ class MakeAnswer:
     about: tuple[x509.Certificate, x509.Certificate] | None = None
     by_hash: bool = False
     digest: hashes.HashAlgorithm = field(default_factory=hashes.SHA1)
+    signed_with: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 = field(
+        default_factory=hashes.SHA256
+    )
 
 
 def make_answer(space: Authority, certificate: x509.Certificate, make: MakeAnswer) -> bytes:
@@ -197,6 +201,6 @@ def make_answer(space: Authority, certificate: x509.Certificate, make: MakeAnswe
     if make.nonce is not None:
         builder = builder.add_extension(x509.OCSPNonce(make.nonce), critical=False)
     key = space._key if make.signer is None else make.signer.key
-    octets = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+    octets = builder.sign(key, make.signed_with).public_bytes(Encoding.DER)
     # Without certificates the signature is the end of it.
     return octets[:-1] + bytes([octets[-1] ^ 1]) if make.spoilt else octets

@@ -34,17 +34,6 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
-def space() -> Authority:
-    """An authority of its own: these tests revoke."""
-    return Authority(datetime.fromisoformat("2026-03-02T09:00:00+00:00"), make_key=shared_keys(10))
-
-
-@pytest.fixture(scope="module")
-def anchors(space: Authority) -> Anchors:
-    return Anchors.from_pem(space.anchors_pem)
-
-
-@pytest.fixture(scope="module")
 def other(space: Authority) -> Authority:
     """Another authority with the same names and other keys (WT-04, WT-33)."""
     return Authority(space.now, make_key=shared_keys(20))

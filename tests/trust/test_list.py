@@ -39,13 +39,7 @@ SIGNER = Subject("alb.mssante.example", "398765432100025", "LISTE TEST", "Paris 
 
 
 @pytest.fixture(scope="module")
-def space() -> Authority:
-    return Authority(datetime.fromisoformat("2026-03-02T09:00:00+00:00"), make_key=shared_keys(10))
-
-
-@pytest.fixture(scope="module")
-def rules(space: Authority) -> ListRules:
-    anchors = Anchors.from_pem(space.anchors_pem)
+def rules(space: Authority, anchors: Anchors) -> ListRules:
     return ListRules(space.pin, anchors, Revocation.of(space.crls(), anchors), 20 * 1_048_576)
 
 

@@ -17,7 +17,7 @@ from mssmtp.pki import DER, Anchors
 from mssmtp.revocation import Revocation
 from mssmtp.whitelist import ListRefused, ListRules
 from mssmtp.whitelist_signature import verify
-from tests.authority import A_SUBJECT, shared_keys
+from tests.authority import A_SUBJECT
 from tests.trust.forging import element, forged
 
 NOW = datetime.fromisoformat("2026-03-02T09:00:00+00:00")
@@ -25,13 +25,7 @@ ROOT = '<ListeBlancheMSSante xmlns="https://listeblanche.mssante.fr/schema">'
 
 
 @pytest.fixture(scope="module")
-def space() -> Authority:
-    return Authority(NOW, make_key=shared_keys(10))
-
-
-@pytest.fixture(scope="module")
-def rules(space: Authority) -> ListRules:
-    anchors = Anchors.from_pem(space.anchors_pem)
+def rules(space: Authority, anchors: Anchors) -> ListRules:
     return ListRules(space.pin, anchors, Revocation.of(space.crls(), anchors), 1_048_576)
 
 

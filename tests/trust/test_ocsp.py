@@ -16,11 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp as wire
 from cryptography.x509.oid import AuthorityInformationAccessOID
-from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
 
 from mssmtp import ocsp
 from mssmtp.config import PkiSettings
-from mssmtp.demo.authority import Authority, Identity, Make, Subject
+from mssmtp.demo.authority import Authority, Identity, Make
 from mssmtp.mail import domain
 from mssmtp.ocsp import BadAnswer
 from mssmtp.outside import SystemEntropy
@@ -38,23 +37,19 @@ from tests.authority import (
     shared_keys,
     unsigned_whitelist,
 )
+from tests.trust.answering import (
+    RESPONDER,
+    SIGNS,
+    delegate,
+    delegate_with,
+    what_is_read,
+    with_extension,
+)
 
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 NONCE = bytes(range(32))
 REVOKED, UNKNOWN = wire.OCSPCertStatus.REVOKED, wire.OCSPCertStatus.UNKNOWN
-RESPONDER = Subject("ocsp.igc.test", "1990000099", "IGC DE TEST")
-SIGNS = Make(usages=(Eku.OCSP_SIGNING,))
 ADDRESS = "http://ocsp.igc.test/"
-
-
-@pytest.fixture(scope="module")
-def space() -> Authority:
-    return Authority(datetime.fromisoformat("2026-03-02T09:00:00+00:00"), make_key=shared_keys(10))
-
-
-@pytest.fixture(scope="module")
-def anchors(space: Authority) -> Anchors:
-    return Anchors.from_pem(space.anchors_pem)
 
 
 @pytest.fixture(scope="module")
@@ -68,27 +63,6 @@ def peer(space: Authority) -> Identity:
         ]
     )
     return with_extension(space, space.issue(A_SUBJECT), access)
-
-
-def with_extension(space: Authority, made: Identity, extension: x509.ExtensionType) -> Identity:
-    """The same certificate, with one extension more and another serial number."""
-    before = made.certificate
-    dates = before.not_valid_before_utc, before.not_valid_after_utc
-    builder = space._builder(before.subject, made.key.public_key(), dates)
-    builder = builder.issuer_name(before.issuer).add_extension(extension, critical=False)
-    for each in before.extensions:
-        if not isinstance(each.value, x509.SubjectKeyIdentifier):
-            builder = builder.add_extension(each.value, critical=each.critical)
-    return replace(made, certificate=builder.sign(space._key, hashes.SHA256()))
-
-
-def what_is_read(space: Authority, peer: Identity, make: MakeAnswer, nonce: bytes | None) -> str:
-    octets = make_answer(space, peer.certificate, make)
-    try:
-        answer = ocsp.read(octets, peer.certificate, space.intermediate, space.now, nonce=nonce)
-    except BadAnswer as error:
-        return str(error)
-    return answer.verdict
 
 
 # ---------------------------------------------------------------- one answer
@@ -112,17 +86,6 @@ def test_answer_of_the_authority_is_read(
     assert what_is_read(space, peer, make, make.nonce) == verdict
 
 
-def delegate(space: Authority, make: Make = SIGNS) -> Identity:
-    return space.issue(RESPONDER, make)
-
-
-def weak_delegate(space: Authority) -> Identity:
-    """Its key has 1024 bits."""
-    maker = Authority(space.now, make_key=shared_keys(10))
-    maker._make_key = lambda: rsa.generate_private_key(65537, 1024)  # noqa: S505  # on purpose
-    return maker.issue(RESPONDER, SIGNS)
-
-
 BAD: dict[str, Callable[[Authority], MakeAnswer]] = {
     "past its end": lambda s: MakeAnswer(this_update=s.now - 2 * DAY, next_update=s.now),
     "begins later": lambda s: MakeAnswer(this_update=s.now + timedelta(minutes=6)),
@@ -139,7 +102,9 @@ BAD: dict[str, Callable[[Authority], MakeAnswer]] = {
     "signer out of date": lambda s: MakeAnswer(
         signer=delegate(s, replace(SIGNS, not_before=s.now - 9 * DAY, not_after=s.now - DAY))
     ),
-    "signer too weak": lambda s: MakeAnswer(signer=weak_delegate(s)),
+    "signer too weak": lambda s: MakeAnswer(
+        signer=delegate_with(s, rsa.generate_private_key(65537, 1024))  # noqa: S505  # on purpose
+    ),
     "signer is not the issuer's": lambda s: MakeAnswer(
         signer=delegate(Authority(s.now, make_key=shared_keys(20)))
     ),

@@ -31,16 +31,6 @@ THERE = "http://crl.igc.test/other.crl"
 
 
 @pytest.fixture(scope="module")
-def space() -> Authority:
-    return Authority(datetime.fromisoformat("2026-03-02T09:00:00+00:00"), make_key=shared_keys(10))
-
-
-@pytest.fixture(scope="module")
-def anchors(space: Authority) -> Anchors:
-    return Anchors.from_pem(space.anchors_pem)
-
-
-@pytest.fixture(scope="module")
 def peer(space: Authority) -> Identity:
     return space.issue(A_SUBJECT)
 

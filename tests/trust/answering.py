@@ -1,0 +1,116 @@
+"""OCSP answers beyond those that `tests.authority` makes: other signers, several parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.x509 import ocsp as wire
+from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
+
+from mssmtp import ocsp
+from mssmtp.demo.authority import Authority, Identity, Make, Subject
+from mssmtp.ocsp import BadAnswer
+from tests.authority import MakeAnswer, make_answer, shared_keys
+from tests.trust.forging import algorithm, element
+
+RESPONDER = Subject("ocsp.igc.test", "1990000099", "IGC DE TEST")
+SIGNS = Make(usages=(Eku.OCSP_SIGNING,))
+
+
+def delegate(space: Authority, make: Make = SIGNS) -> Identity:
+    """Somebody the authority has named for its answers."""
+    return space.issue(RESPONDER, make)
+
+
+def delegate_with(
+    space: Authority, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+) -> Identity:
+    """The same with a key of another kind."""
+    maker = Authority(space.now, make_key=shared_keys(10))
+    maker._make_key = lambda: key  # type: ignore[assignment,return-value]  # `issue` asks no more of it
+    return maker.issue(RESPONDER, SIGNS)
+
+
+def delegate_without_key_usage(space: Authority) -> Identity:
+    """RFC 6960 4.2.2.2 asks for the extended usage alone."""
+    made = delegate(space)
+    before = made.certificate
+    dates = before.not_valid_before_utc, before.not_valid_after_utc
+    builder = space._builder(before.subject, made.key.public_key(), dates)
+    builder = builder.issuer_name(before.issuer)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([Eku.OCSP_SIGNING]), critical=False)
+    return replace(made, certificate=builder.sign(space._key, hashes.SHA256()))
+
+
+def with_extension(space: Authority, made: Identity, extension: x509.ExtensionType) -> Identity:
+    """The same certificate, with one extension more and another serial number."""
+    before = made.certificate
+    dates = before.not_valid_before_utc, before.not_valid_after_utc
+    builder = space._builder(before.subject, made.key.public_key(), dates)
+    builder = builder.issuer_name(before.issuer).add_extension(extension, critical=False)
+    for each in before.extensions:
+        if not isinstance(each.value, x509.SubjectKeyIdentifier):
+            builder = builder.add_extension(each.value, critical=each.critical)
+    return replace(made, certificate=builder.sign(space._key, hashes.SHA256()))
+
+
+def what_is_read(space: Authority, peer: Identity, make: MakeAnswer, nonce: bytes | None) -> str:
+    """The verdict of such an answer about `peer`, or why it is none."""
+    return said(make_answer(space, peer.certificate, make), space, peer, nonce)
+
+
+def said(octets: bytes, space: Authority, peer: Identity, nonce: bytes | None = None) -> str:
+    """The verdict of these octets about `peer`, or why they are none."""
+    try:
+        answer = ocsp.read(octets, peer.certificate, space.intermediate, space.now, nonce=nonce)
+    except BadAnswer as error:
+        return str(error)
+    return answer.verdict
+
+
+def in_one(space: Authority, *answers: bytes) -> bytes:
+    """One answer with the parts of several, signed by the authority: no builder makes one."""
+    loaded = [wire.load_der_ocsp_response(octets).tbs_response_bytes for octets in answers]
+    parts = [_elements(tbs)[-1] for tbs in loaded]
+    inner = b"".join(each for part in parts for each in _elements(part))
+    responder, produced = _elements(loaded[0])[:2]
+    signed = element(0x30, responder, produced, element(0x30, inner))
+    return _sealed(signed, algorithm(11), space._key.sign(signed, _PKCS1, hashes.SHA256()))
+
+
+def with_digest(space: Authority, answer: bytes, digest: hashes.HashAlgorithm, last: int) -> bytes:
+    """The same said, signed by the authority with another digest; `last` as for `algorithm`."""
+    signed = wire.load_der_ocsp_response(answer).tbs_response_bytes
+    return _sealed(signed, algorithm(last), space._key.sign(signed, _PKCS1, digest))
+
+
+_PKCS1 = padding.PKCS1v15()
+
+
+def _sealed(signed: bytes, named: bytes, signature: bytes) -> bytes:
+    basic = element(0x30, signed, named, element(0x03, b"\0", signature))
+    kind = bytes.fromhex("06092b0601050507300101")
+    return element(
+        0x30, element(0x0A, b"\0"), element(0xA0, element(0x30, kind, element(0x04, basic)))
+    )
+
+
+def _elements(octets: bytes) -> list[bytes]:
+    """What stands within one DER element, each with its head."""
+    found, at = [], _head(octets)
+    while at < len(octets):
+        end = at + _head(octets[at:]) + _length(octets[at:])
+        found.append(octets[at:end])
+        at = end
+    return found
+
+
+def _head(octets: bytes) -> int:
+    return 2 + (octets[1] & 0x7F if octets[1] & 0x80 else 0)
+
+
+def _length(octets: bytes) -> int:
+    return int.from_bytes(octets[2 : _head(octets)], "big") if octets[1] & 0x80 else octets[1]
