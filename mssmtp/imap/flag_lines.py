@@ -1,12 +1,14 @@
 """FETCH responses that hold nothing but flags and UIDs, for thousands of messages at once.
 
 A client asks for the flags of a whole mailbox whenever it opens it. Row by row that costs two
-microseconds a message; from an image all lines of a batch are one formatting of one template.
+microseconds a message. From an image a thousand lines are one template, in which all stands but the
+thousands of their numbers, and the flags: to write a number costs more than its line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mssmtp.imap import responses
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 ITEMS = frozenset({Simple.UID, Simple.FLAGS})
 LEAST = 64
 """Of fewer messages the rows are read: an image may have to be made first."""
+MANY = 4_096
+"""Of so many it pays to make a template for UIDs too, which are further on than the numbers."""
+_THOUSAND = 1_000
+_NUMBER, _UID, _NEXT_UID = b"\1", b"\2", b"\3"
+"""Stand for thousands in a template; the UIDs of its last lines may be in the next."""
 
 
 def are_enough(items: Sequence[Item]) -> bool:
@@ -53,24 +60,43 @@ class Lines:
     def of(self, items: Sequence[Item], spans: Sequence[Span], places: Sequence[Span]) -> bytes:
         """The lines with `items` of the messages at `spans` of the view, which are at `places` of
         the image."""
-        values = (b"UID %d" if item is Simple.UID else b"FLAGS (%b)" for item in items)
-        template = b"* %d FETCH (" + b" ".join(values) + b")\r\n"
-        return b"".join(
-            self._lines(template, items, span, place)
-            for span, place in zip(spans, places, strict=True)
-        )
+        out: list[bytes] = []
+        shown = tuple(item is Simple.UID for item in items)
+        for (start, stop), place in zip(spans, places, strict=True):
+            at, is_many = start, stop - start >= MANY
+            while at < stop:
+                end = min(stop, (at + 1) // _THOUSAND * _THOUSAND + _THOUSAND - 1)
+                low = place[0] + at - start
+                out.append(self._lines(shown, (at, end), (low, low + end - at), is_many=is_many))
+                at = end
+        return b"".join(out)
 
-    def _lines(self, template: bytes, items: Sequence[Item], span: Span, place: Span) -> bytes:
+    def _lines(self, shown: tuple[bool, ...], span: Span, place: Span, *, is_many: bool) -> bytes:
+        """Of messages whose numbers begin with the same thousands."""
         start, stop = span
-        columns = [
-            self._selected.view.uids[start:stop] if item is Simple.UID else self.flags(span, place)
-            for item in items
-        ]
-        arguments: list[int | bytes] = [0] * ((1 + len(items)) * (stop - start))
-        arguments[0 :: 1 + len(items)] = range(start + 1, stop + 1)
-        for number, column in enumerate(columns, 1):
-            arguments[number :: 1 + len(items)] = column
-        return template * (stop - start) % tuple(arguments)
+        thousands, first = divmod(start + 1, _THOUSAND)
+        uids = self._selected.view.uids[start:stop]
+        further = uids[0] - start - 1
+        is_row = is_many and thousands > 0 and uids[-1] - uids[0] == stop - start - 1
+        template = _template(shown, further % _THOUSAND if is_row else None, thousands > 0)
+        text = b"".join(template[first : first + stop - start])
+        if thousands:
+            text = text.replace(_NUMBER, b"%d" % thousands)
+        is_told = is_row or True not in shown
+        if is_row:
+            ahead = thousands + further // _THOUSAND
+            text = text.replace(_UID, b"%d" % ahead).replace(_NEXT_UID, b"%d" % (ahead + 1))
+        codes = self._codes[place[0] : place[1]]
+        recent = next(self._selected.recents.within(self._selected.view, span), None)
+        if is_told and recent is None and codes.count(codes[0]) == len(codes):
+            return text.replace(b"%b", self._plain[codes[0]])
+        columns = [uids if is_uid else self.flags(span, place) for is_uid in shown]
+        if is_told:
+            columns = [column for column, is_uid in zip(columns, shown, strict=True) if not is_uid]
+        arguments: list[int | bytes] = [0] * (len(columns) * (stop - start))
+        for number, column in enumerate(columns):
+            arguments[number :: len(columns)] = column
+        return text % tuple(arguments)
 
     def flags(self, span: Span, place: Span) -> list[bytes]:
         """Of each message at `span` of the view, which is at `place` of the image."""
@@ -80,3 +106,19 @@ class Lines:
             at, end = start - span[0], stop - span[0]
             shown[at:end] = map(self._recent.__getitem__, codes[at:end])
         return shown
+
+
+@lru_cache(maxsize=16)
+def _template(shown: tuple[bool, ...], further: int | None, is_beyond: bool) -> list[bytes]:
+    """A thousand lines that show UIDs (True) and flags. `further`: of each UID than its number, in
+    the last three digits; None: UIDs are still to be written. `is_beyond` the first thousand."""
+    lines = []
+    for last in range(_THOUSAND):
+        number = b"%b%03d" % (_NUMBER, last) if is_beyond else b"%d" % last
+        uid = b"%d"
+        if further is not None:
+            carried, digits = divmod(last + further, _THOUSAND)
+            uid = b"%b%03d" % (_NEXT_UID if carried else _UID, digits)
+        values = (b"UID " + uid if is_uid else b"FLAGS (%b)" for is_uid in shown)
+        lines.append(b"* " + number + b" FETCH (" + b" ".join(values) + b")\r\n")
+    return lines

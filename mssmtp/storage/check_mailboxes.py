@@ -9,7 +9,9 @@ from sqlalchemy import BindParameter, bindparam, func, select
 
 from mssmtp.errors import Damaged
 from mssmtp.storage.check import END, PAGE, Claim, Look, Part, within
-from mssmtp.storage.schema import bals, expunged, mailboxes, messages, owners, sql
+from mssmtp.storage.flags import SEEN
+from mssmtp.storage.schema import bals, expunged, mailboxes, messages, owners, sql, states
+from mssmtp.storage.states import STATE_UIDS, unpacked
 from mssmtp.storage.view import Row
 from mssmtp.storage.views import Reading
 
@@ -84,6 +86,16 @@ _ZOMBIES = sql(
     .where(within(expunged.c.mailbox))
     .limit(_MOST)
 )
+_STATES = sql(
+    select(states.c.mailbox, states.c.window, states.c.modseq, states.c.octets)
+    .where(within(states.c.mailbox))
+    .order_by(states.c.mailbox, states.c.window)
+)
+_CAME = sql(
+    select(messages.c.uid, messages.c.flags, messages.c.modseq)
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
+)
 _SIZE_OF_ALL = sql(select(func.coalesce(func.sum(mailboxes.c.messages), 0)))
 
 
@@ -149,6 +161,7 @@ class Mailboxes(Part[int]):
     claims = (
         Claim("uid", "messages", "its UID is above 0 and below UIDNEXT (D5)"),
         Claim("modseq", "messages", "its modseq is at most the mailbox's highest (D5)"),
+        Claim("state", "mailboxes", "flags that were changed are those of messages in it"),
         Claim("counters", "mailboxes", "messages, unseen, octets are those of its rows"),
         Claim("expunged", "mailboxes", "no UID is both there and expunged"),
         Claim("mailbox", "mailboxes", "has its box, UIDVALIDITY and \\Recent in range"),
@@ -165,7 +178,9 @@ class Mailboxes(Part[int]):
         is_last = len(chosen) == len(rows) < PAGE
         look: Look[int] = Look(None if is_last else chosen[-1][0])
         span = {"after": after, "through": look.next or END}
-        totals = {row[0]: tuple(row[1:]) for row in view._all(_TOTALS, **span)}
+        totals = {row[0]: list(row[1:]) for row in view._all(_TOTALS, **span)}
+        for state in view._all(_STATES, **span):
+            _apply(view, look, state, totals.get(state[0]))
         buried = {row[0]: (row[1], row[2]) for row in view._all(_TOMBSTONES, **span)}
         look.looked["mailboxes"] = len(chosen)
         look.looked["messages"] = sum(total[3] for total in totals.values())
@@ -188,8 +203,29 @@ def _up_to(rows: Sequence[Row], most: int) -> Sequence[Row]:
     return rows
 
 
+def _apply(view: Reading, look: Look[int], row: Row, total: list[int] | None) -> None:
+    """What one window's state changes of the sums over the messages as they came."""
+    id, window, newest, octets = row
+    low = window * STATE_UIDS
+    came = view._all(_CAME, mailbox=id, low=low, high=low + STATE_UIDS - 1)
+    known = {uid: (flags, modseq) for uid, flags, modseq in came}
+    try:
+        state = unpacked(window, octets)
+        marks = state.marks()
+    except Damaged:
+        look.wrong("state", f"mailbox {id}: the flags of window {window} cannot be read")
+        return
+    if total is None or newest != state.modseq or any(uid not in known for uid, _, _ in marks):
+        look.wrong("state", f"mailbox {id}: flags of window {window} are not of its messages")
+        return
+    if any(modseq < known[uid][1] for uid, modseq, _ in marks):
+        look.wrong("state", f"mailbox {id}: in window {window} a modseq went back")
+    total[1] = max(total[1], newest)
+    total[4] += sum((known[uid][0] & SEEN) - (bits & SEEN) for uid, _, bits in marks)
+
+
 def _compare(
-    look: Look[int], row: Row, total: tuple[int, ...] | None, buried: tuple[int, int]
+    look: Look[int], row: Row, total: Sequence[int] | None, buried: tuple[int, int]
 ) -> None:
     """One mailbox row against the sums over its messages and tombstones."""
     id, bal, validity, uid_next, highest, recent_from, *counters = row

@@ -1,8 +1,9 @@
-"""What one process remembers of big mailboxes: UIDs and flags of all messages, 5 octets each.
+"""What one process remembers of big mailboxes: UIDs, flags and modseqs of all messages.
 
-Reading the rows of 100,000 messages to say only their flags costs ten times as much as saying them.
-An image belongs to one modseq of its mailbox: every change of a row takes a new one, so a snapshot
-that shows the same modseq holds the same messages. What changed since is read, and only that.
+13 octets for each. Reading the rows of 100,000 messages to say only their flags costs ten times as
+much as saying them. An image belongs to one modseq of its mailbox: every change of a message takes
+a new one, so a snapshot that shows the same modseq holds the same messages. What changed since is
+read, and only that.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ import threading
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from mssmtp.mail import MailboxId, ModSeq
+from mssmtp.storage.states import STATE_UIDS, Mark, State
 
 MOST_SETS = 256
 """Different sets of flags an image can tell apart; a mailbox with more has none."""
-MOST_MESSAGES = 4_000_000
-"""Of all images of a process together: 20 MB."""
+MOST_MESSAGES = 2_000_000
+"""Of all images of a process together: 26 MB."""
 
 Span = tuple[int, int]
 """Positions `start <= i < stop`."""
@@ -43,12 +45,14 @@ class Codes(dict[int, int]):
 @dataclass(frozen=True, slots=True)
 class Image:
     """The messages of a mailbox at `modseq`: `uids` ascending, and `codes[i]` of message i, which
-    stands for the flags `sets[codes[i]]`. Never changed: threads share it."""
+    stands for the flags `sets[codes[i]]`, which it has since `modseqs[i]`. Never changed: threads
+    share it."""
 
     modseq: ModSeq
     uids: array[int]
     codes: bytes
     sets: tuple[int, ...]
+    modseqs: array[int]
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -72,51 +76,99 @@ class Image:
         """Positions of the UIDs `low` to `high`."""
         return bisect_left(self.uids, low), bisect_right(self.uids, high)
 
-    def with_flags(self, spans: Sequence[Span], keep: int, more: int, modseq: ModSeq) -> Image:
-        """The image at `modseq`, once the flags of `spans` became `bits & keep | more`.
-
-        Raises TooManySets.
+    def with_flags(
+        self, spans: Sequence[Span], keep: int, more: int, modseq: ModSeq
+    ) -> tuple[Image, list[Span]]:
+        """The image at `modseq`, once the flags of `spans` became `bits & keep | more`; and where
+        they became others. Raises TooManySets.
         """
         codes = Codes(zip(self.sets, range(len(self.sets)), strict=True))
         table = bytes(codes[bits & keep | more] for bits in self.sets).ljust(256, b"\0")
+        same = bytes(new == old for old, new in enumerate(table[: len(self.sets)]))
         pieces: list[bytes] = []
+        changed: list[Span] = []
+        modseqs = self.modseqs[:]
         done = 0
         for start, stop in spans:
-            pieces += (self.codes[done:start], self.codes[start:stop].translate(table))
+            piece = self.codes[start:stop]
+            pieces += (self.codes[done:start], piece.translate(table))
+            for low, high in _runs(piece.translate(same.ljust(256, b"\0")), start):
+                modseqs[low:high] = array("Q", (modseq,)) * (high - low)
+                changed.append((low, high))
             done = stop
         pieces.append(self.codes[done:])
-        return Image(modseq, self.uids, b"".join(pieces), tuple(codes))
+        return Image(modseq, self.uids, b"".join(pieces), tuple(codes), modseqs), changed
 
-    def with_news(
-        self, modseq: ModSeq, rows: Iterable[tuple[int, ...]], gone: Iterable[int]
-    ) -> Image:
-        """The image at `modseq`: `rows` (UID, bits; ascending) are new or have other flags now,
-        `gone` were expunged. Raises TooManySets."""
+    def states(self, spans: Sequence[Span]) -> list[State]:
+        """Of every window that `spans`, ascending, reach into."""
+        found: list[State] = []
+        stop = 0
+        for start, end in spans:
+            at = max(start, stop)
+            while at < end:
+                base = self.uids[at] // STATE_UIDS * STATE_UIDS
+                first, stop = self.span(base, base + STATE_UIDS - 1)
+                part = slice(first, stop)
+                uids, modseqs = self.uids[part], self.modseqs[part]
+                found.append(State(uids, modseqs, self.codes[part], self.sets))
+                at = stop
+        return found
+
+    def with_news(self, modseq: ModSeq, marks: Iterable[Mark], gone: Iterable[int]) -> Image:
+        """The image at `modseq`: `marks` (ascending) are new or have other flags now, `gone` were
+        expunged. Raises TooManySets."""
         codes = Codes(zip(self.sets, range(len(self.sets)), strict=True))
-        uids, flags = self.uids[:], bytearray(self.codes)
-        for uid, bits in rows:
+        uids, flags, modseqs = self.uids[:], bytearray(self.codes), self.modseqs[:]
+        for uid, changed_at, bits in marks:
             at = bisect_left(uids, uid)
             if at < len(uids) and uids[at] == uid:
-                flags[at] = codes[bits]
+                flags[at], modseqs[at] = codes[bits], changed_at
             else:
                 uids.insert(at, uid)
                 flags.insert(at, codes[bits])
+                modseqs.insert(at, changed_at)
         lost = sorted(at for at in (_position(uids, uid) for uid in gone) if at is not None)
         if lost:
             kept = list(zip([0, *(at + 1 for at in lost)], [*lost, len(uids)], strict=True))
             uids = array("I", b"".join(uids[start:stop].tobytes() for start, stop in kept))
+            modseqs = array("Q", b"".join(modseqs[start:stop].tobytes() for start, stop in kept))
             flags = bytearray().join(flags[start:stop] for start, stop in kept)
-        return Image(modseq, uids, bytes(flags), tuple(codes))
+        return Image(modseq, uids, bytes(flags), tuple(codes), modseqs)
 
 
-def image_of(modseq: ModSeq, blocks: Iterable[Iterable[tuple[int, ...]]]) -> Image:
-    """An image of rows (UID, bits), ascending, which come block by block. Raises TooManySets."""
-    codes, uids, flags = Codes(), array("I"), bytearray()
+def _runs(same: bytes, at: int) -> Iterator[Span]:
+    """Where `same` has zeros; its first octet is position `at`."""
+    start = same.find(b"\0")
+    while start >= 0:
+        stop = same.find(b"\1", start)
+        stop = len(same) if stop < 0 else stop
+        yield at + start, at + stop
+        start = same.find(b"\0", stop)
+
+
+def image_of(
+    modseq: ModSeq, blocks: Iterable[Iterable[Mark]], states: Iterable[State] = ()
+) -> Image:
+    """An image of messages as they came, ascending, block by block, and of what has become of some
+    of them. Raises TooManySets."""
+    codes, uids, modseqs, flags = Codes(), array("I"), array("Q"), bytearray()
     for block in blocks:
         numbers = array("Q", chain.from_iterable(block))
-        uids.extend(array("I", numbers[0::2]))
-        flags += bytes(map(codes.__getitem__, numbers[1::2]))
-    return Image(modseq, uids, bytes(flags), tuple(codes))
+        uids.extend(array("I", numbers[0::3]))
+        modseqs.extend(numbers[1::3])
+        flags += bytes(map(codes.__getitem__, numbers[2::3]))
+    for state in states:
+        at = bisect_left(uids, state.uids[0])
+        stop = at + len(state.uids)
+        known = [codes[bits] for bits in state.sets]
+        if uids[at:stop] == array("I", state.uids):
+            flags[at:stop] = bytes(map(known.__getitem__, state.codes))
+            modseqs[at:stop] = array("Q", state.modseqs)
+            continue
+        for uid, changed_at, bits in state.marks():
+            if (place := _position(uids, uid)) is not None:
+                flags[place], modseqs[place] = codes[bits], changed_at
+    return Image(modseq, uids, bytes(flags), tuple(codes), modseqs)
 
 
 def _position(uids: array[int], uid: int) -> int | None:

@@ -6,16 +6,17 @@ With an image at hand nothing is read before flags change, nor after: both are k
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from sqlalchemy import bindparam, select, update
 
 from mssmtp.mail import ALL_RIGHTS, ChangeKind, MailboxId, ModSeq
-from mssmtp.storage.flags import ALL_BITS, SEEN, FlagReading, FlagSets, FlagWriting
+from mssmtp.storage.flags import ALL_BITS, SEEN, FlagSets
 from mssmtp.storage.images import Image, Span, TooManySets, image_of
 from mssmtp.storage.mailboxes import MailboxReading, MailboxWriting
 from mssmtp.storage.model import FlagsOperation, changeable
 from mssmtp.storage.schema import expunged, mailboxes, messages, sql
+from mssmtp.storage.stating import StateReading, StateWriting
 from mssmtp.storage.view import Row
 
 BLOCK = 4_096
@@ -25,21 +26,15 @@ _STATE = sql(
         mailboxes.c.id == bindparam("mailbox")
     )
 )
-_FLAGS = select(messages.c.uid, messages.c.flags).where(messages.c.mailbox == bindparam("mailbox"))
-_ALL_FLAGS = sql(_FLAGS.order_by(messages.c.uid))
-_CHANGED_FLAGS = sql(_FLAGS.where(messages.c.modseq > bindparam("modseq")).order_by(messages.c.uid))
+_MARKS = select(messages.c.uid, messages.c.modseq, messages.c.flags).where(
+    messages.c.mailbox == bindparam("mailbox")
+)
+_ALL_MARKS = sql(_MARKS.order_by(messages.c.uid))
+_NEW_MARKS = sql(_MARKS.where(messages.c.uid > bindparam("uid")).order_by(messages.c.uid))
 _GONE = sql(
     select(expunged.c.uid)
     .where(expunged.c.mailbox == bindparam("mailbox"))
     .where(expunged.c.modseq > bindparam("modseq"))
-)
-_NEW_FLAGS = messages.c.flags.bitwise_and(bindparam("keep")).bitwise_or(bindparam("more"))
-SET_FLAGS = sql(
-    update(messages)
-    .where(messages.c.mailbox == bindparam("mailbox_"))
-    .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
-    .where(messages.c.flags != _NEW_FLAGS)
-    .values(flags=_NEW_FLAGS, modseq=bindparam("new_modseq"))
 )
 COUNT_UNSEEN = sql(
     update(mailboxes)
@@ -48,7 +43,7 @@ COUNT_UNSEEN = sql(
 )
 
 
-class ImageReading(FlagReading, MailboxReading):
+class ImageReading(StateReading, MailboxReading):
     """Looking at whole mailboxes."""
 
     def image(self, mailbox: MailboxId) -> Image | None:
@@ -64,7 +59,7 @@ class ImageReading(FlagReading, MailboxReading):
         try:
             made = self._with_news(mailbox, known, modseq)
             if made is None or len(made) != count:
-                made = image_of(modseq, self._flags_of_all(mailbox))
+                made = image_of(modseq, self._marks_of_all(mailbox), self._states(mailbox))
         except TooManySets:
             return None
         if not self._is_writing:  # what a job sees may be undone
@@ -79,17 +74,19 @@ class ImageReading(FlagReading, MailboxReading):
         """`known` and what happened since; None when it is not older than this snapshot."""
         if known is None or known.modseq > modseq:
             return None
-        rows = self._each(_CHANGED_FLAGS, mailbox=mailbox, modseq=known.modseq)
+        last = known.uids[-1] if known.uids else 0
+        news = self._as_now(mailbox, self._all(_NEW_MARKS, mailbox=mailbox, uid=last))
+        older = (mark for mark in self._marks_since(mailbox, known.modseq) if mark[0] <= last)
         gone = self._each(_GONE, mailbox=mailbox, modseq=known.modseq)
-        return known.with_news(modseq, rows, (row[0] for row in gone))
+        return known.with_news(modseq, chain(older, news), (row[0] for row in gone))
 
-    def _flags_of_all(self, mailbox: MailboxId) -> Iterator[list[Row]]:
-        rows = self._each(_ALL_FLAGS, mailbox=mailbox)
+    def _marks_of_all(self, mailbox: MailboxId) -> Iterator[list[Row]]:
+        rows = self._each(_ALL_MARKS, mailbox=mailbox)
         while block := list(islice(rows, BLOCK)):
             yield block
 
 
-class ImageWriting(ImageReading, FlagWriting, MailboxWriting):
+class ImageWriting(ImageReading, StateWriting, MailboxWriting):
     """Changing flags of many messages."""
 
     def flag(
@@ -108,17 +105,15 @@ class ImageWriting(ImageReading, FlagWriting, MailboxWriting):
         """
         keep, more = self._effect(mailbox, operation, flags, rights)
         try:
-            after = before.with_flags(spans, keep, more, ModSeq(before.modseq + 1))
+            after, changed = before.with_flags(spans, keep, more, ModSeq(before.modseq + 1))
         except TooManySets:
             return None
-        if before.codes == after.codes:
+        if not changed:
             return before
         modseq, bal = self._bump(mailbox)
         if modseq != after.modseq:
             raise RuntimeError("not the present image")
-        values = {"mailbox_": mailbox, "keep": keep, "more": more, "new_modseq": modseq}
-        for start, stop in spans:
-            self._run(SET_FLAGS, low=before.uids[start], high=before.uids[stop - 1], **values)
+        self._keep_states(mailbox, after.states(changed))
         fewer = sum(after.count(span, SEEN) - before.count(span, SEEN) for span in spans)
         if fewer:
             self._run(COUNT_UNSEEN, mailbox_=mailbox, more=-fewer)

@@ -6,16 +6,17 @@ that uses them: they never go back (D5, GEN-01).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import ALL_RIGHTS, BalId, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
 from mssmtp.storage.contents import ContentReading, ContentWriting
 from mssmtp.storage.flags import DELETED, SEEN
-from mssmtp.storage.imaging import COUNT_UNSEEN, SET_FLAGS, ImageReading, ImageWriting
+from mssmtp.storage.imaging import COUNT_UNSEEN, ImageReading, ImageWriting
 from mssmtp.storage.ledger import LedgerWriting
 from mssmtp.storage.model import (
     FlagsOperation,
@@ -47,9 +48,12 @@ _IN_RANGE = messages.c.uid.between(bindparam("low"), bindparam("high"))
 _CHANGED = messages.c.modseq > bindparam("modseq")
 _ALL_ROWS = sql(_ROW.order_by(messages.c.uid))
 _ROWS = sql(_ROW.where(_IN_RANGE).order_by(messages.c.uid))
+_ROWS_FROM = sql(
+    _ROW.where(messages.c.uid >= bindparam("low")).order_by(messages.c.uid).limit(PACK_UIDS)
+)
 _TOGETHER = tuple(f"uid{number}" for number in range(32))
 _ROWS_TOGETHER = sql(_ROW.where(messages.c.uid.in_([bindparam(name) for name in _TOGETHER])))
-_CHANGED_ROWS = sql(_ROW.where(_CHANGED).order_by(messages.c.uid))
+_CHANGED_ROWS = sql(_ROW.where(_CHANGED))
 _CHANGED_ROWS_IN = sql(_ROW.where(_CHANGED).where(_IN_RANGE).order_by(messages.c.uid))
 _CHANGED_UIDS = sql(
     select(messages.c.uid)
@@ -73,13 +77,6 @@ _ARRIVALS = sql(
     .where(messages.c.mailbox == bindparam("mailbox"))
     .where(_IN_RANGE)
     .order_by(messages.c.uid)
-)
-_FIRST_UNSEEN = sql(
-    select(messages.c.uid)
-    .where(messages.c.mailbox == bindparam("mailbox"))
-    .where(messages.c.flags.bitwise_and(SEEN) == 0)
-    .order_by(messages.c.uid)
-    .limit(1)
 )
 _DELETED_UIDS = sql(
     select(messages.c.uid)
@@ -108,16 +105,9 @@ _ADD = sql(
     )
 )
 _NEW_MESSAGE = sql(insert(messages))
-_SEEN_IN = sql(
-    select(func.count())
-    .select_from(messages)
-    .where(messages.c.mailbox == bindparam("mailbox"))
-    .where(_IN_RANGE)
-    .where(messages.c.flags.bitwise_and(SEEN) == bindparam("seen"))
+_FULL_ROWS = select(*_ROW.selected_columns, messages.c.blob).where(
+    messages.c.mailbox == bindparam("mailbox")
 )
-_FULL_ROWS = select(
-    messages.c.uid, messages.c.flags, messages.c.size, messages.c.internal_date, messages.c.blob
-).where(messages.c.mailbox == bindparam("mailbox"))
 _FULL_ROWS_IN = sql(_FULL_ROWS.where(_IN_RANGE).order_by(messages.c.uid))
 _ALL_FULL_ROWS = sql(_FULL_ROWS.order_by(messages.c.uid))
 _DROP = sql(
@@ -161,18 +151,36 @@ class MessageReading(ImageReading, ContentReading, TombstoneReading):
         """Rows ordered by UID: in the closed ranges `uids` (all when None), with a modseq above
         `changed_since` when given."""
         names = self._flag_sets(mailbox)
-        if uids is None and changed_since is None:
-            return names.rows(self._all(_ALL_ROWS, mailbox=mailbox))
+        if changed_since is not None:
+            return names.rows(self._changed_rows(mailbox, uids, changed_since))
         if uids is None:
-            return names.rows(self._all(_CHANGED_ROWS, mailbox=mailbox, modseq=changed_since))
-        if changed_since is None:
-            return names.rows(self._rows_in(mailbox, merged(uids)))
-        found: list[Row] = []
-        for low, high in merged(uids):
-            found += self._all(
-                _CHANGED_ROWS_IN, mailbox=mailbox, low=low, high=high, modseq=changed_since
-            )
-        return names.rows(found)
+            return names.rows(self._as_now(mailbox, self._all(_ALL_ROWS, mailbox=mailbox)))
+        return names.rows(self._as_now(mailbox, self._rows_in(mailbox, merged(uids))))
+
+    def _changed_rows(
+        self, mailbox: MailboxId, uids: Sequence[tuple[int, int]] | None, modseq: ModSeq
+    ) -> list[Row]:
+        """What came and what was changed with a modseq above `modseq`."""
+        marks = {mark[0]: mark for mark in self._marks_since(mailbox, modseq)}
+        changed = list(marks)
+        spans = None if uids is None else merged(uids)
+        if spans is None or sum(high - low for low, high in spans) > PACK_UIDS:
+            # Not sorted, nor by UIDs: asked for that, SQLite reads the whole mailbox.
+            came = self._all(_CHANGED_ROWS, mailbox=mailbox, modseq=modseq)
+        else:
+            came = []
+            for low, high in spans:
+                values = {"low": low, "high": high, "modseq": modseq}
+                came += self._all(_CHANGED_ROWS_IN, mailbox=mailbox, **values)
+        if spans is not None:
+            wanted = frozenset(within((row[0] for row in came), spans))
+            came = [row for row in came if row[0] in wanted]
+            changed = within(marks, spans)
+        found: dict[int, Row] = {row[0]: row for row in came}
+        missing = list(ranges([uid for uid in changed if uid not in found]))
+        found |= {row[0]: row for row in self._rows_in(mailbox, missing)}
+        rows = (found[uid] for uid in sorted(found))
+        return [marks.get(row[0], row[:3]) + row[3:] for row in rows]
 
     def _rows_in(self, mailbox: MailboxId, spans: Sequence[tuple[int, int]]) -> list[Row]:
         """Rows of `spans`, which are `merged`. Scattered UIDs are asked for many at a time."""
@@ -195,8 +203,9 @@ class MessageReading(ImageReading, ContentReading, TombstoneReading):
     def changed_uids(self, mailbox: MailboxId, modseq: ModSeq) -> list[Uid]:
         """UIDs of the messages with a modseq above `modseq`, ascending."""
         # Sorted here: asked to do it, SQLite reads the whole mailbox in the order of UIDs.
-        found = self._all(_CHANGED_UIDS, mailbox=mailbox, modseq=modseq)
-        return sorted(Uid(row[0]) for row in found)
+        came = {uid for (uid,) in self._all(_CHANGED_UIDS, mailbox=mailbox, modseq=modseq)}
+        changed = (mark[0] for mark in self._marks_since(mailbox, modseq))
+        return [Uid(uid) for uid in sorted(came.union(changed))]
 
     def internal_dates(self, mailbox: MailboxId, first: int, last: int) -> list[int]:
         """INTERNALDATE of the messages with the UIDs `first` to `last`, in microseconds."""
@@ -218,12 +227,21 @@ class MessageReading(ImageReading, ContentReading, TombstoneReading):
 
     def first_unseen(self, mailbox: MailboxId) -> Uid | None:
         """The lowest UID without `\\Seen`, None when all have it (RFC 3501 6.3.1 UNSEEN)."""
-        row = self._one(_FIRST_UNSEEN, mailbox=mailbox)
-        return None if row is None else Uid(row[0])
+        low = 1
+        while rows := self._all(_ROWS_FROM, mailbox=mailbox, low=low):
+            for uid, _, bits, *_ in self._as_now(mailbox, rows):
+                if not bits & SEEN:
+                    return Uid(uid)
+            low = rows[-1][0] + 1
+        return None
 
     def deleted(self, mailbox: MailboxId) -> list[Uid]:
         """UIDs of the messages with `\\Deleted`, ascending: what EXPUNGE would remove."""
-        return [Uid(row[0]) for row in self._all(_DELETED_UIDS, mailbox=mailbox)]
+        came = {uid for (uid,) in self._all(_DELETED_UIDS, mailbox=mailbox)}
+        for state in self._states(mailbox):
+            came.difference_update(state.uids)
+            came.update(uid for uid, _, bits in state.marks() if bits & DELETED)
+        return [Uid(uid) for uid in sorted(came)]
 
     def body(self, mailbox: MailboxId, uid: Uid, start: int = 0, stop: int | None = None) -> bytes:
         """Octets `start` to `stop` of a message, clipped to its size.
@@ -281,20 +299,25 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
         """
         self._bal_of(mailbox)
         keep, more = self._effect(mailbox, operation, flags, rights)
-        spans = list(ranges(uids))
-        unseen = sum(self._unseen_after(mailbox, span, keep, more) for span in spans)
-        modseq, bal = self._bump(mailbox)
-        values = {"mailbox_": mailbox, "keep": keep, "more": more, "new_modseq": modseq}
-        changed = sum(self._run(SET_FLAGS, low=low, high=high, **values) for low, high in spans)
+        rows = self._as_now(mailbox, self._rows_in(mailbox, list(ranges(uids))))
+        after = [(row, row[2] & keep | more) for row in rows]
+        changed = [(row, bits) for row, bits in after if bits != row[2]]
         if changed:
-            self._run(COUNT_UNSEEN, mailbox_=mailbox, more=unseen)
+            modseq, bal = self._bump(mailbox)
+            self._set_marks(mailbox, [(row[0], modseq, bits) for row, bits in changed])
+            fewer = sum((bits & SEEN) - (row[2] & SEEN) for row, bits in changed)
+            self._run(COUNT_UNSEEN, mailbox_=mailbox, more=-fewer)
             self._changed(ChangeKind.FLAGS, bal, mailbox, modseq)
-        return self.messages(mailbox, spans)
+            rows = [
+                row if bits == row[2] else (row[0], modseq, bits, *row[3:]) for row, bits in after
+            ]
+        return self._flag_sets(mailbox).rows(rows)
 
     def expunge(self, mailbox: MailboxId, uids: Sequence[Uid] | None = None) -> list[Uid]:
         """Remove the messages with `\\Deleted`, of `uids` only when given (RFC 4315 2.1)."""
         bal = self._bal_of(mailbox)
-        rows = [row for row in self._full_rows(mailbox, uids) if row[1] & DELETED]
+        named = self.deleted(mailbox) if uids is None else uids
+        rows = [row for row in self._full_rows(mailbox, named) if row[1] & DELETED]
         if rows:
             self._remove(mailbox, rows)
             self._shred(bal, rows)
@@ -352,22 +375,14 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
     def _full_rows(self, mailbox: MailboxId, uids: Sequence[Uid] | None) -> list[Row]:
         """(uid, flags, size, internal date, blob) of the messages that exist."""
         if uids is None:
-            return self._all(_ALL_FULL_ROWS, mailbox=mailbox)
+            return self._without_modseqs(mailbox, self._all(_ALL_FULL_ROWS, mailbox=mailbox))
         found: list[Row] = []
         for low, high in ranges(uids):
             found += self._all(_FULL_ROWS_IN, mailbox=mailbox, low=low, high=high)
-        return found
+        return self._without_modseqs(mailbox, found)
 
-    def _unseen_after(self, mailbox: MailboxId, span: tuple[int, int], keep: int, more: int) -> int:
-        """By how much the unseen count of a range will change."""
-        if more & SEEN:
-            seen, sign = 0, -1
-        elif not keep & SEEN:
-            seen, sign = SEEN, 1
-        else:
-            return 0
-        row = self._new(_SEEN_IN, mailbox=mailbox, low=span[0], high=span[1], seen=seen)
-        return sign * int(row[0])
+    def _without_modseqs(self, mailbox: MailboxId, rows: list[Row]) -> list[Row]:
+        return [(row[0], *row[2:]) for row in self._as_now(mailbox, rows)]
 
     def _remove(self, mailbox: MailboxId, rows: Sequence[Row]) -> None:
         """Delete rows, leave tombstones, drop the packs that held their summaries."""
@@ -382,6 +397,7 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
             fewer_size=sum(row[2] for row in rows),
         )
         self._bury(mailbox, uids, modseq)
+        self._unmark(mailbox, uids)
         for window in {uid // PACK_UIDS for uid in uids}:
             self._run(_DROP_PACK, mailbox=mailbox, window=window)
         for window in {uid // TEXT_UIDS for uid in uids}:
@@ -423,7 +439,14 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
         self._run(_DROP_PACKS, mailbox=mailbox)
         self._run(_DROP_TEXTS, mailbox=mailbox)
         self._forget_tombstones(mailbox)
+        self._unmark_all(mailbox)
         self._forget_keywords(mailbox)
+
+
+def within(uids: Iterable[int], spans: Sequence[tuple[int, int]]) -> list[int]:
+    """Those of `uids` in `spans`, which are `merged`."""
+    lows = [low for low, _ in spans]
+    return [uid for uid in uids if (at := bisect_right(lows, uid)) and uid <= spans[at - 1][1]]
 
 
 def merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -30,10 +30,10 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter
 
-VERSION = "0005"
+VERSION = "0006"
 """Newest schema this code knows; the alembic revision of the same name makes it."""
 
-KNOWN_VERSIONS = frozenset({"0001", "0002", "0003", "0004", "0005"})
+KNOWN_VERSIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006"})
 
 metadata = MetaData()
 
@@ -190,7 +190,19 @@ messages = _clustered(
     Index("messages_by_modseq", "mailbox", "modseq"),
     Index("messages_by_blob", "blob"),
 )
-"""`saved_at`: since when it is in this mailbox (RFC 8514), null when that is not known."""
+"""What a message came with: `modseq` and `flags` are those of `states`, where that names it.
+`saved_at`: since when it is in this mailbox (RFC 8514), null when that is not known."""
+
+states = _clustered(
+    "states",
+    Column("mailbox", BigInteger, primary_key=True),
+    Column("window", BigInteger, primary_key=True),
+    Column("modseq", BigInteger, nullable=False),
+    Column("octets", LargeBinary, nullable=False),
+    Index("states_by_modseq", "mailbox", "modseq"),
+)
+"""Flags and modseqs of the messages of a window that were changed since they came (`states.py`);
+`modseq` is the newest of them."""
 
 expunged = _clustered(
     "expunged",

@@ -72,6 +72,7 @@ _A_MAILBOX = sql(
 _SOME = sql(
     select(
         messages.c.uid,
+        messages.c.modseq,
         messages.c.flags,
         messages.c.size,
         messages.c.internal_date,
@@ -115,7 +116,7 @@ class ShredWriting(QueueWriting):
         if row is None or owner is None:
             return False
         mailbox = MailboxId(row[0])
-        rows = self._all(_SOME, mailbox=mailbox, most=AT_ONCE)
+        rows = self._without_modseqs(mailbox, self._all(_SOME, mailbox=mailbox, most=AT_ONCE))
         if rows:
             self._remove(mailbox, rows)
             for one in rows:

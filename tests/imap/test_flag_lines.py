@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mssmtp.imap import flag_lines, header_lines
+from mssmtp.imap import flag_lines, header_lines, responses
+from mssmtp.imap.items import Simple
+from mssmtp.imap.numbers import View
+from mssmtp.imap.selected import Recents, Selected
+from mssmtp.mail import ModSeq
+from mssmtp.storage.flags import FlagSets
+from mssmtp.storage.images import image_of
+from mssmtp.storage.model import Mailbox
 from tests.imap.world import Client, World
 
 
@@ -67,3 +77,29 @@ def test_a_list_of_mail_shows_what_single_messages_show(world: World) -> None:
     ]
     assert len([line for line in quick if "ENVELOPE" in line]) == 3
     assert 'BODY[HEADER.FIELDS (Subject "X-%d")]' in quick[0]
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_thousands_of_lines_are_those_of_single_messages(data: st.DataObject) -> None:
+    """Wherever a range begins and ends, whatever is missing, new or flagged."""
+    begin = data.draw(st.sampled_from([1, 5, 999, 1_003, 40_321]))
+    gaps = data.draw(st.sets(st.integers(begin, begin + 6_500), max_size=4))
+    uids = [uid for uid in range(begin, begin + 6_500) if uid not in gaps]
+    odd = data.draw(st.sets(st.integers(0, 6_000), max_size=3))
+    marks = [(uid, 1, 9 if at in odd else 1) for at, uid in enumerate(uids)]
+    image, sets, recents = image_of(ModSeq(1), [marks]), FlagSets({}), Recents()
+    recents.add(*sorted(data.draw(st.tuples(st.integers(1, 9_000), st.integers(1, 9_000)))))
+    items = data.draw(st.sampled_from(((Simple.UID, Simple.FLAGS), (Simple.FLAGS,))))
+    cuts = data.draw(st.lists(st.integers(0, 6_400), min_size=2, max_size=4, unique=True))
+    edges = sorted([*cuts, 6_400] if len(cuts) % 2 else cuts)
+    spans = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b]
+    box = cast(Mailbox, None)
+    selected = Selected(box, False, View(uids), ModSeq(1), ModSeq(1), recents)  # noqa: FBT003
+    expected = []
+    for at in (at for span in spans for at in range(*span)):
+        shown = responses.flags(sets.of(marks[at][2]), recent=uids[at] in recents)
+        uid = b"UID %d " % uids[at] if items[0] is Simple.UID else b""
+        expected.append(b"* %d FETCH (%bFLAGS (%b))\r\n" % (at + 1, uid, shown))
+    found = flag_lines.Lines(selected, image, sets).of(items, spans, spans)
+    assert found.splitlines() == b"".join(expected).splitlines()

@@ -24,6 +24,11 @@ def rows_of(image: Image) -> list[tuple[int, int]]:
     return [(uid, image.sets[code]) for uid, code in zip(image.uids, image.codes, strict=True)]
 
 
+def marks(bits: dict[int, int], modseq: int) -> list[tuple[int, int, int]]:
+    """(UID, modseq, bits) of these messages."""
+    return [(uid, modseq, each) for uid, each in sorted(bits.items())]
+
+
 def look(store: Store, box: MailboxId) -> list[tuple[int, int]]:
     """What the image says; it is what the rows say."""
     image = store.read(lambda r: r.image(box)).result()
@@ -32,6 +37,7 @@ def look(store: Store, box: MailboxId) -> list[tuple[int, int]]:
     sets = store.read(lambda r: r.flag_sets(box)).result()
     rows = store.read(lambda r: r.messages(box)).result()
     assert [(uid, sets.of(bits)) for uid, bits in seen] == [(r.uid, r.flags) for r in rows]
+    assert list(image.modseqs) == [row.modseq for row in rows]
     return seen
 
 
@@ -95,11 +101,11 @@ def test_flags_set_by_an_image_are_those_set_by_rows(store: Store, zoe: Bal) -> 
 @given(NUMBERS, st.data())
 def test_news_give_the_image_that_all_rows_give(uids: list[int], data: st.DataObject) -> None:
     bits = {uid: data.draw(st.integers(0, 7)) for uid in uids}
-    old = image_of(ModSeq(1), [sorted(bits.items())])
+    old = image_of(ModSeq(1), [marks(bits, 1)])
     gone = data.draw(st.sets(st.integers(1, 60)))
     new = {uid: data.draw(st.integers(0, 7)) for uid in data.draw(NUMBERS) if uid not in gone}
     after = {uid: b for uid, b in (bits | new).items() if uid not in gone}
-    made = old.with_news(ModSeq(2), sorted(new.items()), gone)
+    made = old.with_news(ModSeq(2), marks(new, 2), gone)
     assert rows_of(made) == sorted(after.items())
     unseen = [at for at, (_, b) in enumerate(sorted(after.items())) if not b & SEEN]
     assert made.first_without(SEEN) == min(unseen, default=None)
@@ -107,20 +113,20 @@ def test_news_give_the_image_that_all_rows_give(uids: list[int], data: st.DataOb
 
 
 def test_an_image_refuses_more_sets_of_flags_than_an_octet_counts() -> None:
-    full = image_of(ModSeq(1), [[(uid, uid) for uid in range(1, 257)]])
+    full = image_of(ModSeq(1), [[(uid, 1, uid) for uid in range(1, 257)]])
     with pytest.raises(TooManySets):
-        full.with_news(ModSeq(2), [(300, 300)], ())
+        full.with_news(ModSeq(2), [(300, 2, 300)], ())
     with pytest.raises(TooManySets):
         full.with_flags([(0, 1)], -1, 1 << 40, ModSeq(2))
 
 
 def test_images_stay_within_their_bound_and_never_go_back() -> None:
     images = Images(most_messages=5)
-    first = image_of(ModSeq(7), [[(1, 0), (2, 0), (3, 0)]])
+    first = image_of(ModSeq(7), [[(1, 1, 0), (2, 1, 0), (3, 1, 0)]])
     images.keep(MailboxId(1), first)
     images.keep(MailboxId(1), image_of(ModSeq(6), []))
     assert images.of(MailboxId(1)) is first
-    images.keep(MailboxId(2), image_of(ModSeq(1), [[(1, 0), (2, 0), (3, 0)]]))
+    images.keep(MailboxId(2), image_of(ModSeq(1), [[(1, 1, 0), (2, 1, 0), (3, 1, 0)]]))
     assert images.of(MailboxId(1)) is None
     assert images.of(MailboxId(2)) is not None
     images.forget()

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mssmtp.mail import MailboxId, Uid
-from mssmtp.storage import FlagsOperation
+from mssmtp.storage import FlagsOperation, Writing
+from mssmtp.storage.model import MessageRow
 from tests.storage.support import SteppingClock, add_bal, message, open_new, reopen
 
 pytestmark = pytest.mark.timeout(90)  # one test, many stores
@@ -79,6 +80,30 @@ class StoreMachine(RuleBasedStateMachine):
             model.flags[row.uid], model.modseq[row.uid] = new, row.modseq
         self._highest(box)
 
+    @rule(box=BOXES, flags=FLAGS, operation=st.sampled_from(["+", "-", "="]), data=st.data())
+    def store_flags_by_image(
+        self, box: int, flags: frozenset[str], operation: FlagsOperation, data: st.DataObject
+    ) -> None:
+        model = self.model[box]
+        count = len(model.flags)
+        cuts = sorted(data.draw(st.lists(st.integers(0, count), max_size=4, unique=True)))
+        spans = list(zip(cuts[::2], cuts[1::2], strict=False))
+
+        def job(writing: Writing) -> None:
+            image = writing.image(self.ids[box])
+            assert image is not None
+            assert writing.flag(self.ids[box], image, spans, operation, flags) is not None
+
+        self.store.write(job).result()
+        uids = sorted(model.flags)
+        for start, stop in spans:
+            for uid in uids[start:stop]:
+                old = model.flags[uid]
+                new = {"+": old | flags, "-": old - flags, "=": flags}[operation]
+                if new != old:
+                    model.flags[uid], model.modseq[uid] = new, model.highest + 1
+        self._highest(box)
+
     @rule(box=BOXES, uids=st.none() | UIDS)
     def expunge(self, box: int, uids: list[int] | None) -> None:
         named = None if uids is None else [Uid(uid) for uid in uids]
@@ -116,6 +141,7 @@ class StoreMachine(RuleBasedStateMachine):
             id = self.ids[box]
             rows = self.store.read(lambda r, id=id: r.messages(id)).result()  # type: ignore[misc]
             assert {row.uid: row.flags for row in rows} == model.flags
+            self._views_agree(id, rows)
             uids = self.store.read(lambda r, id=id: r.uids(id)).result()  # type: ignore[misc]
             assert uids == sorted(model.flags)
             assert all(row.modseq >= model.modseq[row.uid] for row in rows)
@@ -125,6 +151,26 @@ class StoreMachine(RuleBasedStateMachine):
             assert mailbox.highest_modseq >= model.highest
             model.highest = mailbox.highest_modseq
             model.modseq = {row.uid: row.modseq for row in rows}
+
+    def _views_agree(self, id: MailboxId, rows: list[MessageRow]) -> None:
+        """Images and the shorter questions say what the rows say."""
+        read = self.store.read
+        image = read(lambda r: r.image(id)).result()
+        sets = read(lambda r: r.flag_sets(id)).result()
+        assert image is not None
+        flags = [sets.of(image.sets[code]) for code in image.codes]
+        shown = list(zip(image.uids, image.modseqs, flags, strict=True))
+        assert shown == [(row.uid, row.modseq, row.flags) for row in rows]
+        for since in {row.modseq for row in rows}:
+            changed = read(lambda r, since=since: r.messages(id, None, since)).result()  # type: ignore[misc]
+            assert changed == [row for row in rows if row.modseq > since]
+            some = read(lambda r, since=since: r.messages(id, [(2, 3), (5, 9)], since)).result()  # type: ignore[misc]
+            assert some == [row for row in changed if row.uid in (2, 3, *range(5, 10))]
+        assert read(lambda r: r.deleted(id)).result() == [
+            row.uid for row in rows if "\\Deleted" in row.flags
+        ]
+        unseen = [row.uid for row in rows if "\\Seen" not in row.flags]
+        assert read(lambda r: r.first_unseen(id)).result() == min(unseen, default=None)
 
     def teardown(self) -> None:
         assert self.store.check(deep=True).problems == ()
