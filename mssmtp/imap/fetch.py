@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from mssmtp.errors import Damaged
-from mssmtp.imap import dates, flag_lines, list_lines, responses
+from mssmtp.imap import flag_lines, list_lines, responses
 from mssmtp.imap.flag_lines import Lines
-from mssmtp.imap.header_lines import HeaderLines, header_octets, is_in_summary
-from mssmtp.imap.items import Binary, BinarySize, Body, Item, Section, Simple, label_of
+from mssmtp.imap.header_lines import HeaderLines
+from mssmtp.imap.items import Binary, Body, Item, Simple, label_of
 from mssmtp.imap.list_lines import ListLines
 from mssmtp.imap.numbers import Span, cut
 from mssmtp.imap.selected import Selected
-from mssmtp.imap.streams import Decoded, Stream, Stretch
+from mssmtp.imap.streams import Stream
+from mssmtp.imap.values import (
+    FROM_ROW,
+    NEEDS_NO_SUMMARY,
+    WHOLE,
+    Message,
+    Value,
+    cost_of,
+    damaged,
+    value_of,
+)
 from mssmtp.mail import MailboxId, Uid
 from mssmtp.message.summary import Summary, UnknownSummary
-from mssmtp.message.transfer import KNOWN, decoded
-from mssmtp.storage.model import MessageRow, NoSuchMessage
+from mssmtp.storage.model import MessageRow
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading
@@ -29,18 +36,11 @@ logger = logging.getLogger(__name__)
 
 BATCH_OCTETS = 262_144
 """A batch ends when it holds as much, so that memory stays bounded whatever is fetched."""
-INLINE_OCTETS = 65_536
-"""A part of the message up to this size is read with its batch; a larger one is streamed."""
-READ_COST = 1_024
-"""Opening a part of a message counts as so many octets: hundreds of empty parts fill a batch too,
-and a reading thread is never kept for seconds (ATT-27)."""
 BINARY_SIZE = b"BINARY.SIZE["
 """A number: never put off."""
 ROWS = 1_024
 FLAG_ROWS = 6_144
 BODIES = 64
-WHOLE = Section()
-"""`BODY[]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +55,6 @@ class Late:
 
 Piece = bytes | Stream | Late
 
-_STUB = Summary(
-    size_octets=0,
-    envelope=b'(NIL "Message illisible" NIL NIL NIL NIL NIL NIL NIL NIL)',
-    bodystructure=b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 0 0 NIL NIL NIL NIL)',
-    body=b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 0 0)',
-    header=b"\r\n",
-    tree=b"",
-)
-"""D10: one damaged message shows as a stub and never keeps the others from being read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message while it is rendered."""
-
-    reading: Reading
-    mailbox: MailboxId
-    number: int
-    row: MessageRow
-    recent: bool
-    summary: Summary
-
-    @property
-    def is_damaged(self) -> bool:
-        """Its summary could not be opened."""
-        return self.summary is _STUB
-
-
-Value = Callable[[Message], bytes | Stream | None]
-"""None: nobody knows the transfer encoding; the item is left out and the command answers NO."""
 Labelled = tuple[tuple[bytes, Value, int], ...]
 
 
@@ -94,7 +64,7 @@ class Plan:
 
     items: tuple[Item, ...]
     labelled: Labelled
-    """Name, way to the value, and what that way costs (`_cost`)."""
+    """Name, way to the value, and what that way costs (`values.cost_of`)."""
     beside_seen: Labelled
     """Shown of a message that became `\\Seen` by this command (6.4.5)."""
     lines: ListLines | None
@@ -114,22 +84,22 @@ class Plan:
         return cls(items, plan.labelled, missing, ListLines(items))
 
     @property
-    def bodies(self) -> tuple[Body, ...]:
-        """The sections among them."""
-        return tuple(item for item in self.items if isinstance(item, Body))
-
-    @property
     def sets_seen(self) -> bool:
         """6.4.5: BODY[section] sets `\\Seen`, BODY.PEEK does not; RFC 3516 4.2: so BINARY."""
         return any(isinstance(item, Body | Binary) and not item.peek for item in self.items)
 
     @property
     def needs_summary(self) -> bool:
-        """False when rows are enough."""
+        """False when rows, and the content, are enough."""
         return any(
-            item.section != WHOLE if isinstance(item, Body) else item not in _FROM_ROW_ALONE
+            item.section != WHOLE if isinstance(item, Body) else item not in NEEDS_NO_SUMMARY
             for item in self.items
         )
+
+    @property
+    def needs_rows_only(self) -> bool:
+        """Flags, UIDs, sizes, dates."""
+        return all(item is Simple.FLAGS or item in FROM_ROW for item in self.items)
 
     @property
     def group_rows(self) -> int:
@@ -141,21 +111,7 @@ class Plan:
         """Messages looked at together: many when summaries are enough, as for a list of mail."""
         if flag_lines.are_enough(self.items):
             return FLAG_ROWS
-        return ROWS if not any(map(_cost, self.items)) else BODIES
-
-
-_FROM_SUMMARY: dict[Item, Callable[[Summary], bytes]] = {
-    Simple.ENVELOPE: lambda summary: summary.envelope,
-    Simple.BODY: lambda summary: summary.body,
-    Simple.BODYSTRUCTURE: lambda summary: summary.bodystructure,
-}
-_FROM_ROW: dict[Item, Callable[[MessageRow], bytes]] = {
-    Simple.UID: lambda row: b"%d" % row.uid,
-    Simple.INTERNALDATE: lambda row: dates.render_date_time(row.internal_date_us),
-    Simple.SIZE: lambda row: b"%d" % row.size_octets,
-    Simple.MODSEQ: lambda row: b"(%d)" % row.modseq,
-}
-_FROM_ROW_ALONE = frozenset({Simple.FLAGS, *_FROM_ROW})
+        return ROWS if not any(map(cost_of, self.items)) else BODIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +156,7 @@ def render(
             return Batch([octets], spans[-1][1], 0)
     rows = reading.messages(mailbox, selected.view.uid_ranges(spans))
     numbered = number(selected, spans, rows)
-    if not plan.needs_summary and not plan.bodies and not seen:
+    if plan.needs_rows_only and not seen:
         octets = _render_rows(plan, numbered, selected)
         return Batch([octets], spans[-1][1], _wanted(spans) - len(rows))
     summaries = _Summaries(reading, mailbox, rows if plan.needs_summary else ())
@@ -261,7 +217,7 @@ def _render_rows(
     template = b"* %d FETCH (" + values + b")\r\n"
     recents = selected.recents
     flags = responses.flags
-    getters = [_FROM_ROW.get(item) for item in plan.items]
+    getters = [FROM_ROW.get(item) for item in plan.items]
     out = []
     for at, row in numbered:
         shown = b"(%b)" % flags(row.flags, recent=bool(recents) and row.uid in recents)
@@ -270,14 +226,7 @@ def _render_rows(
 
 
 def _labelled(items: Sequence[Item]) -> Labelled:
-    return tuple((label_of(item) + b" ", _value(item), _cost(item)) for item in items)
-
-
-def _cost(item: Item) -> int:
-    """What looking an item up counts beside the octets it yields."""
-    if isinstance(item, Body):
-        return 0 if is_in_summary(item.section) else READ_COST
-    return READ_COST if isinstance(item, Binary) else 0
+    return tuple((label_of(item) + b" ", value_of(item), cost_of(item)) for item in items)
 
 
 class _Summaries:
@@ -302,7 +251,7 @@ class _Summaries:
         except UnknownSummary:
             if octets or self._next is not None and self._next[0] == uid:
                 logger.error("message damaged", extra={"mailbox": self._mailbox, "uid": uid})
-            return _STUB
+            return damaged(self._mailbox, uid)
 
 
 def late(reading: Reading, piece: Late) -> bytes | Stream | None:
@@ -326,9 +275,9 @@ def _render_message(
     out: list[bytes] = []
     is_whole = True
     put_off = message.mailbox, message.row, message.recent
-    for label, value_of, cost in labelled:
+    for label, get, cost in labelled:
         is_late = size >= BATCH_OCTETS and not label.startswith(BINARY_SIZE)
-        value = Late(*put_off, value_of) if is_late else value_of(message)
+        value = Late(*put_off, get) if is_late else get(message)
         if value is None:
             is_whole = False
             continue
@@ -346,98 +295,3 @@ def _render_message(
         out.append(b")\r\n")
         pieces.append(b"".join(out))
     return size, is_whole
-
-
-def _value(item: Item) -> Value:
-    if isinstance(item, Body):
-        return partial(_body, item)
-    if isinstance(item, Binary):
-        return partial(_binary, item)
-    if isinstance(item, BinarySize):
-        return partial(_binary_size, item)
-    if item is Simple.FLAGS:
-        return _flags
-    if item in _FROM_SUMMARY:
-        from_summary = _FROM_SUMMARY[item]
-        return lambda message: from_summary(message.summary)
-    from_row = _FROM_ROW[item]
-    return lambda message: from_row(message.row)
-
-
-def _flags(message: Message) -> bytes:
-    return b"(%b)" % responses.flags(message.row.flags, recent=message.recent)
-
-
-def _binary(item: Binary, message: Message) -> bytes | Stream | None:
-    """RFC 3516 4.2; what has parts of its own, or is the whole message, is in no encoding."""
-    if not item.path:
-        return _stretch(item, message, 0, message.row.size_octets)
-    node = None if message.is_damaged else message.summary.part(item.path)
-    if node is None:
-        return b"NIL"
-    if not node.is_leaf:
-        return _stretch(item, message, node.body_start, node.body_end)
-    if node.encoding not in KNOWN:
-        return None
-    start, stop = _range(item, 0, node.decoded_octets)
-    if node.body_end - node.body_start > INLINE_OCTETS:
-        return Decoded(message.mailbox, message.row.uid, node, (start, stop))
-    octets = _read(message, node.body_start, node.body_end)
-    if octets is None:
-        return b"NIL"
-    return responses.literal(decoded(node.encoding, octets)[start:stop], may_hold_nul=True)
-
-
-def _binary_size(item: BinarySize, message: Message) -> bytes | None:
-    if not item.path:
-        return b"%d" % message.row.size_octets
-    node = None if message.is_damaged else message.summary.part(item.path)
-    if node is None:
-        return b"0"
-    if not node.is_leaf:
-        return b"%d" % (node.body_end - node.body_start)
-    return b"%d" % node.decoded_octets if node.encoding in KNOWN else None
-
-
-def _body(body: Body, message: Message) -> bytes | Stream:
-    section = body.section
-    if section == WHOLE:
-        return _stretch(body, message, 0, message.row.size_octets)
-    if message.is_damaged:
-        return b"NIL"
-    if is_in_summary(section):
-        return header_octets(body, message.summary.header)
-    place = message.summary.section(section.path, section.text)
-    if place is None:
-        return b"NIL"
-    if section.names is None:
-        return _stretch(body, message, *place)
-    octets = _read(message, *place)
-    return b"NIL" if octets is None else header_octets(body, octets)
-
-
-def _stretch(item: Body | Binary, message: Message, start: int, stop: int) -> bytes | Stream:
-    """Octets of the message: at once when they are few."""
-    start, stop = _range(item, start, stop)
-    if stop - start > INLINE_OCTETS:
-        return Stretch(message.mailbox, message.row.uid, start, stop)
-    octets = _read(message, start, stop)
-    return b"NIL" if octets is None else responses.literal(octets)
-
-
-def _range(item: Body | Binary, start: int, stop: int) -> Span:
-    """What is wanted of octets `start` to `stop`."""
-    if item.partial is None:
-        return start, stop
-    return min(start + item.partial[0], stop), min(start + sum(item.partial), stop)
-
-
-def _read(message: Message, start: int, stop: int) -> bytes | None:
-    if start >= stop:
-        return b""
-    try:
-        return message.reading.body(message.mailbox, message.row.uid, start, stop)
-    except (Damaged, NoSuchMessage):
-        place = {"mailbox": message.mailbox, "uid": message.row.uid}
-        logger.exception("message damaged", extra=place)
-        return None

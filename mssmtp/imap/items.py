@@ -25,6 +25,9 @@ class Simple(Enum):
     BODY = "BODY"
     BODYSTRUCTURE = "BODYSTRUCTURE"
     MODSEQ = "MODSEQ"
+    EMAILID = "EMAILID"
+    THREADID = "THREADID"
+    SAVEDATE = "SAVEDATE"
 
 
 @dataclass(frozen=True, slots=True)

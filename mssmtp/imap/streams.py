@@ -70,6 +70,8 @@ class Stretch:
     uid: Uid
     start: int
     stop: int
+    instead: bytes
+    """Said when not even the first of them can be read."""
 
     @property
     def left(self) -> int:
@@ -92,7 +94,7 @@ class Stretch:
 class Decoded:
     """Octets `start` to `stop` of a part without its transfer encoding (RFC 3516)."""
 
-    __slots__ = ("_at", "_node", "_part", "_places", "_start", "mailbox", "stop", "uid")
+    __slots__ = ("_at", "_node", "_part", "_places", "_start", "instead", "mailbox", "stop", "uid")
 
     def __init__(self, mailbox: MailboxId, uid: Uid, node: Node, span: tuple[int, int]) -> None:
         self.mailbox = mailbox
@@ -102,6 +104,7 @@ class Decoded:
         self._start, self.stop = span
         self._places = Places()
         self._at: Place | None = None
+        self.instead = b"NIL"
 
     @property
     def left(self) -> int:

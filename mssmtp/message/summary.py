@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from mssmtp.message import stub
 from mssmtp.message.structure import body_of
 from mssmtp.message.tree import Part, Scan
 
-VERSION = 1
-_HEAD = struct.Struct(">BQIIIII")
+VERSION = 2
+_HEAD = struct.Struct(">BQ32sIIIII")
 _NODE = struct.Struct(">BQQQQHBBB")
-_LEAF, _MULTIPART, _MESSAGE = 0, 1, 2
+_LEAF, _MULTIPART, _MESSAGE, _STUB = 0, 1, 2, 3
+_UNKNOWN = bytes(32)
 
 SectionText = Literal["", "HEADER", "TEXT", "MIME"]
 
@@ -63,7 +65,7 @@ def texts_of(octets: bytes) -> Texts:
     """What lists of mail need, for thousands of messages: no object is made. UnknownSummary."""
     if len(octets) < _HEAD.size or octets[0] != VERSION:
         raise UnknownSummary
-    _, _, envelope, structure, body, header, tree = _HEAD.unpack_from(octets)
+    _, _, _, envelope, structure, body, header, tree = _HEAD.unpack_from(octets)
     start = _HEAD.size
     first = start + envelope
     second = first + structure
@@ -76,9 +78,13 @@ def texts_of(octets: bytes) -> Texts:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`envelope`, `bodystructure`, `body`: ready FETCH values. `header`: raw top section."""
+    """`envelope`, `bodystructure`, `body`: ready FETCH values. `header`: raw top section.
+
+    `sha256` is over the whole message.
+    """
 
     size_octets: int
+    sha256: bytes
     envelope: bytes
     bodystructure: bytes
     body: bytes
@@ -86,12 +92,13 @@ class Summary:
     tree: bytes
 
     @classmethod
-    def of(cls, scan: Scan) -> Summary:
+    def of(cls, scan: Scan, sha256: bytes = _UNKNOWN) -> Summary:
         """From a finished scan."""
         pieces: list[bytes] = []
         _pack(scan.root, pieces)
         return cls(
             size_octets=scan.size_octets,
+            sha256=sha256,
             envelope=scan.envelope,
             bodystructure=body_of(scan.root, extended=True),
             body=body_of(scan.root, extended=False),
@@ -99,24 +106,44 @@ class Summary:
             tree=b"".join(pieces),
         )
 
+    @classmethod
+    def of_unparsable(cls, size_octets: int, sha256: bytes) -> Summary:
+        """Of a message that is beyond the limits of the scanner (D10)."""
+        shown = stub.UNPARSABLE
+        return cls(
+            size_octets=size_octets,
+            sha256=sha256,
+            envelope=stub.ENVELOPE,
+            bodystructure=shown.structure(size_octets, extended=True),
+            body=shown.structure(size_octets, extended=False),
+            header=shown.header,
+            tree=_NODE.pack(_STUB, 0, 0, size_octets, size_octets, 0, 0, 0, 0),
+        )
+
+    @property
+    def is_stub(self) -> bool:
+        """Made by `of_unparsable`."""
+        return self.tree[:1] == bytes([_STUB])
+
     def to_bytes(self) -> bytes:
         """Version octet first; `from_bytes(x.to_bytes()) == x`."""
         fields = (self.envelope, self.bodystructure, self.body, self.header, self.tree)
-        return _HEAD.pack(VERSION, self.size_octets, *map(len, fields)) + b"".join(fields)
+        head = _HEAD.pack(VERSION, self.size_octets, self.sha256, *map(len, fields))
+        return head + b"".join(fields)
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> Summary:
         """Raises UnknownSummary."""
         if len(octets) < _HEAD.size or octets[0] != VERSION:
             raise UnknownSummary
-        _, size, *lengths = _HEAD.unpack_from(octets)
+        _, size, sha256, *lengths = _HEAD.unpack_from(octets)
         position, fields = _HEAD.size, []
         for length in lengths:
             fields.append(octets[position : position + length])
             position += length
         if position != len(octets):
             raise UnknownSummary
-        return cls(size, *fields)
+        return cls(size, sha256, *fields)
 
     @property
     def root(self) -> Node:

@@ -39,21 +39,28 @@ class Scanning(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How a message is read: a fresh scanner, the summary of what it found, as octets, and the
-    header fields a transfer traces (OP-74)."""
+    """How a message is read: a fresh scanner, the summary, as octets, of what it found (None: it
+    could not be read) in a message of that size and SHA-256, and the header fields a transfer
+    traces (OP-74). Summaries begin with `version`; others are as good as missing."""
 
     scanner: Callable[[], Scanning]
-    summary: Callable[[Scan], bytes]
+    summary: Callable[[Scan | None, int, bytes], bytes]
     traced: Callable[[Scan], tuple[tuple[str, str], ...]]
+    version: bytes
 
 
 def message_reader(limits: ScanLimits | None) -> Reader:
     """The reader of the message room."""
     from mssmtp.message.scanner import ScanLimits, Scanner
-    from mssmtp.message.summary import Summary
+    from mssmtp.message.summary import VERSION, Summary
+
+    def summary(scan: Scan | None, size_octets: int, sha256: bytes) -> bytes:
+        if scan is None:
+            return Summary.of_unparsable(size_octets, sha256).to_bytes()
+        return Summary.of(scan, sha256).to_bytes()
 
     chosen = limits or ScanLimits(header_octets=262_144, mime_depth=50, mime_parts=1_000)
-    return Reader(lambda: Scanner(chosen), lambda scan: Summary.of(scan).to_bytes(), traced_fields)
+    return Reader(lambda: Scanner(chosen), summary, traced_fields, bytes([VERSION]))
 
 
 def traced_fields(scan: Scan) -> tuple[tuple[str, str], ...]:
@@ -202,13 +209,14 @@ class LetterWriter:
             self._put(self._sealer.seal(bytes(self._pending), last=True))
             self._pending.clear()
             blob = self._finished()
-            summary = self._reader.summary(scan)
+            sha256 = self._hash.digest()
+            summary = self._reader.summary(scan, self._size, sha256)
             traced = self._reader.traced(scan)
         except BaseException:
             self.abort()
             raise
         self._is_open = False
-        return Letter(blob, self._size, scan, summary, self._hash.digest(), traced)
+        return Letter(blob, self._size, scan, summary, sha256, traced)
 
     def abort(self) -> None:
         """Forget everything; no trace remains. Harmless after `finish` or another `abort`."""

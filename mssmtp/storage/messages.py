@@ -78,6 +78,11 @@ _ARRIVALS = sql(
     .where(_IN_RANGE)
     .order_by(messages.c.uid)
 )
+_SAVED_AT = sql(
+    select(messages.c.saved_at)
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(messages.c.uid == bindparam("uid"))
+)
 _DELETED_UIDS = sql(
     select(messages.c.uid)
     .where(messages.c.mailbox == bindparam("mailbox"))
@@ -224,6 +229,11 @@ class MessageReading(ImageReading, ContentReading, TombstoneReading):
             scattered = self.messages(mailbox, [(uid, uid) for uid in uids])
             found = {row.uid: (row.internal_date_us, row.size_octets) for row in scattered}
         return [found.get(uid, (0, 0)) for uid in uids]
+
+    def saved_at(self, mailbox: MailboxId, uid: Uid) -> int | None:
+        """Since when a message is in this mailbox (RFC 8514), in microseconds; None: not known."""
+        row = self._one(_SAVED_AT, mailbox=mailbox, uid=uid)
+        return None if row is None else row[0]
 
     def first_unseen(self, mailbox: MailboxId) -> Uid | None:
         """The lowest UID without `\\Seen`, None when all have it (RFC 3501 6.3.1 UNSEEN)."""

@@ -80,7 +80,7 @@ class _Unscanned:
         return cast("Scan", None)
 
 
-UNREAD = Reader(_Unscanned, lambda _: b"", lambda _: ())
+UNREAD = Reader(_Unscanned, lambda *_: b"", lambda _: (), b"")
 
 
 class ResealReading(ContentReading):

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, func, insert, select
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import BalId, MailboxId, Uid
+from mssmtp.message.tree import TooComplex
 from mssmtp.storage.contents import SUMMARY
 from mssmtp.storage.keys import OwnerKey
+from mssmtp.storage.letters import Scanning
 from mssmtp.storage.listing import MAX_OCTETS as MAX_LISTING_OCTETS
 from mssmtp.storage.listing import Listing, listed, opened
 from mssmtp.storage.messages import PACK_UIDS, MessageReading, MessageWriting
@@ -25,6 +29,9 @@ from mssmtp.storage.schema import blob_keys, blobs, mailboxes, messages, packs, 
 from mssmtp.storage.sealing import compressed, decompressed
 from mssmtp.storage.textpack import OtherRelease
 from mssmtp.storage.view import Row, ranges
+
+if TYPE_CHECKING:
+    from mssmtp.message.scanner import Scan
 
 PACK_FROM = 32
 """Below this many messages of a window, rows are read even when there is a pack."""
@@ -35,7 +42,7 @@ message, and letters with the largest headers would fill the memory (D10, D11)."
 SCAN_OCTETS = 262_144
 _PACK = b"pack\0"
 _FRAMES = struct.Struct(">BI")
-_VERSION = 2
+_VERSION = 3
 """Of a pack: an older one is as good as missing."""
 _ENTRY = struct.Struct(">II")
 
@@ -153,23 +160,28 @@ class SummaryReading(MessageReading):
 
     def _summary(self, row: Row, key: OwnerKey) -> bytes:
         try:
-            return key.open(SUMMARY + row[1], row[2] or b"")
+            octets = key.open(SUMMARY + row[1], row[2] or b"")
         except Damaged:
             return self._computed(row[3], key)
+        if not octets.startswith(self._vault.reader.version):  # of an older release
+            return self._computed(row[3], key)
+        return octets
 
     def _computed(self, blob: int, key: OwnerKey) -> bytes:
         """The summary from the content itself; empty when that cannot be read either."""
         reader = self._vault.reader
-        scanner = reader.scanner()
+        scanner: Scanning | None = reader.scanner()
+        digest = sha256()
+        start = 0
         try:
             content = self._content(blob, key.id)
-            start = 0
             while block := content.read(start, start + SCAN_OCTETS):
-                scanner.feed(block)
+                digest.update(block)
                 start += len(block)
-            return reader.summary(scanner.close())
+                scanner = _fed(scanner, block)
         except (Damaged, NoSuchMessage):
             return b""
+        return reader.summary(_closed(scanner), start, digest.digest())
 
     def _from_pack(self, mailbox: MailboxId, window: int, key: OwnerKey) -> dict[Uid, bytes] | None:
         row = self._one(PACK_ROW, mailbox=mailbox, window=window)
@@ -219,6 +231,23 @@ class SummaryWriting(SummaryReading, MessageWriting):
     def drop_packs(self) -> int:
         """Throw every pack away; they come back by themselves."""
         return self._run(_DROP_ALL)
+
+
+def _fed(scanner: Scanning | None, block: bytes) -> Scanning | None:
+    """`scanner`, or None: the message is beyond our limits, which may have been others before."""
+    try:
+        if scanner is not None:
+            scanner.feed(block)
+    except TooComplex:
+        return None
+    return scanner
+
+
+def _closed(scanner: Scanning | None) -> Scan | None:
+    try:
+        return None if scanner is None else scanner.close()
+    except TooComplex:
+        return None
 
 
 def packed(found: dict[Uid, bytes]) -> bytes:

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from mssmtp.config import LimitSettings
 from mssmtp.errors import Damaged, StorageFull, StorageUnavailable
-from mssmtp.imap import fetch, search, streams
+from mssmtp.imap import fetch, search, streams, values
 from mssmtp.imap.effects import Woken
 from mssmtp.imap.patterns import matches
 from mssmtp.mail import BalState
+from mssmtp.message import stub
 from mssmtp.storage import Reading, Writing
 from mssmtp.storage.letters import LetterWriter
 from tests.imap.world import SERVICE, ZOE, Client, ManualClock, World, message
@@ -44,8 +45,8 @@ def test_size_is_the_octets_of_the_body_and_ranges_cut_it(
         world.deliver(octets, "Archive")
     client = world.client(select="Archive")
     for number, octets in enumerate(ugly, 1):
-        monkeypatch.setattr(fetch, "INLINE_OCTETS", random_.choice([0, 40, 10_000]))
-        monkeypatch.setattr(fetch, "BATCH_OCTETS", random_.choice([1, 64, 10_000]))
+        monkeypatch.setattr(values, "INLINE_OCTETS", random_.choice([0, 40, 10_000]))
+        monkeypatch.setattr(streams, "BLOCK_OCTETS", random_.choice([1, 64, 10_000]))
         start, length = random_.randint(0, 300), random_.randint(1, 300)
         assert f"(RFC822.SIZE {len(octets)})" in client.ok(f"FETCH {number} (RFC822.SIZE)")[0]
         assert body_of(client, f"FETCH {number} BODY.PEEK[]") == octets
@@ -62,7 +63,7 @@ def test_a_large_body_is_streamed_in_small_pieces(world: World) -> None:
     client = world.client()
     client.largest_send = 0
     assert body_of(client, "FETCH 1 BODY.PEEK[]") == octets
-    assert client.largest_send <= fetch.BATCH_OCTETS + 100
+    assert client.largest_send <= streams.BLOCK_OCTETS + 100
 
 
 def test_many_messages_come_in_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,12 +103,19 @@ def test_a_damaged_message_is_a_stub_and_the_others_are_read(
     monkeypatch.setattr(Reading, "body", bad_body)
     monkeypatch.setattr(Reading, "summaries", bad_summaries)
     monkeypatch.setattr(Reading, "_text", bad_text)
-    lines = client.ok("FETCH 1:* (ENVELOPE BODYSTRUCTURE BODY.PEEK[] BODY.PEEK[1])")
-    assert any("Message illisible" in line and "BODY[] NIL" in line for line in lines)
+    lines = client.ok("FETCH 1:* (ENVELOPE BODYSTRUCTURE BODY.PEEK[1] EMAILID)")
     assert sum(" FETCH (" in line for line in lines) == 3
+    assert sum("Message illisible" in line for line in lines) == 1
+    assert any(line.startswith("Ce message ne peut plus") for line in lines)
     assert client.ok("SEARCH TEXT bonjour") == ["* SEARCH 1 3"]
-    monkeypatch.setattr(fetch, "INLINE_OCTETS", 10)
-    assert any("BODY[] NIL" in line for line in client.ok("FETCH 2 BODY.PEEK[]"))
+    size = len(stub.DAMAGED.text)
+    for octets in (65_536, 10):  # at once, streamed
+        monkeypatch.setattr(values, "INLINE_OCTETS", octets)
+        lines = client.ok("FETCH 2 (BODY.PEEK[] BODY.PEEK[]<0.7> BODY.PEEK[2] BINARY.SIZE[1])")
+        assert "Subject: Message illisible" in lines
+        assert f" BODY[]<0> {{7}}\r\nSubject BODY[2] NIL BINARY.SIZE[1] {size})" in "\r\n".join(
+            lines
+        )
 
 
 def test_a_literal_that_cannot_be_finished_ends_the_connection(
@@ -122,7 +130,7 @@ def test_a_literal_that_cannot_be_finished_ends_the_connection(
             raise Damaged
         return body(self, mailbox, uid, start, stop)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(fetch, "INLINE_OCTETS", 10)
+    monkeypatch.setattr(values, "INLINE_OCTETS", 10)
     monkeypatch.setattr(streams, "BLOCK_OCTETS", 64)
     monkeypatch.setattr(Reading, "body", bad_end)
     client.send(b"a FETCH 1 BODY.PEEK[]\r\n")

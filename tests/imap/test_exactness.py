@@ -10,7 +10,7 @@ import quopri
 import re
 import string
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,14 @@ import pytest
 
 from mssmtp.message.scanner import Scanner
 from mssmtp.message.summary import Summary
-from tests.corpus import cpython_messages, torture_messages
+from mssmtp.message.tree import ScanLimits
+from mssmtp.storage import Reading
+from mssmtp.storage.letters import message_reader
+from tests.corpus import PLAIN, cpython_messages, torture_messages
 from tests.imap.fetched import Value, parsed, responses
 from tests.imap.world import Client, World
 
+READER = message_reader(None)
 TYPICAL = ((0, 7), (3, 1), (5, 1_000_000), (1_000_000, 1))
 
 
@@ -271,4 +275,59 @@ def test_all_that_is_told_of_a_message_agrees(tmp_path: Path) -> None:
             check(Fetching(client, number), octets)
         except AssertionError as error:
             raise AssertionError(f"{name}: {error}") from error
+    world.close()
+
+
+@pytest.mark.attack
+def test_a_message_beyond_the_limits_is_a_stub_with_its_raw_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D10: the limits are lower than when it came, and what was kept of it is made anew."""
+    octets = dict(torture_messages())["nested"]
+    world = World(tmp_path)
+    client = put(world, [octets, PLAIN + b"\r\nBonjour\r\n"])
+    reader = message_reader(ScanLimits(mime_depth=2))
+    monkeypatch.setattr(world.store, "_vault", replace(world.store._vault, reader=reader))
+    monkeypatch.setattr(Reading, "_summary", lambda view, row, key: view._computed(row[3], key))
+    message = Fetching(client, 1)
+    top = message.get("RFC822.SIZE", "BODYSTRUCTURE", "BODY", "ENVELOPE", "BODY.PEEK[]")
+    assert top[b"BODY[]"] == octets
+    assert top[b"RFC822.SIZE"] == len(octets)
+    assert top[b"ENVELOPE"][1] == b"Message illisible"
+    assert top[b"BODY"] == _basic(top[b"BODYSTRUCTURE"])
+    text, raw = leaves(top[b"BODYSTRUCTURE"])
+    shown = message.one("BODY.PEEK[1]")
+    assert "trop complexe" in shown.decode()
+    assert (text.octets, text.lines) == (len(shown), shown.count(b"\n"))
+    assert message.one("BODY.PEEK[2]") == message.one("BINARY.PEEK[2]") == octets
+    assert raw.octets == message.one("BINARY.SIZE[2]") == len(octets)
+    assert b"message.eml" in message.one("BODY.PEEK[2.MIME]")
+    assert message.one("BODY.PEEK[3]") is None
+    assert message.one("BODY.PEEK[HEADER.FIELDS (Subject)]").startswith(b"Subject: Message ill")
+    assert client.ok("SEARCH BODY bonjour") == ["* SEARCH 2"]
+    world.close()
+
+
+def test_objectid_survives_new_keys_a_rebuild_and_summaries_of_an_older_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 8474 5: never another, and never the same for other octets."""
+    world = World(tmp_path)
+    client = put(world, [PLAIN + b"\r\nun\r\n", PLAIN + b"\r\ndeux\r\n"])
+
+    def ids() -> list[Any]:
+        return [Fetching(client, n).get("EMAILID", "THREADID") for n in (1, 2)]
+
+    first = ids()
+    assert first[0][b"EMAILID"] != first[1][b"EMAILID"]
+    world.clock.advance(100_000)
+    assert world.store.rotate_messages(world.zoe.id).renewed == 2
+    world.store.rotate_owners(world.zoe.id)
+    assert ids() == first
+    assert world.store.rebuild(from_the_start=True).all_identical
+    assert ids() == first
+    monkeypatch.setattr(
+        world.store, "_vault", replace(world.store._vault, reader=replace(READER, version=b"?"))
+    )
+    assert ids() == first
     world.close()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssmtp.imap import fetch, streams
+from mssmtp.imap import streams, values
 from mssmtp.imap.streams import Decoded, Places
 from mssmtp.mail import MailboxId, Uid
 from mssmtp.message.summary import Node
@@ -104,7 +104,7 @@ def test_a_large_part_is_streamed_as_a_small_one_is_told(
         command = b"x FETCH 1 (" + item + b" UID)\r\n"
         small = client.send(command)
         with monkeypatch.context() as patch:
-            patch.setattr(fetch, "INLINE_OCTETS", 10)
+            patch.setattr(values, "INLINE_OCTETS", 10)
             patch.setattr(streams, "ENCODED_BLOCK_OCTETS", 100)
             streamed = client.send(command)
         assert small.replace(b"~{", b"{") == streamed.replace(b"~{", b"{")

@@ -12,6 +12,7 @@
     1! EXPUNGE                         must not come as part of any line
     1. BYE                             the connection is closed
     ~ message                          a message is delivered to Zoé's INBOX
+    ~ hour                             an hour passes
     ~ tick 1                           client 1's wait times out
 
 `$name` in an expected line binds a word the first time and must be the same word afterwards; `...`
@@ -125,6 +126,8 @@ class Player:
     def _event(self, text: str) -> None:
         if text == "message":
             self.world.deliver(message(99))
+        elif text == "hour":
+            self.world.clock.advance(3_600)
         elif text.startswith("tick "):
             self.clients[int(text[5:]) - 1].wake(Woken.TIMEOUT)
         else:

@@ -222,7 +222,7 @@ def _send_stream(selected: Selected, stream: Stream) -> Steps[None]:
             if is_promised:
                 # The literal's length is: nothing but the end of the connection is honest.
                 raise Ended from error
-            yield from send(b"NIL")
+            yield from send(stream.instead)
             return
         if octets is None:
             raise Ended
