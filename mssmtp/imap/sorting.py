@@ -93,7 +93,8 @@ def _text(octets: bytes | None) -> bytes:
     return casemapped(decode_words(octets) if text is None else text)[:MOST_OCTETS]
 
 
-def _number(value: int) -> bytes:
+def number(value: int) -> bytes:
+    """A number for comparison, down to -2**62."""
     return (value + _ZERO).to_bytes(8, "big")
 
 
@@ -137,8 +138,8 @@ def columns(
     found: dict[str, Column] = {}
     if "ARRIVAL" in names or "SIZE" in names:
         rows = reading.arrivals(mailbox, uids)
-        found["ARRIVAL"] = [_number(at_us) for at_us, _ in rows]
-        found["SIZE"] = [_number(size) for _, size in rows]
+        found["ARRIVAL"] = [number(at_us) for at_us, _ in rows]
+        found["SIZE"] = [number(size) for _, size in rows]
     texts = {name: get for name, get in _TEXTS.items() if name in names}
     if _BY_DATE not in names and not texts:
         return found
@@ -150,7 +151,7 @@ def columns(
             values[name].append(get(each.envelope))
     found.update(values)
     if _BY_DATE in names:
-        found[_BY_DATE] = list(map(_number, _dated(reading, selected, uids, sent)))
+        found[_BY_DATE] = list(map(number, _dated(reading, selected, uids, sent)))
     return found
 
 
@@ -174,23 +175,27 @@ def ordered(
 
     The last criterion goes first: sorting keeps the order of what is equal.
     """
-    order: list[int] = list(range(count))
+    order = list(range(count))
     for criterion in reversed(criteria):
-        column = columns[criterion.name]
-        heaps = yield from _heaps(order, column)
-        if criterion.is_reverse:
-            heaps.reverse()
-        for heap in heaps:
-            heap.sort(key=column.__getitem__, reverse=criterion.is_reverse)
-            yield
-        order = list(chain.from_iterable(heaps))
+        order = yield from sorted_by(order, columns[criterion.name], criterion.is_reverse)
     return order
+
+
+def sorted_by(
+    order: list[int], column: Column, is_reverse: bool = False
+) -> Generator[None, None, list[int]]:
+    """`order` by the values of `column`, equal ones as they are. Short lists at once."""
+    if len(order) <= HEAP:
+        return sorted(order, key=column.__getitem__, reverse=is_reverse)
+    heaps = yield from _heaps(order, column)
+    for heap in heaps:
+        heap.sort(key=column.__getitem__, reverse=is_reverse)
+        yield
+    return list(chain.from_iterable(reversed(heaps) if is_reverse else heaps))
 
 
 def _heaps(order: list[int], column: Column) -> Generator[None, None, list[list[int]]]:
     """`order` in heaps, each with greater values than those before it, otherwise as it was."""
-    if len(order) <= HEAP:
-        return [order]
     step = max(len(order) // (16 * (len(order) // HEAP + 1)), 1)
     sample = sorted({column[at] for at in order[::step]})
     yield

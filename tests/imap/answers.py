@@ -102,7 +102,9 @@ class Reader:
             raise self._fail("condition")
         values: list[Value] = [word]
         while not self._takes(b"\r\n"):
-            if not self._takes(b" "):
+            # Threads stand side by side (RFC 5256 5, thread-data).
+            beside = word == b"THREAD" and len(values) > 1
+            if not beside and not self._takes(b" "):
                 raise self._fail("space")
             values.append(self._value())
         answer = Answer(tag, tuple(values))

@@ -30,6 +30,7 @@ from mssmtp.imap.commands import (
     status,
     store,
     subscribe,
+    thread,
 )
 
 VERBS = {
@@ -62,6 +63,7 @@ VERBS = {
     "STATUS": Verb(AFTER_LOGIN, status.parse),
     "STORE": Verb(SELECTED, store.parse),
     "SUBSCRIBE": Verb(AFTER_LOGIN, subscribe.parse),
+    "THREAD": Verb(SELECTED, thread.parse),
     "UID COPY": Verb(SELECTED, copy.parse_uid),
     "UID EXPUNGE": Verb(SELECTED, expunge.parse_uid),
     "UID FETCH": Verb(SELECTED, fetch.parse_uid),
@@ -69,6 +71,7 @@ VERBS = {
     "UID SEARCH": Verb(SELECTED, search.parse_uid),
     "UID SORT": Verb(SELECTED, sort.parse_uid),
     "UID STORE": Verb(SELECTED, store.parse_uid),
+    "UID THREAD": Verb(SELECTED, thread.parse_uid),
     "UNSELECT": Verb(SELECTED, close.parse_unselect),
     "UNSUBSCRIBE": Verb(AFTER_LOGIN, subscribe.parse_unsubscribe),
     "XLIST": Verb(AFTER_LOGIN, lsub.parse_xlist),
