@@ -34,6 +34,27 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "rights of one mailbox",
+        "mssmtp/imap/mailboxes.py",
+        "    return general if exception is None else exception\n",
+        "    return general\n",
+        ("tests/imap/test_rights.py",),
+    ),
+    Weakening(
+        "rights: a hidden mailbox is not there",
+        "mssmtp/imap/mailboxes.py",
+        "    if LOOKUP in rights:\n        raise Refused",
+        "    if LOOKUP in rights or rights:\n        raise Refused",
+        ("tests/imap/test_rights.py",),
+    ),
+    Weakening(
+        "rights of an open mailbox, asked again",
+        "mssmtp/imap/welcome.py",
+        "    if selected is not None and selected.mailbox.bal in session.principal.roles:\n",
+        "    if False:\n",
+        ("tests/imap/test_rights.py",),
+    ),
+    Weakening(
         "where decoding can go on",
         "mssmtp/imap/streams.py",
         "        at = self._at or self._places.before(self._part, self._start)\n",

@@ -112,6 +112,16 @@ def flags(given: frozenset[str], *, recent: bool = False) -> bytes:
     )
 
 
+OLDER_RIGHTS = {"c": "kx", "d": "te"}
+"""RFC 4314 2.1.1: what the letters of RFC 2086 stand for here."""
+
+
+def rights(given: str) -> bytes:
+    """Letters of RFC 4314 2.1, for older clients also those of RFC 2086 (2.1.1)."""
+    older = (old for old, new in OLDER_RIGHTS.items() if any(right in given for right in new))
+    return "".join((*given, *older)).encode("ascii") or b'""'
+
+
 def listed(items: Iterable[bytes]) -> bytes:
     """`(a b c)`."""
     return b"(%b)" % b" ".join(items)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONG_PATTERN = 64
 _SELECTIONS = {"SUBSCRIBED", "SPECIAL-USE", "REMOTE", "RECURSIVEMATCH"}
-_RETURNS = {"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"}
+_RETURNS = {"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "MYRIGHTS"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Returns:
 
     subscribed: bool = False
     status: tuple[str, ...] = ()
+    rights: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class List(Command):
     def _answer(self, session: Session) -> Answer:
         utf8 = session.dialect.utf8
         extras: list[Extra] = []
+        if self.returns.rights:
+            extras.append(_my_rights(utf8=utf8))
         if self.returns.status:
             limit = session.limits.message_octets
 
@@ -73,6 +76,16 @@ class List(Command):
 
             extras.append(status)
         return Answer(utf8, self.selection.subscribed or self.returns.subscribed, tuple(extras))
+
+
+def _my_rights(*, utf8: bool) -> Extra:
+    """RFC 8440: what MYRIGHTS would answer, behind the LIST line of the mailbox."""
+
+    def line(reading: Reading, each: Shown, wire: bytes) -> bytes:
+        name = responses.quoted(wire, utf8=utf8)
+        return b"* MYRIGHTS %b %b\r\n" % (name, responses.rights(each.rights))
+
+    return line
 
 
 def parse(cursor: Cursor) -> List:
@@ -131,4 +144,4 @@ def _returns(cursor: Cursor) -> Returns:
         return name
 
     given = cursor.listed(option, may_be_empty=True)
-    return Returns("SUBSCRIBED" in given, status)
+    return Returns("SUBSCRIBED" in given, status, "MYRIGHTS" in given)

@@ -1,0 +1,289 @@
+"""Every command, with every right and without it, in one's own, a shared, a stranger's and a
+missing mailbox (ATT-24): one table. A verb without a row fails.
+
+What a member may not do is refused, and what he may not know of is answered as if it did not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mssmtp.imap.commands import VERBS
+from mssmtp.mail import ALL_RIGHTS, Role
+from mssmtp.storage import Reading, Writing
+from tests.imap.world import LUC, SERVICE, ZOE, Client, World, message
+
+SHARED = f"Other Users/{SERVICE}/Dossier"
+FOREIGN = f"Other Users/{LUC}/Dossier"
+MISSING = f"Other Users/{SERVICE}/Absent"
+NOWHERE = "Other Users/personne@hopital-a.test/Dossier"
+OWN = "Dossier"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One form of a command. Without `<mailbox>` it is about the selected one.
+
+    `needs`: letters that must all be there. `changes`: what succeeds spoils the mailbox. `missing`:
+    the answer when the mailbox must not be known. `known_by`: letters of which one must be there.
+    """
+
+    line: str
+    needs: str = ""
+    changes: bool = False
+    missing: str = "NO [NONEXISTENT]"
+    known_by: str = ""
+
+
+IT = "<mailbox>"
+NEW = f"Other Users/{SERVICE}/Autre"
+LITERAL = f"{{{len(message(3))}+}}\r\n{message(3).decode()}"
+
+NAMED: dict[str, tuple[Row, ...]] = {
+    "APPEND": (Row('APPEND "<mailbox>" ' + LITERAL, "i", changes=True, missing="NO [TRYCREATE]"),),
+    "DELETE": (Row('DELETE "<mailbox>"', "x", changes=True),),
+    "DELETEACL": (Row(f'DELETEACL "{IT}" {LUC}', "a", changes=True),),
+    "EXAMINE": (Row('EXAMINE "<mailbox>"', "r"),),
+    "GETACL": (Row('GETACL "<mailbox>"', "a"),),
+    "LISTRIGHTS": (Row(f'LISTRIGHTS "{IT}" {LUC}', "a"),),
+    "MYRIGHTS": (Row('MYRIGHTS "<mailbox>"', known_by="lrikxa"),),
+    "RENAME": (Row(f'RENAME "{IT}" "{NEW}"', "x", changes=True),),
+    "SELECT": (Row('SELECT "<mailbox>"', "r"),),
+    "SETACL": (Row(f'SETACL "{IT}" {LUC} lr', "a", changes=True),),
+    "STATUS": (Row('STATUS "<mailbox>" (MESSAGES UIDNEXT)', "r"),),
+    "SUBSCRIBE": (Row('SUBSCRIBE "<mailbox>"', "l"),),
+}
+"""Commands that name a mailbox that exists."""
+
+INSIDE: dict[str, tuple[Row, ...]] = {
+    "CHECK": (Row("CHECK"),),
+    "CLOSE": (Row("CLOSE", changes=True),),
+    "COPY": (Row("COPY 1 Dossier"),),
+    "EXPUNGE": (Row("EXPUNGE", "e", changes=True),),
+    "FETCH": (Row("FETCH 1 (FLAGS UID)"), Row("FETCH 1 BODY[]", changes=True)),
+    "MOVE": (Row("MOVE 1 Dossier", "te", changes=True),),
+    "SEARCH": (Row("SEARCH ALL"),),
+    "SORT": (Row("SORT (DATE) UTF-8 ALL"),),
+    "STORE": (
+        Row("STORE 1 +FLAGS (\\Seen)", "s", changes=True),
+        Row("STORE 1 -FLAGS (\\Deleted)", "t", changes=True),
+        Row("STORE 1 +FLAGS (urgent)", "w", changes=True),
+        Row("STORE 1 +FLAGS.SILENT (\\Flagged \\Deleted)", known_by="wt", changes=True),
+        Row("STORE 1 FLAGS ()", known_by="swt", changes=True),
+    ),
+    "UID COPY": (Row("UID COPY 1 Dossier"),),
+    "UID EXPUNGE": (Row("UID EXPUNGE 1:*", "e", changes=True),),
+    "UID FETCH": (Row("UID FETCH 1:* (FLAGS)"),),
+    "UID MOVE": (Row("UID MOVE 1:* Dossier", "te", changes=True),),
+    "UID SEARCH": (Row("UID SEARCH UNSEEN"),),
+    "UID SORT": (Row("UID SORT (DATE) UTF-8 ALL"),),
+    "UID STORE": (Row("UID STORE 1:* +FLAGS (\\Deleted)", "t", changes=True),),
+    "UNSELECT": (Row("UNSELECT"),),
+}
+"""Commands about the selected mailbox: `r` is needed by all of them."""
+
+ELSEWHERE = {
+    "LIST": "told below, name by name",
+    "LSUB": "told below",
+    "XLIST": "told below",
+    "CREATE": "below: of the mailbox above",
+    "UNSUBSCRIBE": "nothing but the asker's own list",
+    **dict.fromkeys(
+        ("AUTHENTICATE", "CAPABILITY", "ENABLE", "ID", "IDLE", "LOGIN", "LOGOUT"), "no mailbox"
+    ),
+    **dict.fromkeys(("NAMESPACE", "NOOP", "STARTTLS"), "no mailbox"),
+}
+"""Verbs without a row, and why."""
+
+SETS = ["", *ALL_RIGHTS, *(ALL_RIGHTS.replace(right, "") for right in ALL_RIGHTS), ALL_RIGHTS]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    made.share(Role.SECRETAIRE)
+    made.share(Role.LECTEUR, LUC)
+    for bal in (made.zoe, made.luc, made.service):
+        rebuild(made, bal)
+    yield made
+    made.close()
+
+
+def rebuild(world: World, bal: Any) -> None:
+    """The mailbox `Dossier` of a box as it was at first: one message, unread, to be removed."""
+    letter = world.store.seal(message(1))
+
+    def job(writing: Writing) -> None:
+        for name in ("Dossier", "Autre"):
+            if writing.mailbox(bal.id, name) is not None:
+                writing.delete_mailbox(bal.id, name)
+        made = writing.create_mailbox(bal.id, "Dossier")
+        flags = frozenset({"\\Deleted"})
+        writing.append(made.id, letter, flags, world.clock.now())
+
+    world.store.write(job).result()
+
+
+def give(world: World, rights: str) -> None:
+    """Zoé has `rights` in the shared mailbox, whatever her role says."""
+
+    def job(writing: Writing) -> None:
+        account, box = writing.account(ZOE), writing.mailbox(world.service.id, "Dossier")
+        assert account is not None
+        assert box is not None
+        writing.set_entry(box.id, account.id, rights)
+
+    world.store.write(job).result()
+
+
+def answer(client: Client, line: str) -> tuple[str, str]:
+    """The tagged response, and everything said before it."""
+    tagged, untagged = client.command(line)
+    return tagged, "\n".join(untagged)
+
+
+def flags_in_shared(world: World) -> list[set[str]]:
+    """Of each message of the shared mailbox."""
+
+    def query(reading: Reading) -> list[set[str]]:
+        box = reading.mailbox(world.service.id, "Dossier")
+        assert box is not None
+        return [set(row.flags) for row in reading.messages(box.id)]
+
+    return world.store.read(query).result()
+
+
+def permitted(row: Row, rights: str) -> bool:
+    known = not row.known_by or any(right in rights for right in row.known_by)
+    return known and all(right in rights for right in row.needs)
+
+
+@pytest.mark.attack
+def test_att_24_every_verb_has_a_row() -> None:
+    assert NAMED.keys() | INSIDE.keys() | ELSEWHERE.keys() == VERBS.keys()
+    assert len(NAMED) + len(INSIDE) + len(ELSEWHERE) == len(VERBS)
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("SEED-16")
+@pytest.mark.parametrize("rights", SETS, ids=lambda rights: rights or "none")
+def test_att_24_a_named_mailbox_gives_what_the_rights_give(world: World, rights: str) -> None:
+    give(world, rights)
+    for row in (row for rows in NAMED.values() for row in rows):
+        client = world.client(select=None)
+        tagged, said = answer(client, row.line.replace(IT, SHARED))
+        if permitted(row, rights):
+            assert tagged.startswith("OK"), (row.line, tagged)
+        elif "l" in rights:
+            assert tagged.startswith("NO [NOPERM]"), (row.line, tagged)
+        else:  # as if it were not there: not one octet is different
+            absent = answer(client, row.line.replace(IT, MISSING))
+            assert (tagged, said) == absent, row.line
+            assert tagged.startswith(row.missing), (row.line, tagged)
+        if tagged.startswith("OK") and row.changes:
+            rebuild(world, world.service)
+            give(world, rights)
+    assert_listed(world.client(select=None), visible="l" in rights)
+
+
+LISTED = (
+    'LIST "" "*"',
+    'LIST (SUBSCRIBED) "" "*" RETURN (STATUS (MESSAGES) MYRIGHTS)',
+    'LSUB "" "*"',
+    'XLIST "" "*"',
+)
+
+
+def assert_listed(client: Client, *, visible: bool) -> None:
+    for line in (
+        'LIST "" "*"',
+        'LIST (SUBSCRIBED) "" "*" RETURN (STATUS (MESSAGES))',
+        'LSUB "" "*"',
+        'XLIST "" "*"',
+    ):
+        said = "\n".join(client.ok(line))
+        assert (f'"{SHARED}"' in said) == visible, line
+        assert LUC not in said
+    assert f'"{OWN}"' in said
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("rights", SETS, ids=lambda rights: rights or "none")
+def test_att_25_an_open_mailbox_gives_what_is_left_of_the_rights(world: World, rights: str) -> None:
+    for row in (row for rows in INSIDE.values() for row in rows):
+        give(world, ALL_RIGHTS)
+        client = world.client(select=None)
+        client.ok(f'SELECT "{SHARED}"')
+        give(world, rights)
+        if "r" not in rights:  # RFC 2180 3.3: nothing of it may be said any more
+            assert b"BYE [UNAVAILABLE]" in client.send(b"X1 " + row.line.encode() + b"\r\n")
+            assert not client.is_open
+            continue
+        tagged, said = answer(client, row.line)
+        expected = "OK" if permitted(row, rights) else "NO [NOPERM]"
+        assert tagged.startswith(expected), (row.line, tagged)
+        if row.line == "FETCH 1 BODY[]":
+            assert ("\\Seen" in said) == ("s" in rights)
+        if row.line == "CLOSE":
+            assert (not flags_in_shared(world)) == ("e" in rights)
+        if expected == "OK" and row.changes:
+            rebuild(world, world.service)
+
+
+@pytest.mark.attack
+def test_att_24_a_strangers_mailbox_answers_like_one_that_does_not_exist(world: World) -> None:
+    client = world.client(select=None)
+    for row in (row for rows in NAMED.values() for row in rows):
+        foreign = answer(client, row.line.replace(IT, FOREIGN))
+        assert foreign[0].startswith(row.missing), (row.line, foreign)
+        assert foreign == answer(client, row.line.replace(IT, NOWHERE)), row.line
+    for line in ('COPY 1 "<mailbox>"', 'MOVE 1 "<mailbox>"'):
+        client.ok("SELECT Dossier")
+        foreign = answer(client, line.replace(IT, FOREIGN))
+        assert foreign[0].startswith("NO [TRYCREATE]")
+        assert foreign == answer(client, line.replace(IT, NOWHERE))
+    assert answer(client, f'CREATE "{FOREIGN}/Sous"') == answer(client, f'CREATE "{NOWHERE}/Sous"')
+
+
+@pytest.mark.attack
+def test_att_24_in_ones_own_mailbox_everything_is_permitted(world: World) -> None:
+    for row in (row for rows in (NAMED | INSIDE).values() for row in rows):
+        client = world.client(select=None)
+        if "ACL" in row.line or "LISTRIGHTS" in row.line:
+            continue  # permitted, and there is nobody to give anything to
+        if IT not in row.line:
+            client.ok("SELECT Dossier")
+        tagged, _ = answer(client, row.line.replace(f"Other Users/{SERVICE}/", "").replace(IT, OWN))
+        assert tagged.startswith("OK"), (row.line, tagged)
+        rebuild(world, world.zoe)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("rights", ["", *ALL_RIGHTS])
+def test_att_24_copying_into_a_shared_mailbox_needs_i_and_keeps_what_flags_it_may(
+    world: World, rights: str
+) -> None:
+    given = "".join(sorted({*rights, "i"})) if rights else "l"
+    give(world, given)
+    client = world.client(select="Dossier")
+    client.ok("STORE 1 FLAGS (\\Seen \\Deleted \\Flagged urgent)")
+    for verb in ("COPY", "UID COPY", "UID MOVE"):
+        tagged, _ = answer(client, f'{verb} 1:* "{SHARED}"')
+        assert tagged.startswith("OK" if "i" in given else "NO [NOPERM]"), (verb, tagged)
+    expected = {"s": {"\\Seen"}, "t": {"\\Deleted"}, "w": {"\\Flagged", "urgent"}}
+    allowed: set[str] = set().union(*(expected.get(right, set()) for right in given))
+    assert flags_in_shared(world)[1:] == ([allowed] * 3 if "i" in given else [])
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("rights", SETS, ids=lambda rights: rights or "none")
+def test_att_24_a_mailbox_is_made_below_one_with_k(world: World, rights: str) -> None:
+    client = world.client(select=None)
+    give(world, rights)
+    tagged, _ = answer(client, f'CREATE "{SHARED}/Sous/Sous"')
+    assert tagged.startswith("OK" if "k" in rights else "NO [NOPERM]")
