@@ -93,3 +93,15 @@ async def mutt(home: Path, port: int, keys: str, *settings: str) -> str:
     )
     shell = f"{program('mutt')} -n -F {home}/muttrc"
     return await run(home, "script", "-qec", shell, "/dev/null")
+
+
+async def interimap(home: Path, port: int, theirs: int) -> str:
+    """Synchronize our box with one of Dovecot's (`theirs` is its port), both ways, by QRESYNC."""
+    (home / "interimaprc").write_text(
+        f"database = {home}/interimap.db\n\n"
+        f"[local]\ntype = imap\nSTARTTLS = NO\nhost = 127.0.0.1\nport = {theirs}\n"
+        "username = zoe\npassword = sesame\n\n"
+        f"[remote]\ntype = imaps\nhost = 127.0.0.1\nport = {port}\n"
+        f"username = {ZOE}\npassword = {PASSWORD}\nSSL_verify = NO\n"
+    )
+    return await run(home, "interimap", f"--config={home}/interimaprc", "--quiet")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import imaplib
+import ssl
 from pathlib import Path
 
 import pytest
 
+from tests.dovecot import dovecot
 from tests.imap.world import message
 from tests.imap_server import programs
 from tests.imap_server.rig import PASSWORD, ZOE, Rig
@@ -107,3 +111,60 @@ async def test_mutt_sees_on_its_second_visit_what_changed(
     assert flags[1] == {b"\\Flagged", b"Old"}
     assert flags[3] - {b"Old"} == {b"\\Seen", b"\\Answered"}
     assert set(flags) == {1, 3, 4, 5}
+
+
+# ---------------------------------------------------------------- interimap
+
+
+class Mailboxes(dict[bytes, tuple[set[bytes], bytes]]):
+    """Each message of a mailbox by its octets: flags and internal date."""
+
+    @classmethod
+    def of(cls, client: imaplib.IMAP4, mailbox: str) -> Mailboxes:
+        """As a client finds it."""
+        found = cls()
+        client.select(mailbox, readonly=True)
+        for item in client.uid("FETCH", "1:*", "(FLAGS INTERNALDATE BODY.PEEK[])")[1]:
+            if isinstance(item, tuple):
+                flags = set(imaplib.ParseFlags(item[0])) - {b"\\Recent"}
+                at = imaplib.Internaldate2tuple(item[0])
+                found[item[1]] = (flags, str(at).encode())
+        return found
+
+
+def _both(port: int, theirs: int, context: ssl.SSLContext) -> list[imaplib.IMAP4]:
+    ours = imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=context)
+    ours.login(ZOE, PASSWORD)
+    other = imaplib.IMAP4("127.0.0.1", theirs)
+    other.login("zoe", "sesame")
+    return [ours, other]
+
+
+def _change(ours: imaplib.IMAP4, theirs: imaplib.IMAP4) -> None:
+    ours.select("INBOX")
+    ours.store("1", "+FLAGS", "(\\Flagged $MDNSent)")
+    ours.store("2", "+FLAGS", "\\Deleted")
+    ours.expunge()
+    ours.append("Archive", "\\Seen", '" 5-Mar-2026 10:00:00 +0100"', message(21))
+    theirs.select("INBOX")
+    theirs.store("3", "+FLAGS", "(\\Answered \\Seen)")
+    theirs.append("INBOX", "(\\Draft)", '"15-Mar-2026 10:00:00 +0100"', message(22))
+
+
+async def test_interimap_keeps_dovecot_and_us_the_same(rig: Rig, home: Path) -> None:
+    """Bidirectional, by QRESYNC: VANISHED, MODSEQ and UIDs of both servers have to be right."""
+    for number in range(1, 6):
+        rig.deliver(message(number))
+    with dovecot() as peer:
+        async with rig.door() as (_, port):
+            await programs.interimap(home, port, peer.port)
+            ours, theirs = await asyncio.to_thread(_both, port, peer.port, rig.context)
+            await asyncio.to_thread(_change, ours, theirs)
+            await programs.interimap(home, port, peer.port)
+            for mailbox, count in (("INBOX", 5), ("Archive", 1), ("Drafts", 0)):
+                here = await asyncio.to_thread(Mailboxes.of, ours, mailbox)
+                there = await asyncio.to_thread(Mailboxes.of, theirs, mailbox)
+                assert here == there
+                assert len(here) == count
+            ours.shutdown()
+            theirs.shutdown()
