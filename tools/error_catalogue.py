@@ -146,6 +146,10 @@ IMAP: dict[str, tuple[str, str]] = {
     ),
     "INUSE": ("Another session works on the same thing.", "Try again."),
     "LIMIT": ("A limit of the server, or a full disk.", "Try again later; ask the administrator."),
+    "METADATA": (
+        "SETMETADATA of a value that is too long (MAXSIZE), or of too many entries (TOOMANY).",
+        "Make the annotation shorter, or remove another one first.",
+    ),
     "NONEXISTENT": ("No mailbox of that name.", "Refresh the list of mailboxes."),
     "NOPERM": ("A change in a mailbox opened read-only.", "Open it with SELECT."),
     "OVERQUOTA": ("The account is full.", "Remove messages, or ask for more room."),
@@ -157,6 +161,10 @@ IMAP: dict[str, tuple[str, str]] = {
     "TOOBIG": ("APPEND above the announced limit, or a literal too large.", "Reduce the message."),
     "TRYCREATE": ("COPY, MOVE or APPEND to no mailbox.", "The client makes it, then tries again."),
     "UNAVAILABLE": ("The store cannot be read or written now.", "Try again later."),
+    "UNKNOWN-CTE": (
+        "FETCH BINARY of a part whose transfer encoding nobody knows.",
+        "Fetch the part as it is, with BODY; the sender should repair the message.",
+    ),
     "USEATTR": (
         "CREATE with a special use that another mailbox has, or that no mailbox can have.",
         "Leave the use out: Sent, Drafts, Trash, Junk and Archive are there already.",

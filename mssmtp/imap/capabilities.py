@@ -42,6 +42,8 @@ AFTER_LOGIN = (
     "MULTIAPPEND",
     "CONDSTORE",
     "UTF8=ACCEPT",
+    "METADATA",
+    "LIST-METADATA",
     "QRESYNC",
 )
 

@@ -1,5 +1,5 @@
 """LIST (RFC 3501 6.3.8, RFC 5258, RFC 9051 6.3.9), with SPECIAL-USE (RFC 6154), CHILDREN (RFC
-3348) and LIST-STATUS (RFC 5819)."""
+3348), LIST-STATUS (RFC 5819) and LIST-METADATA (RFC 9590)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax
-from mssmtp.imap import mailboxes, responses, statuses, sync
+from mssmtp.imap import mailboxes, metadata, responses, statuses, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.listing import Answer, Extra, Listing, Selection
@@ -15,6 +15,7 @@ from mssmtp.imap.mailboxes import Shown
 from mssmtp.imap.patterns import MAX_PATTERNS, joined, spelt
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
+from mssmtp.mail import Principal
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading
@@ -31,6 +32,7 @@ class Returns:
     subscribed: bool = False
     status: tuple[str, ...] = ()
     rights: bool = False
+    metadata: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class List(Command):
         extras: list[Extra] = []
         if self.returns.rights:
             extras.append(_my_rights(utf8=utf8))
+        if self.returns.metadata:
+            extras.append(_annotations(self.returns.metadata, session.principal, utf8=utf8))
         if self.returns.status:
             limit = session.limits.message_octets
 
@@ -76,6 +80,19 @@ class List(Command):
 
             extras.append(status)
         return Answer(utf8, self.selection.subscribed or self.returns.subscribed, tuple(extras))
+
+
+def _annotations(entries: tuple[str, ...], who: Principal, *, utf8: bool) -> Extra:
+    """RFC 9590; nothing of a mailbox whose annotations may not be read."""
+
+    def noted(reading: Reading, each: Shown, wire: bytes) -> bytes:
+        if each.mailbox is None or not metadata.may_be_read(each.rights):
+            return b""
+        found = metadata.of_mailbox(reading, each.mailbox, who.account)
+        values = [(entry, found.get(entry)) for entry in entries]
+        return metadata.told(responses.quoted(wire, utf8=utf8), values)
+
+    return noted
 
 
 def _my_rights(*, utf8: bool) -> Extra:
@@ -132,16 +149,20 @@ def _selection(options: set[str], *, is_extended: bool) -> Selection:
 def _returns(cursor: Cursor) -> Returns:
     """`"(" [return-option *(SP return-option)] ")"`: CHILDREN and uses come unasked anyway."""
     status: tuple[str, ...] = ()
+    noted: tuple[str, ...] = ()
 
     def option() -> str:
-        nonlocal status
+        nonlocal status, noted
         name = cursor.word()
         if name == "STATUS":
             cursor.space()
             status = statuses.items(cursor)
+        elif name == "METADATA":
+            cursor.space()
+            noted = metadata.entries(cursor)
         elif name not in _RETURNS:
             raise BadSyntax("unknown option")
         return name
 
     given = cursor.listed(option, may_be_empty=True)
-    return Returns("SUBSCRIBED" in given, status, "MYRIGHTS" in given)
+    return Returns("SUBSCRIBED" in given, status, "MYRIGHTS" in given, noted)

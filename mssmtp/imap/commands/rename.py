@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.imap import listing, mailboxes, names
+from mssmtp.imap import listing, mailboxes, metadata, names
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.commands.copy import MOVE_BATCH
 from mssmtp.imap.effects import Steps, send, write
@@ -52,6 +52,7 @@ class Rename(Command):
                 writing.rename_mailbox(source.bal.id, source.name, target.name)
                 return _Renamed(writing.mailbox(target.bal.id, target.name))
             made = writing.create_mailbox(target.bal.id, target.name)
+            metadata.copy(writing, inbox, made, session.principal.account)
             return _Renamed(made, inbox.id, tuple(writing.uids(inbox.id)))
 
         renamed = yield from write(job)
