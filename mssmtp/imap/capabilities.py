@@ -32,6 +32,7 @@ AFTER_LOGIN = (
     "UNSELECT",
     "ESEARCH",
     "SEARCHRES",
+    "PARTIAL",
     "SORT",
     "SORT=DISPLAY",
     "ESORT",

@@ -229,6 +229,24 @@ def cut(spans: Sequence[Span], size: int) -> Iterator[list[Span]]:
         yield group
 
 
+def part_of(spans: Sequence[Span], within: range) -> list[Span]:
+    """Those positions of `spans` that `within` names, the first one being 0."""
+    out: list[Span] = []
+    passed = 0
+    for start, stop in spans:
+        first = start + max(within.start - passed, 0)
+        last = min(stop, start + within.stop - passed)
+        if first < last:
+            out.append((first, last))
+        passed += stop - start
+    return out
+
+
+def count_of(spans: Sequence[Span]) -> int:
+    """How many positions there are in `spans`."""
+    return sum(stop - start for start, stop in spans)
+
+
 def after(spans: Sequence[Span], position: int) -> list[Span]:
     """What of `spans` lies at or behind `position`."""
     return [(max(start, position), stop) for start, stop in spans if stop > position]

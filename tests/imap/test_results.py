@@ -8,7 +8,7 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssmtp.imap.numbers import NumberSet, View, spans_of
+from mssmtp.imap.numbers import NumberSet, View, count_of, part_of, spans_of
 from mssmtp.imap.results import Answer, Found, Page, Returning, parse
 from mssmtp.imap.syntax import Cursor
 
@@ -122,3 +122,13 @@ def test_an_empty_list_of_options_asks_for_all() -> None:
     assert asked is not None
     assert asked.names == {"ALL"}
     assert parse(Cursor((b"ALL",))) is None
+
+
+@given(positions, ends, ends)
+def test_a_piece_of_spans_is_that_piece_of_their_positions(
+    at: list[int], first: int, last: int
+) -> None:
+    spans = spans_of(at)
+    left = part_of(spans, range(first - 1, last))
+    assert [i for start, stop in left for i in range(start, stop)] == at[first - 1 : last]
+    assert count_of(spans) == len(at)

@@ -13,8 +13,9 @@ from mssmtp.imap.effects import Steps, read, send, write
 from mssmtp.imap.fetch import Batch, Late, Plan, Wanted
 from mssmtp.imap.incoming import Ended
 from mssmtp.imap.items import Item, Simple
-from mssmtp.imap.numbers import NumberSet, Span, after, cut
+from mssmtp.imap.numbers import NumberSet, Span, after, count_of, cut, part_of
 from mssmtp.imap.responses import Refused
+from mssmtp.imap.results import Page
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 from mssmtp.imap.streams import Decoded, Stream
@@ -33,6 +34,8 @@ class Modifiers:
     changed_since: ModSeq | None = None
     vanished: bool = False
     """Those that were expunged since are told, too (RFC 7162 3.2.6)."""
+    page: Page | None = None
+    """Of the others only these (RFC 9394 3.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class Fetch(Command):
             yield from sync.become_aware(session)
         if (since := self.modifiers.changed_since) is not None:
             spans = yield from _changed(selected, spans, since)
+        if (page := self.modifiers.page) is not None:
+            spans = part_of(spans, page.of(count_of(spans)))
         told = yield from _show(session, self.items, spans)
         if told.is_undecodable:
             raise Refused("UNKNOWN-CTE")
@@ -245,25 +250,33 @@ def _parse(cursor: Cursor, *, by_uid: bool) -> Fetch:
 
 
 def _modifiers(cursor: Cursor, *, by_uid: bool) -> Modifiers:
-    """`[SP "(" fetch-modifier *(SP fetch-modifier) ")"]`, each at most once; VANISHED for UIDs
-    only, and only beside CHANGEDSINCE (RFC 7162 3.2.6)."""
+    """`[SP "(" fetch-modifier *(SP fetch-modifier) ")"]`, each at most once; VANISHED and PARTIAL
+    for UIDs only, VANISHED only beside CHANGEDSINCE (RFC 7162 3.2.6, RFC 9394 3.3)."""
     if not cursor.sees(b" ("):
         return Modifiers()
     cursor.space()
-    given: dict[str, ModSeq] = {}
+    names: list[str] = []
+    since: ModSeq | None = None
+    page: Page | None = None
 
     def modifier() -> None:
-        name = cursor.word()
-        if name in given or name not in ("CHANGEDSINCE", "VANISHED"):
-            raise BadSyntax("unknown fetch modifier")
-        if name == "CHANGEDSINCE":
+        nonlocal since, page
+        names.append(cursor.word())
+        if names[-1] == "CHANGEDSINCE":
             cursor.space()
-        given[name] = cursor.modseq() if name == "CHANGEDSINCE" else ModSeq(0)
+            since = cursor.modseq()
+        elif names[-1] == "PARTIAL" and by_uid:
+            cursor.space()
+            page = Page.parse(cursor)
+        elif names[-1] != "VANISHED" or not by_uid:
+            raise BadSyntax("unknown fetch modifier")
 
     cursor.listed(modifier)
-    if "VANISHED" in given and not (by_uid and "CHANGEDSINCE" in given):
-        raise BadSyntax("VANISHED needs UIDs and CHANGEDSINCE")
-    return Modifiers(given.get("CHANGEDSINCE"), "VANISHED" in given)
+    if len(set(names)) < len(names):
+        raise BadSyntax("a fetch modifier twice")
+    if "VANISHED" in names and since is None:
+        raise BadSyntax("VANISHED needs CHANGEDSINCE")
+    return Modifiers(since, "VANISHED" in names, page)
 
 
 def parse(cursor: Cursor) -> Fetch:
