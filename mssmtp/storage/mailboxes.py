@@ -282,7 +282,10 @@ class MailboxWriting(MailboxReading, RightsWriting, AnnotationWriting):
         return int(self._new(_NEXT_VALIDITY, bal=bal, new=new)[0])
 
     def _rename(self, mailbox: Mailbox, new: str) -> None:
+        """Under a name that outlived its mailbox as a subscription, the mailbox is subscribed."""
         key = self._bal_key(mailbox.bal)
+        if self._unsubscribe_orphan(mailbox.bal, new):
+            self._run(_SUBSCRIBE, mailbox=mailbox.id, new=True)
         self._run(
             _RENAME,
             mailbox=mailbox.id,
@@ -322,9 +325,11 @@ class MailboxWriting(MailboxReading, RightsWriting, AnnotationWriting):
     def _changed(self, kind: ChangeKind, bal: BalId, mailbox: MailboxId, modseq: ModSeq) -> None:
         self.effects.changes.append(Change(kind, bal, mailbox, modseq))
 
-    def _unsubscribe_orphan(self, bal: BalId, name: str) -> None:
-        for digest in self._bal_key(bal).digests(NAME, name):
-            self._run(_UNSUBSCRIBE_ORPHAN, bal=bal, digest=digest)
+    def _unsubscribe_orphan(self, bal: BalId, name: str) -> bool:
+        """Whether there was one."""
+        digests = self._bal_key(bal).digests(NAME, name)
+        gone = [self._run(_UNSUBSCRIBE_ORPHAN, bal=bal, digest=digest) for digest in digests]
+        return any(gone)
 
 
 def mailbox_purpose(mailbox: int) -> bytes:
