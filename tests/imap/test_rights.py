@@ -50,11 +50,16 @@ NAMED: dict[str, tuple[Row, ...]] = {
     "DELETEACL": (Row(f'DELETEACL "{IT}" {LUC}', "a", changes=True),),
     "EXAMINE": (Row('EXAMINE "<mailbox>"', "r"),),
     "GETACL": (Row('GETACL "<mailbox>"', "a"),),
+    "GETMETADATA": (Row(f'GETMETADATA "{IT}" /shared/comment', "l", known_by="rswi"),),
     "LISTRIGHTS": (Row(f'LISTRIGHTS "{IT}" {LUC}', "a"),),
     "MYRIGHTS": (Row('MYRIGHTS "<mailbox>"', known_by="lrikxa"),),
     "RENAME": (Row(f'RENAME "{IT}" "{NEW}"', "x", changes=True),),
     "SELECT": (Row('SELECT "<mailbox>"', "r"),),
     "SETACL": (Row(f'SETACL "{IT}" {LUC} lr', "a", changes=True),),
+    "SETMETADATA": (
+        Row(f'SETMETADATA "{IT}" (/private/comment "x")', "l", known_by="rswi", changes=True),
+        Row(f'SETMETADATA "{IT}" (/shared/comment "x")', "lw", changes=True),
+    ),
     "STATUS": (Row('STATUS "<mailbox>" (MESSAGES UIDNEXT)', "r"),),
     "SUBSCRIBE": (Row('SUBSCRIBE "<mailbox>"', "l"),),
 }
@@ -76,6 +81,7 @@ INSIDE: dict[str, tuple[Row, ...]] = {
         Row("STORE 1 +FLAGS.SILENT (\\Flagged \\Deleted)", known_by="wt", changes=True),
         Row("STORE 1 FLAGS ()", known_by="swt", changes=True),
     ),
+    "THREAD": (Row("THREAD REFERENCES UTF-8 ALL"),),
     "UID COPY": (Row("UID COPY 1 Dossier"),),
     "UID EXPUNGE": (Row("UID EXPUNGE 1:*", "e", changes=True),),
     "UID FETCH": (Row("UID FETCH 1:* (FLAGS)"),),
@@ -83,6 +89,7 @@ INSIDE: dict[str, tuple[Row, ...]] = {
     "UID SEARCH": (Row("UID SEARCH UNSEEN"),),
     "UID SORT": (Row("UID SORT (DATE) UTF-8 ALL"),),
     "UID STORE": (Row("UID STORE 1:* +FLAGS (\\Deleted)", "t", changes=True),),
+    "UID THREAD": (Row("UID THREAD REFERENCES UTF-8 ALL"),),
     "UNSELECT": (Row("UNSELECT"),),
 }
 """Commands about the selected mailbox: `r` is needed by all of them."""
