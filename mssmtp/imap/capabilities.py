@@ -41,6 +41,8 @@ AFTER_LOGIN = (
     "THREAD=REFS",
     "BINARY",
     "MULTIAPPEND",
+    "CATENATE",
+    "REPLACE",
     "CONDSTORE",
     "UTF8=ACCEPT",
     "METADATA",

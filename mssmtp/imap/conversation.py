@@ -12,7 +12,7 @@ from mssmtp import metrics
 from mssmtp.errors import BadSyntax, MailError
 from mssmtp.imap import incoming, responses, sync
 from mssmtp.imap.command import Command
-from mssmtp.imap.commands import VERBS, append
+from mssmtp.imap.commands import BRINGING, VERBS
 from mssmtp.imap.effects import Steps, send
 from mssmtp.imap.framer import Announced, Event, Line, Literal, Unframed
 from mssmtp.imap.incoming import Ended
@@ -82,10 +82,9 @@ def _tag_of(head: bytes) -> bytes:
 def _announced(session: Session, event: Announced) -> Steps[bool]:
     """Judge a literal before one octet of it is taken (ATT-03)."""
     if session.state in (State.AUTHENTICATED, State.SELECTED):
-        found = append.of_announcement(event, utf8=session.dialect.utf8)
+        found = _bringing(session, event)
         if found is not None:
-            tag, command = found
-            return (yield from _run(session, tag, "APPEND", command))
+            return (yield from _run(session, *found))
     # Counted before they are added up: many empty literals must not cost their number squared.
     if len(event.parts) <= MOST_PARTS and _held(event) <= session.literal_octets:
         session.framer.take()
@@ -97,6 +96,24 @@ def _announced(session: Session, event: Announced) -> Steps[bool]:
     refusal = responses.refusal(tag, responses.Refused("TOOBIG", b"Literal too big"))
     yield from incoming.refuse_literal(session, tag, event, refusal)
     return True
+
+
+def _bringing(session: Session, event: Announced) -> tuple[bytes, str, Command] | None:
+    """Tag, verb and head when the literal stands where a message may: behind the mailbox."""
+    cursor = Cursor(event.parts, utf8=session.dialect.utf8)
+    try:
+        tag = cursor.tag()
+        cursor.space()
+        verb = cursor.word()
+        if verb == "UID":
+            cursor.space()
+            verb += " " + cursor.word()
+        if verb not in BRINGING:
+            return None
+        cursor.space()
+        return tag, verb, BRINGING[verb](cursor, event)
+    except BadSyntax:
+        return None
 
 
 def _held(event: Announced) -> int:
@@ -174,7 +191,7 @@ def _still_welcome(session: Session, verb: str) -> Steps[None]:
     try:
         yield from still_welcome(session)
     except MailError as error:
-        if verb == "APPEND":  # its literal may be on the way already
+        if verb in BRINGING:  # its literal may be on the way already
             raise Ended(incoming.UNAVAILABLE) from error
         raise
 

@@ -27,13 +27,18 @@ def is_in_summary(section: Section) -> bool:
 
 def header_octets(body: Body, header: bytes) -> bytes:
     """A header section, or the fields of it that were asked for."""
-    section = body.section
-    if section.names is not None:
-        header = header_fields(header, section.names, section.negate)
+    header = chosen(body.section, header)
     if body.partial:
         start, length = body.partial
         header = header[start : start + length]
     return responses.literal(header)
+
+
+def chosen(section: Section, header: bytes) -> bytes:
+    """The fields of a header section that were asked for, or all of it."""
+    if section.names is None:
+        return header
+    return header_fields(header, section.names, section.negate)
 
 
 class HeaderLines:

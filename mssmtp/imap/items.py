@@ -141,8 +141,7 @@ def parse(cursor: Cursor) -> tuple[Item, ...]:
 
 def _item(cursor: Cursor, word: str) -> Item:
     if word in ("BODY", "BODY.PEEK") and cursor.takes(b"["):
-        section = _section(cursor)
-        return Body(section, _partial(cursor), peek=word == "BODY.PEEK")
+        return Body(section(cursor), _partial(cursor), peek=word == "BODY.PEEK")
     if word in _BINARY and cursor.takes(b"["):
         return _binary(cursor, word)
     if word in _RFC822:
@@ -157,18 +156,19 @@ _BINARY = frozenset(("BINARY", "BINARY.PEEK", "BINARY.SIZE"))
 
 def _binary(cursor: Cursor, word: str) -> Item:
     """`section-binary = "[" [section-part] "]"` and what follows it."""
-    section = _section(cursor)
-    if section.text or section.names is not None:
+    found = section(cursor)
+    if found.text or found.names is not None:
         raise BadSyntax("BINARY is of a part")
     if word == "BINARY.SIZE":
-        return BinarySize(section.path)
-    return Binary(section.path, _partial(cursor), peek=word == "BINARY.PEEK")
+        return BinarySize(found.path)
+    return Binary(found.path, _partial(cursor), peek=word == "BINARY.PEEK")
 
 
 _TEXTS: dict[str, SectionText] = {"": "", "HEADER": "HEADER", "TEXT": "TEXT", "MIME": "MIME"}
 
 
-def _section(cursor: Cursor) -> Section:
+def section(cursor: Cursor) -> Section:
+    """`[section-spec] "]"`, what follows the opening bracket."""
     if cursor.takes(b"]"):
         return Section()
     words = cursor.word().split(".")

@@ -333,6 +333,18 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
             self._shred(bal, rows)
         return [Uid(row[0]) for row in rows]
 
+    def withdraw(self, mailbox: MailboxId, uid: Uid) -> None:
+        """Remove one message whatever its flags are: another takes its place (RFC 8508).
+
+        Raises NoSuchMailbox, NoSuchMessage.
+        """
+        bal = self._bal_of(mailbox)
+        rows = self._full_rows(mailbox, [uid])
+        if not rows:
+            raise NoSuchMessage
+        self._remove(mailbox, rows)
+        self._shred(bal, rows)
+
     def copy(
         self, source: MailboxId, uids: Sequence[Uid], target: MailboxId, rights: str = ALL_RIGHTS
     ) -> list[tuple[Uid, Uid]]:

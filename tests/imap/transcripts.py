@@ -109,7 +109,7 @@ class Player:
                 self._command(client, text, "OK")
             case ">NO ":
                 code, _, command = text.partition(" ")
-                self._command(client, command, f"NO [{code}]")
+                self._command(client, command, f"NO [{code}")
             case ">BAD ":
                 self._command(client, text, "BAD")
             case ">>":

@@ -25,6 +25,7 @@ from mssmtp.imap.commands import (
     namespace,
     noop,
     rename,
+    replace,
     search,
     select,
     setmetadata,
@@ -64,6 +65,7 @@ VERBS = {
     "NAMESPACE": Verb(AFTER_LOGIN, namespace.parse),
     "NOOP": Verb(ANY, noop.parse),
     "RENAME": Verb(AFTER_LOGIN, rename.parse),
+    "REPLACE": Verb(SELECTED, replace.parse),
     "SEARCH": Verb(SELECTED, search.parse),
     "SELECT": Verb(AFTER_LOGIN, select.parse),
     "SORT": Verb(SELECTED, sort.parse),
@@ -78,6 +80,7 @@ VERBS = {
     "UID EXPUNGE": Verb(SELECTED, expunge.parse_uid),
     "UID FETCH": Verb(SELECTED, fetch.parse_uid),
     "UID MOVE": Verb(SELECTED, copy.parse_uid_move),
+    "UID REPLACE": Verb(SELECTED, replace.parse_uid),
     "UID SEARCH": Verb(SELECTED, search.parse_uid),
     "UID SORT": Verb(SELECTED, sort.parse_uid),
     "UID STORE": Verb(SELECTED, store.parse_uid),
@@ -87,3 +90,6 @@ VERBS = {
     "XLIST": Verb(AFTER_LOGIN, lsub.parse_xlist),
 }
 """What is legal where (RFC 3501 6). Nothing else is answered with anything but BAD."""
+
+BRINGING = {"APPEND": append.parse, "REPLACE": replace.parse, "UID REPLACE": replace.parse_uid}
+"""What brings messages: literals behind the mailbox are asked for by the command itself."""
