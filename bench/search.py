@@ -58,7 +58,7 @@ def opened(store: Store) -> Selected:
 
 def answer(store: Store, selected: Selected, key: Key) -> tuple[list[int], float]:
     """UIDs, and the longest single read: what a door waits for at most."""
-    compiled = search.compiled(And((key,)), selected.view)
+    compiled = search.compiled(And((key,)), selected.view, CLOCK.now())
     found: list[int] = []
     longest = 0.0
     left: list[Span] = list(compiled.spans)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -15,6 +16,7 @@ from mssmtp.mail import ModSeq
 from mssmtp.message.decode import decode_unlabelled
 from mssmtp.message.words import codec_of
 
+_OBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 MAX_KEYS = 1_000
 """Keys of one command (ATT-04, ATT-27): time is bounded by keys x messages."""
 MAX_TEXTS = 100
@@ -56,6 +58,30 @@ class Dated:
     relation: Literal["BEFORE", "ON", "SINCE"]
     day: date
     sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """SAVEDBEFORE, SAVEDON, SAVEDSINCE (RFC 8514 4.1)."""
+
+    relation: Literal["BEFORE", "ON", "SINCE"]
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """OLDER or YOUNGER: by INTERNALDATE and the time of the search (RFC 5032)."""
+
+    is_older: bool
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """EMAILID or THREADID (RFC 8474 5.3)."""
+
+    name: Literal["EMAILID", "THREADID"]
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +137,10 @@ class And:
     keys: tuple[Key, ...]
 
 
-Key = All | Flagged | Recent | Numbers | Dated | Sized | Header | Content | Modseq | Not | Or | And
+Leaf = All | Flagged | Recent | Numbers | Dated | Sized | Header | Content
+Newer = Modseq | Saved | Aged | Identified
+"""Keys of extensions."""
+Key = Leaf | Newer | Not | Or | And
 
 _SYSTEM = ("Answered", "Deleted", "Draft", "Flagged", "Seen")
 _FIXED: dict[str, Key] = {
@@ -119,6 +148,7 @@ _FIXED: dict[str, Key] = {
     "NEW": And((Recent(True), Flagged("\\Seen", False))),
     "OLD": Recent(False),
     "RECENT": Recent(True),
+    "SAVEDATESUPPORTED": All(),
     **{name.upper(): Flagged(f"\\{name}", True) for name in _SYSTEM},
     **{f"UN{name.upper()}": Flagged(f"\\{name}", False) for name in _SYSTEM},
 }
@@ -190,7 +220,13 @@ class _Parser:
         if word.removeprefix("SENT") in _RELATIONS:
             relation = _RELATIONS[word.removeprefix("SENT")]
             return Dated(relation, cursor.date(), sent=word.startswith("SENT"))
+        if word.removeprefix("SAVED") in _RELATIONS:
+            return Saved(_RELATIONS[word.removeprefix("SAVED")], cursor.date())
         match word:
+            case "OLDER" | "YOUNGER":
+                return self._aged(word)
+            case "EMAILID" | "THREADID":
+                return self._identified(word)
             case "KEYWORD" | "UNKEYWORD":
                 return Flagged(cursor.atom().decode("ascii"), word == "KEYWORD")
             case "LARGER" | "SMALLER":
@@ -212,6 +248,18 @@ class _Parser:
                 cursor.space()
                 return Header(name.upper(), self._text())
         raise BadSyntax("unknown search key")
+
+    def _aged(self, word: str) -> Aged:
+        seconds = self._cursor.number()
+        if not seconds:
+            raise BadSyntax("a number of seconds expected")
+        return Aged(word == "OLDER", seconds)
+
+    def _identified(self, word: Literal["EMAILID", "THREADID"]) -> Identified:
+        id = self._cursor.atom().decode("ascii")
+        if not _OBJECT_ID.fullmatch(id):
+            raise BadSyntax("not an objectid")
+        return Identified(word, id)
 
     def _modseq(self) -> Modseq:
         """`[entry-name SP entry-type-req SP] mod-sequence-valzer`: every flag of a message shares
@@ -256,6 +304,12 @@ def render(key: Key) -> bytes:
             return name.encode("ascii") + b" " + dates.render_date(day)
         case Sized(larger, octets):
             return b"%b %d" % (b"LARGER" if larger else b"SMALLER", octets)
+        case Saved(relation, day):
+            return b"SAVED%b %b" % (relation.encode("ascii"), dates.render_date(day))
+        case Aged(is_older, seconds):
+            return b"%b %d" % (b"OLDER" if is_older else b"YOUNGER", seconds)
+        case Identified(name, id):
+            return f"{name} {id}".encode("ascii")
         case Modseq(at_least):
             return b"MODSEQ %d" % at_least
         case Content(text, with_header):

@@ -12,22 +12,26 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
+from mssmtp.imap import objectids
 from mssmtp.imap.keys import (
+    Aged,
     And,
     Content,
     Dated,
     Flagged,
     Header,
+    Identified,
     Key,
     Modseq,
     Not,
     Numbers,
     Or,
     Recent,
+    Saved,
     Sized,
 )
 from mssmtp.imap.numbers import Span, View
@@ -38,7 +42,7 @@ from mssmtp.message.dates import sent_on
 from mssmtp.message.decode import fold
 from mssmtp.message.readable import Needle, field_mark
 from mssmtp.message.summary import Summary, UnknownSummary
-from mssmtp.storage.model import MessageRow
+from mssmtp.storage.model import MessageRow, from_us, to_us
 from mssmtp.storage.texts import TextKind
 
 if TYPE_CHECKING:
@@ -78,6 +82,17 @@ class Stretch:
     last: int
     cost: int = 0
     _rows: dict[Uid, MessageRow] | None = None
+    _saved: dict[int, int] | None = None
+
+    def saved(self) -> dict[int, int]:
+        """Since when each message is in the mailbox, in microseconds (RFC 8514)."""
+        if self._saved is None:
+            first, last = self.spans[0][0], self.spans[-1][1] - 1
+            uids = self.selected.view.uids
+            self._saved = self.reading.saved_dates(
+                self.selected.mailbox.id, uids[first], uids[last]
+            )
+        return self._saved
 
     def rows(self, among: Iterable[Uid]) -> Iterator[MessageRow]:
         """Rows of those that still exist."""
@@ -158,8 +173,9 @@ class Search:
     """RFC 7162 3.1.5: MODSEQ was searched for, so the highest of what is found is told."""
 
 
-def compiled(key: And, view: View) -> Search:
-    """`key` for the messages of `view`. Raises BadSyntax for a number that does not exist."""
+def compiled(key: And, view: View, now: datetime) -> Search:
+    """`key` for the messages of `view`, as of `now` (RFC 5032). Raises BadSyntax for a number that
+    does not exist."""
     spans: Sequence[Span] = [(0, len(view))] if len(view) else []
     for each in key.keys:
         if isinstance(each, Numbers):
@@ -167,7 +183,7 @@ def compiled(key: And, view: View) -> Search:
             break
     dearest = _cost(key)
     return Search(
-        narrow=_filter(key, view),
+        narrow=_filter(key, view, to_us(now)),
         needles={kind: tuple(sorted(_needles(key, kind))) for kind in TextKind},
         spans=tuple(spans),
         batch=ROWS if dearest == _ROW else TEXTS,
@@ -226,7 +242,7 @@ def _cost(key: Key) -> int:
             return _cost(inner)
         case Content() | Header():
             return _TEXT
-        case Dated(sent=True):
+        case Dated(sent=True) | Identified():
             return _SUMMARY
         case _:
             return _ROW
@@ -249,15 +265,16 @@ def _needles(key: Key, kind: TextKind) -> set[Needle]:
             return set()
 
 
-def _filter(key: Key, view: View) -> Filter:
+def _filter(key: Key, view: View, now_us: int) -> Filter:
     match key:
         case And(keys):
-            return _every([_filter(each, view) for each in sorted(keys, key=_cost)])
+            return _every([_filter(each, view, now_us) for each in sorted(keys, key=_cost)])
         case Or(first, second):
-            one, other = (_filter(each, view) for each in sorted((first, second), key=_cost))
+            pair = sorted((first, second), key=_cost)
+            one, other = (_filter(each, view, now_us) for each in pair)
             return lambda stretch, among: _either(one, other, stretch, among)
         case Not(inner):
-            inverse = _filter(inner, view)
+            inverse = _filter(inner, view, now_us)
             return lambda stretch, among: among - inverse(stretch, among)
         case Numbers(numbers, by_uid):
             return _within(view, view.spans(numbers, by_uid=by_uid))
@@ -267,6 +284,12 @@ def _filter(key: Key, view: View) -> Filter:
             return _content(Needle(fold(text).encode()), with_header=with_header)
         case Dated(relation, day, sent=True):
             return _sent(_relation(relation, day))
+        case Saved(relation, day):
+            return _saved(_relation(relation, day))
+        case Aged(is_older, seconds):
+            return _by_row(_aged(now_us - 1_000_000 * seconds, is_older=is_older))
+        case Identified(name, id):
+            return _identified(_IDS[name], id.encode("ascii"))
         case _:
             return _by_row(_row_test(key))
 
@@ -339,6 +362,34 @@ def _sent(holds: Callable[[date | None], bool]) -> Filter:
         }
 
     return narrow
+
+
+def _saved(holds: Callable[[date | None], bool]) -> Filter:
+    def narrow(stretch: Stretch, among: Uids) -> Uids:
+        saved = stretch.saved()
+        return {uid for uid in among if uid in saved and holds(_day(saved[uid]))}
+
+    return narrow
+
+
+def _day(at_us: int) -> date:
+    return from_us(at_us).date()
+
+
+def _aged(than_us: int, *, is_older: bool) -> Test:
+    """RFC 5032 2: a message of exactly that age is both."""
+    if is_older:
+        return lambda _, row: row.internal_date_us <= than_us
+    return lambda _, row: row.internal_date_us >= than_us
+
+
+_IDS = {"EMAILID": objectids.email_id, "THREADID": objectids.thread_id}
+
+
+def _identified(id_of: Callable[[Summary], bytes], wanted: bytes) -> Filter:
+    return lambda stretch, among: {
+        uid for uid, summary in stretch.summaries(among) if summary and id_of(summary) == wanted
+    }
 
 
 def _by_row(test: Test) -> Filter:

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import ALL_RIGHTS, BalId, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
@@ -77,6 +77,11 @@ _ARRIVALS = sql(
     .where(messages.c.mailbox == bindparam("mailbox"))
     .where(_IN_RANGE)
     .order_by(messages.c.uid)
+)
+_SAVED_IN = sql(
+    select(messages.c.uid, func.coalesce(messages.c.saved_at, messages.c.internal_date))
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(_IN_RANGE)
 )
 _SAVED_AT = sql(
     select(messages.c.saved_at)
@@ -234,6 +239,10 @@ class MessageReading(ImageReading, ContentReading, TombstoneReading):
         """Since when a message is in this mailbox (RFC 8514), in microseconds; None: not known."""
         row = self._one(_SAVED_AT, mailbox=mailbox, uid=uid)
         return None if row is None else row[0]
+
+    def saved_dates(self, mailbox: MailboxId, first: int, last: int) -> dict[int, int]:
+        """`saved_at` of the UIDs `first` to `last`; INTERNALDATE where it is not known."""
+        return dict(self._all(_SAVED_IN, mailbox=mailbox, low=first, high=last))
 
     def first_unseen(self, mailbox: MailboxId) -> Uid | None:
         """The lowest UID without `\\Seen`, None when all have it (RFC 3501 6.3.1 UNSEEN)."""

@@ -350,4 +350,12 @@ def test_a_long_search_says_that_it_is_still_searching(
     monkeypatch.setattr(search, "ROWS", 1)
     ticks = count(0, 3)
     monkeypatch.setattr(ManualClock, "monotonic", lambda self: next(ticks))
-    assert client.ok("SEARCH ALL")[-2:] == ["* OK Still searching", "* SEARCH 1 2 3"]
+    heard = client.ok("SEARCH ALL")
+    progress = r'\* OK \[INPROGRESS \("T\d+" (NIL NIL|1 3|2 3)\)\] Still searching'
+    assert heard[1:] == ["* SEARCH 1 2 3"]
+    assert re.fullmatch(progress, heard[0])
+    for command in ("THREAD REFERENCES UTF-8 ALL", "SORT (DATE) UTF-8 ALL"):
+        *said, answer = client.ok(command)
+        assert answer.startswith("* " + command[:4])
+        assert said
+        assert all(re.fullmatch(progress, line) for line in said)

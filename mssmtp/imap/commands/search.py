@@ -12,7 +12,7 @@ from mssmtp.imap import keys, responses, results, search, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.keys import And
-from mssmtp.imap.numbers import Span, View, after, cut
+from mssmtp.imap.numbers import Span, View, after, count_of, cut
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.results import Answer, Found, Returning
 from mssmtp.imap.selected import Selected
@@ -45,7 +45,7 @@ class Search(Command):
         view = session.selected.view
         returning = self.returning or (results.ALL if session.dialect.rev2 else None)
         with emptying(view, returning):
-            found = yield from looked_for(session, self.key, returning)
+            found = yield from looked_for(session, Progress(session, tag), self.key, returning)
         answer = Answer(view, self.by_uid, tag)
         if returning is None:
             yield from told(found, lambda: answer.plain(b"SEARCH", found))
@@ -70,17 +70,19 @@ def emptying(view: View, returning: Returning | None) -> Iterator[None]:
         raise
 
 
-def looked_for(session: Session, key: And, returning: Returning | None) -> Steps[Found]:
+def looked_for(
+    session: Session, progress: Progress, key: And, returning: Returning | None
+) -> Steps[Found]:
     """What matches, in the order of the mailbox; of what `returning` does not ask for, not all."""
     selected = session.selected
-    compiled = search.compiled(key, selected.view)
+    compiled = search.compiled(key, selected.view, session.clock.now())
     if compiled.tells_modseq:  # a "CONDSTORE enabling command" (RFC 7162 3.1)
         yield from sync.become_aware(session)
     enough, backwards = (returning and returning.enough) or (None, False)
     groups = [tuple(group) for group in cut(compiled.spans, compiled.batch)]
-    progress = Progress(session)
+    goal = count_of(compiled.spans)
     pieces: list[Found] = []
-    count = 0
+    count = done = 0
     for group in reversed(groups) if backwards else groups:
         left: Sequence[Span] = group
         within: list[Found] = []
@@ -89,27 +91,33 @@ def looked_for(session: Session, key: And, returning: Returning | None) -> Steps
             some, position = yield from read(finding, is_long=compiled.is_long)
             within.append(some)
             left = after(left, position)
-            yield from progress.told()
+            yield from progress.told(done + count_of(group) - count_of(left), goal)
         at = 0 if backwards else len(pieces)
         pieces[at:at] = within
         count += sum(map(len, within))
+        done += count_of(group)
         if enough is not None and count >= enough:
             break
     return results.joined(pieces)
 
 
 class Progress:
-    """R06: says that work goes on, when nothing was heard for a while."""
+    """Says that work goes on, when nothing was heard for a while (R06, RFC 9585)."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, tag: bytes) -> None:
         self._clock = session.clock
+        self._tag = tag
         self._told_at = session.clock.monotonic()
 
-    def told(self) -> Steps[None]:
-        """To be called between whole responses."""
-        if self._clock.monotonic() - self._told_at >= PROGRESS_S:
-            self._told_at = self._clock.monotonic()
-            yield from send(responses.untagged(b"OK", b"Still searching"))
+    def told(self, done: int = 0, goal: int = 0) -> Steps[None]:
+        """To be called between whole responses; `done` messages of `goal`, 0 when nobody knows."""
+        if self._clock.monotonic() - self._told_at < PROGRESS_S:
+            return
+        self._told_at = self._clock.monotonic()
+        # RFC 9585 4: NIL for what is not known, and never more done than there is to do.
+        parts = b"%d %d" % (done, goal) if done < goal else b"NIL NIL"
+        code = b'INPROGRESS ("%b" %b)' % (self._tag, parts)
+        yield from send(responses.untagged(b"OK", b"Still searching", code))
 
 
 def told(found: Found, answer: Callable[[], bytes]) -> Steps[None]:

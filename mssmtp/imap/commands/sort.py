@@ -47,9 +47,10 @@ class Sort(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         view = session.selected.view
         returning = self.returning
+        progress = Progress(session, tag)
         with emptying(view, returning):
-            found = yield from looked_for(session, self.key, None)
-            found = yield from self._in_order(session, found)
+            found = yield from looked_for(session, progress, self.key, None)
+            found = yield from self._in_order(session, progress, found)
         answer = Answer(view, self.by_uid, tag)
         if returning is None:
             yield from told(found, lambda: answer.plain(b"SORT", found))
@@ -60,9 +61,8 @@ class Sort(Command):
             yield from told(found, lambda: answer.extended(found, returning))
         return Done(b"SORT completed")
 
-    def _in_order(self, session: Session, found: Found) -> Steps[Found]:
+    def _in_order(self, session: Session, progress: Progress, found: Found) -> Steps[Found]:
         names = tuple({criterion.name for criterion in self.criteria})
-        progress = Progress(session)
         columns: dict[str, Column] = {name: [] for name in names}
         kept = 0
         for start in range(0, len(found), sorting.BATCH):
@@ -74,7 +74,7 @@ class Sort(Command):
                 kept += sum(map(len, more[name])) + _OVERHEAD * len(some)
             if kept > MOST_KEPT_OCTETS:
                 raise Refused("LIMIT", b"Sort fewer messages at once")
-            yield from progress.told()
+            yield from progress.told(start + len(some), len(found))
         order = yield from worked(sorting.ordered(len(found), self.criteria, columns), progress)
         modseqs = found.modseqs and array("Q", map(found.modseqs.__getitem__, order))
         return Found(array("I", map(found.positions.__getitem__, order)), modseqs)

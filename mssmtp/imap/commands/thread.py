@@ -37,14 +37,14 @@ class Thread(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected
-        found = yield from looked_for(session, self.key, None)
-        progress = Progress(session)
+        progress = Progress(session, tag)
+        found = yield from looked_for(session, progress, self.key, None)
         threader = Threader(self.algorithm)
         for start in range(0, len(found), threads.BATCH):
             some = found.positions[start : start + threads.BATCH]
             uids = [selected.view.uids[at] for at in some]
             yield from read(_Taking(threader, selected.mailbox.id, uids), is_long=True)
-            yield from progress.told()
+            yield from progress.told(start + len(some), len(found))
         forest = yield from worked(threader.threads(), progress)
         numbers = tuple(Answer(selected.view, self.by_uid, tag).numbers(found.positions))
         lists = yield from read(lambda _: threads.rendered(forest, numbers))
