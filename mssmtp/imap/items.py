@@ -200,9 +200,9 @@ def _part_number(digits: str) -> int:
 def _partial(cursor: Cursor) -> tuple[int, int] | None:
     if not cursor.takes(b"<"):
         return None
-    start = cursor.number()
+    start = cursor.number64()
     cursor.expect(b".")
-    length = cursor.number()
+    length = cursor.number64()
     cursor.expect(b">")
     if not length:
         raise BadSyntax("empty range")

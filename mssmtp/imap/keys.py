@@ -230,7 +230,7 @@ class _Parser:
             case "KEYWORD" | "UNKEYWORD":
                 return Flagged(cursor.atom().decode("ascii"), word == "KEYWORD")
             case "LARGER" | "SMALLER":
-                return Sized(word == "LARGER", cursor.number())
+                return Sized(word == "LARGER", cursor.number64())
             case "BODY" | "TEXT":
                 return Content(self._text(), word == "TEXT")
             case "UID":

@@ -72,7 +72,7 @@ class Listing:
         chosen = {each.name for each in known if self._is_chosen(each, selection)}
         matched = _matched(known, patterns, utf8=answer.utf8)
         with_children = _ancestors(chosen) if selection.recursive else frozenset()
-        hidden = _ancestors(chosen - matched.keys())
+        hidden = _ancestors(chosen - matched.keys()) if selection.is_extended else frozenset()
         for each in known:
             wire = matched.get(each.name)
             is_chosen = each.name in chosen

@@ -10,6 +10,7 @@ from mssmtp.imap.numbers import Span, View
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.streams import Places
 from mssmtp.mail import ModSeq, Uid
+from mssmtp.storage.flags import MAX_KEYWORDS
 from mssmtp.storage.model import Mailbox, MessageRow, changeable
 
 
@@ -81,10 +82,17 @@ class Selected:
             raise Refused("NOPERM")
 
     @property
+    def is_full_of_keywords(self) -> bool:
+        """True when the mailbox can hold no other keyword (RFC 9051 7.1, PERMANENTFLAGS)."""
+        return len(self.keywords) >= MAX_KEYWORDS
+
+    @property
     def permanent_flags(self) -> list[str]:
         """What the client may change for good (RFC 3501 7.1), by its rights (RFC 4314 5.2)."""
         names = ["\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft"]
-        names += [*sorted(self.keywords), "\\*"]
+        names += sorted(self.keywords)
+        if not self.is_full_of_keywords:
+            names.append("\\*")
         allowed = "" if self.read_only else self.rights
         return [name for name in names if name in changeable(names, allowed)]
 

@@ -180,7 +180,16 @@ def new_keywords(selected: Selected, flags: frozenset[str]) -> list[bytes]:
     if not unknown:
         return []
     selected.keywords |= unknown
-    return [flags_response(selected)]
+    told = [flags_response(selected)]
+    if selected.is_full_of_keywords:  # RFC 9051 7.1: `\*` is true no longer
+        told.append(permanent_flags(selected))
+    return told
+
+
+def permanent_flags(selected: Selected) -> bytes:
+    """`* OK [PERMANENTFLAGS …]`."""
+    names = b" ".join(flag.encode("ascii") for flag in selected.permanent_flags)
+    return b"* OK [PERMANENTFLAGS (%b)] Flags that are kept\r\n" % names
 
 
 def flags_response(selected: Selected) -> bytes:

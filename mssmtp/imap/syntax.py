@@ -27,7 +27,7 @@ _PATTERN = re.compile(rb'[^(){ \x00-\x1f\x7f-\xff"\\]+')
 _QUOTED = re.compile(rb'"([^"\\\r\n\x00]*(?:\\["\\][^"\\\r\n\x00]*)*)"')
 _ESCAPE = re.compile(rb'\\(["\\])')
 _NUMBER = re.compile(rb"[0-9]{1,10}")
-_MODSEQ = re.compile(rb"[0-9]{1,19}")
+_NUMBER64 = re.compile(rb"[0-9]{1,19}")
 _SET = re.compile(rb"[0-9*:,]+|\$(?=[ )]|\Z)")
 _FLAG = re.compile(rb'\\?[^(){ \x00-\x1f\x7f-\xff%*"\\\]]+')
 _DATE = re.compile(rb'"?(\d{1,2}-[A-Za-z]{3}-\d{4})"?')
@@ -166,12 +166,16 @@ class Cursor:
             raise BadSyntax("number too large")
         return number
 
-    def modseq(self) -> ModSeq:
-        """`mod-sequence-valzer`: 63 bits (RFC 7162 7)."""
-        number = int(self._match(_MODSEQ, "mod-sequence").group())
+    def number64(self) -> int:
+        """`number64`, below 2**63 (RFC 9051 9): sizes, and places in a message."""
+        number = int(self._match(_NUMBER64, "number").group())
         if number >= 1 << 63:
             raise BadSyntax("number too large")
-        return ModSeq(number)
+        return number
+
+    def modseq(self) -> ModSeq:
+        """`mod-sequence-valzer`: 63 bits (RFC 7162 7)."""
+        return ModSeq(self.number64())
 
     def number_set(self) -> NumberSet:
         """`sequence-set`."""
@@ -198,8 +202,9 @@ class Cursor:
         octets = self.astring()
         if not self._utf8:
             return names.decode(octets)
-        self.given = b"" if names.normal_utf8(octets) == octets else octets
-        return names.decode_utf8(octets)
+        name = names.decode_utf8(octets)
+        self.given = b"" if names.encode_utf8(name) == octets else octets
+        return name
 
     def pattern(self) -> bytes:
         """`list-mailbox`, undecoded."""

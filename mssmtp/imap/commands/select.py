@@ -136,12 +136,11 @@ def _older(selected: Selected, first_unseen: int | None) -> list[bytes]:
 
 def _responses(selected: Selected, of_dialect: list[bytes]) -> list[bytes]:
     mailbox = selected.mailbox
-    permanent = b" ".join(flag.encode("ascii") for flag in selected.permanent_flags)
     return [
         sync.flags_response(selected),
         b"* %d EXISTS\r\n" % len(selected.view),
         *of_dialect,
-        b"* OK [PERMANENTFLAGS (%b)] Flags that are kept\r\n" % permanent,
+        sync.permanent_flags(selected),
         b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % mailbox.uid_validity,
         b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uid_next,
         b"* OK [HIGHESTMODSEQ %d] Of the mailbox\r\n" % mailbox.highest_modseq,
