@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509 import ocsp as wire
+from cryptography.x509.oid import AuthorityInformationAccessOID
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
 
 from mssmtp import ocsp
 from mssmtp.demo.authority import Authority, Identity, Make, Subject
+from mssmtp.mail import domain
 from mssmtp.ocsp import BadAnswer
-from tests.authority import MakeAnswer, make_answer, shared_keys
+from mssmtp.pki import Anchors, CertificateRefused
+from mssmtp.revocation import Revocation
+from mssmtp.trust import Snapshot, Trust
+from tests.authority import (
+    A_DOMAIN,
+    A_SUBJECT,
+    MakeAnswer,
+    MakeCrl,
+    make_answer,
+    make_crl,
+    shared_keys,
+    unsigned_whitelist,
+)
 from tests.trust.forging import algorithm, element
 
+DAY = timedelta(days=1)
 RESPONDER = Subject("ocsp.igc.test", "1990000099", "IGC DE TEST")
 SIGNS = Make(usages=(Eku.OCSP_SIGNING,))
 
@@ -114,3 +131,45 @@ def _head(octets: bytes) -> int:
 
 def _length(octets: bytes) -> int:
     return int.from_bytes(octets[2 : _head(octets)], "big") if octets[1] & 0x80 else octets[1]
+
+
+# ---------------------------------------------------------------- beside the CRLs
+
+ADDRESS = "http://ocsp.igc.test/"
+
+
+def peer_of_a_responder(space: Authority) -> Identity:
+    """An operator whose certificate names a responder."""
+    place = x509.UniformResourceIdentifier(ADDRESS)
+    named = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, place)
+    access = x509.AuthorityInformationAccess([named])
+    return with_extension(space, space.issue(A_SUBJECT), access)
+
+
+def trust_with(space: Authority, anchors: Anchors, *crls: bytes) -> Trust:
+    known = Revocation.of(crls, anchors) if crls else None
+    return Trust(Snapshot(unsigned_whitelist(space, (A_DOMAIN, A_SUBJECT.text)), known, anchors))
+
+
+def judged(trust: Trust, peer: Identity, now: datetime) -> str:
+    reasons: list[str] = []
+    judges: tuple[Callable[[], object], ...] = (
+        lambda: trust.identify(peer.chain, now),
+        lambda: trust.judge_server(peer.chain, domain(A_DOMAIN), now),
+    )
+    for judge in judges:
+        try:
+            judge()
+        except CertificateRefused as error:
+            reasons.append(error.reason)
+        else:
+            reasons.append("accepted")
+    assert reasons[0] == reasons[1]
+    return reasons[0]
+
+
+def ended(space: Authority) -> bytes:
+    """The intermediate's CRL, an hour past its end."""
+    return make_crl(
+        space, MakeCrl(this_update=space.now - 8 * DAY, next_update=space.now - DAY / 24)
+    )

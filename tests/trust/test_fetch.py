@@ -9,7 +9,7 @@ import os
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -247,38 +247,6 @@ def test_child_gives_back_the_reason_of_a_refusal(
     with pytest.raises(ListRefused) as caught:
         verify_in_child(signed, replace(rules, max_octets=10), authority.now)
     assert caught.value.reason == "too big"
-
-
-def _raising(error: Exception) -> Callable[..., object]:
-    def run(*args: object, **options: object) -> object:
-        raise error
-
-    return run
-
-
-@pytest.mark.attack
-@pytest.mark.parametrize(
-    "run",
-    [
-        _raising(subprocess.TimeoutExpired("child", 60)),
-        _raising(OSError("no process")),
-        lambda *a, **k: subprocess.CompletedProcess(a, -9, b"A[]", b""),
-        lambda *a, **k: subprocess.CompletedProcess(a, 0, b"", b""),
-        lambda *a, **k: subprocess.CompletedProcess(a, 0, b"?", b""),
-    ],
-    ids=["hangs", "does not start", "is killed", "says nothing", "says something else"],
-)
-def test_child_that_fails_refuses_the_list(
-    authority: Authority,
-    rules: ListRules,
-    signed: bytes,
-    monkeypatch: pytest.MonkeyPatch,
-    run: Callable[..., object],
-) -> None:
-    monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(ListRefused) as caught:
-        verify_in_child(signed, rules, authority.now)
-    assert caught.value.reason == "no verification"
 
 
 def test_child_gets_nothing_of_our_environment(

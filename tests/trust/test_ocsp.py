@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Literal
 
 import pytest
 from cryptography import x509
@@ -18,30 +15,28 @@ from cryptography.x509 import ocsp as wire
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from mssmtp import ocsp
-from mssmtp.config import PkiSettings
-from mssmtp.demo.authority import Authority, Identity, Make
-from mssmtp.mail import domain
+from mssmtp.demo.authority import Authority, Identity
 from mssmtp.ocsp import BadAnswer
-from mssmtp.outside import SystemEntropy
-from mssmtp.pki import Anchors, CertificateRefused, Role
-from mssmtp.responder import NOT_AGAIN_S, AskFailed, Responder
+from mssmtp.pki import Anchors
 from mssmtp.revocation import Revocation
-from mssmtp.trust import Snapshot, Trust
 from tests.authority import (
-    A_DOMAIN,
     A_SUBJECT,
     MakeAnswer,
     MakeCrl,
     make_answer,
     make_crl,
     shared_keys,
-    unsigned_whitelist,
 )
 from tests.trust.answering import (
+    ADDRESS,
     RESPONDER,
     SIGNS,
     delegate,
     delegate_with,
+    ended,
+    judged,
+    peer_of_a_responder,
+    trust_with,
     what_is_read,
     with_extension,
 )
@@ -49,20 +44,11 @@ from tests.trust.answering import (
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 NONCE = bytes(range(32))
 REVOKED, UNKNOWN = wire.OCSPCertStatus.REVOKED, wire.OCSPCertStatus.UNKNOWN
-ADDRESS = "http://ocsp.igc.test/"
 
 
 @pytest.fixture(scope="module")
 def peer(space: Authority) -> Identity:
-    """An operator whose certificate names a responder."""
-    access = x509.AuthorityInformationAccess(
-        [
-            x509.AccessDescription(
-                AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(ADDRESS)
-            )
-        ]
-    )
-    return with_extension(space, space.issue(A_SUBJECT), access)
+    return peer_of_a_responder(space)
 
 
 # ---------------------------------------------------------------- one answer
@@ -224,35 +210,6 @@ def test_question_names_certificate_issuer_and_nonce(space: Authority, peer: Ide
 # ---------------------------------------------------------------- beside the CRLs
 
 
-def trust_with(space: Authority, anchors: Anchors, *crls: bytes) -> Trust:
-    known = Revocation.of(crls, anchors) if crls else None
-    return Trust(Snapshot(unsigned_whitelist(space, (A_DOMAIN, A_SUBJECT.text)), known, anchors))
-
-
-def judged(trust: Trust, peer: Identity, now: datetime) -> str:
-    reasons: list[str] = []
-    judges: tuple[Callable[[], object], ...] = (
-        lambda: trust.identify(peer.chain, now),
-        lambda: trust.judge_server(peer.chain, domain(A_DOMAIN), now),
-    )
-    for judge in judges:
-        try:
-            judge()
-        except CertificateRefused as error:
-            reasons.append(error.reason)
-        else:
-            reasons.append("accepted")
-    assert reasons[0] == reasons[1]
-    return reasons[0]
-
-
-def ended(space: Authority) -> bytes:
-    """The intermediate's CRL, an hour past its end."""
-    return make_crl(
-        space, MakeCrl(this_update=space.now - 8 * DAY, next_update=space.now - DAY / 24)
-    )
-
-
 @pytest.mark.requirement("OP-09")
 def test_wt_30_past_the_end_of_the_crl_a_good_answer_lets_mail_flow_until_it_ends(
     space: Authority, anchors: Anchors, peer: Identity
@@ -351,189 +308,3 @@ def test_answers_are_bounded_and_a_revocation_is_never_the_one_that_goes(
     assert known is not None
     assert len(known.answers) <= 3
     assert peer.certificate in known.answers
-
-
-# ---------------------------------------------------------------- asking
-
-
-@dataclass
-class FakeClock:
-    at: datetime
-    ticks: float = 0.0
-
-    def now(self) -> datetime:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.ticks
-
-
-@dataclass
-class Site:
-    """A responder behind the wire; what it was asked is kept."""
-
-    space: Authority
-    peer: Identity
-    make: MakeAnswer = field(default_factory=MakeAnswer)
-    asked: list[str] = field(default_factory=list)
-    down: bool = False
-    waiting: asyncio.Event | None = None
-
-    async def __call__(self, url: str, question: bytes, max_octets: int) -> bytes:
-        self.asked.append(url)
-        if self.waiting is not None:
-            await self.waiting.wait()
-        if self.down:
-            raise AskFailed("ConnectError")
-        request = wire.load_der_ocsp_request(question)
-        nonce = request.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
-        return make_answer(self.space, self.peer.certificate, replace(self.make, nonce=nonce))
-
-
-@dataclass
-class Asking:
-    """A trust whose CRL has ended, and a responder."""
-
-    site: Site
-    trust: Trust
-    clock: FakeClock
-
-    def responder(
-        self, mode: Literal["off", "stapled", "ask"] = "ask", url: str | None = None
-    ) -> Responder:
-        settings = PkiSettings(anchors_file=Path("unused.pem"), ocsp=mode, ocsp_url=url)
-        return Responder(settings, self.trust, self.site, self.clock, SystemEntropy())
-
-
-@pytest.fixture
-def asking(space: Authority, anchors: Anchors, peer: Identity) -> Asking:
-    trust = trust_with(space, anchors, make_crl(space, MakeCrl(of_root=True)), ended(space))
-    return Asking(Site(space, peer), trust, FakeClock(space.now))
-
-
-@pytest.mark.requirement("OP-08", "OP-09")
-async def test_wt_30_the_responder_is_asked_once_when_the_crl_has_ended(
-    asking: Asking, peer: Identity, space: Authority
-) -> None:
-    responder = asking.responder()
-    await responder.settle(peer.chain, Role.CLIENT)
-    assert judged(asking.trust, peer, space.now) == "accepted"
-    await responder.settle(peer.chain, Role.SERVER)
-    assert asking.site.asked == [ADDRESS]
-    asking.clock.at += 2 * DAY  # its answer has ended too
-    asking.site.make = MakeAnswer(this_update=asking.clock.at)
-    await responder.settle(peer.chain, Role.CLIENT)
-    assert judged(asking.trust, peer, asking.clock.at) == "accepted"
-
-
-@pytest.mark.attack
-async def test_att_25_revocation_learnt_by_asking_holds(
-    asking: Asking, peer: Identity, space: Authority
-) -> None:
-    asking.site.make = MakeAnswer(status=REVOKED)
-    await asking.responder().settle(peer.chain, Role.CLIENT)
-    assert judged(asking.trust, peer, space.now) == "revoked"
-
-
-@pytest.mark.requirement("OP-09")
-async def test_wt_30_without_an_answer_the_peer_is_deferred_and_not_asked_about_again_at_once(
-    asking: Asking, peer: Identity, space: Authority, caplog: pytest.LogCaptureFixture
-) -> None:
-    asking.site.down = True
-    responder = asking.responder()
-    for _ in range(3):
-        await responder.settle(peer.chain, Role.CLIENT)
-        assert judged(asking.trust, peer, space.now) == "revocation unknown"
-    assert len(asking.site.asked) == 1
-    (said,) = [r for r in caplog.records if r.message == "OCSP answer not taken"]
-    assert said.__dict__["reason"] == "ConnectError"
-    asking.site.down, asking.clock.ticks = False, NOT_AGAIN_S
-    await responder.settle(peer.chain, Role.CLIENT)
-    assert judged(asking.trust, peer, space.now) == "accepted"
-
-
-@pytest.mark.parametrize("mode", ["off", "stapled"])
-async def test_nobody_is_asked_unless_the_settings_say_so(
-    asking: Asking, peer: Identity, mode: Literal["off", "stapled"]
-) -> None:
-    await asking.responder(mode).settle(peer.chain, Role.CLIENT)
-    assert asking.site.asked == []
-
-
-async def test_nobody_is_asked_while_a_crl_speaks(
-    space: Authority, anchors: Anchors, peer: Identity
-) -> None:
-    site = Site(space, peer)
-    asking = Asking(site, trust_with(space, anchors, *space.crls()), FakeClock(space.now))
-    await asking.responder().settle(peer.chain, Role.CLIENT)
-    await asking.responder().settle((), Role.CLIENT)
-    assert site.asked == []
-
-
-@pytest.mark.attack
-async def test_a_stranger_cannot_make_us_ask_anybody(asking: Asking, space: Authority) -> None:
-    """A certificate of its own making, in our authority's name, with an address of its choice."""
-    forger = Authority(space.now, make_key=shared_keys(20))
-    inner = x509.AccessDescription(
-        AuthorityInformationAccessOID.OCSP,
-        x509.UniformResourceIdentifier("http://192.0.2.1/inside"),
-    )
-    forged = with_extension(
-        forger, forger.issue(A_SUBJECT), x509.AuthorityInformationAccess([inner])
-    )
-    ended_since = space.issue(A_SUBJECT, Make(not_after=space.now - timedelta(seconds=1)))
-    for stranger in (forged, ended_since):
-        await asking.responder(url=ADDRESS).settle(stranger.chain, Role.CLIENT)
-    assert asking.site.asked == []
-
-
-async def test_sessions_of_one_peer_wait_for_one_question(
-    asking: Asking, peer: Identity, space: Authority
-) -> None:
-    asking.site.waiting = asyncio.Event()
-    responder = asking.responder(url="http://responder.test/")
-    sessions = [asyncio.create_task(responder.settle(peer.chain, Role.CLIENT)) for _ in range(10)]
-    await asyncio.sleep(0)
-    sessions[0].cancel()  # one connection is lost meanwhile
-    await asyncio.sleep(0)
-    asking.site.waiting.set()
-    await asyncio.gather(*sessions, return_exceptions=True)
-    assert asking.site.asked == ["http://responder.test/"]
-    assert judged(asking.trust, peer, space.now) == "accepted"
-
-
-async def test_responder_that_never_answers_holds_nobody_for_long(
-    asking: Asking, peer: Identity, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mssmtp.responder.DEADLINE_S", 0.01)
-    asking.site.waiting = asyncio.Event()
-    async with asyncio.timeout(5):
-        await asking.responder().settle(peer.chain, Role.CLIENT)
-    assert len(asking.site.asked) == 1
-
-
-async def test_many_questions_at_once_are_bounded(
-    asking: Asking, space: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mssmtp.responder.AT_ONCE", 2)
-    asking.site.waiting = asyncio.Event()
-    responder = asking.responder(url=ADDRESS)
-    peers = [space.issue(A_SUBJECT) for _ in range(4)]
-    sessions = [asyncio.create_task(responder.settle(p.chain, Role.CLIENT)) for p in peers]
-    await asyncio.sleep(0)
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert len(asking.site.asked) == 2
-    asking.site.waiting.set()
-    await asyncio.gather(*sessions)
-
-
-def test_stapled_answer_is_taken_and_a_bad_one_is_nothing(
-    asking: Asking, peer: Identity, space: Authority
-) -> None:
-    responder = asking.responder("stapled")
-    for bad in (b"", b"rubbish", make_answer(space, peer.certificate, BAD["signature"](space))):
-        responder.take(bad, peer.chain)
-        assert judged(asking.trust, peer, space.now) == "revocation unknown"
-    responder.take(make_answer(space, peer.certificate, MakeAnswer()), peer.chain)
-    assert judged(asking.trust, peer, space.now) == "accepted"
