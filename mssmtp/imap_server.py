@@ -186,6 +186,13 @@ class ImapDoor:
         return job.result()
 
 
+def _is_short(effect: Effect) -> bool:
+    """What was sent may wait for it: the next part of the answer comes in a moment."""
+    return isinstance(effect, effects.Watch) or (
+        isinstance(effect, effects.Read) and not effect.is_long
+    )
+
+
 def _forget(job: asyncio.Future[object]) -> None:
     """Nobody waits for it any more, nor for its failure."""
     if not job.cancelled():
@@ -366,7 +373,8 @@ class _Connection(asyncio.Protocol):
             if len(self._unsent) >= TOGETHER_OCTETS:
                 await self._flush()
             return
-        await self._flush()
+        if self._unsent and not _is_short(effect):
+            await self._flush()
         match effect:
             case effects.Wait():
                 effect.answer(await self._wait(effect))

@@ -94,7 +94,8 @@ class Selected:
         if not self.is_full_of_keywords:
             names.append("\\*")
         allowed = "" if self.read_only else self.rights
-        return [name for name in names if name in changeable(names, allowed)]
+        may = changeable(names, allowed)
+        return [name for name in names if name in may]
 
     def tell(self, rows: list[MessageRow]) -> None:
         """The client knows these flags already: it has set them itself, or has just read them."""

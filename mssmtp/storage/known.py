@@ -1,4 +1,5 @@
-"""What was looked up once and stays so: which mailbox is the INBOX, who has written to whom.
+"""What was looked up once and stays so: which mailbox is the INBOX, who has written to whom, and
+what the sealed row of a box says.
 
 An INBOX keeps its id as long as its box, a correspondent is never forgotten, and ids never come
 twice: an answer stays right in every process. Only a rollback can take one back, or a server that
@@ -7,7 +8,9 @@ took over without the last commits; then everything is forgotten.
 
 from __future__ import annotations
 
-from mssmtp.mail import BalId, MailboxId
+from typing import Any
+
+from mssmtp.mail import Bal, BalId, MailboxId
 
 REMEMBERED = 16_384
 
@@ -18,6 +21,7 @@ class Known:
     def __init__(self) -> None:
         self._inboxes: dict[BalId, MailboxId] = {}
         self._correspondents: set[tuple[BalId, str]] = set()
+        self._bals: dict[tuple[Any, ...], Bal] = {}
 
     def inbox(self, bal: BalId) -> MailboxId | None:
         """Its INBOX, when it was looked up before."""
@@ -39,6 +43,16 @@ class Known:
             self._correspondents = set()
         self._correspondents.add((bal, sender))
 
+    def bal(self, row: tuple[Any, ...]) -> Bal | None:
+        """What these very octets said when they were opened."""
+        return self._bals.get(row)
+
+    def keep_bal(self, row: tuple[Any, ...], bal: Bal) -> None:
+        """Remember it."""
+        if len(self._bals) >= REMEMBERED:
+            self._bals = {}
+        self._bals[row] = bal
+
     def forget(self) -> None:
-        """After a rollback."""
-        self._inboxes, self._correspondents = {}, set()
+        """After a rollback, or when master keys changed."""
+        self._inboxes, self._correspondents, self._bals = {}, set(), {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mssmtp.errors import Damaged, MailError, Reply
@@ -34,17 +35,18 @@ PATIENT = "$MSSPatient"
 """Of mail from or to a patient (DEF-05): given at delivery, kept by COPY and MOVE, and not for
 clients to set or to take away."""
 
-_FLAG_RIGHTS = {"\\seen": "s", "\\deleted": "t"}
-"""RFC 4314 4: any other flag is of `w`."""
+_FLAG_RIGHTS = {"\\seen": "s", "\\deleted": "t", PATIENT.lower(): "-"}
+"""RFC 4314 4: any other flag is of `w`; nobody has the right `-`."""
 
 
 def changeable(flags: Iterable[str], rights: str) -> frozenset[str]:
     """Those of `flags` that who has `rights` may set and remove."""
-    return frozenset(
-        flag
-        for flag in flags
-        if _FLAG_RIGHTS.get(flag.lower(), "w") in rights and flag.lower() != PATIENT.lower()
-    )
+    return frozenset(flag for flag in flags if _right_for(flag) in rights)
+
+
+@lru_cache(maxsize=1_024)
+def _right_for(flag: str) -> str:
+    return _FLAG_RIGHTS.get(flag.lower(), "w")
 
 
 SPECIAL_MAILBOXES = (

@@ -236,10 +236,12 @@ class PeopleReading(RightsReading):
         return None
 
     def _opened_bal(self, row: Row) -> Bal:
+        if (known := self._vault.known.bal(row)) is not None:
+            return known
         id, sealed, type, state, person = row
         opened = json.loads(self._master_open(bal_purpose(id), sealed))
         usual = opened["usual"]
-        return Bal(
+        bal = Bal(
             BalId(id),
             Address.parse(opened["address"]),
             BalType(type),
@@ -248,6 +250,8 @@ class PeopleReading(RightsReading):
             opened["national_id"],
             Address.parse(usual) if usual else None,
         )
+        self._vault.known.keep_bal(row, bal)
+        return bal
 
     def _opened_account(self, row: Row) -> Account:
         login = self._master_open(account_purpose(row[0], row[3]), row[1]).decode()

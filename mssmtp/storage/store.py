@@ -40,6 +40,7 @@ from mssmtp.storage.masters import MasterFiles, create_master_key
 from mssmtp.storage.messages import PACK_UIDS, TEXT_UIDS
 from mssmtp.storage.model import CheckReport, Letter, Owner
 from mssmtp.storage.packer import Packer
+from mssmtp.storage.readers import Readers
 from mssmtp.storage.rebuilding import RebuildReport
 from mssmtp.storage.rotation import Progress, RotationReport, silent
 from mssmtp.storage.schema import blobs, meta, sql
@@ -118,7 +119,7 @@ class Store:
         )
         self._local = threading.local()
         self._connections: list[Connection] = []
-        self._pool = ThreadPoolExecutor(settings.read_threads, "store-reader")
+        self._readers = Readers(settings.read_threads)
         self._follower: Follower | None = None
         self._follower_lock = threading.Lock()
 
@@ -180,18 +181,15 @@ class Store:
         It fails with StorageUnavailable when nothing comes within ANSWER_WITHIN_S while the thread
         computes nothing (CL-79), unless `patient`: for commands that a person watches.
         """
-        try:
-            if patient:
-                return self._pool.submit(self._run_query, query, patient=True)
-            future: Future[T] = Future()
-            self._pool.submit(
-                self._answer_query, query, self._deadlines.expect(future, is_read=True)
-            )
-            return future
-        except RuntimeError:
-            refused: Future[T] = Future()
-            refused.set_exception(StorageUnavailable("the store is closed"))
-            return refused
+        future: Future[T] = Future()
+        if patient:
+            taken = self._readers.put(lambda: self._answer_patiently(query, future))
+        else:
+            answer = self._deadlines.expect(future, is_read=True)
+            taken = self._readers.put(lambda: self._answer_query(query, answer))
+        if not taken:
+            future.set_exception(StorageUnavailable("the store is closed"))
+        return future
 
     @property
     def is_behind(self) -> bool:
@@ -356,7 +354,7 @@ class Store:
             self._committer.close()
             if self._follower is not None:
                 self._follower.close()
-            self._pool.shutdown(wait=True)
+            self._readers.close()
             self._openers.shutdown(wait=True)
             self._deadlines.close()
             for db in self._connections:
@@ -376,6 +374,16 @@ class Store:
             answer.fail(error)
         else:
             answer.give(result)
+
+    def _answer_patiently(self, query: Callable[[Reading], T], future: Future[T]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = self._run_query(query, patient=True)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
 
     def _run_query(self, query: Callable[[Reading], T], *, patient: bool = False) -> T:
         try:

@@ -145,6 +145,8 @@ class View:
             logger.error("a master key is missing", extra={"why": error.why})
             raise StorageUnavailable from error
         self._has_followed = True
+        if changed:
+            self._vault.known.forget()
         return changed
 
     def _master_open(self, purpose: bytes, sealed: bytes | None) -> bytes:
