@@ -47,6 +47,7 @@ AFTER_LOGIN = (
     "MULTIAPPEND",
     "CATENATE",
     "REPLACE",
+    "PREVIEW",
     "CONDSTORE",
     "UTF8=ACCEPT",
     "METADATA",

@@ -28,6 +28,7 @@ class Simple(Enum):
     EMAILID = "EMAILID"
     THREADID = "THREADID"
     SAVEDATE = "SAVEDATE"
+    PREVIEW = "PREVIEW"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,9 @@ def _item(cursor: Cursor, word: str) -> Item:
         return _RFC822[word]
     if word not in _SIMPLE:
         raise BadSyntax("unknown fetch item")
+    if word == "PREVIEW":
+        # RFC 8970 3.2: it never takes long here, so that LAZY changes nothing.
+        cursor.takes(b" (LAZY)")
     return _SIMPLE[word]
 
 

@@ -20,6 +20,7 @@ from mssmtp.imap.numbers import Span
 from mssmtp.imap.streams import Decoded, Stream, Stretch
 from mssmtp.mail import MailboxId, Uid
 from mssmtp.message import stub
+from mssmtp.message.preview import MAX_CHARACTERS, preview_of
 from mssmtp.message.summary import Summary
 from mssmtp.message.transfer import KNOWN, decoded
 from mssmtp.storage.model import MessageRow, NoSuchMessage
@@ -34,6 +35,8 @@ INLINE_OCTETS = 65_536
 READ_COST = 1_024
 """Opening a part of a message counts as so many octets: hundreds of empty parts fill a batch too,
 and a reading thread is never kept for seconds (ATT-27)."""
+PREVIEW_COST = 16_384
+"""The same for text that is read and decoded (ATT-29)."""
 WHOLE = Section()
 """`BODY[]`."""
 NIL = b"NIL"
@@ -104,6 +107,8 @@ def value_of(item: Item) -> Value:
             return _flags
         case Simple.SAVEDATE:
             return _saved
+        case Simple.PREVIEW:
+            return _preview
     if item in _FROM_SUMMARY:
         from_summary = _FROM_SUMMARY[item]
         return lambda message: from_summary(message.summary)
@@ -115,6 +120,8 @@ def cost_of(item: Item) -> int:
     """What looking an item up counts beside the octets it yields."""
     if isinstance(item, Body):
         return 0 if is_in_summary(item.section) else READ_COST
+    if item is Simple.PREVIEW:
+        return PREVIEW_COST
     return READ_COST if isinstance(item, Binary) else 0
 
 
@@ -126,6 +133,15 @@ def _saved(message: Message) -> bytes:
     """RFC 8514 4.2; of what came before it was noted, INTERNALDATE is the best that is known."""
     saved_us = message.reading.saved_at(message.mailbox, message.row.uid)
     return dates.render_date_time(saved_us or message.row.internal_date_us)
+
+
+def _preview(message: Message) -> bytes:
+    """RFC 8970 3.1: empty when there will never be one."""
+    if (shown := message.stub) is not None:
+        text = " ".join(shown.text.decode().split())[:MAX_CHARACTERS]
+    else:
+        text = preview_of(message.summary, lambda start, stop: _read(message, start, stop) or b"")
+    return responses.quoted(text.encode())
 
 
 # ---------------------------------------------------------------- sections
