@@ -34,6 +34,48 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "annotations: rights",
+        "mssmtp/imap/metadata.py",
+        "    if not may_be_read(rights):\n",
+        "    if False:\n",
+        ("tests/imap/test_rights.py",),
+    ),
+    Weakening(
+        "annotations: what all share, a reader does not change",
+        "mssmtp/imap/commands/setmetadata.py",
+        "            mailboxes.demand(rights, mailboxes.WRITE)\n",
+        "            pass\n",
+        ("tests/imap/test_rights.py",),
+    ),
+    Weakening(
+        "annotations: how long",
+        "mssmtp/imap/commands/setmetadata.py",
+        "        if any(value and len(value) > MAX_VALUE for _, value in self.values):\n",
+        "        if False:\n",
+        ("tests/imap/test_metadata.py",),
+    ),
+    Weakening(
+        "annotations: how many",
+        "mssmtp/imap/commands/setmetadata.py",
+        "                if len(kept) > MOST_ENTRIES:\n",
+        "                if False:\n",
+        ("tests/imap/test_metadata.py",),
+    ),
+    Weakening(
+        "names in UTF-8: octets that are none",
+        "mssmtp/imap/names.py",
+        '        return folded(octets.decode("utf-8"))\n',
+        '        return folded(octets.decode("utf-8", "replace"))\n',
+        ("tests/imap/test_mailbox_names.py",),
+    ),
+    Weakening(
+        "names: control characters",
+        "mssmtp/imap/names.py",
+        "    if _CONTROL.search(stripped):\n",
+        "    if False:\n",
+        ("tests/imap/test_mailbox_names.py",),
+    ),
+    Weakening(
         "rights of one mailbox",
         "mssmtp/imap/mailboxes.py",
         "    return general if exception is None else exception\n",
