@@ -348,6 +348,9 @@ class LimitSettings(Section):
     command_octets: int = Field(12_288, description="One SMTP command line (DEF-02).")
     imap_line_octets: int = Field(65_536, description="One IMAP command without its literals.")
     imap_prelogin_literal_octets: int = Field(1_024, description="A literal before login (ATT-03).")
+    imap_compress: bool = Field(
+        False, description="IMAP COMPRESS=DEFLATE; clients were seen to stall with it (APL-04)."
+    )
     connections: int = Field(2_000, description="Open connections per worker and door.")
     connections_per_address: int = Field(200, description="Of these, from one address.")
     idle_smtp_s: float = Field(300.0, description="SMTP time without a command (RFC 5321 4.5.3.2).")

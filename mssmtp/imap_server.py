@@ -22,6 +22,7 @@ from mssmtp.errors import MailError
 from mssmtp.identity.authenticator import Authenticator
 from mssmtp.imap import effects, responses
 from mssmtp.imap.conversation import converse
+from mssmtp.imap.deflate import BadStream, Deflate
 from mssmtp.imap.effects import Effect, Woken
 from mssmtp.imap.incoming import UNAVAILABLE, Ended
 from mssmtp.imap.session import Session, State, Timing
@@ -223,6 +224,7 @@ class _Connection(asyncio.Protocol):
         )
         self._pending = bytearray()
         self._unsent = b""
+        self._deflate: Deflate | None = None
         self._reading_paused = False
         self._writable = asyncio.Event()
         self._writable.set()
@@ -406,6 +408,8 @@ class _Connection(asyncio.Protocol):
                 await self._pause(effect.seconds)
             case effects.StartTls():
                 await self._start_tls(effect.reply)
+            case effects.Compress():
+                self._compress(effect.reply)
             case _:
                 raise TypeError(type(effect).__name__)
 
@@ -415,6 +419,8 @@ class _Connection(asyncio.Protocol):
         if self._lost:
             raise Ended
         octets, self._unsent = self._unsent, b""
+        if self._deflate is not None:
+            octets = self._deflate.packed(octets)
         self._counts.octets_out += len(octets)
         self._transport.write(octets)
         if not self._writable.is_set():
@@ -428,8 +434,10 @@ class _Connection(asyncio.Protocol):
             until = min(until, self._deadline)  # the whole time before login, not per octet
         self._wakes_on_change = wanted.changes
         while True:
-            if self._pending:
-                return self._take()
+            if self._pending or (self._deflate and self._deflate.holds_more):
+                if octets := self._take():
+                    return octets
+                continue
             if self._lost or self._ended:
                 return Woken.CLOSED
             if self._stopping:
@@ -452,7 +460,13 @@ class _Connection(asyncio.Protocol):
     def _take(self) -> bytes:
         octets = bytes(self._pending)
         self._pending.clear()
-        if self._reading_paused:
+        if self._deflate is not None:
+            try:
+                octets, rest = self._deflate.unpacked(octets)
+            except BadStream as error:
+                raise Ended(responses.untagged(b"BYE", b"Not DEFLATE", b"CLIENTBUG")) from error
+            self._pending += rest
+        if self._reading_paused and len(self._pending) <= HIGH_WATER:
             self._reading_paused = False
             self._transport.resume_reading()
         return octets
@@ -470,6 +484,12 @@ class _Connection(asyncio.Protocol):
         until = self._loop.time() + seconds
         while not (self._lost or self._stopping) and self._loop.time() < until:
             await self._until_woken(until)
+
+    def _compress(self, reply: bytes) -> None:
+        if self._pending or self._lost:
+            raise Ended(responses.untagged(b"BYE", b"Nothing may follow COMPRESS"))
+        self._transport.write(reply)
+        self._deflate = Deflate()
 
     async def _start_tls(self, reply: bytes) -> None:
         if self._pending or self._lost:

@@ -164,6 +164,15 @@ class StartTls(Effect):
         self.reply = reply
 
 
+class Compress(Effect):
+    """Send `reply`, then speak DEFLATE both ways. Octets already received: the door closes."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: bytes) -> None:
+        self.reply = reply
+
+
 def send(octets: bytes) -> Steps[None]:
     """See Send."""
     if octets:

@@ -48,6 +48,7 @@ class Session:
     selected_or_none: Selected | None = None
     dialect: Dialect = field(default_factory=Dialect)
     is_changed: bool = False
+    is_compressed: bool = False
     wrong_passwords: int = 0
     refreshed_at: float = 0.0
     framer: Framer = field(init=False)
@@ -96,7 +97,9 @@ class Session:
     def _capabilities(self) -> list[str]:
         if self.state is not State.NOT_AUTHENTICATED:
             limit = f"APPENDLIMIT={self.limits.message_octets}"
-            return [*capabilities.ALWAYS, *capabilities.AFTER_LOGIN, limit]
+            compress = self.limits.imap_compress and not self.is_compressed
+            further = [limit, *(["COMPRESS=DEFLATE"] if compress else [])]
+            return [*capabilities.ALWAYS, *capabilities.AFTER_LOGIN, *further]
         if not self.secure:
             return [*capabilities.ALWAYS, *capabilities.BEFORE_TLS]
         return [*capabilities.ALWAYS, *capabilities.BEFORE_LOGIN]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import threading
+import zlib
 
 import pytest
 
@@ -390,3 +391,75 @@ async def test_a_change_between_the_snapshot_of_a_select_and_its_watch_is_told(
         monkeypatch.setattr(select, "_open", and_mail_comes)
         exists = [line for line in await raw.ok(b"SELECT INBOX") if b"EXISTS" in line]
     assert exists == [b"* 0 EXISTS\r\n", b"* 1 EXISTS\r\n"]
+
+
+# ---------------------------------------------------------------- COMPRESS
+
+
+class Deflated:
+    """A client's end of a compressed connection (RFC 4978)."""
+
+    def __init__(self, raw: Raw) -> None:
+        self._raw = raw
+        self._out = zlib.compressobj(wbits=-15)
+        self._in = zlib.decompressobj(-15)
+
+    async def command(self, text: bytes) -> bytes:
+        """A command tagged `z`; the whole answer, which comes without a further octet of ours."""
+        octets = self._out.compress(b"z " + text + b"\r\n")
+        await self._raw.send(octets + self._out.flush(zlib.Z_SYNC_FLUSH))
+        heard = b""
+        async with asyncio.timeout(10):
+            while b"\r\nz " not in b"\r\n" + heard:
+                heard += self._in.decompress(await self._raw.reader.read(65_536))
+        return heard
+
+
+async def test_compress_is_off_unless_the_settings_say_otherwise(rig: Rig) -> None:
+    """APL-04."""
+    async with rig.door() as (_, port):
+        raw = await rig.client(port)
+        assert b"COMPRESS" not in (await raw.ok(b"CAPABILITY"))[0]
+        assert b" BAD " in (await raw.command(b"COMPRESS DEFLATE"))[-1]
+
+
+async def test_compressed_answers_are_flushed_whole(rig: Rig) -> None:
+    """APL-04, RFC 4978 3: also those of many blocks, and literals a client sends."""
+    letter = message(1) + b"".join(b"%0100d\r\n" % n for n in range(10_000))
+    rig.limit(imap_compress=True)
+    rig.deliver(letter)
+    async with rig.door() as (_, port):
+        raw = await rig.client(port)
+        assert b" COMPRESS=DEFLATE" in (await raw.ok(b"CAPABILITY"))[0]
+        assert b" BAD " in (await raw.command(b"COMPRESS GZIP"))[-1]
+        await raw.ok(b"COMPRESS DEFLATE")
+        client = Deflated(raw)
+        assert b"z OK" in await client.command(b"NOOP")
+        assert letter in await client.command(b"FETCH 1 BODY.PEEK[]")
+        append = b"APPEND Drafts {%d+}\r\n%b" % (len(letter), letter)
+        assert b"z OK [APPENDUID" in await client.command(append)
+        assert b"COMPRESS" not in await client.command(b"CAPABILITY")
+        assert b"z NO [COMPRESSIONACTIVE]" in await client.command(b"COMPRESS DEFLATE")
+        assert b"* BYE" in await client.command(b"LOGOUT")
+
+
+@pytest.mark.attack
+async def test_octets_behind_compress_are_never_executed(rig: Rig) -> None:
+    """As behind STARTTLS (ATT-02): the client has to wait for the answer."""
+    rig.limit(imap_compress=True)
+    async with rig.door() as (_, port):
+        raw = await rig.client(port)
+        await raw.send(b"a COMPRESS DEFLATE\r\nb NOOP\r\n")
+        heard = await raw.ends()
+        assert b"BYE" in heard
+        assert b"b OK" not in heard
+
+
+@pytest.mark.attack
+async def test_what_is_not_deflate_ends_the_connection(rig: Rig) -> None:
+    rig.limit(imap_compress=True)
+    async with rig.door() as (_, port):
+        raw = await rig.client(port)
+        await raw.ok(b"COMPRESS DEFLATE")
+        await raw.send(b"b NOOP\r\n" * 10)
+        assert b"BYE" in zlib.decompressobj(-15).decompress(await raw.ends())
