@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_TEXT = rb'(?:NIL|"(?:[^"\\]|\\.)*+")'
+_TEXT = rb'(?:NIL|"[^"\\]*+(?:\\.[^"\\]*+)*+")'
 _MAILBOX = rb"\(%b %b %b %b\)" % (_TEXT, _TEXT, _TEXT, _TEXT)
 _PEOPLE = rb"(?:NIL|\((?:%b)*+\))" % _MAILBOX
 _FIRST = rb"(?:NIL|\(\((%b) %b (%b) (%b)\)(?:%b)*+\))" % (_TEXT, _TEXT, _TEXT, _TEXT, _MAILBOX)
 _HEAD = rb"\((%b) (%b)" % (_TEXT, _TEXT)
-_TOKEN = re.compile(rb' *(?:(\()|(\))|NIL|"((?:[^"\\]|\\.)*+)"|\{(\d+)\}\r\n)', re.DOTALL)
+_TOKEN = re.compile(rb' *(?:(\()|(\))|NIL|"([^"\\]*+(?:\\.[^"\\]*+)*+)"|\{(\d+)\}\r\n)', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _DEEPEST = 3
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -85,12 +86,12 @@ def needs_envelopes(names: Sequence[str]) -> bool:
 # ---------------------------------------------------------------- what is compared
 
 
-def _text(octets: bytes | None) -> bytes:
+@lru_cache(maxsize=4_096)
+def _text(octets: bytes) -> bytes:
     """A text for comparison. RFC 2047 words are decoded (RFC 5256 5)."""
-    if not octets:
-        return b""
-    text = octets.decode("ascii") if octets.isascii() and b"=?" not in octets else None
-    return casemapped(decode_words(octets) if text is None else text)[:MOST_OCTETS]
+    if octets.isascii() and b"=?" not in octets:
+        return octets.upper()[:MOST_OCTETS]
+    return casemapped(decode_words(octets))[:MOST_OCTETS]
 
 
 def number(value: int) -> bytes:
@@ -105,7 +106,7 @@ def subject_key(octets: bytes | None) -> bytes:
 
 def _mailbox(place: int) -> Callable[[bytes], bytes]:
     """RFC 5256 3: `addr-mailbox` of the first address."""
-    return lambda envelope: _text(envelopes.first_of(envelope, place).mailbox)
+    return lambda envelope: _text(envelopes.first_of(envelope, place).mailbox or b"")
 
 
 def _display(place: int) -> Callable[[bytes], bytes]:
@@ -143,14 +144,11 @@ def columns(
     texts = {name: get for name, get in _TEXTS.items() if name in names}
     if _BY_DATE not in names and not texts:
         return found
-    sent: list[int | None] = []
-    values: dict[str, Column] = {name: [] for name in texts}
-    for each in shown(reading, mailbox, uids):
-        sent.append(sent_us(envelopes.head(each.envelope)[0]))
-        for name, get in texts.items():
-            values[name].append(get(each.envelope))
-    found.update(values)
+    letters = [each.envelope for each in shown(reading, mailbox, uids)]
+    for name, get in texts.items():
+        found[name] = list(map(get, letters))
     if _BY_DATE in names:
+        sent = [sent_us(envelopes.head(envelope)[0]) for envelope in letters]
         found[_BY_DATE] = list(map(number, _dated(reading, selected, uids, sent)))
     return found
 

@@ -26,7 +26,7 @@ from mssmtp.message.words import decode_words
 if TYPE_CHECKING:
     from mssmtp.storage import Reading
 
-BATCH = 4_096
+BATCH = 2_048
 """Messages of one read."""
 MOST_REFERENCES = 200
 """Of one message the nearest ones count."""
