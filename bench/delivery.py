@@ -196,7 +196,9 @@ def fresh(
     with tempfile.TemporaryDirectory(dir=place) as folder, ExitStack() as stack:
         home = Path(folder) / "home"
         database = cluster.new_database() if cluster is not None else None
-        settings = StoreSettings(home=home, master_key_file=home / "master.key", database=database)
+        settings = StoreSettings(
+            home=home, master_key_file=home / "master.key", database=database, quota_octets=0
+        )
         Store.create(settings, SystemClock(), SystemEntropy())
         with closing(Store(settings, SystemClock(), SystemEntropy())) as store:
             for number in range(BOXES):

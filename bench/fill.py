@@ -306,7 +306,7 @@ def settings_of(directory: Path) -> StoreSettings:
     file = directory / "mssmtp.toml"
     if file.exists():
         return load(file).store
-    found = StoreSettings(home=directory, master_key_file=directory / "master.key")
+    found = StoreSettings(home=directory, master_key_file=directory / "master.key", quota_octets=0)
     if not (directory / "store.db").exists():
         Store.create(found, CLOCK, ENTROPY)
     return found

@@ -145,6 +145,11 @@ class StoreSettings(Section):
     facts_kept: timedelta = Field(
         timedelta(days=7), description="How long the sealed Facts of each decision are kept."
     )
+    quota_octets: int = Field(
+        2_147_483_648,
+        ge=0,
+        description="Room of a box that was given no quota of its own; 0: no limit.",
+    )
     read_threads: int = Field(4, ge=1, le=64, description="Reading threads per worker.")
 
     @field_validator("database")

@@ -308,6 +308,7 @@ class RecipientFacts:
     `has_written` is True when this recipient has written to the acting BAL before (SEED-37).
     `target` is what was looked up about `Engine.target(address)`, when that gives an address
     (APX-03). `typed` is the address the client gave, when `address` is already the rewritten one.
+    `is_full`: the box has no room for what was announced.
     """
 
     address: Address
@@ -318,6 +319,7 @@ class RecipientFacts:
     has_written: bool = False
     target: RecipientFacts | None = None
     typed: Address | None = None
+    is_full: bool = False
 
 
 DomainState = Literal["requested", "listed", "withdrawn"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -95,6 +95,9 @@ async def from_principal(services: Services, known: Principal, command: MailComm
         )
     except BadCredentials as error:
         raise LoginLost from error
+    # RFC 4314 2.1: `p`, which a mere reader of an ORG box does not have.
+    may_post = (bal for bal in principal.bals if "p" in principal.rights_in(bal.id))
+    principal = replace(principal, bals=tuple(may_post))
     sender = command.sender
     transaction = Transaction(
         command,
@@ -134,7 +137,7 @@ async def destination(
         mark = services.store.lately.mark()
         query = about(services, transaction, command.address)
         found = await awaited(services.store.read(query))
-        if found.bal is not None:
+        if found.bal is not None and not found.is_full:
             services.store.lately.keep(mark, found.bal)
     facts = transaction.facts(Stage.RECIPIENT, services.clock.now(), [found])
     settled = judged(services.engine, facts).facts.recipients[0]
@@ -203,6 +206,8 @@ def about(
             if usual is not None and not services.serves(usual.address.domain):
                 usual = None  # its box is another operator's, now
         writer = usual.address if usual is not None else address
+        box = bal or usual
+        size_octets = transaction.command.size_octets
         return RecipientFacts(
             address,
             is_local_domain=is_local,
@@ -211,6 +216,7 @@ def about(
             usual_of=usual,
             has_written=any(reading.has_written(box.id, writer) for box in boxes),
             target=target,
+            is_full=box is not None and not reading.room(box.id).takes(size_octets, 1),
         )
 
     def query(reading: Reading) -> RecipientFacts:

@@ -151,7 +151,10 @@ IMAP: dict[str, tuple[str, str]] = {
         "Make the annotation shorter, or remove another one first.",
     ),
     "NONEXISTENT": ("No mailbox of that name.", "Refresh the list of mailboxes."),
-    "NOPERM": ("A change in a mailbox opened read-only.", "Open it with SELECT."),
+    "NOPERM": (
+        "A change in a mailbox opened read-only, or one the role in a shared box does not give.",
+        "Open it with SELECT, or ask who answers for the box.",
+    ),
     "OVERQUOTA": ("The account is full.", "Remove messages, or ask for more room."),
     "PRIVACYREQUIRED": ("LOGIN or AUTHENTICATE in clear (OP-81).", "Switch on STARTTLS or TLS."),
     "SERVERBUG": (

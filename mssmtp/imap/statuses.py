@@ -31,6 +31,13 @@ def _deleted(reading: Reading, mailbox: Mailbox) -> int:
     return len(reading.deleted(mailbox.id)) if mailbox.messages else 0
 
 
+def _deleted_storage(reading: Reading, mailbox: Mailbox) -> int:
+    """Octets that EXPUNGE would free (RFC 9208 4.1.4)."""
+    uids = reading.deleted(mailbox.id) if mailbox.messages else []
+    rows = reading.messages(mailbox.id, [(uid, uid) for uid in uids]) if uids else []
+    return sum(row.size_octets for row in rows)
+
+
 _ITEMS: Mapping[str, Item] = {
     "MESSAGES": lambda _, mailbox: mailbox.messages,
     "RECENT": _recent,
@@ -38,6 +45,7 @@ _ITEMS: Mapping[str, Item] = {
     "UIDVALIDITY": lambda _, mailbox: mailbox.uid_validity,
     "UNSEEN": lambda _, mailbox: mailbox.unseen,
     "DELETED": _deleted,
+    "DELETED-STORAGE": _deleted_storage,
     "SIZE": lambda _, mailbox: mailbox.size_octets,
     "HIGHESTMODSEQ": lambda _, mailbox: mailbox.highest_modseq,
     "MAILBOXID": lambda _, mailbox: b"(%b)" % mailboxes.object_id(mailbox),

@@ -148,6 +148,7 @@ def _recipient(recipient: RecipientFacts) -> Json:
             "has_written": recipient.has_written,
             "target": None if recipient.target is None else _recipient(recipient.target),
             "typed": _text(recipient.typed),
+            "full": recipient.is_full,
         }
     )
 
@@ -302,4 +303,5 @@ def _read_recipient(node: _Node) -> RecipientFacts:
         has_written=node.flag("has_written"),
         target=None if target is None else _read_recipient(target),
         typed=node.address("typed"),
+        is_full=node.flag("full"),
     )

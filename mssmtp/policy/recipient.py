@@ -84,6 +84,15 @@ def _state(facts: Facts, tables: Tables) -> Verdict | None:
     return None
 
 
+def _quota(facts: Facts, tables: Tables) -> Verdict | None:
+    """DAT-09: a temporary refusal, so that the sender's own operator tells him, once."""
+    for recipient in facts.recipients:
+        if recipient.is_full:
+            because = f"{tables.shown(recipient.address)} is full"
+            return refuse("recipient.quota", refusals.RECIPIENT_FULL.reply(), because)
+    return None
+
+
 def _listed(facts: Facts, tables: Tables) -> Verdict | None:
     if facts.stage is Stage.RELAY:
         # What was queued goes out only while its domain is in the list (OP-34).
@@ -186,6 +195,7 @@ REWRITES = (
 RULES = (
     Rule("recipient.local", ("OP-17",), _ASKED, EVERY_DOOR, _local, grants=True),
     Rule("recipient.state", ("OP-50",), _ASKED, EVERY_DOOR, _state),
+    Rule("recipient.quota", ("DAT-09",), _ASKED, EVERY_DOOR, _quota),
     Rule(
         "recipient.listed",
         ("OP-13", "OP-30", "OP-34"),

@@ -250,6 +250,14 @@ RECIPIENT_SUSPENDED = Refusal(
     "The recipient's box is suspended (OP-50).",
     "Try again later, or write to another correspondent.",
 )
+RECIPIENT_FULL = Refusal(
+    "recipient.quota",
+    452,
+    "4.2.2",
+    "La boîte du destinataire est pleine ; prévenez-le, l'envoi est réessayé pendant 48 heures.",
+    "The recipient's box holds all it may hold (`mssmtp bal quota`).",
+    "The holder removes mail, or the operator gives more room; until then operators try again.",
+)
 RECIPIENT_INTERNAL = Refusal(
     "recipient.exchange",
     550,

@@ -26,6 +26,7 @@ from mssmtp.storage.model import (
     UseTaken,
     to_us,
 )
+from mssmtp.storage.quotas import QuotaReading, QuotaWriting
 from mssmtp.storage.rights import RightsReading, RightsWriting
 from mssmtp.storage.schema import bals, mailboxes, sql, subscriptions
 from mssmtp.storage.view import Row
@@ -133,7 +134,7 @@ def mailbox_name(name: str) -> str:
     return "/".join(levels)
 
 
-class MailboxReading(RightsReading, AnnotationReading):
+class MailboxReading(RightsReading, AnnotationReading, QuotaReading):
     """Looking at mailboxes."""
 
     def _mailbox_id(self, bal: BalId, name: str) -> MailboxId | None:
@@ -199,7 +200,7 @@ class MailboxReading(RightsReading, AnnotationReading):
         return _named_mailbox(row, key.open(mailbox_purpose(row[0]), row[2]).decode())
 
 
-class MailboxWriting(MailboxReading, RightsWriting, AnnotationWriting):
+class MailboxWriting(MailboxReading, RightsWriting, AnnotationWriting, QuotaWriting):
     """Changing mailboxes; messages in them are the business of `messages`."""
 
     def create_mailbox(self, bal: BalId, name: str, special_use: str | None = None) -> Mailbox:

@@ -292,9 +292,11 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
     ) -> Uid:
         """Store a letter without envelope (RFC 3501 6.3.11).
 
-        Raises NoSuchMailbox, TooManyKeywords.
+        Raises NoSuchMailbox, TooManyKeywords, OverQuota.
         """
-        key = self._bal_key(self._bal_of(mailbox))
+        bal = self._bal_of(mailbox)
+        self.demand_room(bal, letter.size_octets, 1)
+        key = self._bal_key(bal)
         blob = self._adopt(letter, None)
         self._refer(blob, key, letter, shown=True)
         bits = self._flag_bits(mailbox, flags)
@@ -358,14 +360,18 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
         self, source: MailboxId, uids: Sequence[Uid], target: MailboxId, rights: str = ALL_RIGHTS
     ) -> list[tuple[Uid, Uid]]:
         """Copy; pairs (old UID, new UID) in order. Vanished UIDs are left out (GEN-10), and flags
-        that may not be set in the target with `rights`."""
-        return self._copy_rows(source, self._full_rows(source, uids), target, rights)
+        that may not be set in the target with `rights`. Raises OverQuota."""
+        rows = self._full_rows(source, uids)
+        self._demand_room_for(rows, self._bal_of(target))
+        return self._copy_rows(source, rows, target, rights)
 
     def move(
         self, source: MailboxId, uids: Sequence[Uid], target: MailboxId, rights: str = ALL_RIGHTS
     ) -> list[tuple[Uid, Uid]]:
-        """Copy and expunge as one (RFC 6851); pairs (old UID, new UID)."""
+        """Copy and expunge as one (RFC 6851); pairs (old UID, new UID). Raises OverQuota."""
         rows = self._full_rows(source, uids)
+        if (bal := self._bal_of(target)) != self._bal_of(source):
+            self._demand_room_for(rows, bal)
         pairs = self._copy_rows(source, rows, target, rights)
         if rows:
             self._remove(source, rows)
@@ -373,6 +379,9 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
             for row in rows:
                 self._release(row[4], owner)
         return pairs
+
+    def _demand_room_for(self, rows: Sequence[Row], bal: BalId) -> None:
+        self.demand_room(bal, sum(row[2] for row in rows), len(rows))
 
     def _add_message(self, mailbox: MailboxId, row: tuple[int, int, int, int]) -> Stored:
         """A row (flags, size, internal date, blob) with the next UID and modseq."""

@@ -100,6 +100,7 @@ class Store:
             entropy,
             self._reader,
             settings.facts_kept,
+            settings.quota_octets,
             Known(),
             Images(),
             self.lately,

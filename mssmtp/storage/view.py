@@ -70,6 +70,7 @@ class Vault:
     entropy: Entropy
     reader: Reader
     facts_kept: timedelta
+    quota_octets: int
     known: Known
     images: Images
     lately: Lately

@@ -52,6 +52,7 @@ NAMED: dict[str, tuple[Row, ...]] = {
     "GETACL": (Row('GETACL "<mailbox>"', "a"),),
     "GETMETADATA": (Row(f'GETMETADATA "{IT}" /shared/comment', "l", known_by="rswi"),),
     "LISTRIGHTS": (Row(f'LISTRIGHTS "{IT}" {LUC}', "a"),),
+    "GETQUOTAROOT": (Row('GETQUOTAROOT "<mailbox>"', "r"),),
     "MYRIGHTS": (Row('MYRIGHTS "<mailbox>"', known_by="lrikxa"),),
     "RENAME": (Row(f'RENAME "{IT}" "{NEW}"', "x", changes=True),),
     "SELECT": (Row('SELECT "<mailbox>"', "r"),),
@@ -72,6 +73,7 @@ INSIDE: dict[str, tuple[Row, ...]] = {
     "EXPUNGE": (Row("EXPUNGE", "e", changes=True),),
     "FETCH": (Row("FETCH 1 (FLAGS UID)"), Row("FETCH 1 BODY[]", changes=True)),
     "MOVE": (Row("MOVE 1 Dossier", "te", changes=True),),
+    "REPLACE": (Row("REPLACE 1 Dossier " + LITERAL, "te", changes=True),),
     "SEARCH": (Row("SEARCH ALL"),),
     "SORT": (Row("SORT (DATE) UTF-8 ALL"),),
     "STORE": (
@@ -86,6 +88,7 @@ INSIDE: dict[str, tuple[Row, ...]] = {
     "UID EXPUNGE": (Row("UID EXPUNGE 1:*", "e", changes=True),),
     "UID FETCH": (Row("UID FETCH 1:* (FLAGS)"),),
     "UID MOVE": (Row("UID MOVE 1:* Dossier", "te", changes=True),),
+    "UID REPLACE": (Row("UID REPLACE 1 Dossier " + LITERAL, "te", changes=True),),
     "UID SEARCH": (Row("UID SEARCH UNSEEN"),),
     "UID SORT": (Row("UID SORT (DATE) UTF-8 ALL"),),
     "UID STORE": (Row("UID STORE 1:* +FLAGS (\\Deleted)", "t", changes=True),),
@@ -99,9 +102,12 @@ ELSEWHERE = {
     "LSUB": "told below",
     "XLIST": "told below",
     "CREATE": "below: of the mailbox above",
+    "GETQUOTA": "a root, not a mailbox: test_quota",
+    "SETQUOTA": "the operator's alone",
     "UNSUBSCRIBE": "nothing but the asker's own list",
     **dict.fromkeys(
-        ("AUTHENTICATE", "CAPABILITY", "ENABLE", "ID", "IDLE", "LOGIN", "LOGOUT"), "no mailbox"
+        ("AUTHENTICATE", "CAPABILITY", "COMPRESS", "ENABLE", "ID", "IDLE", "LOGIN", "LOGOUT"),
+        "no mailbox",
     ),
     **dict.fromkeys(("NAMESPACE", "NOOP", "STARTTLS"), "no mailbox"),
 }

@@ -3,6 +3,7 @@
     # imap/name.txt     RFC 3501 7.4.1
     clients: 2   messages: 2   state: selected   shared: yes
     shared: yes   roles: lecteur,responsable   Zoé's and Luc's in the box of radiology
+    quota: 2048/4                      octets and messages of Zoé's box
     clients: 3   logins: 123           Zoé, Luc, and radiology's own login
     1> STORE 1 +FLAGS (\\Deleted)      a command; OK is expected
     1>NO CANNOT DELETE Sent            refused with that code
@@ -83,6 +84,9 @@ class Player:
         if settings.get("shared") == "yes":
             for login, role in zip((ZOE, LUC), settings.get("roles", "").split(","), strict=False):
                 self.world.share(Role(role) if role else Role.RESPONSABLE, login)
+        if "quota" in settings:  # octets/messages, of Zoé's box; the others have no limit
+            octets, messages = map(int, settings["quota"].split("/"))
+            self.world.limit(octets, messages)
         self.world.fill(int(settings.get("messages", "0")))
         state = settings.get("state", "selected")
         for who in settings.get("logins", "1" * int(settings.get("clients", "1"))):

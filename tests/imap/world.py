@@ -118,6 +118,15 @@ class World:
 
         self.store.write(job).result()
 
+    def limit(self, octets: int, messages: int) -> None:
+        """Zoé's box holds so much and no more; that of radiology anything."""
+
+        def job(writing: Any) -> None:
+            writing.set_quota(self.zoe.id, octets, messages)
+            writing.set_quota(self.service.id, 0, 0)
+
+        self.store.write(job).result()
+
     def fill(self, count: int, mailbox: str = "INBOX", bal: Bal | None = None) -> None:
         """Deliver `count` messages."""
         for number in range(1, count + 1):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from mssmtp.config import LimitSettings
@@ -65,6 +67,13 @@ def test_a_usual_address_of_a_suspended_box_gets_that_boxs_answer() -> None:
         submitted(Stage.RECIPIENT, ZOE, to("z@courriel.example", usual_of=asleep))
     )
     assert outcome(decision) == "recipient.state 450 4.2.1"
+
+
+@pytest.mark.parametrize("door", [received, submitted])
+def test_a_full_box_is_refused_for_the_time_being(door: Callable[..., Facts]) -> None:
+    given = () if door is received else (ZOE,)
+    decision = ENGINE.decide(door(Stage.RECIPIENT, *given, to(f"zoe@{OURS}", is_full=True)))
+    assert outcome(decision) == "recipient.quota 452 4.2.2"
 
 
 def test_a_peer_cannot_use_a_usual_address() -> None:

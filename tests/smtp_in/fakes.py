@@ -29,6 +29,7 @@ from mssmtp.mail import (
 from mssmtp.message.scanner import Scanner
 from mssmtp.message.tree import Scan, ScanLimits
 from mssmtp.storage import LocalDelivery, Transfer
+from mssmtp.storage.quotas import Room
 
 T = TypeVar("T")
 
@@ -219,6 +220,9 @@ class FakeStore:
 
     def has_written(self, bal: BalId, address: Address) -> bool:
         return (bal, address) in self.written
+
+    def room(self, bal: BalId) -> Room:
+        return Room(0, 0, None, None)
 
     # ---- writing
 

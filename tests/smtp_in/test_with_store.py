@@ -15,7 +15,7 @@ import pytest
 
 from mssmtp.config import StoreSettings
 from mssmtp.identity import Authenticator, app_password
-from mssmtp.mail import Address, BalType, EnvelopeId
+from mssmtp.mail import Address, BalType, EnvelopeId, Role
 from mssmtp.message.tree import ScanLimits
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.policy.facts import facts_from_bytes
@@ -160,6 +160,39 @@ async def test_a_submitted_letter_is_delivered_here_and_queued_elsewhere(
     wire_octets = store.read(lambda r: r.letter_octets(entry.envelope, entry.skip, None)).result()
     assert wire_octets.startswith(b"Received: ")
     assert wire_octets.endswith(message)
+
+
+@pytest.mark.requirement("CL-35")
+async def test_a_full_box_is_told_for_the_time_being_and_takes_mail_again_with_room(
+    whole: Whole, store: Store
+) -> None:
+    bal = store.read(lambda r: r.bal(ZOE)).result()
+    assert bal is not None
+    message = HEADER + b"x\r\n" * 100
+    async with whole.operators() as (_, port):
+        for octets, reply in ((100, "452 4.2.2"), (0, "250 "), (None, "250 ")):
+            store.write(lambda w, o=octets: w.set_quota(bal.id, o, None)).result()  # type: ignore[misc]
+            async with await greeted(whole, port, whole.b) as wire:
+                declared = f"MAIL FROM:<{PEER}> SIZE={len(message)}"
+                assert (await wire.say(declared)).startswith("250 ")
+                assert (await wire.say(f"RCPT TO:<{ZOE}>")).startswith(reply)
+                assert (await wire.say(f"RCPT TO:<{PAUL}>")).startswith("250 ")
+
+
+@pytest.mark.requirement("OP-86", "SEED-16")
+async def test_a_reader_of_an_organisations_box_does_not_write_in_its_name(
+    whole: Whole, store: Store
+) -> None:
+    def join(writing: Writing, role: Role) -> None:
+        org, account = writing.bal(URGENCES), writing.account(str(ZOE))
+        assert org is not None
+        assert account is not None
+        writing.add_member(org.id, account.id, role)
+
+    async with whole.submission() as (_, port), await log_in(whole, port) as wire:
+        for role, reply in ((Role.LECTEUR, "553 5.7.1"), (Role.SECRETAIRE, "250 ")):
+            store.write(lambda w, role=role: join(w, role)).result()  # type: ignore[misc]
+            assert (await wire.say(f"MAIL FROM:<{URGENCES}>")).startswith(reply)
 
 
 @pytest.mark.attack

@@ -19,7 +19,7 @@ from mssmtp.mail import Uid
 from mssmtp.storage.model import Mailbox, changeable
 
 if TYPE_CHECKING:
-    from mssmtp.storage import Writing
+    from mssmtp.storage import Reading, Writing
 
 MOST_MESSAGES = 500
 """Of one command: others wait while they are written."""
@@ -57,18 +57,12 @@ class Append(Command):
 
     def _receive(self, arguments: Arguments, messages: list[Arrived]) -> Steps[None]:
         """Message after message. Raises MailError, Ended."""
-        principal = arguments.session.principal
         while not (messages and arguments.is_at_end):
             arguments.cursor.space()
             if len(messages) >= MOST_MESSAGES or _held(messages) > MOST_HELD:
                 raise Refused("LIMIT", b"Append fewer messages at once")
-            messages.append(
-                (
-                    yield from arriving.receive(
-                        arguments, lambda r: mailboxes.find_target(r, principal, self.mailbox)
-                    )
-                )
-            )
+            permit = _Permitted(arguments, self.mailbox)
+            messages.append((yield from arriving.receive(arguments, permit)))
 
     def _append(
         self, writing: Writing, session: Session, messages: list[Arrived]
@@ -85,6 +79,19 @@ class Append(Command):
             for message in messages
         ]
         return target, uids
+
+
+@dataclass(frozen=True, slots=True)
+class _Permitted:
+    """What is known before the message comes: there is a mailbox, and room for it."""
+
+    arguments: Arguments
+    mailbox: str
+
+    def __call__(self, reading: Reading) -> None:
+        principal, literal = self.arguments.session.principal, self.arguments.literal
+        target, _ = mailboxes.find_target(reading, principal, self.mailbox)
+        reading.demand_room(target.bal, literal.size_octets if literal else 0, 1)
 
 
 def _held(messages: list[Arrived]) -> int:
