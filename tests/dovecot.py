@@ -50,23 +50,18 @@ namespace inbox {{
   separator = /
   mailbox Drafts {{
     special_use = \\Drafts
-    auto = subscribe
   }}
   mailbox Sent {{
     special_use = \\Sent
-    auto = subscribe
   }}
   mailbox Trash {{
     special_use = \\Trash
-    auto = subscribe
   }}
   mailbox Junk {{
     special_use = \\Junk
-    auto = subscribe
   }}
   mailbox Archive {{
     special_use = \\Archive
-    auto = subscribe
   }}
 }}
 service imap-login {{

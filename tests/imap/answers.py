@@ -16,7 +16,7 @@ _QUOTED = re.compile(rb'"(?:[^"\\\r\n\0]|\\["\\])*"')
 _ATOM = re.compile(
     rb'[^\x00-\x20\x7f(){"\[\]]+(?:\[(?:[^\x00-\x1f\x7f"\]]|"[^"\r\n]*")*\](?:<\d+>)?)?'
 )
-_CODE = re.compile(rb"\[([A-Z][A-Z0-9-]*)(?: [^\]\r\n]+)?\] ")
+_CODE = re.compile(rb"\[([A-Z][A-Z0-9-]*)(?: ([^\]\r\n]+))?\] ")
 _TEXT = re.compile(rb"[^\0\r\n]+")
 
 Value = bytes | list["Value"]
@@ -37,6 +37,7 @@ class Answer:
     tag: bytes
     values: tuple[Value, ...]
     code: bytes = b""
+    code_arguments: bytes = b""
 
     @property
     def kind(self) -> bytes:
@@ -115,13 +116,14 @@ class Reader:
     def _condition(self, tag: bytes, word: bytes) -> Answer:
         if not self._takes(b" "):
             raise self._fail("space")
-        code = b""
+        code = arguments = b""
         if self._octets.startswith(b"[", self._at):
-            code = self._match(_CODE, "response code")[1]
+            found = self._match(_CODE, "response code")
+            code, arguments = found[1], found[2] or b""
         text = self._match(_TEXT, "text")[0]
         self._check_ascii(text)
         self._end()
-        return Answer(tag, (word,), code)
+        return Answer(tag, (word,), code, arguments)
 
     def _check_ascii(self, octets: bytes) -> None:
         if octets.isascii():

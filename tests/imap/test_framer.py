@@ -32,7 +32,7 @@ def events(framer: Framer, chunks: list[bytes]) -> list[Event]:
                 elif event.size_octets <= 100:
                     framer.stream()
                 else:
-                    return out
+                    return merged(out)
     return merged(out)
 
 
