@@ -71,6 +71,8 @@ TOKENS: list[bytes] = [
     b"INBOX", b"NOT", b"OR", b"ALL", b"CHARSET", b"UTF-8", b"\\Seen", b"+FLAGS", b".SILENT",
     b"\x00", b"\r", b"\xff", b"\xc3\xa9", b"&", b"1-Jan-2026", b'"x"', b"RETURN", b"MESSAGES",
     b"a/b", b"=", b"$", b"-1:-2", b"PARTIAL", b"MODSEQ", b"SAVE",
+    b"SUBSCRIBED", b"RECURSIVEMATCH", b"STATUS", b"METADATA", b"/private/x", b"DEPTH", b"USE",
+    b"IMAP4rev2", b"e\xcc\x81",
 ]  # fmt: skip
 parts = st.lists(
     st.one_of(

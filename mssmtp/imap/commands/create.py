@@ -61,11 +61,11 @@ def parse(cursor: Cursor) -> Create:
     """
     name = names.creatable(cursor.mailbox())
     given = cursor.given
-    uses: set[str] = set()
+    uses: list[str] = []
     if cursor.takes(b" ("):
         cursor.expect(b"USE")
         cursor.space()
-        uses = set(cursor.listed(cursor.use, may_be_empty=True))
+        uses = sorted(set(cursor.listed(cursor.use, may_be_empty=True)))
         cursor.expect(b")")
     cursor.end()
     return Create(name, tuple(uses), given)
