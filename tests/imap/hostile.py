@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from mssmtp.errors import MailError
+from mssmtp.errors import BadSyntax, MailError
 from mssmtp.imap import keys, names
 from mssmtp.imap.commands import VERBS
 from mssmtp.imap.commands.append import Append
+from mssmtp.imap.commands.replace import Replace
 from mssmtp.imap.commands.search import Search
 from mssmtp.imap.effects import Woken
 from mssmtp.imap.framer import Announced, Event, Framer, Line, Unframed
@@ -99,9 +100,8 @@ def parser() -> Target:
         for line in _lines(octets):
             for utf8 in (False, True):
                 first, second = _command(line, utf8=utf8), _command(line, utf8=utf8)
-                if repr(first) != repr(second) and not isinstance(
-                    first, Append
-                ):  # it holds its cursor
+                holds_its_cursor = isinstance(first, Append | Replace)
+                if repr(first) != repr(second) and not holds_its_cursor:
                     raise Found(f"read twice, two commands: {first!r} {second!r}")
                 if isinstance(first, Search) and len(line.parts) == 1:
                     _same_key(first)
@@ -156,7 +156,7 @@ def name() -> Target:
             (names.decode, names.encode),
             (names.decode_utf8, names.encode_utf8),
         ):
-            with suppress(names.BadName):
+            with suppress(BadSyntax):
                 found = decode(octets)
                 if decode(encode(found)) != found:
                     raise Found(f"{found!r} does not come back")
