@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mssmtp.errors import BadSyntax, MailError
 from mssmtp.imap import keys, responses, results, search, sync
@@ -22,6 +22,8 @@ from mssmtp.imap.syntax import Cursor
 if TYPE_CHECKING:
     from mssmtp.storage import Reading
 
+
+T = TypeVar("T")
 
 PROGRESS_S = 5.0
 """R06: a client that hears nothing for so long may give up."""
@@ -46,14 +48,7 @@ class Search(Command):
         returning = self.returning or (results.ALL if session.dialect.rev2 else None)
         with emptying(view, returning):
             found = yield from looked_for(session, Progress(session, tag), self.key, returning)
-        answer = Answer(view, self.by_uid, tag)
-        if returning is None:
-            yield from told(found, lambda: answer.plain(b"SEARCH", found))
-            return Done(b"SEARCH completed")
-        if returning.saves:
-            view.saved = found.spans(returning.chosen(len(found)))
-        if not returning.is_silent:
-            yield from told(found, lambda: answer.extended(found, returning))
+        yield from told(Answer(view, self.by_uid, tag), b"SEARCH", found, returning)
         return Done(b"SEARCH completed")
 
 
@@ -120,13 +115,24 @@ class Progress:
         yield from send(responses.untagged(b"OK", b"Still searching", code))
 
 
-def told(found: Found, answer: Callable[[], bytes]) -> Steps[None]:
-    """Send an answer; a long one is put together beside the loop, so that nobody waits for it."""
-    if len(found) < LONG_ANSWER:
-        yield from send(answer())
-    else:
-        octets = yield from read(lambda _: answer())
-        yield from send(octets)
+def beside(results: int, work: Callable[[], T]) -> Steps[T]:
+    """What `work` makes of so many results; of many beside the loop, so that nobody waits."""
+    if results < LONG_ANSWER:
+        return work()
+    return (yield from read(lambda _: work()))
+
+
+def told(answer: Answer, word: bytes, found: Found, returning: Returning | None) -> Steps[None]:
+    """Answer with `word`, or ESEARCH when there were options, and keep `$`."""
+    if returning is None:
+        yield from send((yield from beside(len(found), lambda: answer.plain(word, found))))
+        return
+    if returning.saves:
+        saved = yield from beside(len(found), lambda: found.spans(returning.chosen(len(found))))
+        answer.view.saved = saved
+    if not returning.is_silent:
+        line = yield from beside(len(found), lambda: answer.extended(found, returning))
+        yield from send(line)
 
 
 @dataclass(frozen=True, slots=True)

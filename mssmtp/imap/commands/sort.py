@@ -51,14 +51,7 @@ class Sort(Command):
         with emptying(view, returning):
             found = yield from looked_for(session, progress, self.key, None)
             found = yield from self._in_order(session, progress, found)
-        answer = Answer(view, self.by_uid, tag)
-        if returning is None:
-            yield from told(found, lambda: answer.plain(b"SORT", found))
-            return Done(b"SORT completed")
-        if returning.saves:
-            view.saved = found.spans(returning.chosen(len(found)))
-        if not returning.is_silent:
-            yield from told(found, lambda: answer.extended(found, returning))
+        yield from told(Answer(view, self.by_uid, tag), b"SORT", found, returning)
         return Done(b"SORT completed")
 
     def _in_order(self, session: Session, progress: Progress, found: Found) -> Steps[Found]:
@@ -75,7 +68,10 @@ class Sort(Command):
             if kept > MOST_KEPT_OCTETS:
                 raise Refused("LIMIT", b"Sort fewer messages at once")
             yield from progress.told(start + len(some), len(found))
-        order = yield from worked(sorting.ordered(len(found), self.criteria, columns), progress)
+        return (yield from worked(self._arranged(found, columns), progress))
+
+    def _arranged(self, found: Found, columns: dict[str, Column]) -> Generator[None, None, Found]:
+        order = yield from sorting.ordered(len(found), self.criteria, columns)
         modseqs = found.modseqs and array("Q", map(found.modseqs.__getitem__, order))
         return Found(array("I", map(found.positions.__getitem__, order)), modseqs)
 

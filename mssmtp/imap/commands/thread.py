@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mssmtp.errors import BadSyntax
 from mssmtp.imap import keys, threads
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.commands.search import Progress, looked_for
+from mssmtp.imap.commands.search import Progress, beside, looked_for
 from mssmtp.imap.commands.sort import worked
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.keys import And
@@ -46,8 +46,11 @@ class Thread(Command):
             yield from read(_Taking(threader, selected.mailbox.id, uids), is_long=True)
             yield from progress.told(start + len(some), len(found))
         forest = yield from worked(threader.threads(), progress)
-        numbers = tuple(Answer(selected.view, self.by_uid, tag).numbers(found.positions))
-        lists = yield from read(lambda _: threads.rendered(forest, numbers))
+        answer = Answer(selected.view, self.by_uid, tag)
+        lists = yield from beside(
+            len(found),
+            lambda: threads.rendered(forest, tuple(answer.numbers(found.positions))),
+        )
         yield from send(b"* THREAD%b%b\r\n" % (b" " if lists else b"", lists))
         return Done(b"THREAD completed")
 
