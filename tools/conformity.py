@@ -1,7 +1,8 @@
 """docs/conformity.md from the requirement markers of the tests (DEF-21).
 
     python -m tools.conformity            write it
-    python -m tools.conformity --check    fail when it is out of date, or a due must row is missing
+    python -m tools.conformity --check    fail when it is out of date, or a due must row is missing,
+                                          or IMAP announces what no transcript shows
 
 Four states: tested; default row without a test; assigned to a later theme; missing.
 """
@@ -15,6 +16,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tools import imap_extensions
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "tests" / "requirements.toml"
@@ -123,11 +126,11 @@ def main(arguments: list[str]) -> int:
     """Write or check the page; the exit code is 1 when something is wrong."""
     catalogue = read_catalogue()
     marked = marked_tests(ROOT / "tests")
-    page = render(catalogue, marked)
+    page = "\n".join([render(catalogue, marked).removesuffix("\n"), *imap_extensions.section(), ""])
     if "--check" not in arguments:
         TARGET.write_text(page, encoding="utf-8")
         return 0
-    problems = []
+    problems = imap_extensions.problems()
     unknown = sorted(set(marked) - {row.id for row in catalogue.rows})
     if unknown:
         problems.append(f"markers name unknown requirements: {', '.join(unknown)}")

@@ -345,6 +345,7 @@ def test_two_hundred_status_commands_look_at_no_message(
 def test_a_long_search_says_that_it_is_still_searching(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """RFC 9585: INPROGRESS between whole responses."""
     world.fill(3)
     client = world.client()
     monkeypatch.setattr(search, "ROWS", 1)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import conformity
+from mssmtp.imap import capabilities
+from tools import conformity, imap_extensions
 from tools.conformity import main, marked_tests, read_catalogue, render, state
 
 CATALOGUE = """
@@ -107,3 +108,16 @@ def test_every_marker_of_the_suite_names_a_row() -> None:
     marked = marked_tests(conformity.ROOT / "tests")
     assert set(marked) <= known
     assert "# Conformity" in render(read_catalogue(), marked)
+
+
+@pytest.mark.requirement("DEF-21")
+def test_everything_imap_announces_has_a_test_and_code_that_name_its_rfc(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert imap_extensions.problems() == []
+    monkeypatch.setattr(capabilities, "AFTER_LOGIN", (*capabilities.AFTER_LOGIN, "X-NOVELTY"))
+    monkeypatch.setitem(imap_extensions.RFCS, "ID", 9999)
+    assert imap_extensions.problems() == [
+        "ID is announced and no test names RFC 9999",
+        "X-NOVELTY is announced and has no RFC in tools/imap_extensions.py",
+    ]

@@ -1,4 +1,4 @@
-"""AUTHENTICATE (RFC 3501 6.2.2) with an initial response (RFC 4959)."""
+"""AUTHENTICATE (RFC 3501 6.2.2) by PLAIN (RFC 4616) or LOGIN, with SASL-IR (RFC 4959)."""
 
 from __future__ import annotations
 
