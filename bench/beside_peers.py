@@ -110,11 +110,11 @@ def ours(sender: Operator, receiver: Operator, context: ssl.SSLContext) -> Targe
     )
 
 
-def theirs(pair: Peers, context: ssl.SSLContext) -> Target:
+def theirs(pair: Peers, context: ssl.SSLContext, name: str = "Postfix + Dovecot") -> Target:
     """Postfix and Dovecot."""
     logins = tuple((f"u{number}@{DOMAIN}", f"pw{number}") for number in range(USERS))
     return Target(
-        "Postfix + Dovecot",
+        name,
         pair.smtp_port,
         pair.imaps_port,
         context,
@@ -199,6 +199,25 @@ class Imap:
         command = b"%s APPEND %s" % (tag, FILLING.encode())
         self._socket.sendall(b"".join([command, *literals, b"\r\n"]))
         self._tagged(tag, "APPEND")
+
+    def idle(self) -> None:
+        """Wait for news, until `done`."""
+        self._socket.sendall(b"i IDLE\r\n")
+        self.hear(b"+ ")
+
+    def hear(self, what: bytes) -> None:
+        """Read until a block holds `what`."""
+        heard = b""
+        while what not in heard:
+            block = self._socket.recv(1 << 16)
+            if not block:
+                raise SystemExit("the server closed an idle session")
+            heard += block
+
+    def done(self) -> None:
+        """No longer idle."""
+        self._socket.sendall(b"DONE\r\n")
+        self.hear(b"i OK")
 
     def _tagged(self, tag: bytes, text: str) -> int:
         end, total, tail = b"\r\n" + tag + b" ", 0, b"\r\n"
@@ -325,7 +344,7 @@ def reading(*commands: str, per_message: bool = True) -> Measure:
     """`commands` again and again on the filled box: messages (or commands) per second."""
 
     def measure(target: Target, options: Options) -> Sample:
-        _fill(target, options)
+        fill_first_box(target, options)
         session = Imap(target, target.logins[0])
         session.command(f"SELECT {FILLING}")
         for command in commands:
@@ -360,7 +379,7 @@ def logging_in(target: Target, options: Options) -> Sample:
     return Sample(count / elapsed, (target.cpu_s() - before) * 1_000 / count)
 
 
-def _fill(target: Target, options: Options) -> None:
+def fill_first_box(target: Target, options: Options) -> None:
     """The first box gets its messages once, all different."""
     if target.name in options.filled:
         return
@@ -520,14 +539,16 @@ def as_json(found: Samples) -> str:
     )
 
 
-def _context(sender: Operator) -> ssl.SSLContext:
+def client_context(sender: Operator) -> ssl.SSLContext:
+    """With the certificate of an operator; nothing is checked."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.load_cert_chain(sender.certificate_file, sender.key_file)
     return context
 
 
-def _check() -> None:
+def require_peers() -> None:
+    """Leave when something is missing."""
     if packages := missing():
         raise SystemExit(
             "The peers are not installed. On Debian:\n"
@@ -553,7 +574,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := [name for name in options.only if name not in MEASURES]:
         raise SystemExit(f"unknown: {', '.join(unknown)}; known: {', '.join(MEASURES)}")
-    _check()
+    require_peers()
     with ExitStack() as stack:
         operators = stack.enter_context(space(options.base_port, USERS, options.workers))
         sender, receiver = operators["hopital-a"], operators["cabinet-b"]
@@ -567,15 +588,15 @@ def main() -> None:
                 encrypted=not options.plain,
             )
         )
-        context = _context(sender)
+        context = client_context(sender)
         targets = (ours(sender, receiver, context), theirs(pair, context))
         how = Options(options.sessions, options.seconds, options.messages)
-        _warm_up(targets, how)
+        warm_up(targets, how)
         found = measure(options.only, options.rounds, targets, how)
     print(as_json(found)) if options.json else show(found)
 
 
-def _warm_up(targets: tuple[Target, Target], how: Options) -> None:
+def warm_up(targets: tuple[Target, ...], how: Options) -> None:
     """A letter for every box, one after the other: Dovecot's first deliveries of many at once to a
     new box lock each other out, and caches are filled."""
     for target in targets:

@@ -48,7 +48,7 @@ def test_every_measurement_beside_the_peers_has_a_goal() -> None:
 def test_missing_peers_are_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "NEEDED", {"/nonexistent/postfix": "postfix"})
     with pytest.raises(SystemExit, match="apt-get install --no-install-recommends postfix"):
-        beside_peers._check()
+        beside_peers.require_peers()
 
 
 @pytest.mark.timeout(120)

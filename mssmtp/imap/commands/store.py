@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mssmtp.storage.flags import FlagSets
     from mssmtp.storage.images import Image
 
-BATCH = 8_192
+BATCH = 16_384
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,234 @@
+"""Large mailboxes beside Dovecot, with and without mail_crypt, in one interleaved run.
+
+    python -m bench.mailboxes [--sizes 10000,100000] [--rounds 3] [--seconds 2] [--only NAME,NAME]
+                              [--workers 2] [--idlers 200]
+
+Every box of a size is filled once with letters of 4 KB that differ. *SELECT first* is the first
+SELECT by a server that has not opened the box since it was filled: nothing of it is in the memory
+of a process, all of it in that of the kernel. *IDLE* is the time from the OK of an APPEND to the
+EXISTS that another session hears, *a session* the memory (PSS) that one more idle session takes.
+Ratios above 1 are in our favour: speeds are divided ours by theirs, times and sizes theirs by ours.
+
+Needs root and Debian's dovecot-imapd, dovecot-lmtpd and postfix, as `bench.beside_peers` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+from bench.acceptance import message
+from bench.beside_peers import (
+    FILLING,
+    MEASURES,
+    Imap,
+    Options,
+    Target,
+    client_context,
+    fill_first_box,
+    ours,
+    require_peers,
+    theirs,
+    warm_up,
+)
+from bench.peers import USERS, peers
+from bench.space import space
+
+READING = (
+    "FETCH flags",
+    "FETCH envelope",
+    "FETCH headers",
+    "FETCH bodies",
+    "SEARCH subject",
+    "SEARCH body",
+    "STORE",
+    "SELECT",
+)
+NOTIFICATIONS = 100
+_LETTER = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Of one target in one round; `more_is_better` or less."""
+
+    value: float
+    unit: str
+    more_is_better: bool
+    cpu_ms: float = 0.0
+
+
+Question = Callable[[Target, Options], Figure]
+
+
+def _rate(name: str) -> Question:
+    def ask(target: Target, options: Options) -> Figure:
+        sample = MEASURES[name][0](target, options)
+        return Figure(sample.rate, "/s", more_is_better=True, cpu_ms=sample.cpu_ms)
+
+    return ask
+
+
+def first_select(target: Target, options: Options) -> Figure:
+    """To be asked right after filling, before anything else opens the box."""
+    session = Imap(target, target.logins[0])
+    began = time.perf_counter()
+    session.command(f"SELECT {FILLING}")
+    took = time.perf_counter() - began
+    session.close()
+    return Figure(took * 1_000, "ms", more_is_better=False)
+
+
+def warm_select(target: Target, options: Options) -> Figure:
+    """One SELECT of a box that the process knows: the median of many."""
+    session = Imap(target, target.logins[0])
+    session.command(f"SELECT {FILLING}")
+    took = []
+    for _ in range(50):
+        began = time.perf_counter()
+        session.command(f"SELECT {FILLING}")
+        took.append(time.perf_counter() - began)
+    session.close()
+    return Figure(median(took) * 1_000, "ms", more_is_better=False)
+
+
+def notified(target: Target, options: Options) -> Figure:
+    """The 99th percentile of the time until an idle session hears of new mail."""
+    login = target.logins[1]
+    listener, writer = Imap(target, login), Imap(target, login)
+    listener.command(f"SELECT {FILLING}")
+    letter = message(target.sender, login[0], _LETTER)[:-3]
+    listener.idle()
+    took = []
+    for _ in range(NOTIFICATIONS):
+        writer.append(letter)
+        began = time.perf_counter()
+        listener.hear(b" EXISTS")
+        took.append(time.perf_counter() - began)
+        time.sleep(0.02)  # else the next letter comes while a peer still gathers news
+    listener.done()
+    for session in (listener, writer):
+        session.close()
+    return Figure(quantiles(took, n=100)[98] * 1_000, "ms", more_is_better=False)
+
+
+def idle_memory(count: int) -> Question:
+    """KB of one idle session more."""
+
+    def ask(target: Target, options: Options) -> Figure:
+        before = target.memory_mb()
+        sessions = []
+        for number in range(count):
+            session = Imap(target, target.logins[number % len(target.logins)])
+            session.command(f"SELECT {FILLING}")
+            session.idle()
+            sessions.append(session)
+        time.sleep(1.0)
+        each = (target.memory_mb() - before) * 1_024 / count
+        for session in sessions:
+            session.done()
+            session.close()
+        return Figure(max(each, 0.1), "KB", more_is_better=False)
+
+    return ask
+
+
+def questions(idlers: int) -> dict[str, Question]:
+    """By the size of the box, but for the last four, in the order in which they are asked."""
+    return {
+        "SELECT first": first_select,
+        "SELECT warm": warm_select,
+        **{name: _rate(name) for name in READING},
+        "APPEND 4 KB": _rate("APPEND 4 KB"),
+        "login": _rate("login"),
+        "IDLE p99": notified,
+        "a session": idle_memory(idlers),
+    }
+
+
+Found = dict[str, list[tuple[Figure, ...]]]
+
+
+def measure(
+    chosen: dict[str, Question], rounds: int, targets: tuple[Target, ...], how: Options
+) -> Found:
+    """Who begins changes from round to round; a first SELECT there is only once."""
+    found: Found = {name: [] for name in chosen}
+    for number in range(rounds):
+        for name, ask in chosen.items():
+            if number and name == "SELECT first":
+                continue
+            order = targets if number % 2 == 0 else targets[::-1]
+            taken = {target.name: ask(target, how) for target in order}
+            found[name].append(tuple(taken[target.name] for target in targets))
+            print(f"{how.messages}, round {number + 1}: {name}", file=sys.stderr)
+    return found
+
+
+def show(messages: int, names: list[str], found: Found) -> None:
+    """One table for each size."""
+    print(f"\n{messages} messages" + "".join(f"{name:>22}" for name in names))
+    for name, rounds in found.items():
+        if not rounds:
+            continue
+        unit = rounds[0][0].unit
+        line = f"{name:<16}"
+        for place in range(len(names)):
+            values = [figures[place].value for figures in rounds]
+            shown = f"{median(values):,.0f}" if unit == "/s" else f"{median(values):,.2f}"
+            ratio = median(_ratio(figures, place) for figures in rounds)
+            line += f"{shown:>12} {unit:<2}" + (f" {ratio:>6.2f}" if place else " " * 7)
+        print(line)
+
+
+def _ratio(figures: tuple[Figure, ...], place: int) -> float:
+    us, peer = figures[0], figures[place]
+    return us.value / peer.value if us.more_is_better else peer.value / us.value
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=_numbers, default=[10_000, 100_000])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--idlers", type=int, default=200)
+    parser.add_argument("--only", type=lambda text: text.split(","))
+    parser.add_argument("--base-port", type=int, default=43_000)
+    options = parser.parse_args()
+    known = questions(options.idlers)
+    chosen = {name: known[name] for name in options.only or known}
+    require_peers()
+    with ExitStack() as stack:
+        operators = stack.enter_context(space(options.base_port, USERS, options.workers))
+        sender, receiver = operators["hopital-a"], operators["cabinet-b"]
+        context = client_context(sender)
+        manifest = json.loads((sender.home.parent / "manifest.json").read_text())
+        targets = [ours(sender, receiver, context)]
+        for number, encrypted in enumerate((True, False), 1):
+            files = receiver.certificate_file, receiver.key_file, str(manifest["ca_file"])
+            pair = peers(options.base_port - 1_000 * number, *files, encrypted=encrypted)
+            name = "Dovecot, mail_crypt" if encrypted else "Dovecot in clear"
+            targets.append(theirs(stack.enter_context(pair), context, name))
+        for size in options.sizes:
+            how = Options(10, options.seconds, size)
+            warm_up(tuple(targets), how)
+            for target in targets:
+                fill_first_box(target, how)
+            found = measure(chosen, options.rounds, tuple(targets), how)
+            show(size, [target.name for target in targets], found)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(each) for each in text.split(",")]
+
+
+if __name__ == "__main__":
+    main()
