@@ -34,6 +34,41 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "octets of a preview",
+        "mssmtp/message/preview.py",
+        "    stop = min(node.body_end, node.body_start + MOST_READ)\n",
+        "    stop = node.body_end\n",
+        ("tests/message/test_preview.py",),
+    ),
+    Weakening(
+        "rights behind a URL",
+        "mssmtp/imap/urls.py",
+        "mailboxes.find(reading, principal, self.mailbox, mailboxes.READ)",
+        'mailboxes.find(reading, principal, self.mailbox, "")',
+        ("tests/imap/test_arriving.py",),
+    ),
+    Weakening(
+        "a bomb in a compressed stream",
+        "mssmtp/imap/deflate.py",
+        "self._given > MOST_TIMES * self._taken",
+        "self._given < 0",
+        ("tests/imap/test_deflate.py",),
+    ),
+    Weakening(
+        "octets behind COMPRESS",
+        "mssmtp/imap/commands/compress.py",
+        "        if session.framer.buffered:\n",
+        "        if False:\n",
+        ("tests/imap_server/test_door.py",),
+    ),
+    Weakening(
+        "a summary beyond the limits",
+        "mssmtp/storage/summaries.py",
+        "    except TooComplex:\n        return None\n    return scanner\n",
+        "    except ZeroDivisionError:\n        return None\n    return scanner\n",
+        ("tests/imap/test_exactness.py",),
+    ),
+    Weakening(
         "annotations: rights",
         "mssmtp/imap/metadata.py",
         "    if not may_be_read(rights):\n",

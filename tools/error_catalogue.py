@@ -130,11 +130,16 @@ IMAP: dict[str, tuple[str, str]] = {
         "Make a new application password for this device.",
     ),
     "BADCHARSET": ("SEARCH in a charset that is not served.", "Repair the client: use UTF-8."),
+    "BADURL": (
+        "APPEND CATENATE with a URL that leads to nothing this account may read.",
+        "The client sends the message whole instead.",
+    ),
     "CANNOT": (
         "A name that cannot be kept, or a protected mailbox (Sent, Drafts, Trash, Junk, Archive).",
         "Choose another name; leave the five special mailboxes as they are.",
     ),
     "CLIENTBUG": ("A command that is not in the grammar.", "Repair or update the client."),
+    "COMPRESSIONACTIVE": ("COMPRESS a second time.", "Nothing: the connection is compressed."),
     "CORRUPTION": (
         "A stored message does not authenticate; the others are not affected (D10).",
         "The administrator runs `mssmtp doctor --deep` and restores from a copy.",

@@ -14,8 +14,10 @@ CRLF = b"\r\n"
 _TEXTS = {
     "ALREADYEXISTS": b"Ce nom existe deja",
     "AUTHENTICATIONFAILED": b"Identifiant ou mot de passe incorrect",
+    "BADURL": b"Nothing to be read under this URL",
     "CANNOT": b"Nom impossible ou protege",
     "CLIENTBUG": b"Command not understood",
+    "COMPRESSIONACTIVE": b"DEFLATE is active already",
     "CORRUPTION": b"Message illisible ; prevenez votre administrateur",
     "EXPUNGEISSUED": b"Some of these messages no longer exist",
     "INUSE": b"Occupe ; recommencez",

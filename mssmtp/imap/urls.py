@@ -16,7 +16,7 @@ from mssmtp.imap.streams import Stretch
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import Principal, Uid
 from mssmtp.message.summary import Summary, UnknownSummary
-from mssmtp.storage.model import NoSuchMailbox, NoSuchMessage
+from mssmtp.storage.model import NoSuchMailbox
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading
@@ -78,7 +78,7 @@ class MessageUrl:
                 raise BadUrl(self.octets)
             ((_, octets),) = reading.summaries(mailbox.id, [self.uid])
             summary = Summary.from_bytes(octets)
-        except (NoSuchMailbox, NoSuchMessage, UnknownSummary, ValueError) as error:
+        except (NoSuchMailbox, Refused, UnknownSummary, ValueError) as error:
             raise BadUrl(self.octets) from error
         place = None if summary.is_stub else summary.section(self.section.path, self.section.text)
         if place is None:

@@ -6,6 +6,7 @@ parts are decoded a second time by the standard library.
 
 from __future__ import annotations
 
+import base64
 import quopri
 import re
 import string
@@ -330,4 +331,60 @@ def test_objectid_survives_new_keys_a_rebuild_and_summaries_of_an_older_release(
         world.store, "_vault", replace(world.store._vault, reader=replace(READER, version=b"?"))
     )
     assert ids() == first
+    world.close()
+
+
+XDM = (
+    b"Subject: XDM/1.0/DDM+a1b2c3|1.2.250.1.213|^^^&1.2.250.1.213.1.4.8&ISO^NH=\r\n"
+    b"X-MSS-TYPE:XDM \r\n\tsuite \r\nx-mss-nir : 1\xe9\r\nX-MSS-INS: =?utf-8?q?=C3=A9?=\r\n"
+    b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b"--b\r\nContent-Type: text/plain\r\n\r\nVoir piece jointe. \r\n"
+)
+NAMES = (b"IHE_XDM.ZIP", b"ihe_xdm.zip", b"Ihe_Xdm.Zip")
+
+
+def test_xdm_letters_reach_the_client_octet_for_octet(tmp_path: Path) -> None:
+    """R10, and subjects, X-MSS fields and attachments as they were sent."""
+    archive = bytes(range(256)) * 40
+    part = (
+        b"--b\r\nContent-Type: application/zip; name=%b\r\nContent-Transfer-Encoding: base64\r\n"
+        b'Content-Disposition: attachment; filename="%b"\r\n\r\n%b'
+    )
+    encoded = base64.encodebytes(archive).replace(b"\n", b"\r\n")
+    octets = XDM + b"".join(part % (name, name, encoded) for name in NAMES) + b"--b--\r\n"
+    world = World(tmp_path)
+    message = Fetching(put(world, [octets]), 1)
+    check(message, octets)
+    assert message.one("ENVELOPE")[1] == XDM.split(b"\r\n")[0].removeprefix(b"Subject: ")
+    fields = message.one("BODY.PEEK[HEADER.FIELDS (X-MSS-TYPE X-MSS-NIR X-MSS-INS)]")
+    assert fields == b"".join(XDM.partition(b"\r\n")[2].partition(b"MIME-Version")[:1]) + b"\r\n"
+    structure = message.one("BODYSTRUCTURE")
+    for number, name in enumerate(NAMES, 2):
+        shown = structure[number - 1]
+        assert shown[2] == [b"NAME", name]
+        assert shown[8] == [b"ATTACHMENT", [b"FILENAME", name]]
+        assert message.one(f"BINARY.PEEK[{number}]") == archive
+    world.close()
+
+
+def test_parts_are_served_without_reading_the_message_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R03: a client that takes parts one by one costs the parts alone."""
+    world = World(tmp_path)
+    far = b"--b\r\n\r\n" + b"x" * 300_000 + b"\r\n--b\r\n\r\nlast\r\n--b--\r\n"
+    message = Fetching(put(world, [XDM + far]), 1)
+    read: list[int] = []
+    body = Reading.body
+
+    def noted(self: Reading, mailbox: int, uid: int, start: int, stop: int) -> bytes:
+        read.append(stop - start)
+        return body(self, mailbox, uid, start, stop)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Reading, "body", noted)
+    monkeypatch.setattr(Scanner, "feed", None)
+    assert message.one("BODY.PEEK[3]") == b"last"
+    assert message.one("BODY.PEEK[1]<0.4>") == b"Voir"
+    message.get("BODYSTRUCTURE", "BINARY.SIZE[2]", "BODY.PEEK[HEADER]", "EMAILID")
+    assert sum(read) == 8
     world.close()

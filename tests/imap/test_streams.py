@@ -109,3 +109,13 @@ def test_a_large_part_is_streamed_as_a_small_one_is_told(
             streamed = client.send(command)
         assert small.replace(b"~{", b"{") == streamed.replace(b"~{", b"{")
         assert b"UID 1)\r\nx OK" in streamed
+
+
+def test_a_decoded_part_never_rests_in_memory(world: World) -> None:
+    """OLC-04: what is sent at once is what one block decodes to."""
+    octets = bytes(range(256)) * 8_000
+    world.deliver(b"Content-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(octets))
+    client = world.client()
+    client.largest_send = 0
+    assert octets in client.send(b"x FETCH 1 BINARY.PEEK[1]\r\n")
+    assert client.largest_send <= streams.ENCODED_BLOCK_OCTETS

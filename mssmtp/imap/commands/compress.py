@@ -23,7 +23,7 @@ class Compress(Command):
         if not session.limits.imap_compress:
             raise BadSyntax("unknown command")
         if session.is_compressed:
-            raise Refused("COMPRESSIONACTIVE", b"DEFLATE is active already")
+            raise Refused("COMPRESSIONACTIVE")
         if session.framer.buffered:
             # RFC 4978 3: the client waits. What came before the OK is not compressed.
             raise Ended(responses.untagged(b"BYE", b"Nothing may follow COMPRESS"))
