@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadAddress
+from mssmtp.imap import subscriptions
 from mssmtp.imap.names import DELIMITER, folded
 from mssmtp.imap.responses import Refused
 from mssmtp.mail import ALL_RIGHTS, Address, Bal, BalId, Principal
@@ -224,10 +225,12 @@ def subscribed(reading: Reading, principal: Principal) -> list[str]:
     own = principal.bals[0].id if principal.bals else None
     out: list[str] = []
     for bal in now.bals:
-        prefix = "" if bal.id == own else _PREFIX + bal.address.key + DELIMITER
-        hidden = _hidden(reading, now, bal.id)
-        found = (name for name in reading.subscriptions(bal.id) if name not in hidden)
-        out += [prefix + name for name in found]
+        if bal.id == own:
+            out += reading.subscriptions(bal.id)
+            continue
+        prefix = _PREFIX + bal.address.key + DELIMITER
+        found = subscriptions.names(reading, bal.id, now.account)
+        out += [prefix + name for name in sorted(found - _hidden(reading, now, bal.id))]
     return out
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax
-from mssmtp.imap import listing, mailboxes, responses, sync, vanished
+from mssmtp.imap import listing, mailboxes, responses, subscriptions, sync, vanished
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.commands.fetch import show_changed
 from mssmtp.imap.effects import Steps, Watch, read, send
@@ -108,6 +108,7 @@ def _leave(session: Session) -> Steps[None]:
 
 def _open(reading: Reading, principal: Principal, name: str, parameters: Parameters) -> _Opened:
     mailbox, rights = mailboxes.find_with_rights(reading, principal, name, mailboxes.READ)
+    mailbox = subscriptions.seen_by(reading, principal, mailbox)
     view, unseen = _view(reading, mailbox)
     gone: list[Range] = []
     if parameters.known is not None and parameters.uid_validity == mailbox.uid_validity:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.imap import mailboxes
+from mssmtp.imap import mailboxes, subscriptions
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, write
 from mssmtp.imap.session import Session
@@ -27,7 +27,11 @@ class Subscribe(Command):
             place = mailboxes.locate(writing, session.principal, self.mailbox)
             if self.on:
                 mailboxes.find(writing, session.principal, self.mailbox, mailboxes.LOOKUP)
-            writing.subscribe(place.bal.id, place.name, on=self.on)
+            found = writing.mailbox(place.bal.id, place.name)
+            if found is None or subscriptions.is_own(session.principal, place.bal.id):
+                writing.subscribe(place.bal.id, place.name, on=self.on)
+            else:
+                subscriptions.choose(writing, found, session.principal.account, on=self.on)
 
         yield from write(job)
         return Done(b"SUBSCRIBE completed" if self.on else b"UNSUBSCRIBE completed")
