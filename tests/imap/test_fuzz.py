@@ -44,6 +44,7 @@ def test_att_11_any_line_in_any_state(world: World, state: str, said: list[bytes
             client.send(b"f%d %b\r\n" % (number, line))
     heard = bytes(client.received[before:])
     assert b"SERVERBUG" not in heard
+    client.check_answers()
     assert b"\r\n" in heard or state in ("appending", "idling") or b"{" in b"".join(said)
     world.clients.remove(client)
     honest = world.client()
