@@ -40,6 +40,7 @@ AFTER_LOGIN = (
     "SAVEDATE",
     "OBJECTID",
     "INPROGRESS",
+    "MULTISEARCH",
     "SORT",
     "SORT=DISPLAY",
     "ESORT",

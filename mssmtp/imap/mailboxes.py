@@ -193,6 +193,11 @@ def as_shown(mailbox: Mailbox, name: str) -> Shown:
     return Shown(name, mailbox, None if name.startswith(_PREFIX) else mailbox.special_use)
 
 
+def is_of_others(name: str) -> bool:
+    """Whether a name is of a box that is shared with us."""
+    return name.startswith(_PREFIX)
+
+
 def shown(reading: Reading, principal: Principal) -> list[Shown]:
     """Every name this principal sees, own first, each box in the order of its names."""
     now = present(reading, principal)

@@ -146,11 +146,12 @@ def joined(pieces: Iterable[Found]) -> Found:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How results are told: with which words, and as what."""
+    """How results are told: with which words, and as what. `place` names a mailbox (RFC 7377)."""
 
     view: View
     by_uid: bool
     tag: bytes
+    place: bytes = b""
 
     def numbers(self, positions: Iterable[int]) -> Iterable[int]:
         """Sequence numbers or UIDs."""
@@ -173,7 +174,8 @@ class Answer:
     @property
     def correlator(self) -> bytes:
         """What every ESEARCH response begins with (RFC 4466 2.6.2)."""
-        return b'* ESEARCH (TAG "%b")%b' % (self.tag, b" UID" if self.by_uid else b"")
+        uid = b" UID" if self.by_uid else b""
+        return b'* ESEARCH (TAG "%b"%b)%b' % (self.tag, self.place, uid)
 
     def _data(self, found: Found, returning: Returning) -> Iterable[bytes]:
         """RFC 4731 3.1: only COUNT says something of no result."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from mssmtp.imap import objectids
@@ -188,7 +189,7 @@ def compiled(key: And, view: View, now: datetime) -> Search:
         spans=tuple(spans),
         batch=ROWS if dearest == _ROW else TEXTS,
         is_long=dearest != _ROW,
-        tells_modseq=has_modseq(key),
+        tells_modseq=any(isinstance(each, Modseq) for each in leaves(key)),
     )
 
 
@@ -219,17 +220,24 @@ def _positions(view: View, spans: Sequence[Span], found: Uids) -> array[int]:
     )
 
 
-def has_modseq(key: Key) -> bool:
-    """Whether MODSEQ is among the keys."""
+def leaves(key: Key) -> Iterator[Key]:
+    """The keys that hold no others."""
     match key:
         case And(keys):
-            return any(map(has_modseq, keys))
+            yield from chain.from_iterable(map(leaves, keys))
         case Or(first, second):
-            return has_modseq(first) or has_modseq(second)
+            yield from leaves(first)
+            yield from leaves(second)
         case Not(inner):
-            return has_modseq(inner)
+            yield from leaves(inner)
         case _:
-            return isinstance(key, Modseq)
+            yield key
+
+
+def has_numbers(key: Key) -> bool:
+    """Whether something is told by sequence number, or by `$`: of one mailbox only."""
+    numbers = (each for each in leaves(key) if isinstance(each, Numbers))
+    return any(not each.by_uid or each.numbers.is_saved for each in numbers)
 
 
 def _cost(key: Key) -> int:

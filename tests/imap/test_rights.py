@@ -104,6 +104,7 @@ ELSEWHERE = {
     "CREATE": "below: of the mailbox above",
     "GETQUOTA": "a root, not a mailbox: test_quota",
     "SETQUOTA": "the operator's alone",
+    "ESEARCH": "of what may not be read it is silent: told below",
     "UNSUBSCRIBE": "nothing but the asker's own list",
     **dict.fromkeys(
         ("AUTHENTICATE", "CAPABILITY", "COMPRESS", "ENABLE", "ID", "IDLE", "LOGIN", "LOGOUT"),
@@ -223,6 +224,29 @@ def assert_listed(client: Client, *, visible: bool) -> None:
         assert (f'"{SHARED}"' in said) == visible, line
         assert LUC not in said
     assert f'"{OWN}"' in said
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("rights", SETS, ids=lambda rights: rights or "none")
+def test_att_24_a_search_in_many_mailboxes_reads_only_what_may_be_read(
+    world: World, rights: str
+) -> None:
+    """Cyrus CVE-2026-47083: a mailbox that is hidden answers like one that does not exist."""
+    give(world, rights)
+    client = world.client(select=None)
+    found = f'MAILBOX "{SHARED}" UIDVALIDITY'
+    said = "".join(client.ok(f'ESEARCH IN (mailboxes ("{SHARED}" "{FOREIGN}")) ALL'))
+    assert (found in said) == ("r" in rights)
+    assert FOREIGN not in said
+    for sources in ('subtree "Other Users"', f'subtree-one "Other Users/{SERVICE}"', 'subtree ""'):
+        said = "".join(client.ok(f"ESEARCH IN ({sources}) RETURN (COUNT) ALL"))
+        assert (found in said) == ("r" in rights and "l" in rights)
+        assert FOREIGN not in said
+    if "r" not in rights:
+        hidden, missing = (
+            client.ok(f'ESEARCH IN (mailboxes "{name}") ALL') for name in (SHARED, MISSING)
+        )
+        assert hidden == missing == []
 
 
 @pytest.mark.attack

@@ -47,7 +47,8 @@ class Search(Command):
         view = session.selected.view
         returning = self.returning or (results.ALL if session.dialect.rev2 else None)
         with emptying(view, returning):
-            found = yield from looked_for(session, Progress(session, tag), self.key, returning)
+            look = Look(session, Progress(session, tag), session.selected)
+            found = yield from looked_for(look, self.key, returning)
         yield from told(Answer(view, self.by_uid, tag), b"SEARCH", found, returning)
         return Done(b"SEARCH completed")
 
@@ -65,14 +66,21 @@ def emptying(view: View, returning: Returning | None) -> Iterator[None]:
         raise
 
 
-def looked_for(
-    session: Session, progress: Progress, key: And, returning: Returning | None
-) -> Steps[Found]:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Where is searched, and who is told how far."""
+
+    session: Session
+    progress: Progress
+    selected: Selected
+
+
+def looked_for(look: Look, key: And, returning: Returning | None) -> Steps[Found]:
     """What matches, in the order of the mailbox; of what `returning` does not ask for, not all."""
-    selected = session.selected
-    compiled = search.compiled(key, selected.view, session.clock.now())
+    selected, progress = look.selected, look.progress
+    compiled = search.compiled(key, selected.view, look.session.clock.now())
     if compiled.tells_modseq:  # a "CONDSTORE enabling command" (RFC 7162 3.1)
-        yield from sync.become_aware(session)
+        yield from sync.become_aware(look.session)
     enough, backwards = (returning and returning.enough) or (None, False)
     groups = [tuple(group) for group in cut(compiled.spans, compiled.batch)]
     goal = count_of(compiled.spans)
@@ -155,7 +163,8 @@ class RefusedSearch(Command):
     returning: Returning | None
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
-        with emptying(session.selected.view, self.returning):
+        selected = session.selected_or_none
+        with emptying(selected.view if selected else View(), self.returning):
             raise self.refusal
         yield  # a generator, as every command
 

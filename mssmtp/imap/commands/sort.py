@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mssmtp.imap import keys, results, sorting
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.commands.search import Progress, RefusedSearch, emptying, looked_for, told
+from mssmtp.imap.commands.search import Look, Progress, RefusedSearch, emptying, looked_for, told
 from mssmtp.imap.effects import Steps, read
 from mssmtp.imap.keys import And
 from mssmtp.imap.responses import Refused
@@ -48,8 +48,9 @@ class Sort(Command):
         view = session.selected.view
         returning = self.returning
         progress = Progress(session, tag)
+        look = Look(session, progress, session.selected)
         with emptying(view, returning):
-            found = yield from looked_for(session, progress, self.key, None)
+            found = yield from looked_for(look, self.key, None)
             found = yield from self._in_order(session, progress, found)
         yield from told(Answer(view, self.by_uid, tag), b"SORT", found, returning)
         return Done(b"SORT completed")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mssmtp.errors import BadSyntax
 from mssmtp.imap import keys, threads
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.commands.search import Progress, beside, looked_for
+from mssmtp.imap.commands.search import Look, Progress, beside, looked_for
 from mssmtp.imap.commands.sort import worked
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.keys import And
@@ -38,7 +38,8 @@ class Thread(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected
         progress = Progress(session, tag)
-        found = yield from looked_for(session, progress, self.key, None)
+        look = Look(session, progress, session.selected)
+        found = yield from looked_for(look, self.key, None)
         threader = Threader(self.algorithm)
         for start in range(0, len(found), threads.BATCH):
             some = found.positions[start : start + threads.BATCH]

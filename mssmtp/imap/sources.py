@@ -1,0 +1,104 @@
+"""Mailboxes named by what they are (RFC 5465 6, RFC 7377 2.2): `inboxes`, `personal`, `subtree`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mssmtp.errors import BadSyntax
+from mssmtp.imap import mailboxes
+from mssmtp.imap.mailboxes import READ, Shown
+from mssmtp.imap.names import DELIMITER
+from mssmtp.imap.responses import Refused
+from mssmtp.imap.syntax import Cursor
+from mssmtp.mail import MailboxId, Principal
+from mssmtp.storage.model import NoSuchMailbox
+
+if TYPE_CHECKING:
+    from mssmtp.storage import Reading
+
+SELECTED = "SELECTED"
+_PLAIN = frozenset({SELECTED, "INBOXES", "PERSONAL", "SUBSCRIBED"})
+_NAMED = frozenset({"MAILBOXES", "SUBTREE", "SUBTREE-ONE"})
+MOST_NAMES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`filter-mailboxes`; the names are those it is followed by."""
+
+    kind: str
+    names: tuple[str, ...] = ()
+
+
+def parse(cursor: Cursor) -> Source:
+    """One of them."""
+    kind = cursor.word()
+    if kind in _PLAIN:
+        return Source(kind)
+    if kind not in _NAMED:
+        raise BadSyntax("unknown mailboxes")
+    cursor.space()
+    if cursor.sees(b"("):
+        return Source(kind, tuple(cursor.listed(cursor.mailbox)))
+    return Source(kind, (cursor.mailbox(),))
+
+
+def readable(
+    reading: Reading, principal: Principal, sources: tuple[Source, ...], selected: MailboxId | None
+) -> list[Shown]:
+    """What `sources` name and `principal` may read now, each once, in the order of LIST.
+
+    What does not exist and what is forbidden are left out alike (RFC 7377 2.2, ATT-24).
+    """
+    visible = [each for each in mailboxes.shown(reading, principal) if each.mailbox is not None]
+    found: dict[MailboxId, Shown] = {}
+    for source in sources:
+        for each in _named(reading, principal, source, visible, selected):
+            if each.mailbox is not None and READ in each.rights:
+                found[each.mailbox.id] = each
+    return list(found.values())
+
+
+def _named(
+    reading: Reading,
+    principal: Principal,
+    source: Source,
+    visible: list[Shown],
+    selected: MailboxId | None,
+) -> Iterator[Shown]:
+    match source.kind:
+        case "SELECTED":
+            yield from (each for each in visible if each.mailbox and each.mailbox.id == selected)
+        case "MAILBOXES":
+            for name in source.names:
+                yield from _one(reading, principal, name)
+        case "SUBSCRIBED":
+            names = set(mailboxes.subscribed(reading, principal))
+            yield from (each for each in visible if each.name in names)
+        case "INBOXES":
+            yield from (each for each in visible if each.name == "INBOX")
+        case "PERSONAL":
+            yield from (each for each in visible if not mailboxes.is_of_others(each.name))
+        case kind:
+            deep = kind == "SUBTREE"
+            for top in source.names:
+                yield from (each for each in visible if _is_below(each.name, top, deep=deep))
+
+
+def _one(reading: Reading, principal: Principal, name: str) -> Iterator[Shown]:
+    """A name that was spelt out needs no right but the one to read."""
+    try:
+        mailbox, rights = mailboxes.find_with_rights(reading, principal, name, READ)
+    except (NoSuchMailbox, Refused):
+        return
+    yield Shown(name, mailbox, None, rights)
+
+
+def _is_below(name: str, top: str, *, deep: bool) -> bool:
+    """`top` itself, its children, and when `deep` theirs."""
+    if name == top:
+        return True
+    prefix = top + DELIMITER if top else ""
+    return name.startswith(prefix) and (deep or DELIMITER not in name.removeprefix(prefix))
