@@ -20,11 +20,11 @@ RULES = [
     "GEN-02", "GEN-19", "GEN-20",
     *(f"OLC-{n:02}" for n in range(1, 8)), "OLC-08",
     "CLD-02", "CLD-03", "CLD-04",
-    "THB-01", "THB-07", "THB-09", "THB-10",
-    *(f"APL-{n:02}" for n in (1, 2, 3, 5, 6, 7, 8)),
+    "THB-01", "THB-06", "THB-07", "THB-08", "THB-09", "THB-10",
+    *(f"APL-{n:02}" for n in (1, 2, 3, 5, 6, 7, 8, 10)),
     "AND-01", "AND-02", "AND-03", "AND-04", "AND-05",
     "MAC-01", "MAC-05", "MAC-07",
-    "R03", "R04", "R10", "R12", "R16", "R17",
+    "R02", "R03", "R04", "R09", "R10", "R12", "R16", "R17",
 ]  # fmt: skip
 
 
