@@ -164,6 +164,9 @@ def test_changes_that_canonicalisation_takes_away_change_no_row(
         ("KeyValue added", "KeyValue in place of X509Data"),
         ("XPath transform", "Transform Algorithm=http://www.w3.org/TR/1999/REC-xpath-19991116"),
         ("reference to a file", "Reference URI=file:///etc/hostname"),
+        ("one byte of a Nom", "digest"),
+        ("digest of the changed list", "not by the key of its certificate"),
+        ("namespace without a scheme", "C14NError"),
     ],
 )
 def test_refused_profile_is_told_to_a_person(
