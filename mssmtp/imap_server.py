@@ -12,6 +12,7 @@ import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import cast
 
@@ -234,6 +235,8 @@ class _Connection(asyncio.Protocol):
         self._lost = False
         self._ended = False
         self._stopping = False
+        self._coming = ExitStack()
+        """Closed, it tells the store that no letter of this client is about to be written."""
         self._watched: Key | None = None
         self._unwatched_at = -1
         self._address = ""
@@ -330,6 +333,7 @@ class _Connection(asyncio.Protocol):
             self._close()
 
     def _close(self) -> None:
+        self._coming.close()
         self._watch(None)
         self._transport.close()
         door = self._door
@@ -379,6 +383,7 @@ class _Connection(asyncio.Protocol):
             await self._flush()
         match effect:
             case effects.Wait():
+                self._coming.close()  # a group waits for no client
                 effect.answer(await self._wait(effect))
             case effects.Read(is_long=True):
                 async with self._door.long_reads:
@@ -387,10 +392,13 @@ class _Connection(asyncio.Protocol):
             case effects.Read():
                 effect.answer(await awaited(self._door.store.read(effect.query)))
             case effects.Write():
-                effect.answer(
-                    await awaited(self._door.store.write(effect.job, octets=effect.octets))
-                )
+                with self._coming.pop_all():
+                    written = self._door.store.write(effect.job, octets=effect.octets)
+                    effect.answer(await awaited(written))
             case effects.OffLoop():
+                if effect.for_commit:
+                    self._coming.close()  # one at a time
+                    self._coming.enter_context(self._door.store.coming())
                 effect.answer(await self._door.off_loop(effect.work))
             case _:
                 await self._perform_rare(effect)

@@ -119,9 +119,13 @@ class Arguments:
         return False
 
 
-def receive(arguments: Arguments, permit: Callable[[Reading], object]) -> Steps[Arrived]:
+def receive(
+    arguments: Arguments, permit: Callable[[Reading], object], *, judged_again: bool = False
+) -> Steps[Arrived]:
     """`[flag-list SP] [date-time SP] append-data`. `permit` raises, before a message is asked for,
-    what can be known by then (OP-66). Raises MailError, Ended."""
+    what can be known by then (OP-66); `judged_again`: the job that writes the message says the
+    same, so that of a small one that comes unasked it is not asked twice. Raises MailError, Ended.
+    """
     flags, date = _options(arguments.cursor)
     cursor = arguments.cursor
     if cursor.takes(b"CATENATE ("):
@@ -133,7 +137,8 @@ def receive(arguments: Arguments, permit: Callable[[Reading], object]) -> Steps[
         raise BadSyntax("literal8 expected")
     if not literal.size_octets:
         raise Refused("CANNOT", b"An empty message cannot be kept")
-    yield from read(permit)
+    if literal.synchronizing or literal.size_octets > BLOCK or not judged_again:
+        yield from read(permit)
     yield from arguments.begin_literal()
     store = _store_small if literal.size_octets <= BLOCK else _store_large
     letter = yield from store(arguments.session, literal)
@@ -186,7 +191,7 @@ def _store_small(session: Session, literal: Announced) -> Steps[Letter]:
     if b"\0" in waiting:
         raise _no_nul(literal)
     octets = bytes(waiting)
-    return (yield from off_loop(lambda store: store.seal(octets)))
+    return (yield from off_loop(lambda store: store.seal(octets), for_commit=True))
 
 
 def _no_nul(literal: Announced) -> Refused:
@@ -207,7 +212,7 @@ def _written(fill: Callable[[LetterWriter], Steps[None]]) -> Steps[Letter]:
     writer = yield from off_loop(lambda store: store.writer())
     try:
         yield from fill(writer)
-        return (yield from off_loop(lambda store: writer.finish()))
+        return (yield from off_loop(lambda store: writer.finish(), for_commit=True))
     except BaseException as error:
         if not isinstance(error, GeneratorExit):
             yield from off_loop(lambda store: writer.abort())

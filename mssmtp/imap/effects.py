@@ -103,13 +103,17 @@ class Write(Asking[T]):
 
 
 class OffLoop(Asking[T]):
-    """Run something slow with the store (writing a letter) in a thread."""
+    """Run something slow with the store (writing a letter) in a thread.
 
-    __slots__ = ("work",)
+    `for_commit`: what it makes is written next, and a group commit may wait for it a little.
+    """
 
-    def __init__(self, work: Callable[[Store], T]) -> None:
+    __slots__ = ("for_commit", "work")
+
+    def __init__(self, work: Callable[[Store], T], *, for_commit: bool = False) -> None:
         super().__init__()
         self.work = work
+        self.for_commit = for_commit
 
 
 class Authenticate(Asking[Principal]):
@@ -200,9 +204,9 @@ def write(job: Callable[[Writing], T], octets: int = 0) -> Steps[T]:
     return effect.answered
 
 
-def off_loop(work: Callable[[Store], T]) -> Steps[T]:
+def off_loop(work: Callable[[Store], T], *, for_commit: bool = False) -> Steps[T]:
     """See OffLoop."""
-    effect = OffLoop(work)
+    effect = OffLoop(work, for_commit=for_commit)
     yield effect
     return effect.answered
 

@@ -15,7 +15,7 @@ from mssmtp.imap.session import Session, Timing
 from mssmtp.imap_server import _Connection
 from mssmtp.mail import Change, Principal
 from mssmtp.outside import SystemClock, SystemEntropy
-from mssmtp.storage import Reading, Store
+from mssmtp.storage import Letter, Reading, Store
 from tests.imap.world import message
 from tests.imap_server.rig import LUC, PASSWORD, ZOE, Raw, Rig, until
 
@@ -463,3 +463,29 @@ async def test_what_is_not_deflate_ends_the_connection(rig: Rig) -> None:
         await raw.ok(b"COMPRESS DEFLATE")
         await raw.send(b"b NOOP\r\n" * 10)
         assert b"BYE" in zlib.decompressobj(-15).decompress(await raw.ends())
+
+
+async def test_a_group_waits_for_letters_that_are_written_next_and_for_no_others(rig: Rig) -> None:
+    """However an APPEND ends, nobody's commit is held up for it any more."""
+    seen: list[int] = []
+    seal = rig.store.seal
+    committer = rig.store._committer
+
+    def watched(octets: bytes) -> Letter:
+        seen.append(committer.coming)
+        return seal(octets)
+
+    async with rig.door() as (_, port):
+        raw = await rig.raw(port)
+        await raw.line()
+        await raw.login()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rig.store, "seal", watched)
+            assert b" OK" in (await raw.command(b"APPEND INBOX {5+}\r\nhello"))[-1]
+            assert b"TRYCREATE" in (await raw.command(b"APPEND Nowhere {5+}\r\nhello"))[-1]
+            assert b"BAD" in (await raw.command(b"APPEND INBOX {5+}\r\nhello x"))[-1]
+            await raw.send(b"x APPEND INBOX {5+}\r\nhello")  # and no CRLF
+            await until(lambda: len(seen) == 4)
+            raw.close()
+    assert seen == [1, 1, 1, 1]
+    assert committer.coming == 0

@@ -62,7 +62,7 @@ class Append(Command):
             if len(messages) >= MOST_MESSAGES or _held(messages) > MOST_HELD:
                 raise Refused("LIMIT", b"Append fewer messages at once")
             permit = _Permitted(arguments, self.mailbox)
-            messages.append((yield from arriving.receive(arguments, permit)))
+            messages.append((yield from arriving.receive(arguments, permit, judged_again=True)))
 
     def _append(
         self, writing: Writing, session: Session, messages: list[Arrived]
