@@ -51,6 +51,7 @@ GRACE_S = 20.0
 SUPERVISOR_GRACE_S = GRACE_S + 10.0
 
 _PRUNE_EVERY_S = 86_400.0
+_READINGS_EVERY_S = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -363,6 +364,7 @@ class _Worker:
                 tasks.create_task(rooms.feed.run(), name="trust-feed"),
                 tasks.create_task(rooms.watch.run(), name="own-watch"),
                 tasks.create_task(_prune_daily(store), name="prune"),
+                tasks.create_task(_record_readings(store), name="readings"),
             ]
             relay = tasks.create_task(rooms.relay.run(), name="relay")
             # A peer that comes before the list is in force is deferred for minutes: wait a little.
@@ -377,6 +379,7 @@ class _Worker:
             await relay
             for task in background:
                 task.cancel()
+            await _record_all(store)
         if rooms.metrics is not None:
             await asyncio.to_thread(rooms.metrics.close)
 
@@ -394,6 +397,21 @@ async def _finish(rooms: Rooms) -> None:
     than the supervisor's, and a delivery could be killed after its dot (D4)."""
     doors = (door.stop(GRACE_S) for door in rooms.doors.values())
     await asyncio.gather(*doors, rooms.relay.stop(GRACE_S))
+
+
+async def _record_readings(store: Store) -> None:
+    """What sessions note of what people read, in few commits (DEF-06)."""
+    while True:
+        await asyncio.sleep(_READINGS_EVERY_S)
+        await _record_all(store)
+
+
+async def _record_all(store: Store) -> None:
+    try:
+        while store.noted:
+            await asyncio.wrap_future(store.write(lambda writing: writing.record_readings()))
+    except Exception:
+        logger.exception("readings not recorded")  # they stay noted
 
 
 async def _prune_daily(store: Store) -> None:

@@ -379,6 +379,9 @@ class _Connection(asyncio.Protocol):
             if len(self._unsent) >= TOGETHER_OCTETS:
                 await self._flush()
             return
+        if isinstance(effect, effects.Note):
+            await self._note(effect)
+            return
         if self._unsent and not _is_short(effect):
             await self._flush()
         match effect:
@@ -402,6 +405,12 @@ class _Connection(asyncio.Protocol):
                 effect.answer(await self._door.off_loop(effect.work))
             case _:
                 await self._perform_rare(effect)
+
+    async def _note(self, note: effects.Note) -> None:
+        store = self._door.store
+        who, now = (note.account, note.mailbox), self._door.clock.now()
+        if store.noted.add(*who, note.uids, note.kind, now):
+            await awaited(store.write(lambda writing: writing.record_readings()))
 
     async def _perform_rare(self, effect: Effect) -> None:
         match effect:

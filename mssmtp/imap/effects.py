@@ -7,14 +7,15 @@ throws the failure into the generator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from mssmtp.mail import BalId, MailboxId, Principal
+from mssmtp.mail import AccountId, BalId, MailboxId, Principal
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading, Store, Writing
+    from mssmtp.storage.readings import ReadingKind
 
 T = TypeVar("T")
 
@@ -148,6 +149,21 @@ class Watch(Effect):
 
     def __init__(self, mailbox: tuple[BalId, MailboxId] | None) -> None:
         self.mailbox = mailbox
+
+
+class Note(Effect):
+    """A person's software fetched bodies (`releve`), or a person has seen messages (`lu`), DEF-06:
+    remembered now, written later."""
+
+    __slots__ = ("account", "kind", "mailbox", "uids")
+
+    def __init__(
+        self, account: AccountId, mailbox: MailboxId, uids: Collection[int], kind: ReadingKind
+    ) -> None:
+        self.account = account
+        self.mailbox = mailbox
+        self.uids = uids
+        self.kind = kind
 
 
 class Pause(Effect):

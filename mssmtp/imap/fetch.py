@@ -89,6 +89,19 @@ class Plan:
         return any(isinstance(item, Body | Binary) and not item.peek for item in self.items)
 
     @property
+    def reads_body(self) -> bool:
+        """DEF-06: a body section, PEEK included; headers and MIME headers are none."""
+        return any(
+            isinstance(item, Binary)
+            or (
+                isinstance(item, Body)
+                and item.section.names is None
+                and item.section.text not in ("HEADER", "MIME")
+            )
+            for item in self.items
+        )
+
+    @property
     def needs_summary(self) -> bool:
         """False when rows, and the content, are enough."""
         return any(

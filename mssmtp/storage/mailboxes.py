@@ -27,6 +27,7 @@ from mssmtp.storage.model import (
     to_us,
 )
 from mssmtp.storage.quotas import QuotaReading, QuotaWriting
+from mssmtp.storage.readings import ReadingsReading, ReadingsWriting
 from mssmtp.storage.rights import RightsReading, RightsWriting
 from mssmtp.storage.schema import bals, mailboxes, sql, subscriptions
 from mssmtp.storage.view import Row
@@ -134,7 +135,7 @@ def mailbox_name(name: str) -> str:
     return "/".join(levels)
 
 
-class MailboxReading(RightsReading, AnnotationReading, QuotaReading):
+class MailboxReading(RightsReading, AnnotationReading, QuotaReading, ReadingsReading):
     """Looking at mailboxes."""
 
     def _mailbox_id(self, bal: BalId, name: str) -> MailboxId | None:
@@ -200,7 +201,9 @@ class MailboxReading(RightsReading, AnnotationReading, QuotaReading):
         return _named_mailbox(row, key.open(mailbox_purpose(row[0]), row[2]).decode())
 
 
-class MailboxWriting(MailboxReading, RightsWriting, AnnotationWriting, QuotaWriting):
+class MailboxWriting(
+    MailboxReading, RightsWriting, AnnotationWriting, QuotaWriting, ReadingsWriting
+):
     """Changing mailboxes; messages in them are the business of `messages`."""
 
     def create_mailbox(self, bal: BalId, name: str, special_use: str | None = None) -> Mailbox:

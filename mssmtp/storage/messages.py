@@ -426,6 +426,7 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
 
     def _remove(self, mailbox: MailboxId, rows: Sequence[Row]) -> None:
         """Delete rows, leave tombstones, drop the packs that held their summaries."""
+        self._record_readings_of(mailbox)
         modseq, bal = self._bump(mailbox)
         uids = [row[0] for row in rows]
         self._run_many(_DROP, [{"mailbox": mailbox, "uid": uid} for uid in uids])

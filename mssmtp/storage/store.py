@@ -41,6 +41,7 @@ from mssmtp.storage.messages import PACK_UIDS, TEXT_UIDS
 from mssmtp.storage.model import CheckReport, Letter, Owner
 from mssmtp.storage.packer import Packer
 from mssmtp.storage.readers import Readers
+from mssmtp.storage.readings import Noted
 from mssmtp.storage.rebuilding import RebuildReport
 from mssmtp.storage.rotation import Progress, RotationReport, silent
 from mssmtp.storage.schema import blobs, meta, sql
@@ -93,6 +94,7 @@ class Store:
         self.lately = Lately(self._home / "run", clock)
         self._openers = ThreadPoolExecutor(OPENERS, "store-opener")
         self._packer = Packer(self._pack)
+        self.noted = Noted()
         self._vault = Vault(
             self._keys,
             self._files,
@@ -101,6 +103,7 @@ class Store:
             self._reader,
             settings.facts_kept,
             settings.quota_octets,
+            self.noted,
             Known(),
             Images(),
             self.lately,

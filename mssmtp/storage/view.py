@@ -32,6 +32,7 @@ MASTERS = "masters"
 """Row of `meta` with the MasterState."""
 
 if TYPE_CHECKING:
+    from mssmtp.storage.readings import Noted
     from mssmtp.storage.views import Writing
 
 Row = tuple[Any, ...]
@@ -71,6 +72,7 @@ class Vault:
     reader: Reader
     facts_kept: timedelta
     quota_octets: int
+    noted: Noted
     known: Known
     images: Images
     lately: Lately

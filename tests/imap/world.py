@@ -300,6 +300,10 @@ class Client:
                 effect.answer(self.world.login(effect.login, effect.password))
             case effects.Refresh():
                 effect.answer(self.world.login(effect.principal.login, PASSWORD))
+            case effects.Note():
+                self.world.store.noted.add(
+                    effect.account, effect.mailbox, effect.uids, effect.kind, self.world.clock.now()
+                )
             case effects.Pause():
                 self.paused_s.append(effect.seconds)
             case effects.StartTls():

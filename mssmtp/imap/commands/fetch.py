@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mssmtp.errors import BadSyntax, MailError
 from mssmtp.imap import fetch, items, mailboxes, sync, vanished
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.effects import Steps, read, send, write
+from mssmtp.imap.effects import Note, Steps, read, send, write
 from mssmtp.imap.fetch import Batch, Late, Plan, Wanted
 from mssmtp.imap.incoming import Ended
 from mssmtp.imap.items import Item, Simple
@@ -105,6 +105,11 @@ def _show(session: Session, items: tuple[Item, ...], spans: Sequence[Span]) -> S
         if plan.sets_seen and selected.may(mailboxes.SEEN):
             seen = yield from _see(selected, group)
         told = yield from _send_group(selected, plan, group, seen)
+        if plan.reads_body:
+            uids = list(selected.view.uids_of(group))
+            yield Note(session.principal.account, selected.mailbox.id, uids, "releve")
+            if seen:
+                yield Note(session.principal.account, selected.mailbox.id, seen, "lu")
         missing += told.missing
         is_undecodable |= told.is_undecodable
     return _Told(missing, is_undecodable)

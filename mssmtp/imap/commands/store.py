@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mssmtp.errors import BadSyntax
 from mssmtp.imap import flag_lines, responses, sync
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.effects import Steps, send, write
+from mssmtp.imap.effects import Note, Steps, send, write
 from mssmtp.imap.flag_lines import Lines
 from mssmtp.imap.items import Item, Simple
 from mssmtp.imap.numbers import NumberSet, Span, compress, cut
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mssmtp.storage.images import Image
 
 BATCH = 16_384
+_SEEN_BY_A_PERSON = ("\\seen", "$mdnsent")
+"""DEF-06. A client sets `$MDNSent` when it has shown the message and asked about the notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,9 @@ class Store(Command):
         quick = _count(group) >= flag_lines.LEAST and not session.dialect.modseqs
         done = yield from write(lambda writing: self._store(writing, selected, group, quick=quick))
         given = changeable(self.flags, selected.rights)
+        if self.operation != "-" and any(flag.lower() in _SEEN_BY_A_PERSON for flag in given):
+            uids = list(selected.view.uids_of(group))
+            yield Note(session.principal.account, selected.mailbox.id, uids, "lu")
         yield from send(b"".join(sync.new_keywords(selected, given)))
         if isinstance(done, _Flagged):
             selected.advance(done.before, done.image.modseq)

@@ -1,0 +1,97 @@
+"""What counts as fetched and what as seen: once for each person, message and day (DEF-06)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mssmtp.mail import Bal, Role
+from tests.imap.world import LUC, SERVICE, START, World
+
+FETCHED = {"releve"}
+SEEN = {"lu"}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    made.fill(3)
+    yield made
+    made.close()
+
+
+def events(world: World, bal: Bal | None = None) -> list[tuple[str, int, int]]:
+    """(kind, account, message) of a box, once written."""
+    while world.store.noted:
+        world.store.write(lambda w: w.record_readings()).result()
+    box = (bal or world.zoe).id
+    found = world.store.read(lambda r: r.reading_events(box, START)).result()
+    return [(event.kind, event.account, event.message) for event in found]
+
+
+@pytest.mark.requirement("DEF-06")
+@pytest.mark.parametrize(
+    ("command", "kinds"),
+    [
+        ("FETCH 1 (FLAGS UID ENVELOPE BODYSTRUCTURE RFC822.SIZE INTERNALDATE)", set()),
+        ("FETCH 1 BODY.PEEK[HEADER]", set()),
+        ("FETCH 1 RFC822.HEADER", set()),
+        ("FETCH 1 (BODY.PEEK[HEADER.FIELDS (Subject)] BODY.PEEK[HEADER.FIELDS.NOT (To)])", set()),
+        ("FETCH 1 BODY.PEEK[1.MIME]", set()),
+        ("FETCH 1 BINARY.SIZE[1]", set()),
+        ("FETCH 1 BODY.PEEK[]", FETCHED),
+        ("FETCH 1 BODY.PEEK[TEXT]<0.1>", FETCHED),
+        ("UID FETCH 1 BODY.PEEK[1]", FETCHED),
+        ("FETCH 1 BINARY.PEEK[1]", FETCHED),
+        ("FETCH 1 BODY[]", FETCHED | SEEN),
+        ("FETCH 1 RFC822.TEXT", FETCHED | SEEN),
+        ("FETCH 1 BODY[HEADER]", set()),
+        ("STORE 1 +FLAGS (\\Seen)", SEEN),
+        ("STORE 1 FLAGS.SILENT (\\Seen \\Flagged)", SEEN),
+        ("STORE 1 +FLAGS ($MDNSent)", SEEN),
+        ("STORE 1 +FLAGS (\\Answered)", set()),
+        ("STORE 1 -FLAGS (\\Seen)", set()),
+        ("COPY 1 Archive", set()),
+        ("SEARCH BODY Bonjour", set()),
+    ],
+)
+def test_a_command_leaves_its_events(world: World, command: str, kinds: set[str]) -> None:
+    world.client().ok(command)
+    assert {kind for kind, _, _ in events(world)} == kinds
+
+
+@pytest.mark.requirement("DEF-06")
+def test_once_for_each_person_message_and_day(world: World) -> None:
+    world.share(Role.LECTEUR)
+    world.share(Role.SECRETAIRE, LUC)
+    world.fill(2, bal=world.service)
+    for _ in range(2):
+        for login in (LUC, SERVICE):
+            client = world.client(login, None)
+            prefix = "" if login == SERVICE else f"Other Users/{SERVICE}/"
+            client.ok(f'SELECT "{prefix}INBOX"')
+            client.ok("FETCH 1:2 BODY[]")
+            client.ok("COPY 1 INBOX")  # the same message
+    of_one_day = events(world, world.service)
+    assert len(of_one_day) == len(set(of_one_day)) == 2 * 2 + 2
+    assert {account for kind, account, _ in of_one_day if kind == "releve"} == {2, 3}
+    assert {account for kind, account, _ in of_one_day if kind == "lu"} == {2}
+    world.clock.advance(86_400)
+    client = world.client(SERVICE)
+    client.ok("FETCH 1 BODY.PEEK[]")
+    assert len(events(world, world.service)) == len(of_one_day) + 1
+
+
+@pytest.mark.requirement("DEF-06")
+@pytest.mark.parametrize("end", ["EXPUNGE", "CLOSE", "MOVE 1:3 Archive", "DELETE Suivi"])
+def test_what_is_removed_at_once_was_read_nevertheless(world: World, end: str) -> None:
+    client = world.client(select=None)
+    client.ok("CREATE Suivi")
+    world.fill(3, "Suivi")
+    client.ok("SELECT Suivi")
+    client.ok("FETCH 1:3 BODY.PEEK[]")
+    client.ok("STORE 1:3 +FLAGS.SILENT (\\Deleted)")
+    client.ok(end)
+    assert [kind for kind, _, _ in events(world)] == ["releve"] * 3
