@@ -20,6 +20,8 @@ MAX_VALUE = 4_096
 """Octets; RFC 5464 4.1 asks for 1024 at least."""
 MOST_ENTRIES = 20
 """Shared ones, and private ones of each person, of one mailbox; ten at least (4.1)."""
+MOST_IN_BOX = 5_000
+"""Of all mailboxes of a box, and of everybody: LIST may tell them all at once (D11)."""
 MAX_NAME = 255
 SHARED = "/shared/"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from mssmtp.mail import BalId
 from mssmtp.storage.schema import entries, sql
@@ -18,6 +18,7 @@ _OF = sql(
     .where(entries.c.mailbox == bindparam("mailbox"))
     .where(entries.c.account == bindparam("account"))
 )
+_HOW_MANY = sql(select(func.count()).where(entries.c.bal == bindparam("bal")))
 _NEW = sql(insert(entries))
 _DROP = sql(
     delete(entries)
@@ -49,6 +50,11 @@ class AnnotationReading(View):
                 name, value = json.loads(octets)
                 found[name] = value.encode("utf-8", "surrogateescape")
         return found
+
+    def annotations_in(self, bal: BalId) -> int:
+        """How many the box has, of all its mailboxes and everybody together."""
+        row = self._one(_HOW_MANY, bal=bal)
+        return 0 if row is None else int(row[0])
 
 
 class AnnotationWriting(AnnotationReading, WritingView):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mssmtp.imap.commands import setmetadata
 from mssmtp.imap.metadata import MAX_VALUE, MOST_ENTRIES
 from tests.imap.world import World
 
@@ -38,6 +39,20 @@ def test_att_27_values_and_their_number_are_bounded(world: World) -> None:
     client.ok('SETMETADATA INBOX (/shared/comment "counted apart")')
     client.ok('SETMETADATA Sent (/private/comment "of another mailbox")')
     client.ok('SETMETADATA "" (/private/comment "of the server")')
+
+
+@pytest.mark.attack
+def test_att_27_a_box_has_so_many_annotations_and_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setmetadata, "MOST_IN_BOX", 3)
+    client = world.client(select=None)
+    client.ok('SETMETADATA INBOX (/private/a "x" /shared/a "x")')
+    client.ok('SETMETADATA Sent (/private/a "x")')
+    client.no('SETMETADATA Drafts (/private/a "x")', "METADATA TOOMANY")
+    client.ok('SETMETADATA Sent (/private/a "y")')
+    client.ok("SETMETADATA INBOX (/shared/a NIL)")
+    client.ok('SETMETADATA Drafts (/private/a "x")')
 
 
 def test_annotations_lie_sealed_on_the_disk(world: World) -> None:

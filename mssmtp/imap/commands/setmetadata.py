@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mssmtp.imap import mailboxes, metadata
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, write
-from mssmtp.imap.metadata import MAX_VALUE, MOST_ENTRIES, SHARED
+from mssmtp.imap.metadata import MAX_VALUE, MOST_ENTRIES, MOST_IN_BOX, SHARED
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
@@ -51,7 +51,7 @@ class SetMetadata(Command):
                     touched.add(place)
             for place in touched:
                 kept = writing.annotations(place.bal, place.mailbox, place.account)
-                if len(kept) > MOST_ENTRIES:
+                if len(kept) > MOST_ENTRIES or writing.annotations_in(place.bal) > MOST_IN_BOX:
                     raise Refused("METADATA TOOMANY", b"Trop d'annotations")
 
         yield from write(job)
