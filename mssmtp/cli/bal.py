@@ -10,7 +10,7 @@ import typer
 
 from mssmtp import app as server
 from mssmtp.accounts import NewBal, add_bal
-from mssmtp.cli import options
+from mssmtp.cli import bal_members, bal_room, options
 from mssmtp.cli.output import fail, out, print_json, print_table
 from mssmtp.config import Endpoint, Settings
 from mssmtp.identity import national_id
@@ -18,7 +18,10 @@ from mssmtp.identity.app_password import grouped
 from mssmtp.mail import Address, Bal, BalState, BalType, PersonState, masked
 from mssmtp.storage import BalExists, NationalIdRequired, Reading
 
-app = typer.Typer(help="Boxes: add, list, show, suspend.", no_args_is_help=True)
+app = typer.Typer(help="Boxes: add, list, show, suspend; members, room.", no_args_is_help=True)
+app.add_typer(bal_members.app, name="member")
+app.command()(bal_room.quota)
+app.command()(bal_room.readings)
 
 Row = dict[str, object]
 Rows = list[Row]

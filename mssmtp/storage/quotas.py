@@ -66,6 +66,13 @@ class QuotaReading(View):
         most_octets = default if limits[0] is None else limits[0]
         return Room(int(used[0]), int(used[1]), most_octets or None, limits[1] or None)
 
+    def quota(self, bal: BalId) -> tuple[int | None, int | None]:
+        """Octets and messages as they were set for this box. Raises NoSuchBal."""
+        row = self._one(_LIMITS, bal=bal)
+        if row is None:
+            raise NoSuchBal
+        return row[0], row[1]
+
     def demand_room(self, bal: BalId, octets: int, messages: int) -> None:
         """Raises OverQuota, NoSuchBal."""
         if not self.room(bal).takes(octets, messages):

@@ -1,0 +1,95 @@
+"""`mssmtp bal member`, `quota`, `readings`: who opens an organisation's box, its room, who read."""
+
+from __future__ import annotations
+
+import pytest
+
+from mssmtp.storage import Writing
+from tests.home import CLOCK, SECRETARIAT, ZOE, Home
+from tests.storage.support import message
+
+ZOE_, ORG = str(ZOE), str(SECRETARIAT)
+
+
+@pytest.mark.requirement("SEED-16")
+def test_a_member_is_added_listed_given_another_role_and_removed(home: Home) -> None:
+    home.mssmtp("bal", "member", "remove", ORG, ZOE_)
+    added = home.mssmtp("bal", "member", "add", ORG, ZOE_, "--role", "lecteur", "--json")
+    assert added.json == {"box": ORG, "person": ZOE_, "role": "lecteur", "rights": "lrs"}
+    again = home.mssmtp("bal", "member", "add", ORG, ZOE_, "--role", "responsable")
+    assert again.code == 2
+    assert "already, as lecteur" in again.err
+    assert home.mssmtp("bal", "member", "set", ORG, ZOE_, "--role", "secretaire").code == 0
+    (row,) = home.mssmtp("bal", "member", "list", ORG, "--json").json
+    assert (row["person"], row["role"], row["mailboxes"]) == (ZOE_, "secretaire", {})
+    with home.store() as store:
+
+        def hide(writing: Writing) -> None:
+            bal, account = writing.bal(SECRETARIAT), writing.account(ZOE_)
+            assert bal is not None
+            assert account is not None
+            trash = writing.mailbox(bal.id, "Trash")
+            assert trash is not None
+            writing.set_entry(trash.id, account.id, "")
+
+        store.write(hide).result()
+    assert "Trash (none)" in home.mssmtp("bal", "member", "list", ORG).out
+    assert home.mssmtp("bal", "member", "remove", ORG, ZOE_).code == 0
+    assert home.mssmtp("bal", "member", "list", ORG, "--json").json == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("add", ZOE_, ORG), "is a box of type PER"),
+        (("add", "personne@hopital-a.test", ZOE_), "is no box here"),
+        (("add", ORG, "personne@hopital-a.test"), "is no login here"),
+        (("add", ORG, ORG), "is the box itself"),
+        (("set", ORG, "personne@hopital-a.test", "--role", "lecteur"), "is no login here"),
+        (("add", ORG, ZOE_, "--role", "chef"), "chef"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_reason(
+    home: Home, arguments: tuple[str, ...], why: str
+) -> None:
+    answer = home.mssmtp("bal", "member", *arguments)
+    assert answer.code == 2
+    assert why in answer.err
+
+
+@pytest.mark.requirement("CL-35")
+def test_room_is_given_and_told(home: Home) -> None:
+    assert home.mssmtp("bal", "quota", ZOE_, "--json").json["most_octets"] == 2_147_483_648
+    given = home.mssmtp("bal", "quota", ZOE_, "--octets", "5G", "--messages", "100", "--json").json
+    assert (given["most_octets"], given["most_messages"]) == (5 * 1_024**3, 100)
+    more = home.mssmtp("bal", "quota", ZOE_, "--messages", "none", "--json").json
+    assert (more["most_octets"], more["most_messages"]) == (5 * 1_024**3, None)
+    assert "no limit" in home.mssmtp("bal", "quota", ZOE_, "--octets", "none").out
+    assert home.mssmtp("bal", "quota", ZOE_, "--octets", "beaucoup").code == 2
+
+
+@pytest.mark.requirement("DEF-06")
+def test_readings_are_shown(home: Home) -> None:
+    assert "Nothing was read" in home.mssmtp("bal", "readings", ZOE_).out
+    with home.store() as store:
+        letter = store.seal(message())
+
+        def append(writing: Writing) -> int:
+            bal = writing.bal(ZOE)
+            assert bal is not None
+            box = writing.mailbox(bal.id, "INBOX")
+            assert box is not None
+            store.noted.add(
+                account, box.id, [writing.append(box.id, letter, frozenset(), now)], "lu", now
+            )
+            return 0
+
+        now = CLOCK.now()
+        found = store.read(lambda r: r.account(ZOE_)).result()
+        assert found is not None
+        account = found.id
+        store.write(append).result()
+        store.write(lambda w: w.record_readings()).result()
+    (row,) = home.mssmtp("bal", "readings", ZOE_, "--json").json
+    assert (row["kind"], row["person"]) == ("lu", ZOE_)
+    assert "lu" in home.mssmtp("bal", "readings", ZOE_).out
