@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from mssmtp.errors import BadSyntax
@@ -64,7 +64,7 @@ class Body:
     section: Section
     partial: tuple[int, int] | None = None
     peek: bool = False
-    label: bytes = field(default=b"", compare=False)
+    label: bytes = b""
 
     def render(self) -> bytes:
         """As a client writes it."""

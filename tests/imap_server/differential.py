@@ -389,12 +389,17 @@ REASONS: list[Reason] = [
         parts=True,
     ),
     Reason(
-        "nothing to store, read-only",
-        "STORE after EXAMINE is refused also where there is no message (6.3.2).",
+        "a level is a mailbox that takes letters",
+        "GEN-13 again: what goes into such a parent is taken; Dovecot asks for CREATE first.",
+        lambda command, ours, theirs: ours.is_ok and theirs.code == "TRYCREATE",
+        parts=True,
+    ),
+    Reason(
+        "nothing to change, read-only",
+        "After EXAMINE what changes is refused before it is asked what it would change (6.3.2).",
         lambda command, ours, theirs: (
-            _verb(command) == "STORE"
+            _verb(command) in ("STORE", "MOVE", "EXPUNGE")
             and ours.condition == "NO"
-            and theirs.is_ok
             and not theirs.told
         ),
     ),
