@@ -57,6 +57,7 @@ AFTER_LOGIN = (
     "METADATA",
     "LIST-METADATA",
     "QRESYNC",
+    "UIDONLY",
 )
 
 
@@ -79,6 +80,7 @@ class Dialect:
 ENABLES: Mapping[str, Mapping[str, bool]] = {
     "CONDSTORE": {"modseqs": True},
     "QRESYNC": {"modseqs": True, "vanished": True},
+    "UIDONLY": {"uids_only": True},
     "IMAP4REV2": {"rev2": True, "utf8": True},
     "UTF8=ACCEPT": {"utf8": True},
 }

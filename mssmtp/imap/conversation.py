@@ -16,6 +16,7 @@ from mssmtp.imap.commands import BRINGING, VERBS
 from mssmtp.imap.effects import Steps, send
 from mssmtp.imap.framer import Announced, Event, Line, Literal, Unframed
 from mssmtp.imap.incoming import Ended
+from mssmtp.imap.numbers import UidRequired
 from mssmtp.imap.session import Session, State
 from mssmtp.imap.syntax import Cursor
 from mssmtp.imap.welcome import still_welcome
@@ -156,6 +157,8 @@ def _parse(session: Session, verb: str, cursor: Cursor) -> Command:
         raise BadSyntax("unknown command")
     if session.state not in known.states:
         raise BadSyntax(f"not in the {session.state.value} state")
+    if session.dialect.uids_only and f"UID {verb}" in VERBS and verb != "EXPUNGE":
+        raise UidRequired("UIDs only")
     if not cursor.is_trailing_space():
         cursor.space()
     return known.parse(cursor)

@@ -69,17 +69,19 @@ class Plan:
     """Shown of a message that became `\\Seen` by this command (6.4.5)."""
     lines: ListLines | None
     """For hundreds of messages at once, when the items allow it."""
+    uids_only: bool = False
+    """UIDFETCH takes the place of FETCH (RFC 9586 3.3): message by message."""
 
     @classmethod
-    def of(cls, items: tuple[Item, ...], *, modseqs: bool = False) -> Plan:
+    def of(cls, items: tuple[Item, ...], *, modseqs: bool = False, uids_only: bool = False) -> Plan:
         """Names and ways are looked up once, not once a message.
 
         `modseqs`: the client is told of each change with UID and MODSEQ (RFC 7162 3.2.4).
         """
         beside = (Simple.UID, Simple.FLAGS, Simple.MODSEQ) if modseqs else (Simple.FLAGS,)
         missing = _labelled([item for item in beside if item not in items])
-        plan = cls(items, _labelled(items), missing, None)
-        if not plan.needs_summary or plan.sets_seen or not ListLines.serves(items):
+        plan = cls(items, _labelled(items), missing, None, uids_only)
+        if not plan.needs_summary or plan.sets_seen or not ListLines.serves(items) or uids_only:
             return plan
         return cls(items, plan.labelled, missing, ListLines(items))
 
@@ -163,7 +165,8 @@ def render(
         spans = ((spans[0][0], end),)
     spans = next(cut(spans, wanted.most))
     mailbox = selected.mailbox.id
-    if flag_lines.are_enough(plan.items) and _wanted(spans) >= flag_lines.LEAST:
+    quick = not seen and not plan.uids_only
+    if quick and flag_lines.are_enough(plan.items) and _wanted(spans) >= flag_lines.LEAST:
         octets = _from_image(reading, selected, plan, spans)
         if octets is not None:
             return Batch([octets], spans[-1][1], 0)
@@ -176,11 +179,11 @@ def render(
     pieces: list[Piece] = []
     size = 0
     is_undecodable = False
-    quick = HeaderLines(plan.items) if not seen and HeaderLines.serves(plan.items) else None
+    listed = HeaderLines(plan.items) if quick and HeaderLines.serves(plan.items) else None
     for count, (at, row) in enumerate(numbered, 1):
         recent = row.uid in selected.recents
         octets = summaries.octets(row.uid)
-        if quick and (line := quick.line(at, row, octets, recent=recent)):
+        if listed and (line := listed.line(at, row, octets, recent=recent)):
             pieces.append(line)
             size += len(line)
         else:
@@ -227,15 +230,20 @@ def _render_rows(
 ) -> bytes:
     """The fast path: flags, UIDs, sizes and dates of many messages."""
     values = b" ".join(label + b"%b" for label, _, _ in plan.labelled)
-    template = b"* %d FETCH (" + values + b")\r\n"
+    template = _opening(plan) + values + b")\r\n"
     recents = selected.recents
     flags = responses.flags
     getters = [FROM_ROW.get(item) for item in plan.items]
     out = []
     for at, row in numbered:
         shown = b"(%b)" % flags(row.flags, recent=bool(recents) and row.uid in recents)
-        out.append(template % (at, *[shown if get is None else get(row) for get in getters]))
+        named = row.uid if plan.uids_only else at
+        out.append(template % (named, *[shown if get is None else get(row) for get in getters]))
     return b"".join(out)
+
+
+def _opening(plan: Plan) -> bytes:
+    return b"* %d UIDFETCH (" if plan.uids_only else b"* %d FETCH ("
 
 
 def _labelled(items: Sequence[Item]) -> Labelled:
@@ -284,7 +292,8 @@ def _render_message(
     """
     labelled = (*plan.labelled, *plan.beside_seen) if became_seen else plan.labelled
     size = 0
-    glue = opening = b"* %d FETCH (" % message.number
+    number = message.row.uid if plan.uids_only else message.number
+    glue = opening = _opening(plan) % number
     out: list[bytes] = []
     is_whole = True
     put_off = message.mailbox, message.row, message.recent

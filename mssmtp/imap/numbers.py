@@ -21,6 +21,10 @@ Span = tuple[int, int]
 """Positions `start <= i < stop` in a view, counted from 0."""
 
 
+class UidRequired(BadSyntax):
+    """A sequence number where the client has asked for UIDs only (RFC 9586 3)."""
+
+
 @dataclass(frozen=True, slots=True)
 class NumberSet:
     """`sequence-set`: ranges as written, `STAR` for `*`; or `$`, what a search has saved."""
@@ -100,11 +104,13 @@ class View:
     loses the messages that the session was told are gone.
     """
 
-    __slots__ = ("saved", "uids")
+    __slots__ = ("saved", "uids", "uids_only")
 
     def __init__(self, uids: Iterable[int] = ()) -> None:
         self.uids = array("I", uids)
         self.saved: list[Span] = []
+        self.uids_only = False
+        """No sequence number is taken, nor said (RFC 9586)."""
 
     def __len__(self) -> int:
         return len(self.uids)
@@ -122,6 +128,8 @@ class View:
         """
         if wanted.is_saved:
             return list(self.saved)
+        if self.uids_only and not by_uid:
+            raise UidRequired("UIDs only")
         pick = self._by_uid if by_uid else self._by_number
         return _merged(sorted(filter(None, map(pick, wanted.ranges))))
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from mssmtp.errors import BadSyntax, MailError
 from mssmtp.imap import names
+from mssmtp.imap.numbers import UidRequired
 
 CRLF = b"\r\n"
 
@@ -71,7 +72,8 @@ def failure(tag: bytes, error: MailError) -> bytes:
     if not is_bad(error):
         return refusal(tag, error)
     text = str(error) if str(error).isascii() else "Command not understood"
-    return tagged(tag, b"BAD", text.encode("ascii"), b"CLIENTBUG")
+    code = b"UIDREQUIRED" if isinstance(error, UidRequired) else b"CLIENTBUG"
+    return tagged(tag, b"BAD", text.encode("ascii"), code)
 
 
 def continuation(text: bytes = b"OK") -> bytes:

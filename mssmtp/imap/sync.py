@@ -121,7 +121,7 @@ def _expunges(session: Session, gone: list[Uid]) -> list[bytes]:
     view = session.selected.view
     known = [uid for uid in gone if view.position(uid) is not None]
     numbers = view.remove(known)
-    if session.dialect.vanished:
+    if session.dialect.vanished or session.dialect.uids_only:
         return list(vanished.responses(vanished.ranges_of(known)))
     return [b"* %d EXPUNGE\r\n" % number for number in numbers]
 
@@ -151,6 +151,8 @@ def changed(session: Session, position: int, row: MessageRow, *, flags: bool = T
         items += b" FLAGS (%b)" % responses.flags(row.flags, recent=recent)
     if session.dialect.modseqs:
         items += b" MODSEQ (%d)" % row.modseq
+    if session.dialect.uids_only:
+        return b"* %d UIDFETCH (%b)\r\n" % (row.uid, items)
     return b"* %d FETCH (%b)\r\n" % (position + 1, items)
 
 

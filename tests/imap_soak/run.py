@@ -28,8 +28,8 @@ DIALECTS: tuple[tuple[str, ...], ...] = (
     ("QRESYNC",),
     ("QRESYNC",),
     ("CONDSTORE", "IMAP4rev2"),
-    ("QRESYNC", "IMAP4rev2"),
-    ("CONDSTORE",),
+    ("QRESYNC", "IMAP4rev2", "UIDONLY"),
+    ("CONDSTORE", "UIDONLY"),
 )
 EPOCH_S = 3.0
 Rows = dict[int, tuple[frozenset[str], int]]

@@ -32,6 +32,8 @@ class Enable(Command):
             yield from sync.tell_highest(session)
         if session.dialect.rev2 and session.selected_or_none:
             session.selected.recents = Recents()  # nobody asks any more
+        if session.selected_or_none:
+            session.selected.view.uids_only = session.dialect.uids_only
         return Done(b"ENABLE completed")
 
 

@@ -94,7 +94,8 @@ class _Told:
 
 def _show(session: Session, items: tuple[Item, ...], spans: Sequence[Span]) -> Steps[_Told]:
     selected = session.selected
-    plan = Plan.of(items, modseqs=session.dialect.modseqs)
+    dialect = session.dialect
+    plan = Plan.of(items, modseqs=dialect.modseqs, uids_only=dialect.uids_only)
     if session.dialect.modseqs and (plan.sets_seen or Simple.MODSEQ in items):
         # RFC 7162 3.2: what happened before the modseqs that are shown now is told, too.
         session.is_changed = True

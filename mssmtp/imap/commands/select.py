@@ -12,7 +12,7 @@ from mssmtp.imap import listing, mailboxes, responses, subscriptions, sync, vani
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.commands.fetch import show_changed
 from mssmtp.imap.effects import Steps, Watch, read, send
-from mssmtp.imap.numbers import NumberSet, View
+from mssmtp.imap.numbers import NumberSet, UidRequired, View
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session, State
 from mssmtp.imap.syntax import Cursor
@@ -60,6 +60,8 @@ class Select(Command):
         known = self.parameters.known
         if known is not None and not session.dialect.vanished:
             raise BadSyntax("ENABLE QRESYNC first")
+        if known is not None and known.matches and session.dialect.uids_only:
+            raise UidRequired("UIDs only")
         yield from _leave(session)
         if self.parameters.condstore:
             yield from sync.become_aware(session)
@@ -76,6 +78,7 @@ class Select(Command):
             keywords=opened.keywords,
             rights=opened.rights,
         )
+        selected.view.uids_only = session.dialect.uids_only
         if not session.dialect.rev2:
             yield from sync.claim(selected)
         heard = session.is_changed
@@ -130,7 +133,7 @@ def _view(reading: Reading, mailbox: Mailbox) -> tuple[View, int | None]:
 def _older(selected: Selected, first_unseen: int | None) -> list[bytes]:
     """What RFC 9051 has no more (Appendix E, 11 and 12)."""
     out = [b"* %d RECENT\r\n" % selected.recents.count(selected.view)]
-    if first_unseen is not None:
+    if first_unseen is not None and not selected.view.uids_only:
         out.append(b"* OK [UNSEEN %d] First unseen message\r\n" % first_unseen)
     return out
 

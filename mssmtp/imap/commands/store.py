@@ -96,7 +96,8 @@ class Store(Command):
     def _batch(self, session: Session, group: list[Span], modified: list[Uid]) -> Steps[int]:
         """One commit and its responses; how many of the messages there were."""
         selected = session.selected
-        quick = _count(group) >= flag_lines.LEAST and not session.dialect.modseqs
+        plain = not session.dialect.modseqs and not session.dialect.uids_only
+        quick = plain and _count(group) >= flag_lines.LEAST
         done = yield from write(lambda writing: self._store(writing, selected, group, quick=quick))
         given = changeable(self.flags, selected.rights)
         if self.operation != "-" and any(flag.lower() in _SEEN_BY_A_PERSON for flag in given):
