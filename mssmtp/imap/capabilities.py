@@ -41,6 +41,7 @@ AFTER_LOGIN = (
     "OBJECTID",
     "INPROGRESS",
     "MULTISEARCH",
+    "CONTEXT=SEARCH",
     "SORT",
     "SORT=DISPLAY",
     "ESORT",

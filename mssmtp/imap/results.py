@@ -14,8 +14,10 @@ from mssmtp.imap.numbers import Span, View, compress, spans_of
 from mssmtp.imap.syntax import Cursor
 
 _DATA = frozenset({"MIN", "MAX", "ALL", "COUNT"})
-_SILENT = frozenset({"SAVE"})
+_SILENT = frozenset({"SAVE", "UPDATE"})
 """These answer nothing by themselves (RFC 5182 1)."""
+_HINT = "CONTEXT"
+"""RFC 5267 4.2: may be ignored, and is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,13 @@ class Returning:
         return "SAVE" in self.names
 
     @property
+    def updates(self) -> bool:
+        """Whether changes of the result are to be told (RFC 5267 4.3)."""
+        return "UPDATE" in self.names
+
+    @property
     def is_silent(self) -> bool:
-        """SAVE alone suppresses the answer (RFC 5182 1)."""
+        """SAVE alone suppresses the answer (RFC 5182 1); so does UPDATE."""
         return self.page is None and self.names <= _SILENT
 
     @property
@@ -81,7 +88,7 @@ class Returning:
         page = self.page
         front = max(("MIN" in self.names, page.high if page and not page.from_end else 0))
         back = max(("MAX" in self.names, page.high if page and page.from_end else 0))
-        if self._wants_all or bool(front) == bool(back):
+        if self._wants_all or self.updates or bool(front) == bool(back):
             return None
         return max(front, back), bool(back)
 
@@ -97,10 +104,10 @@ def parse(cursor: Cursor) -> Returning | None:
     options = cursor.listed(lambda: _option(cursor), may_be_empty=True)
     cursor.space()
     pages = [option for option in options if isinstance(option, Page)]
-    names = frozenset(option for option in options if isinstance(option, str))
+    names = frozenset(option for option in options if isinstance(option, str)) - {_HINT}
     if len(pages) + ("ALL" in names) > 1:
         raise BadSyntax("one of PARTIAL and ALL, once")  # RFC 9394 3.1
-    if not options:
+    if not names and not pages:
         return ALL
     return Returning(names, pages[0] if pages else None)
 
@@ -110,7 +117,7 @@ def _option(cursor: Cursor) -> str | Page:
     if word == "PARTIAL":
         cursor.space()
         return Page.parse(cursor)
-    if word not in _DATA | _SILENT:
+    if word not in _DATA | _SILENT | {_HINT}:
         raise BadSyntax("unknown return option")
     return word
 
@@ -181,17 +188,18 @@ class Answer:
         """RFC 4731 3.1: only COUNT says something of no result."""
         names, positions = returning.names, found.positions
         if positions and "MIN" in names:
-            yield b"MIN " + self._set(positions[:1])
+            yield b"MIN " + self.set_of(positions[:1])
         if positions and "MAX" in names:
-            yield b"MAX " + self._set(positions[-1:])
+            yield b"MAX " + self.set_of(positions[-1:])
         if "COUNT" in names:
             yield b"COUNT %d" % len(positions)
         if positions and "ALL" in names:
-            yield b"ALL " + self._set(positions)
+            yield b"ALL " + self.set_of(positions)
         if (page := returning.page) is not None:
             within = page.of(len(positions))
-            shown = self._set(positions[within.start : within.stop]) or b"NIL"
+            shown = self.set_of(positions[within.start : within.stop]) or b"NIL"
             yield b"PARTIAL (%b %b)" % (page.text, shown)
 
-    def _set(self, positions: Sequence[int]) -> bytes:
+    def set_of(self, positions: Sequence[int]) -> bytes:
+        """As a sequence set, in that order."""
         return compress(self.numbers(positions))

@@ -189,7 +189,7 @@ def compiled(key: And, view: View, now: datetime) -> Search:
         spans=tuple(spans),
         batch=ROWS if dearest == _ROW else TEXTS,
         is_long=dearest != _ROW,
-        tells_modseq=any(isinstance(each, Modseq) for each in leaves(key)),
+        tells_modseq=has_modseq(key),
     )
 
 
@@ -232,6 +232,11 @@ def leaves(key: Key) -> Iterator[Key]:
             yield from leaves(inner)
         case _:
             yield key
+
+
+def has_modseq(key: Key) -> bool:
+    """Whether MODSEQ is among the keys."""
+    return any(isinstance(each, Modseq) for each in leaves(key))
 
 
 def has_numbers(key: Key) -> bool:

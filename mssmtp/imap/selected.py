@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from mssmtp.imap.numbers import Span, View
 from mssmtp.imap.responses import Refused
@@ -12,6 +13,9 @@ from mssmtp.imap.streams import Places
 from mssmtp.mail import ModSeq, Uid
 from mssmtp.storage.flags import MAX_KEYWORDS
 from mssmtp.storage.model import Mailbox, MessageRow, changeable
+
+if TYPE_CHECKING:
+    from mssmtp.imap.contexts import Context
 
 
 class Recents:
@@ -69,6 +73,7 @@ class Selected:
     told: dict[Uid, ModSeq] = field(default_factory=dict)
     places: Places = field(default_factory=Places)
     rights: str = ""
+    contexts: list[Context] = field(default_factory=list)
 
     def may(self, right: str) -> bool:
         """Whether a letter of RFC 4314 is ours here, and EXAMINE has not laid it down."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mssmtp import metrics
 from mssmtp.errors import MailError
-from mssmtp.imap import mailboxes, responses, vanished
+from mssmtp.imap import contexts, mailboxes, responses, vanished
 from mssmtp.imap.effects import Steps, Watch, read, send, write
 from mssmtp.imap.incoming import Ended
 from mssmtp.imap.selected import Selected
@@ -64,7 +64,9 @@ def tell(session: Session, *, expunge: bool, highest: bool = True) -> Steps[None
     if session.state is not State.SELECTED:
         return
     withheld = session.selected.gone_modseq < session.selected.modseq
-    if not session.is_changed and not (expunge and withheld):
+    # What the session itself has changed is news to its contexts.
+    is_news = session.is_changed or bool(session.selected.contexts)
+    if not is_news and not (expunge and withheld):
         return
     try:
         yield from catch_up(session, expunge=expunge, highest=highest)
@@ -94,7 +96,8 @@ def catch_up(session: Session, *, expunge: bool, highest: bool = True) -> Steps[
         yield Watch(None)
         session.state = State.LOGOUT
         return
-    out = _expunges(session, news.gone)
+    out = contexts.removed(selected, news.gone)
+    out += _expunges(session, news.gone)
     arrived = [row for row in news.rows if _is_new(selected, row.uid)]
     out += _changed_flags(session, news.rows)
     if news.withheld is not None:
@@ -112,6 +115,7 @@ def catch_up(session: Session, *, expunge: bool, highest: bool = True) -> Steps[
             yield from claim(selected)
             out.append(b"* %d RECENT\r\n" % selected.recents.count(selected.view))
     yield from send(b"".join(out))
+    yield from contexts.refresh(session)
     if news.gone and highest and session.dialect.modseqs:
         yield from tell_highest(session)
 

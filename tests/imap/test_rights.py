@@ -98,6 +98,7 @@ INSIDE: dict[str, tuple[Row, ...]] = {
 """Commands about the selected mailbox: `r` is needed by all of them."""
 
 ELSEWHERE = {
+    "CANCELUPDATE": "nothing but the asker's own searches",
     "LIST": "told below, name by name",
     "LSUB": "told below",
     "XLIST": "told below",

@@ -7,6 +7,7 @@ from mssmtp.imap.commands import (
     acl,
     append,
     authenticate,
+    cancelupdate,
     capability,
     close,
     compress,
@@ -43,6 +44,7 @@ from mssmtp.imap.commands import (
 VERBS = {
     "APPEND": Verb(AFTER_LOGIN, append.parse),
     "AUTHENTICATE": Verb(BEFORE_LOGIN, authenticate.parse),
+    "CANCELUPDATE": Verb(SELECTED, cancelupdate.parse),
     "CAPABILITY": Verb(ANY, capability.parse),
     "CHECK": Verb(SELECTED, noop.parse_check),
     "CLOSE": Verb(SELECTED, close.parse),

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax
-from mssmtp.imap import keys, mailboxes, responses, results, search, sources
+from mssmtp.imap import contexts, keys, mailboxes, responses, results, search, sources
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.commands.search import Look, Progress, RefusedSearch, beside, emptying, looked_for
+from mssmtp.imap.commands.search import RefusedSearch, aware, emptying
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.keys import And
+from mssmtp.imap.looking import Look, Progress, beside, looked_for
 from mssmtp.imap.mailboxes import READ, Shown
 from mssmtp.imap.numbers import View
 from mssmtp.imap.responses import Refused
@@ -42,6 +43,9 @@ class Esearch(Command):
         if own is None and Source(SELECTED) in self.sources:
             raise BadSyntax("no mailbox is selected")
         here = None if own is None else own.mailbox.id
+        yield from aware(session, self.key)
+        if self.returning.updates:
+            yield from contexts.refuse(tag)
         who, wanted = session.principal, self.sources
         found = yield from read(lambda reading: sources.readable(reading, who, wanted, here))
         progress = Progress(session, tag)

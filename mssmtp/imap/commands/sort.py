@@ -7,11 +7,13 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from mssmtp.errors import BadSyntax
 from mssmtp.imap import keys, results, sorting
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.commands.search import Look, Progress, RefusedSearch, emptying, looked_for, told
+from mssmtp.imap.commands.search import RefusedSearch, aware, emptying, told
 from mssmtp.imap.effects import Steps, read
 from mssmtp.imap.keys import And
+from mssmtp.imap.looking import Look, Progress, looked_for
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.results import Answer, Found, Returning
 from mssmtp.imap.session import Session
@@ -49,6 +51,7 @@ class Sort(Command):
         returning = self.returning
         progress = Progress(session, tag)
         look = Look(session, progress, session.selected)
+        yield from aware(session, self.key)
         with emptying(view, returning):
             found = yield from looked_for(look, self.key, None)
             found = yield from self._in_order(session, progress, found)
@@ -114,6 +117,8 @@ def _some(work: Generator[None, None, T]) -> Callable[[object], list[T]]:
 
 def _parse(cursor: Cursor, *, by_uid: bool) -> Command:
     returning = results.parse(cursor)
+    if returning is not None and returning.updates:
+        raise BadSyntax("no updates of sorted results")  # CONTEXT=SORT is not announced
     criteria = sorting.parse(cursor)
     cursor.space()
     try:

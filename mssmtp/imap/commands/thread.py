@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from mssmtp.errors import BadSyntax
 from mssmtp.imap import keys, threads
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.commands.search import Look, Progress, beside, looked_for
+from mssmtp.imap.commands.search import aware
 from mssmtp.imap.commands.sort import worked
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.keys import And
+from mssmtp.imap.looking import Look, Progress, beside, looked_for
 from mssmtp.imap.results import Answer
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
@@ -39,6 +40,7 @@ class Thread(Command):
         selected = session.selected
         progress = Progress(session, tag)
         look = Look(session, progress, session.selected)
+        yield from aware(session, self.key)
         found = yield from looked_for(look, self.key, None)
         threader = Threader(self.algorithm)
         for start in range(0, len(found), threads.BATCH):
