@@ -17,6 +17,7 @@ from mssmtp.imap.selected import Selected
 from mssmtp.imap.streams import Stream
 from mssmtp.imap.values import (
     FROM_ROW,
+    MISSING,
     NEEDS_NO_SUMMARY,
     WHOLE,
     Message,
@@ -266,12 +267,13 @@ class _Summaries:
         return b"" if self._next is None or self._next[0] != uid else self._next[1]
 
     def opened(self, uid: Uid, octets: bytes) -> Summary:
-        """The summary, or the stub."""
+        """The summary; what stands in its place when it is not needed, or damaged."""
+        if not octets and (self._next is None or self._next[0] != uid):
+            return MISSING
         try:
             return Summary.from_bytes(octets)
         except UnknownSummary:
-            if octets or self._next is not None and self._next[0] == uid:
-                logger.error("message damaged", extra={"mailbox": self._mailbox, "uid": uid})
+            logger.error("message damaged", extra={"mailbox": self._mailbox, "uid": uid})
             return damaged(self._mailbox, uid)
 
 

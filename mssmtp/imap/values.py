@@ -56,9 +56,10 @@ class Message:
     @property
     def stub(self) -> stub.Stub | None:
         """What is shown in the place of its parts, when these cannot be (D10)."""
-        if self.summary.tree == b"":
-            return stub.DAMAGED
-        return stub.UNPARSABLE if self.summary.is_stub else None
+        summary = self.summary
+        if summary.is_stub:
+            return stub.UNPARSABLE
+        return None if summary.tree else stub.DAMAGED
 
 
 def damaged(mailbox: MailboxId, uid: Uid) -> Summary:
@@ -74,6 +75,9 @@ def damaged(mailbox: MailboxId, uid: Uid) -> Summary:
         tree=b"",
     )
 
+
+MISSING = damaged(MailboxId(0), Uid(0))
+"""Where no summary was asked for, or the message was expunged meanwhile."""
 
 Value = Callable[[Message], bytes | Stream | None]
 """None: nobody knows the transfer encoding; the item is left out and the command answers NO."""
@@ -98,7 +102,7 @@ def value_of(item: Item) -> Value:
     """The way to the value of `item`."""
     match item:
         case Body():
-            return partial(_body, item)
+            return _way_to(item)
         case Binary():
             return partial(_binary, item)
         case BinarySize():
@@ -147,12 +151,17 @@ def _preview(message: Message) -> bytes:
 # ---------------------------------------------------------------- sections
 
 
-def _body(body: Body, message: Message) -> bytes | Stream:
+def _way_to(body: Body) -> Value:
+    """Chosen once, not once a message."""
+    if body.section == WHOLE:
+        return partial(_whole, body)
+    if is_in_summary(body.section):
+        return lambda message: header_octets(body, message.summary.header)
+    return partial(_section, body)
+
+
+def _section(body: Body, message: Message) -> bytes | Stream:
     section = body.section
-    if section == WHOLE:
-        return _whole(body, message)
-    if is_in_summary(section):
-        return header_octets(body, message.summary.header)
     if (shown := message.stub) is not None:
         return _of_stub(body, message, shown)
     place = message.summary.section(section.path, section.text)
@@ -166,9 +175,16 @@ def _body(body: Body, message: Message) -> bytes | Stream:
 
 def _whole(item: Body | Binary, message: Message) -> bytes | Stream:
     """The message; one that cannot be opened is a letter of ours."""
+    start, stop = _range(item, 0, message.row.size_octets)
+    if stop - start > INLINE_OCTETS:
+        return Stretch(message.mailbox, message.row.uid, start, stop, _letter(item))
+    octets = _read(message, start, stop)
+    return _letter(item) if octets is None else responses.literal(octets)
+
+
+def _letter(item: Body | Binary) -> bytes:
     letter = stub.DAMAGED.letter
-    instead = responses.literal(letter[slice(*_range(item, 0, len(letter)))])
-    return _stretch(item, message, 0, message.row.size_octets, instead)
+    return responses.literal(letter[slice(*_range(item, 0, len(letter)))])
 
 
 def _of_stub(item: Body | Binary, message: Message, shown: stub.Stub) -> bytes | Stream:
@@ -185,15 +201,13 @@ def _of_stub(item: Body | Binary, message: Message, shown: stub.Stub) -> bytes |
     return responses.literal(octets[slice(*_range(item, 0, len(octets)))])
 
 
-def _stretch(
-    item: Body | Binary, message: Message, start: int, stop: int, instead: bytes = NIL
-) -> bytes | Stream:
-    """Octets of the message: at once when they are few. `instead`: when they cannot be read."""
+def _stretch(item: Body | Binary, message: Message, start: int, stop: int) -> bytes | Stream:
+    """Octets of the message: at once when they are few."""
     start, stop = _range(item, start, stop)
     if stop - start > INLINE_OCTETS:
-        return Stretch(message.mailbox, message.row.uid, start, stop, instead)
+        return Stretch(message.mailbox, message.row.uid, start, stop, NIL)
     octets = _read(message, start, stop)
-    return instead if octets is None else responses.literal(octets)
+    return NIL if octets is None else responses.literal(octets)
 
 
 def _range(item: Body | Binary, start: int, stop: int) -> Span:

@@ -18,6 +18,7 @@ VERSION = 2
 _HEAD = struct.Struct(">BQ32sIIIII")
 _NODE = struct.Struct(">BQQQQHBBB")
 _LEAF, _MULTIPART, _MESSAGE, _STUB = 0, 1, 2, 3
+_STUB_MARK = bytes([_STUB])
 _UNKNOWN = bytes(32)
 
 SectionText = Literal["", "HEADER", "TEXT", "MIME"]
@@ -123,7 +124,7 @@ class Summary:
     @property
     def is_stub(self) -> bool:
         """Made by `of_unparsable`."""
-        return self.tree[:1] == bytes([_STUB])
+        return self.tree.startswith(_STUB_MARK)
 
     def to_bytes(self) -> bytes:
         """Version octet first; `from_bytes(x.to_bytes()) == x`."""
