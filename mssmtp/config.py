@@ -425,6 +425,16 @@ class SmtpOutSettings(Section):
     command_timeout_s: float = Field(300.0, description="Time for one reply (RFC 5321 4.5.3.2).")
 
 
+class ImapSettings(Section):
+    """What mail clients see."""
+
+    patient_tree: Literal["inbox", "separate"] = Field(
+        "inbox",
+        description="Where mail from or to patients arrives (DEF-05): in INBOX with the rest, where"
+        " the keyword $MSSPatient tells it apart, or in a mailbox Patients of its own.",
+    )
+
+
 class LogSettings(Section):
     """Logs carry no patient, at any level."""
 
@@ -449,6 +459,7 @@ class Settings(Section):
     policy: PolicySettings = Field(default_factory=PolicySettings)
     queue: QueueSettings = Field(default_factory=QueueSettings)
     smtp_out: SmtpOutSettings = Field(default_factory=SmtpOutSettings)
+    imap: ImapSettings = Field(default_factory=ImapSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     def domain_table(self, name: Domain) -> DomainSettings:

@@ -221,7 +221,11 @@ class _Connection(asyncio.Protocol):
         self._door = door
         self._loop = asyncio.get_running_loop()
         self._session = Session(
-            door.settings.limits, door.clock, secure=door.implicit_tls, timing=door.timing
+            door.settings.limits,
+            door.clock,
+            secure=door.implicit_tls,
+            timing=door.timing,
+            patient_domains=frozenset(door.settings.policy.patient_domains),
         )
         self._pending = bytearray()
         self._unsent = b""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ from mssmtp.mail import (
     Recipient,
     Stage,
 )
+from mssmtp.message import patients
 from mssmtp.policy.engine import Decision
 from mssmtp.policy.facts import facts_to_bytes
 from mssmtp.smtp import content, replies, trace
@@ -38,13 +39,24 @@ from mssmtp.smtp.content import Authors, HeaderGate
 from mssmtp.smtp.trace import Hop
 from mssmtp.smtp.transaction import Destination, Refused, Transaction, bounced, judged
 from mssmtp.smtp_lookup import Services
-from mssmtp.storage import Letter, LetterWriter, LocalDelivery, Transfer, Writing, deadlines
+from mssmtp.storage import (
+    INBOX,
+    PATIENT,
+    Letter,
+    LetterWriter,
+    LocalDelivery,
+    Transfer,
+    Writing,
+    deadlines,
+)
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PIECE_OCTETS = 131_072
 """What is handed to the writer at once."""
+PATIENTS = "Patients"
+"""Where patients write to, when `imap.patient_tree` is `separate`."""
 _INLINE_OCTETS = 16_384
 """A message up to this size is scanned and sealed on the loop: a thread would cost more."""
 
@@ -274,10 +286,17 @@ class Intake:
         envelope = self._envelope(tuple(one.recipient for one in self._transaction.destinations))
         transfer = self._transfer(decision, reply)
         facts = facts_to_bytes(decision.facts)
-        local = _deliveries(kept)
+        domains = self._services.settings.policy.patient_domains
+        is_patient = _is_patients(decision.facts, letter, domains)
+        tree = self._services.settings.imap.patient_tree
+        place = PATIENTS if is_patient and tree == "separate" else INBOX
+        local = _deliveries(kept, place, frozenset({PATIENT}) if is_patient else frozenset())
         queued = [one.recipient for one in kept if one.bal is None]
 
         def job(writing: Writing) -> None:
+            if place != INBOX:
+                for one in local:
+                    writing.ensure_mailbox(one.bal, place)
             writing.accept(
                 envelope,
                 letter,
@@ -422,8 +441,22 @@ def _aborting(executor: Executor, writer: LetterWriter) -> Callable[[asyncio.Fut
     return abort
 
 
-def _deliveries(destinations: list[Destination]) -> list[LocalDelivery]:
-    return [LocalDelivery(one.bal.id, one.recipient) for one in destinations if one.bal is not None]
+def _deliveries(
+    destinations: list[Destination], mailbox: str, flags: frozenset[str]
+) -> list[LocalDelivery]:
+    return [
+        LocalDelivery(one.bal.id, one.recipient, mailbox, flags)
+        for one in destinations
+        if one.bal is not None
+    ]
+
+
+def _is_patients(facts: Facts, letter: Letter, domains: Collection[str]) -> bool:
+    """DEF-05: by the envelope, which a hidden recipient is in, and by the header."""
+    named = (facts.sender, *(recipient.address for recipient in facts.recipients))
+    return any(address is not None and address.domain in domains for address in named) or (
+        patients.concerns(letter.summary, domains)
+    )
 
 
 def _status(diagnostic: str) -> str:

@@ -19,7 +19,8 @@ from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 from mssmtp.imap.urls import MessageUrl
-from mssmtp.storage.model import Letter
+from mssmtp.message import patients
+from mssmtp.storage.model import PATIENT, Letter, changeable
 
 if TYPE_CHECKING:
     from mssmtp.storage import LetterWriter, Reading, Store
@@ -37,6 +38,13 @@ class Arrived:
     letter: Letter
     flags: frozenset[str]
     internal_date: datetime | None
+
+    def flags_by(self, rights: str, session: Session) -> frozenset[str]:
+        """Those `rights` allow, and the one that is ours to give (DEF-05)."""
+        flags = changeable(self.flags, rights)
+        if patients.concerns(self.letter.summary, session.patient_domains):
+            flags |= {PATIENT}
+        return flags
 
 
 class Arguments:

@@ -43,6 +43,7 @@ class Session:
     clock: Clock
     secure: bool
     timing: Timing = field(default_factory=Timing)
+    patient_domains: frozenset[str] = frozenset()
     state: State = State.NOT_AUTHENTICATED
     principal_or_none: Principal | None = None
     selected_or_none: Selected | None = None

@@ -4,7 +4,9 @@ Only this room speaks SQL. What identifies a patient is sealed before it reaches
 """
 
 from mssmtp.storage.letters import LetterWriter
+from mssmtp.storage.mailboxes import INBOX
 from mssmtp.storage.model import (
+    PATIENT,
     SPECIAL_MAILBOXES,
     SYSTEM_FLAGS,
     Accepted,
@@ -41,6 +43,8 @@ from mssmtp.storage.store import Store
 from mssmtp.storage.views import Reading, Writing
 
 __all__ = [
+    "INBOX",
+    "PATIENT",
     "SPECIAL_MAILBOXES",
     "SYSTEM_FLAGS",
     "Accepted",

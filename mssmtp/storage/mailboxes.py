@@ -226,6 +226,11 @@ class MailboxWriting(
             self._add_mailbox(bal, parent, None)
         return self._existing(self._add_mailbox(bal, folded, special_use))
 
+    def ensure_mailbox(self, bal: BalId, name: str) -> None:
+        """Make `name` when it is not there. Raises NoSuchBal, BadMailboxName, TooManyMailboxes."""
+        if self.mailbox(bal, name) is None:
+            self.create_mailbox(bal, name)
+
     def subscribe(self, bal: BalId, name: str, *, on: bool) -> None:
         """Subscribe or not. Raises NoSuchMailbox when subscribing to what is not there."""
         folded = mailbox_name(name)

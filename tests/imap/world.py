@@ -181,7 +181,13 @@ class Client:
 
     def __init__(self, world: World, *, secure: bool, timing: Timing | None = None) -> None:
         self.world = world
-        self.session = Session(world.limits, world.clock, secure, timing or Timing())
+        self.session = Session(
+            world.limits,
+            world.clock,
+            secure,
+            timing or Timing(),
+            patient_domains=frozenset({"patient.test"}),
+        )
         self.received = bytearray()
         self.said = bytearray()
         """All that the server said, whatever a test takes out of `received`."""

@@ -13,14 +13,14 @@ from typing import cast
 
 import pytest
 
-from mssmtp.config import StoreSettings
+from mssmtp.config import ImapSettings, StoreSettings
 from mssmtp.identity import Authenticator, app_password
 from mssmtp.mail import Address, BalType, EnvelopeId, Role
 from mssmtp.message.tree import ScanLimits
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.policy.facts import facts_from_bytes
 from mssmtp.smtp_in import Services
-from mssmtp.storage import Reading, Store, Writing
+from mssmtp.storage import PATIENT, Reading, Store, Writing
 from tests.smtp_in.fakes import PASSWORD, PAUL, PEER, URGENCES, USUAL, ZOE, FakeLogins, FakeStore
 from tests.smtp_in.rig import Rig, Wire, greeted
 
@@ -177,6 +177,31 @@ async def test_a_full_box_is_told_for_the_time_being_and_takes_mail_again_with_r
                 assert (await wire.say(declared)).startswith("250 ")
                 assert (await wire.say(f"RCPT TO:<{ZOE}>")).startswith(reply)
                 assert (await wire.say(f"RCPT TO:<{PAUL}>")).startswith("250 ")
+
+
+@pytest.mark.requirement("DEF-05", "SEED-15")
+@pytest.mark.parametrize("tree", ["inbox", "separate"])
+async def test_mail_to_a_patient_is_marked_and_arrives_where_the_setting_says(
+    whole: Whole, store: Store, tree: str
+) -> None:
+    whole.settings = whole.settings.model_copy(
+        update={"imap": ImapSettings.model_validate({"patient_tree": tree})}
+    )
+    plain = HEADER + b"x\r\n"
+    copied = HEADER.replace(b"Subject", b"To: <899900000110@patient.test>\r\nSubject") + b"x\r\n"
+    async with whole.operators() as (_, port), await greeted(whole, port, whole.b) as wire:
+        for message in (plain, copied):
+            assert (await send(wire, [ZOE], message)).startswith("250 ")
+
+    def query(reading: Reading) -> list[tuple[str, list[set[str]]]]:
+        bal = reading.bal(ZOE)
+        assert bal is not None
+        found = [box for box in reading.mailboxes(bal.id) if box.messages]
+        return [(b.name, [set(row.flags) for row in reading.messages(b.id)]) for b in found]
+
+    together = [("INBOX", [set(), {PATIENT}])]
+    apart = [("INBOX", [set()]), ("Patients", [{PATIENT}])]
+    assert store.read(query).result() == (apart if tree == "separate" else together)
 
 
 @pytest.mark.requirement("OP-86", "SEED-16")

@@ -16,7 +16,7 @@ from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import Uid
-from mssmtp.storage.model import Mailbox, changeable
+from mssmtp.storage.model import Mailbox
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading, Writing
@@ -73,7 +73,7 @@ class Append(Command):
             writing.append(
                 target.id,
                 message.letter,
-                changeable(message.flags, rights),
+                message.flags_by(rights, session),
                 message.internal_date or now,
             )
             for message in messages

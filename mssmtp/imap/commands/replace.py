@@ -18,7 +18,7 @@ from mssmtp.imap.numbers import NumberSet
 from mssmtp.imap.session import Session, State
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import Uid
-from mssmtp.storage.model import Mailbox, NoSuchMessage, changeable
+from mssmtp.storage.model import Mailbox, NoSuchMessage
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading, Writing
@@ -82,7 +82,7 @@ class Replace(Command):
         rights = mailboxes.rights(writing, session.principal, source)
         mailboxes.demand(rights, mailboxes.DELETE_MESSAGES + mailboxes.EXPUNGE)
         target, rights = mailboxes.find_target(writing, session.principal, self.mailbox)
-        flags = changeable(message.flags, rights)
+        flags = message.flags_by(rights, session)
         date = message.internal_date or session.clock.now()
         writing.withdraw(source.id, old)
         return target, writing.append(target.id, message.letter, flags, date)
