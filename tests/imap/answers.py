@@ -14,7 +14,8 @@ _LITERAL = re.compile(rb"~?\{(\d+)\}\r\n")
 _QUOTED = re.compile(rb'"(?:[^"\\\r\n\0]|\\["\\])*"')
 # A section goes with the name in front of it: BODY[HEADER.FIELDS (Subject)]<0>.
 _ATOM = re.compile(
-    rb'[^\x00-\x20\x7f(){"\[\]]+(?:\[(?:[^\x00-\x1f\x7f"\]]|"[^"\r\n]*")*\](?:<\d+>)?)?'
+    rb'[^\x00-\x20\x7f(){"\[\]]+\[(?:[^\x00-\x1f\x7f"\]]|"[^"\r\n]*")*\](?:<\d+>)?'
+    rb'|[^\x00-\x20\x7f(){"\]]+'
 )
 _CODE = re.compile(rb"\[([A-Z][A-Z0-9-]*)(?: ([^\]\r\n]+))?\] ")
 _TEXT = re.compile(rb"[^\0\r\n]+")

@@ -242,6 +242,15 @@ PARTIAL = [
     b"x LOGIN {5+}\r\nab",
     b'x SEARCH "',
 ]
+ENABLED = [
+    b"",
+    b"ENABLE CONDSTORE",
+    b"ENABLE QRESYNC",
+    b"ENABLE IMAP4rev2",
+    b"ENABLE UTF8=ACCEPT",
+    b"ENABLE IMAP4rev2 QRESYNC UTF8=ACCEPT UIDONLY",
+]
+"""What the client has switched on behind its LOGIN."""
 _WORLD_LASTS = 50
 
 
@@ -279,10 +288,10 @@ class Sessions:
             self._place.cleanup()
 
 
-def play_session(world: World, octets: bytes, prefix: int, *, partial: bytes = b"") -> None:
+def play_session(world: World, octets: bytes, lines: list[bytes], partial: bytes) -> None:
     """Hostile octets behind a prefix: every answer is in the grammar, and the session can end."""
     client = Client(world, secure=True)
-    for number, line in enumerate(LEGAL[:prefix]):
+    for number, line in enumerate(lines):
         client.send(b"p%d %b\r\n" % (number, line))
     client.send(partial)
     half = len(octets) // 2
@@ -309,14 +318,17 @@ def session() -> Target:
 
     def play(octets: bytes) -> None:
         world = sessions.world()
-        chosen = octets[0] if octets else 0
+        chosen, enabled = (*octets[:2], 0, 0)[:2]
         partial = PARTIAL[chosen % len(PARTIAL)] if chosen >= 0xC0 else b""
-        play_session(world, octets[1:], chosen % (len(LEGAL) + 1), partial=partial)
+        lines = LEGAL[: chosen % (len(LEGAL) + 1)]
+        if lines and (switched := ENABLED[enabled % len(ENABLED)]):
+            lines.insert(1, switched)
+        play_session(world, octets[2:], lines, partial)
         honest = world.client(select=None)
         honest.ok("SELECT Archive")
         world.clients.remove(honest)
 
-    seeds = [bytes([2]) + dialogue for dialogue in dialogues()]
+    seeds = [bytes([2, at % 6]) + dialogue for at, dialogue in enumerate(dialogues())]
     return Target(play, [*seeds, *FOUND["session"]], WORDS)
 
 
