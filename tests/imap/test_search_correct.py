@@ -1,4 +1,4 @@
-"""SEARCH against a full decode of every message of the corpora, looked through one by one.
+"""SEARCH against a full decode of every message of the corpora, looked through one by one (GEN-15).
 
 Expected is what a message says when it is scanned and decoded anew, and the key is worked out on
 it alone: no rows, summaries, packs, sieves or batches. The decoders themselves are held against
@@ -214,7 +214,6 @@ def test_the_corpora_are_in_the_mailbox(box: Box) -> None:
     assert asked(box, keys.All()) == [letter.uid for letter in box.letters]
 
 
-@pytest.mark.requirement("GEN-15")
 @pytest.mark.parametrize("seed", range(30))
 def test_any_piece_of_any_text_is_found_where_it_stands_and_nowhere_else(
     box: Box, seed: int
@@ -242,7 +241,6 @@ def piece(chance: random.Random, text: str) -> str:
     return line[start : start + chance.randrange(1, 13)]
 
 
-@pytest.mark.requirement("GEN-15")
 @pytest.mark.parametrize(
     "text", ["HÉMOGRAMME", "hemogramme", "Œdème", "OEDEME", "naïve", "NAIVE", "réf", "ﬁn", "ŒUF"]
 )
@@ -252,7 +250,6 @@ def test_accents_ligatures_and_case_do_not_matter(box: Box, text: str) -> None:
         assert asked(box, key) == expected(box, key)
 
 
-@pytest.mark.requirement("GEN-15")
 @pytest.mark.parametrize(
     "charset", ["UTF-8", "ISO-8859-1", "iso-8859-15", "Windows-1252", "UTF-16", "UTF-7", "cp850"]
 )
@@ -269,7 +266,6 @@ def test_a_charset_is_honoured(box: Box, charset: str) -> None:
     assert len(expected(box, key)) == 300
 
 
-@pytest.mark.requirement("GEN-15")
 def test_octets_without_a_charset_are_read_as_what_they_are(box: Box) -> None:
     """RFC 3501 has US-ASCII there; clients send UTF-8, or Latin-1, and say nothing."""
     for octets in ("hémogramme".encode(), "hémogramme".encode("latin-1")):
