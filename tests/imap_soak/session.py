@@ -38,12 +38,19 @@ class View:
     flags: dict[int, Flags] = field(default_factory=dict)
     modseqs: dict[int, int] = field(default_factory=dict)
     highest: int = 0
+    is_ordered: bool = True
+    """False for UIDONLY: without numbers nobody knows where an unnamed message stands."""
 
     def place(self, uid: int) -> int | None:
         """Where `uid` is, or may be among those that were never named."""
         if uid in self.uids:
             return self.uids.index(uid)
+        is_free = not self.is_ordered and None in self.uids
+        if is_free:
+            self.uids.remove(None)  # where it stood was never said
         at = max((at for at, each in enumerate(self.uids) if each and each < uid), default=-1) + 1
+        if is_free:
+            self.uids.insert(at, None)
         return at if at < len(self.uids) and self.uids[at] is None else None
 
     def lose(self, uid: int | None) -> None:
@@ -103,12 +110,13 @@ class Session:
 
     async def select(self, mailbox: str) -> bool:
         """Resynchronise by QRESYNC when the client speaks it, and learn what it does not know."""
-        old, self.view = self.view, View()
+        old, self.view = self.view, View(is_ordered=not self.uids_only)
         known = ""
         if "QRESYNC" in self.dialect and old.highest:
             known = f" (QRESYNC ({old.validity} {old.highest}))"
             # Until UIDVALIDITY proves that it is another mailbox.
-            self.view = View(old.validity, [], dict(old.flags), dict(old.modseqs), old.highest)
+            cached = dict(old.flags), dict(old.modseqs)
+            self.view = View(old.validity, [], *cached, old.highest, not self.uids_only)
         self.selected = mailbox
         tagged = await self.command(f"SELECT {mailbox}{known}")
         if not tagged.startswith("OK"):
@@ -129,6 +137,8 @@ class Session:
         await self.ok(f"UID FETCH {first}:* (FLAGS{modseq} BODY.PEEK[HEADER.FIELDS (Subject)])")
 
     def _is_holed(self) -> bool:
+        if not self.view.is_ordered and None in self.view.uids:
+            return True
         known = [uid in self.view.flags for uid in self.view.uids]
         return known != sorted(known, reverse=True)
 
@@ -221,7 +231,7 @@ class Session:
         if found := VALIDITY.search(line):
             validity = int(found[1])
             if validity != self.view.validity:
-                self.view = View(validity, self.view.uids)
+                self.view = View(validity, self.view.uids, is_ordered=not self.uids_only)
         elif found := NUMBERED.match(line):
             self._numbered(int(found[1]), found[2])
         elif found := VANISHED.match(line):
