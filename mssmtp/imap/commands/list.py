@@ -58,8 +58,9 @@ class List(Command):
             return b"".join(listing.lines(self.selection, patterns, answer))
 
         # Not on the loop: thousands of names against long patterns take seconds (ATT-27).
-        # Nor beside short ones, what looks at messages of every mailbox.
-        is_long = sum(map(len, self.patterns)) > LONG_PATTERN or "DELETED" in self.returns.status
+        # Nor beside short ones, what looks into every mailbox.
+        is_heavy = bool(self.returns.metadata) or "DELETED" in self.returns.status
+        is_long = is_heavy or sum(map(len, self.patterns)) > LONG_PATTERN
         yield from send((yield from read(query, is_long=is_long)))
         return Done(b"LIST completed")
 
