@@ -171,7 +171,7 @@ class Theirs:
         said = bytearray()
         while True:
             line = self._file.readline()
-            assert line, bytes(said)
+            assert line, f"it closed at {command!r}"
             said += line
             if line.startswith(tag + b" "):  # its empty THREAD has a space too many
                 return bytes(said).replace(b"* THREAD \r\n", b"* THREAD\r\n")

@@ -23,7 +23,8 @@ class Enable(Command):
     names: tuple[bytes, ...]
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
-        known = [name for name in self.names if name.decode("ascii").upper() in ENABLES]
+        asked = dict.fromkeys(self.names)
+        known = [name for name in asked if name.decode("ascii").upper() in ENABLES]
         before = session.dialect
         for name in known:
             session.dialect = enabled(session.dialect, name.decode("ascii").upper())
