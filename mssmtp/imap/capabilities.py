@@ -59,6 +59,7 @@ AFTER_LOGIN = (
     "LIST-METADATA",
     "QRESYNC",
     "UIDONLY",
+    "UIDBATCHES",
 )
 
 

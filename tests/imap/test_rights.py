@@ -93,6 +93,7 @@ INSIDE: dict[str, tuple[Row, ...]] = {
     "UID SORT": (Row("UID SORT (DATE) UTF-8 ALL"),),
     "UID STORE": (Row("UID STORE 1:* +FLAGS (\\Deleted)", "t", changes=True),),
     "UID THREAD": (Row("UID THREAD REFERENCES UTF-8 ALL"),),
+    "UIDBATCHES": (Row("UIDBATCHES 500"),),
     "UNSELECT": (Row("UNSELECT"),),
 }
 """Commands about the selected mailbox: `r` is needed by all of them."""

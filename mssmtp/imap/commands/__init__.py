@@ -39,6 +39,7 @@ from mssmtp.imap.commands import (
     store,
     subscribe,
     thread,
+    uidbatches,
 )
 
 VERBS = {
@@ -95,6 +96,7 @@ VERBS = {
     "UID SORT": Verb(SELECTED, sort.parse_uid),
     "UID STORE": Verb(SELECTED, store.parse_uid),
     "UID THREAD": Verb(SELECTED, thread.parse_uid),
+    "UIDBATCHES": Verb(SELECTED, uidbatches.parse),
     "UNSELECT": Verb(SELECTED, close.parse_unselect),
     "UNSUBSCRIBE": Verb(AFTER_LOGIN, subscribe.parse_unsubscribe),
     "XLIST": Verb(AFTER_LOGIN, lsub.parse_xlist),
