@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mssmtp.imap import deflate
@@ -24,6 +24,7 @@ def inflated(stream: Deflate, octets: bytes, size: int) -> bytes:
     return b"".join(out)
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.sampled_from([b"a1 NOOP\r\n", b"\0" * 200_000, b"x", b"{3+}\r\n"]), max_size=8),
     st.sampled_from([1, 7, 100, 100_000]),

@@ -262,7 +262,7 @@ def corpora() -> list[tuple[str, bytes]]:
     """What the message room reads; of those made by the hundred, some."""
     torture = list(torture_messages())
     many = [each for each in torture if each[0].startswith(("cut", "tokens"))]
-    return [*cpython_messages(), *(each for each in torture if each not in many), *many[::12]]
+    return [*cpython_messages(), *(each for each in torture if each not in many), *many[::24]]
 
 
 @pytest.mark.attack
