@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from mssmtp.errors import ConfigError
 from mssmtp.identity.app_password import check_chosen, new_password, verifiers
-from mssmtp.mail import Address, Bal, BalType, PersonState
+from mssmtp.mail import AccountId, Address, Bal, BalType, PersonState
 from mssmtp.outside import Entropy
-from mssmtp.storage import Store, Writing
+from mssmtp.storage import Reading, Store, Writing
 
 FIRST_DEVICE = "premier appareil"
 
@@ -32,6 +32,23 @@ class AddedBal:
 
     bal: Bal
     password: str
+
+
+def bind_password(store: Store, org: Bal, account: AccountId, device: str, entropy: Entropy) -> str:
+    """A password with which a member opens the ORG box by its own address, and nothing else."""
+    password = new_password(entropy)
+
+    def beside(reading: Reading) -> list[str]:
+        rows = reading.box_passwords(org.id)
+        own = reading.account(str(org.address))
+        return [row.argon2 for row in (*(reading.app_passwords(own.id) if own else ()), *rows)]
+
+    hashes = store.read(beside).result()
+    made = verifiers(password, entropy, beside=hashes)
+    store.write(
+        lambda writing: writing.add_app_password(account, device, made.argon2, made.scram, org.id)
+    ).result()
+    return password
 
 
 def add_bal(store: Store, new: NewBal, entropy: Entropy, password: str | None = None) -> AddedBal:

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from mssmtp import app as server
+from mssmtp.accounts import bind_password
 from mssmtp.cli import options
 from mssmtp.cli.output import out, print_json, print_table
 from mssmtp.errors import ConfigError
+from mssmtp.identity.app_password import grouped
 from mssmtp.mail import AccountId, Bal, BalType, Role
 from mssmtp.storage import Reading, Writing
 
@@ -68,6 +70,29 @@ def remove(
         print_json({"box": org, "person": person, "role": None})
     else:
         out.print(f"{person} is no member of {org} any more.", markup=False)
+
+
+@app.command()
+def password(
+    org: Org,
+    person: Person,
+    device: Annotated[str, typer.Option("--device", help="Which program it is for.")] = "programme",
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> None:
+    """A password of a member's own for a program that knows one box only: the login is the box's
+    address, the password opens that box alone, and traces name the person."""
+    with server.store_of(options.settings(config)) as store:
+        bal, account, role = store.read(lambda reading: _found(reading, org, person)).result()
+        if role is None:
+            remedy = f"`mssmtp bal member add {org} {person} --role …` first."
+            raise ConfigError(person, f"is no member of {org}", remedy)
+        made = bind_password(store, bal, account, device, server.ENTROPY)
+    if as_json:
+        print_json({"login": org, "person": person, "password": made})
+    else:
+        rows = [("user name", org), ("app password (shown once)", grouped(made))]
+        print_table(f"For {person}", ("setting", "value"), rows)
 
 
 @app.command("list")

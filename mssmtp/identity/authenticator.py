@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 from mssmtp.errors import BadAddress, MailError, Reply
 from mssmtp.identity import app_password
 from mssmtp.identity.guesses import Guesses
-from mssmtp.mail import AccountId, Address, Bal, BalState, PersonState, Principal
+from mssmtp.mail import AccountId, Address, Bal, BalId, BalState, PersonState, Principal
 from mssmtp.outside import Clock, Entropy
 
 UNUSED_EXPIRES = timedelta(days=90)
@@ -84,6 +84,10 @@ class AppPasswordRow(Protocol):
     def last_used_at(self) -> datetime | None: ...
     @property
     def revoked_at(self) -> datetime | None: ...
+    @property
+    def account(self) -> AccountId: ...
+    @property
+    def box(self) -> BalId | None: ...
 
 
 class AccountReading(Protocol):
@@ -91,6 +95,7 @@ class AccountReading(Protocol):
 
     def account(self, login: str) -> AccountRow | None: ...
     def app_passwords(self, account: AccountId) -> tuple[AppPasswordRow, ...]: ...
+    def box_passwords(self, bal: BalId) -> tuple[AppPasswordRow, ...]: ...
     def principal(self, account: AccountId) -> Principal: ...
     def bal(self, address: Address) -> Bal | None: ...
     def bal_by_usual(self, address: Address) -> Bal | None: ...
@@ -178,8 +183,7 @@ class Authenticator:
         secret = self._digest(login, password)
 
         def look(reading: AccountReading) -> Principal | None:
-            state = self._state(reading, login)
-            row = None if state is None else state.password(self._cached(secret))
+            state, row = self._resolved(reading, login, self._cached(secret))
             if state is None or row is None or not state.may_log_in() or self._is_touch_due(row):
                 return None
             self._guesses.right(login, address)
@@ -205,6 +209,8 @@ class Authenticator:
 
     def refreshed(self, reading: AccountReading, principal: Principal) -> Principal:
         """`refresh` inside a query: no thread of a door waits for the store."""
+        if principal.box is not None:
+            return self._refreshed_member(reading, principal)
         state = self._state(reading, principal.login.casefold())
         if state is None or state.account != principal.account or not state.may_log_in():
             raise BadCredentials
@@ -218,24 +224,60 @@ class Authenticator:
         """The account and its live password `number`, in one snapshot."""
         if number is None:
             return None, None
-        state = self._store.read(lambda reading: self._state(reading, login)).result()
-        return state, state.password(number) if state is not None else None
+        return self._store.read(lambda reading: self._resolved(reading, login, number)).result()
+
+    def _resolved(
+        self, reading: AccountReading, login: str, number: int | None
+    ) -> tuple[_State | None, AppPasswordRow | None]:
+        """Whom the password `number` of `login` lets in: the account, or a member of its box."""
+        state = self._state(reading, login)
+        row = None if state is None else state.password(number)
+        if row is not None and row.box is not None:
+            state = self._as_member(reading, row)
+        return state, row
+
+    def _as_member(self, reading: AccountReading, row: AppPasswordRow) -> _State | None:
+        """The person of a password for one box: in that box alone, while he is a member and may
+        log in himself. The trace names both (client-access.md 1)."""
+        person = self._state(reading, reading.principal(row.account).login.casefold())
+        if person is None or person.account != row.account or not person.may_log_in():
+            return None
+        boxes = tuple(bal for bal in person.principal.bals if bal.id == row.box)
+        if not boxes:
+            return None
+        principal = replace(person.principal, bals=boxes, box=row.box)
+        return _State(row.account, person.active, (row,), boxes[0], principal)
+
+    def _refreshed_member(self, reading: AccountReading, principal: Principal) -> Principal:
+        for row in self._alive(reading.app_passwords(principal.account)):
+            if row.id == principal.app_password and row.box == principal.box:
+                state = self._as_member(reading, row)
+                if state is not None and state.may_log_in():
+                    return replace(state.principal, app_password=row.id)
+        raise BadCredentials
 
     def _state(self, reading: AccountReading, login: str) -> _State | None:
         account = reading.account(login)
         if account is None:
             return None
-        live = self._live(reading, account.id)
         principal = reading.principal(account.id)
         # By the login as stored: another spelling of it must not miss a suspended box.
         own = _own(reading, principal.login)
+        live = self._live(reading, account.id, own)
         return _State(account.id, account.active, live, own, principal)
 
-    def _live(self, reading: AccountReading, account: AccountId) -> tuple[AppPasswordRow, ...]:
+    def _live(
+        self, reading: AccountReading, account: AccountId, own: Bal | None
+    ) -> tuple[AppPasswordRow, ...]:
+        """Passwords of a login: its own, and for the box it is named after those of members."""
+        rows = tuple(row for row in reading.app_passwords(account) if row.box is None)
+        return self._alive(rows if own is None else (*rows, *reading.box_passwords(own.id)))
+
+    def _alive(self, rows: Collection[AppPasswordRow]) -> tuple[AppPasswordRow, ...]:
         now = self._clock.now()
         return tuple(
             row
-            for row in reading.app_passwords(account)
+            for row in rows
             if row.revoked_at is None
             and now - (row.last_used_at or row.created_at) < UNUSED_EXPIRES
         )
@@ -246,7 +288,8 @@ class Authenticator:
 
         def rows_of(reading: AccountReading) -> tuple[AppPasswordRow, ...]:
             account = reading.account(login)
-            return self._live(reading, _NOBODY if account is None else account.id)
+            own = None if account is None else _own(reading, login)
+            return self._live(reading, _NOBODY if account is None else account.id, own)
 
         rows = self._store.read(rows_of).result()
 

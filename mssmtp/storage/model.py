@@ -165,7 +165,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class AppPassword:
-    """One device's password (CL-31): verifiers only, never the password."""
+    """One device's password (CL-31): verifiers only, never the password.
+
+    `box`: it opens that ORG box alone, by its address, for the member `account`.
+    """
 
     id: int
     name: str
@@ -174,6 +177,8 @@ class AppPassword:
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
+    account: AccountId
+    box: BalId | None = None
 
 
 # ---------------------------------------------------------------- mailboxes and messages

@@ -60,17 +60,17 @@ _MEMBERSHIPS = sql(
     .where(members.c.account == bindparam("account"))
     .order_by(members.c.bal)
 )
-_PASSWORDS = sql(
-    select(
-        app_passwords.c.id,
-        app_passwords.c.sealed,
-        app_passwords.c.created_at,
-        app_passwords.c.last_used_at,
-        app_passwords.c.revoked_at,
-    )
-    .where(app_passwords.c.account == bindparam("account"))
-    .order_by(app_passwords.c.id)
-)
+_PASSWORD = select(
+    app_passwords.c.id,
+    app_passwords.c.sealed,
+    app_passwords.c.created_at,
+    app_passwords.c.last_used_at,
+    app_passwords.c.revoked_at,
+    app_passwords.c.account,
+    app_passwords.c.bal,
+).order_by(app_passwords.c.id)
+_PASSWORDS = sql(_PASSWORD.where(app_passwords.c.account == bindparam("account")))
+_PASSWORDS_OF_BOX = sql(_PASSWORD.where(app_passwords.c.bal == bindparam("bal")))
 _HAS_WRITTEN = sql(
     select(correspondents.c.digest)
     .where(correspondents.c.bal == bindparam("bal"))
@@ -181,14 +181,19 @@ class PeopleReading(RightsReading):
 
     def app_passwords(self, account: AccountId) -> tuple[AppPassword, ...]:
         """Every application password that can be read, revoked ones too."""
+        return self._opened_passwords(self._all(_PASSWORDS, account=account))
+
+    def box_passwords(self, bal: BalId) -> tuple[AppPassword, ...]:
+        """Those that members have for this box alone."""
+        return self._opened_passwords(self._all(_PASSWORDS_OF_BOX, bal=bal))
+
+    def _opened_passwords(self, rows: list[Row]) -> tuple[AppPassword, ...]:
         found = []
-        for id, sealed, created_at, last_used_at, revoked_at in self._all(
-            _PASSWORDS, account=account
-        ):
+        for id, sealed, created_at, last_used_at, revoked_at, account, box in rows:
             octets = self._legible(self._master_open, password_purpose(account, id), sealed)
-            if octets is None:
+            opened = {} if octets is None else json.loads(octets)
+            if not opened or opened.get("box") != box:  # ATT-19: the database alone binds nothing
                 continue
-            opened = json.loads(octets)
             found.append(
                 AppPassword(
                     id,
@@ -198,6 +203,8 @@ class PeopleReading(RightsReading):
                     from_us(created_at),
                     None if last_used_at is None else from_us(last_used_at),
                     None if revoked_at is None else from_us(revoked_at),
+                    AccountId(account),
+                    None if box is None else BalId(box),
                 )
             )
         return tuple(found)
@@ -321,15 +328,20 @@ class PeopleWriting(PeopleReading, WritingView):
         if not self._run(_SET_ACTIVE, account=account, new=active):
             raise NoSuchBal
 
-    def add_app_password(self, account: AccountId, name: str, argon2: str, scram: str) -> int:
-        """Store the verifiers of a new application password (CL-31); returns its id."""
-        opened = {"name": name, "argon2": argon2, "scram": scram}
+    def add_app_password(
+        self, account: AccountId, name: str, argon2: str, scram: str, box: BalId | None = None
+    ) -> int:
+        """Store the verifiers of a new application password (CL-31); returns its id.
+
+        `box`: it opens that box alone, by the box's address.
+        """
+        opened = {"name": name, "argon2": argon2, "scram": scram, "box": box}
         row = self._new(
             _NEW_PASSWORD,
             account=account,
             sealed=b"",
             created_at=to_us(self._vault.clock.now()),
-            bal=None,
+            bal=box,
         )
         octets = json.dumps(opened).encode()
         sealed = self._master_seal(password_purpose(account, row[0]), octets)

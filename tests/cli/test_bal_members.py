@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mssmtp.identity import Authenticator
 from mssmtp.storage import Writing
-from tests.home import CLOCK, SECRETARIAT, ZOE, Home
+from tests.home import CLOCK, ENTROPY, SECRETARIAT, ZOE, Home
 from tests.storage.support import message
 
 ZOE_, ORG = str(ZOE), str(SECRETARIAT)
@@ -55,6 +56,19 @@ def test_what_cannot_be_is_refused_with_a_reason(
     answer = home.mssmtp("bal", "member", *arguments)
     assert answer.code == 2
     assert why in answer.err
+
+
+@pytest.mark.requirement("CL-31")
+def test_a_member_gets_a_password_for_the_box_and_no_other_person_does(home: Home) -> None:
+    made = home.mssmtp("bal", "member", "password", ORG, ZOE_, "--json")
+    assert (made.json["login"], made.json["person"]) == (ORG, ZOE_)
+    with home.store() as store:
+        session = Authenticator(store, CLOCK, ENTROPY).authenticate(ORG, made.json["password"])
+    assert (session.login, [str(bal.address) for bal in session.bals]) == (ZOE_, [ORG])
+    home.mssmtp("bal", "member", "remove", ORG, ZOE_)
+    refused = home.mssmtp("bal", "member", "password", ORG, ZOE_)
+    assert refused.code == 2
+    assert "is no member" in refused.err
 
 
 @pytest.mark.requirement("CL-35")

@@ -62,6 +62,8 @@ class Password:
     created_at: datetime
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
+    account: AccountId = AccountId(0)
+    box: BalId | None = None
 
 
 def box(login: str, kind: BalType = BalType.PER) -> Bal:
@@ -99,6 +101,9 @@ class Store:
 
     def app_passwords(self, account: AccountId) -> tuple[Password, ...]:
         return tuple(p for i, p in self.passwords.items() if self.owners[i] == account)
+
+    def box_passwords(self, bal: BalId) -> tuple[Password, ...]:
+        return ()
 
     def principal(self, account: AccountId) -> Principal:
         (login,) = (a.login for a in self.accounts.values() if a.id == account)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from mssmtp.accounts import bind_password
 from mssmtp.config import StoreSettings
 from mssmtp.identity import Authenticator, BadCredentials, app_password
-from mssmtp.mail import Address, Bal, BalState, BalType, PersonState
+from mssmtp.mail import Address, Bal, BalState, BalType, PersonState, Role
 from mssmtp.storage import Store, Writing
 from tests.identity.fakes import Clock, Entropy
 
@@ -92,6 +93,35 @@ def test_att_18_what_is_taken_away_in_the_store_is_refused_at_once(
         door.refresh(session)
     with pytest.raises(BadCredentials):
         door.authenticate(ZOE, PASSWORD)
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("SEED-16", "CL-31")
+def test_att_18_a_members_password_for_one_box_opens_that_box_while_he_is_a_member(
+    store: Store, clock: Clock
+) -> None:
+    add(store, ZOE, BalType.PER, PASSWORD)
+    org = add(store, "secretariat@hopital-a.test", BalType.ORG, "corbeau-1234567-x")
+    door = Authenticator(store, clock, Entropy(b"process"))
+    person = door.authenticate(ZOE, PASSWORD)
+    store.write(lambda w: w.add_member(org.id, person.account, Role.LECTEUR)).result()
+    bound = bind_password(store, org, person.account, "telephone", Entropy(b"bound"))
+    for _ in range(2):  # the second time from memory
+        session = door.authenticate(str(org.address), bound)
+        assert (session.login, session.box, session.account) == (ZOE, org.id, person.account)
+        assert [bal.id for bal in session.bals] == [org.id]
+        assert session.rights_in(org.id) == Role.LECTEUR.rights
+    assert door.refresh(session) == session
+    assert door.recognize(str(org.address), bound).result() == session
+    with pytest.raises(BadCredentials):
+        door.authenticate(ZOE, bound)
+    store.write(lambda w: w.remove_member(org.id, person.account)).result()
+    with pytest.raises(BadCredentials):
+        door.refresh(session)
+    with pytest.raises(BadCredentials):
+        door.authenticate(str(org.address), bound)
+    assert door.recognize(str(org.address), bound).result() is None
+    assert [bal.id for bal in door.refresh(person).bals] == [person.bals[0].id]
 
 
 def test_a_member_acts_in_its_own_box_first(store: Store, clock: Clock) -> None:

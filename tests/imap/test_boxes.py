@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from mssmtp.imap.effects import Woken
 from mssmtp.mail import Role, Uid
 from mssmtp.storage import Writing
-from tests.imap.world import SERVICE, ZOE, World, message
+from tests.imap.world import PASSWORD, SERVICE, ZOE, World, message
 
 SHARED = f"Other Users/{SERVICE}/INBOX"
 XDM = b"Subject: XDM/1.0/DDM+CR d'imagerie =?utf-8?Q?L=C3=89GER_Zo=C3=A9?= 01/02/1960\r\n"
@@ -38,6 +39,27 @@ def test_a_person_switches_between_all_boxes_in_one_session(world: World) -> Non
     assert any("\\Seen" in line for line in colleague.ok("FETCH 1 FLAGS"))
     client.ok("MOVE 2 INBOX")
     assert "* 2 EXISTS" in client.ok("SELECT INBOX")
+
+
+@pytest.mark.requirement("SEED-16")
+@pytest.mark.attack
+def test_att_24_a_password_for_one_box_shows_that_box_alone_with_the_rights_of_the_role(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.fill(1, bal=world.service)
+    person = world.login(ZOE, PASSWORD)
+    bound = replace(person, bals=(world.service,), box=world.service.id)
+    monkeypatch.setattr(world, "login", lambda *_: bound)
+    client = world.client()
+    assert '* MYRIGHTS "INBOX" lrswipktecd' in client.ok("MYRIGHTS INBOX")
+    assert "Other Users" not in "\n".join(client.ok('LIST "" "*"') + client.ok("NAMESPACE"))
+    for name in (f"Other Users/{ZOE}/INBOX", SHARED):
+        client.no(f'SELECT "{name}"', "NONEXISTENT")
+    client.ok("SELECT INBOX")
+    client.ok("FETCH 1 BODY.PEEK[]")
+    world.share(Role.LECTEUR)
+    client.no("STORE 1 +FLAGS (\\Deleted)", "NOPERM")
+    client.no("DELETE Archive", "NOPERM")
 
 
 @pytest.mark.requirement("SEED-05")
