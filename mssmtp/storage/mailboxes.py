@@ -248,6 +248,10 @@ class MailboxWriting(
             self._run(_CLAIM, mailbox=mailbox)
         return found.recent_from
 
+    def touch(self, mailbox: MailboxId) -> None:
+        """A new modseq, no message having changed: it was annotated. Raises NoSuchMailbox."""
+        self._bump(mailbox)
+
     def _add_first_mailboxes(self, bal: BalId) -> None:
         """INBOX and the special mailboxes of a new BAL."""
         self._add_mailbox(bal, INBOX, None)

@@ -15,6 +15,7 @@ from mssmtp.imap.looking import Look, Progress, beside, looked_for
 from mssmtp.imap.numbers import View
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.results import Answer, Found, Returning
+from mssmtp.imap.search import has_numbers
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 
@@ -29,7 +30,8 @@ class Search(Command):
 
     @property
     def withholds_expunge(self) -> bool:
-        return not self.by_uid
+        # RFC 7162 3.2.10.2: numbers among the keys of a UID command must not move, either.
+        return not self.by_uid or has_numbers(self.key)
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected

@@ -12,7 +12,7 @@ from mssmtp.imap.metadata import MAX_VALUE, MOST_ENTRIES, MOST_IN_BOX, SHARED
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
-from mssmtp.mail import BalId
+from mssmtp.mail import BalId, MailboxId
 
 if TYPE_CHECKING:
     from mssmtp.storage import Writing
@@ -42,13 +42,17 @@ class SetMetadata(Command):
 
         def job(writing: Writing) -> None:
             touched: set[_Place] = set()
+            annotated: set[int] = set()
             for entry, value in self.values:
                 place = self._place(writing, session, is_shared=entry.startswith(SHARED))
                 writing.annotate(
                     place.bal, entry, value, mailbox=place.mailbox, account=place.account
                 )
+                annotated.add(place.mailbox)
                 if value is not None:
                     touched.add(place)
+            for mailbox in filter(None, annotated):
+                writing.touch(MailboxId(mailbox))  # RFC 7162 3.2
             for place in touched:
                 kept = writing.annotations(place.bal, place.mailbox, place.account)
                 if len(kept) > MOST_ENTRIES or writing.annotations_in(place.bal) > MOST_IN_BOX:

@@ -16,6 +16,7 @@ from mssmtp.imap.keys import And
 from mssmtp.imap.looking import Look, Progress, looked_for
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.results import Answer, Found, Returning
+from mssmtp.imap.search import has_numbers
 from mssmtp.imap.session import Session
 from mssmtp.imap.sorting import Column, Criterion
 from mssmtp.imap.syntax import Cursor
@@ -44,7 +45,8 @@ class Sort(Command):
 
     @property
     def withholds_expunge(self) -> bool:
-        return not self.by_uid
+        # RFC 7162 3.2.10.2: numbers among the keys of a UID command must not move, either.
+        return not self.by_uid or has_numbers(self.key)
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         view = session.selected.view
