@@ -383,7 +383,7 @@ WEAKENINGS = (
         "mssmtp/smtp_out.py",
         "                    await self._heed_list()\n",
         "",
-        ("tests/acceptance/test_moves.py",),
+        ("tests/smtp_out/test_moves.py",),
     ),
     Weakening(
         "announced move given up after 48 hours",

@@ -128,6 +128,38 @@ def test_what_an_error_means(number: int, kind: type[Exception]) -> None:
     assert type(refusal(OSError(number, "x"))) is kind
 
 
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (sqlite3.SQLITE_FULL, StorageFull),
+        (sqlite3.SQLITE_BUSY, StorageUnavailable),
+        (sqlite3.SQLITE_LOCKED, StorageUnavailable),
+        (sqlite3.SQLITE_READONLY, StorageUnavailable),
+        (sqlite3.SQLITE_READONLY | 4 << 8, StorageUnavailable),  # SQLITE_READONLY_DBMOVED
+        (sqlite3.SQLITE_IOERR, StorageUnavailable),
+        (sqlite3.SQLITE_CANTOPEN, StorageUnavailable),
+        (sqlite3.SQLITE_PERM, StorageUnavailable),
+        (sqlite3.SQLITE_PROTOCOL, StorageUnavailable),
+        (sqlite3.SQLITE_CONSTRAINT, sqlite3.OperationalError),
+    ],
+)
+def test_what_an_error_of_the_database_means(code: int, kind: type[Exception]) -> None:
+    error = sqlite3.OperationalError("x")
+    error.sqlite_errorcode = code
+    assert type(refusal(error)) is kind
+
+
+def test_a_database_that_may_not_be_written_is_unavailable_for_a_while() -> None:
+    """SQLite's own error, as on a disk that has gone read-only."""
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE t (a)")
+    database.execute("PRAGMA query_only = 1")
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        database.execute("INSERT INTO t VALUES (1)")
+    database.close()
+    assert isinstance(refusal(caught.value), StorageUnavailable)
+
+
 def test_our_own_bugs_stay_bugs() -> None:
     bug = sqlite3.ProgrammingError("x")
     assert refusal(bug) is bug

@@ -103,8 +103,16 @@ def _key_of_no_numbers(der: bytes) -> bytes:
     return der.replace(exponent, b"\x04\x03\x01\x00\x01", 1)
 
 
+def _of_a_version_to_come(der: bytes) -> bytes:
+    version = bytes.fromhex("a003020102")
+    assert der.count(version) == 1
+    return der.replace(version, bytes.fromhex("a003020105"))
+
+
 @pytest.mark.attack
-@pytest.mark.parametrize("change", [_other_key_algorithm, _key_of_no_numbers])
+@pytest.mark.parametrize(
+    "change", [_other_key_algorithm, _key_of_no_numbers, _of_a_version_to_come]
+)
 def test_att_33_a_signer_whose_key_cannot_be_read_is_refused(
     space: Authority, rules: ListRules, good: bytes, change: Callable[[bytes], bytes]
 ) -> None:
@@ -145,14 +153,17 @@ def test_att_15_a_signer_whose_name_cannot_be_read_is_not_the_pinned_one(
 
 
 @pytest.mark.attack
+@pytest.mark.parametrize(
+    "name",
+    [element(0x87, b"1234567"), element(0xA3, b"\x30\x00")],
+    ids=["an address of seven octets", "X.400"],
+)
 def test_att_16_a_signer_with_an_extension_that_cannot_be_read_is_refused(
-    space: Authority, rules: ListRules, good: bytes
+    space: Authority, rules: ListRules, good: bytes, name: bytes
 ) -> None:
-    """Seven octets of an address: OpenSSL reads over it."""
+    """OpenSSL reads over it."""
     own = space.signer.certificate
-    odd = x509.UnrecognizedExtension(
-        x509.OID_SUBJECT_ALTERNATIVE_NAME, element(0x30, element(0x87, b"1234567"))
-    )
+    odd = x509.UnrecognizedExtension(x509.OID_SUBJECT_ALTERNATIVE_NAME, element(0x30, name))
     usage = own.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     builder = (
         x509.CertificateBuilder()

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.name import _ASN1Type
 
-from mssmtp.demo.authority import Authority
+from mssmtp.demo.authority import Authority, Subject
 from mssmtp.errors import ConfigError
 from mssmtp.pki import (
     PEM,
@@ -20,12 +20,14 @@ from mssmtp.pki import (
     CertificateRefused,
     Reason,
     certificate_name,
+    is_weak,
     listed_name,
     space_of,
 )
 from mssmtp.trust import REPLIES as PEER_REPLIES
 from mssmtp.trust import PeerReason
 from tests.keys import key
+from tests.trust.answering import delegate_with
 
 TYPES = {
     # RFC 4519 and X.520: short name, what it is also called, object identifier
@@ -75,7 +77,7 @@ def test_every_white_space_of_unicode_is_a_space(white: str) -> None:
     assert listed_name(f"{white}CN{white}={white}a{white}") == listed_name("CN=a")
 
 
-@pytest.mark.parametrize("other", "\u200b\u2010\x1f\x1c\x00\u180e\ufeff")
+@pytest.mark.parametrize("other", "\u1fff\u200b\u2010\x1f\x1c\x00\u180e\ufeff")
 def test_nothing_else_is_a_space(other: str) -> None:
     assert listed_name(f"CN=a{other}b") != listed_name("CN=a b")
     assert listed_name(f"CN=a{other}") != listed_name("CN=a")
@@ -221,3 +223,26 @@ def test_a_file_of_anchors_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     strong = _root(key(100), hashes.SHA256())
     (tmp_path / "ca.pem").write_bytes(strong.public_bytes(PEM))
     assert Anchors.load(tmp_path / "ca.pem").certificates == (strong,)
+
+
+@pytest.mark.parametrize(("bits", "weak"), [(2047, True), (2048, False)])
+def test_a_key_of_one_bit_less_is_weak(bits: int, weak: bool) -> None:
+    maker = Authority(datetime.fromisoformat("2026-03-02T09:00:00+00:00"), make_key=lambda: key(0))
+    maker._make_key = lambda: rsa.generate_private_key(65537, bits)
+    made = maker.issue(Subject("mx.hopital.test")).certificate
+    assert is_weak(made) is weak
+
+
+@pytest.mark.parametrize(
+    ("curve", "weak"),
+    [
+        (ec.SECP224R1(), True),
+        (ec.SECP256K1(), True),
+        (ec.SECP256R1(), False),
+        (ec.SECP384R1(), False),
+        (ec.SECP521R1(), False),
+    ],
+)
+def test_three_curves_are_strong(curve: ec.EllipticCurve, weak: bool) -> None:
+    space = Authority(datetime.fromisoformat("2026-03-02T09:00:00+00:00"), make_key=lambda: key(0))
+    assert is_weak(delegate_with(space, ec.generate_private_key(curve)).certificate) is weak
