@@ -62,8 +62,8 @@ class Box:
 
 
 def corpus() -> Iterator[bytes]:
-    """Every message but the biggest, the accents of French in every coding, and 300 plain ones."""
-    for _, octets in (*cpython_messages(), *torture_messages()):
+    """Half of the corpora without the biggest, and 300 letters with accents in every coding."""
+    for _, octets in (*cpython_messages(), *list(torture_messages())[::2]):
         if len(octets) < 20_000:
             yield octets
     for number in range(300):
@@ -210,7 +210,7 @@ def expected(box: Box, key: Key) -> list[int]:
 
 
 def test_the_corpora_are_in_the_mailbox(box: Box) -> None:
-    assert len(box.letters) > 1_000
+    assert len(box.letters) > 600
     assert asked(box, keys.All()) == [letter.uid for letter in box.letters]
 
 
