@@ -167,6 +167,10 @@ IMAP: dict[str, tuple[str, str]] = {
         "The administrator finds the connection id in the log.",
     ),
     "TOOBIG": ("APPEND above the announced limit, or a literal too large.", "Reduce the message."),
+    "TOOFEW": (
+        "UIDBATCHES of batches that are too small.",
+        "The client asks for larger ones; 500 messages are the least.",
+    ),
     "TRYCREATE": ("COPY, MOVE or APPEND to no mailbox.", "The client makes it, then tries again."),
     "UNAVAILABLE": ("The store cannot be read or written now.", "Try again later."),
     "UNKNOWN-CTE": (

@@ -1,4 +1,7 @@
-"""UIDBATCHES: every UID up to the newest is in one batch, every batch but the last is full."""
+"""UIDBATCHES: every UID up to the newest is in one batch, every batch but the last is full.
+
+RFC 10022 3.
+"""
 
 from __future__ import annotations
 
