@@ -34,6 +34,27 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "length of an IMAP line",
+        "mssmtp/imap/framer.py",
+        "            if len(self._buffer) > room + 1:\n",
+        "            if len(self._buffer) > 2 * room + 1_000_000:\n",
+        ("tests/imap/test_bounds.py", "tests/imap/test_framer.py"),
+    ),
+    Weakening(
+        "one spelling of a name",
+        "mssmtp/imap/names.py",
+        "    if encode(name) != octets:\n        raise BadName\n",
+        "",
+        ("tests/imap/test_syntax.py",),
+    ),
+    Weakening(
+        "text in the place of a header",
+        "mssmtp/message/scanner.py",
+        "                self._check_section(waiting)  # of a header: text may wait\n",
+        "",
+        ("tests/message/test_scanner.py",),
+    ),
+    Weakening(
         "octets of a preview",
         "mssmtp/message/preview.py",
         "    stop = min(node.body_end, node.body_start + MOST_READ)\n",

@@ -133,7 +133,7 @@ class Scanner:
                     and self._begins_body(bytes(data[position : position + MAX_DELIMITER_LINE]))
                 ):
                     return self._headless(position)
-                self._check_section(waiting)  # of a header: text may wait as long as it likes
+                self._check_section(waiting)  # of a header: text may wait
                 if not waiting or not self._is_final:
                     return position, False
                 newline = len(data) - 1
