@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import and_, bindparam, exists, insert, select
+from sqlalchemy import BigInteger, Integer, Text, and_, bindparam, exists, insert, select
 
 from mssmtp.mail import AccountId, BalId, EnvelopeId, MailboxId
 from mssmtp.storage.model import from_us, to_us
@@ -30,11 +30,11 @@ _DAY_US = 86_400_000_000
 
 _HERE = select(
     mailboxes.c.bal,
-    bindparam("day").label("day"),
+    bindparam("day", type_=Integer()).label("day"),
     messages.c.blob,
-    bindparam("account").label("account"),
-    bindparam("kind").label("kind"),
-    bindparam("at").label("at"),
+    bindparam("account", type_=BigInteger()).label("account"),
+    bindparam("kind", type_=Text()).label("kind"),
+    bindparam("at", type_=BigInteger()).label("at"),
 )
 _RECORD = sql(
     insert(readings).from_select(
@@ -46,10 +46,10 @@ _RECORD = sql(
             ~exists().where(
                 and_(
                     readings.c.bal == mailboxes.c.bal,
-                    readings.c.day == bindparam("day"),
+                    readings.c.day == bindparam("day", type_=Integer()),
                     readings.c.blob == messages.c.blob,
-                    readings.c.account == bindparam("account"),
-                    readings.c.kind == bindparam("kind"),
+                    readings.c.account == bindparam("account", type_=BigInteger()),
+                    readings.c.kind == bindparam("kind", type_=Text()),
                 )
             )
         )

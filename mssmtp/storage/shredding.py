@@ -14,9 +14,11 @@ from mssmtp.storage.model import NoSuchBal
 from mssmtp.storage.queue import QueueWriting
 from mssmtp.storage.schema import (
     accounts,
+    acl,
     app_passwords,
     bals,
     correspondents,
+    entries,
     envelopes,
     event_lines,
     facts,
@@ -25,6 +27,7 @@ from mssmtp.storage.schema import (
     messages,
     owners,
     queue,
+    readings,
     sql,
     subscriptions,
 )
@@ -48,6 +51,7 @@ _OF_ACCOUNT = tuple(
     for table, column in (
         (app_passwords, app_passwords.c.account),
         (members, members.c.account),
+        (acl, acl.c.account),
         (accounts, accounts.c.id),
     )
 )
@@ -57,6 +61,9 @@ _OF_BAL = tuple(
         (members, members.c.bal),
         (correspondents, correspondents.c.bal),
         (subscriptions, subscriptions.c.bal),
+        (entries, entries.c.bal),
+        (readings, readings.c.bal),
+        (app_passwords, app_passwords.c.bal),
         (bals, bals.c.id),
     )
 )
@@ -125,5 +132,6 @@ class ShredWriting(QueueWriting):
                     self._event("suppression", envelope, (), (), size=one[2])
         else:
             self._empty(mailbox)
+            self._forget_rights(mailbox)
             self._run(_DROP_MAILBOX, mailbox=mailbox)
         return True

@@ -82,6 +82,8 @@ def fill(store: Store, zoe: Bal) -> Bal:
         assert archive is not None
         writing.add_app_password(account.id, "poste", "argon2", "scram")
         writing.add_member(other.id, account.id)
+        writing.set_entry(archive.id, account.id, "lr")
+        writing.annotate(zoe.id, "/shared/comment", b"note", mailbox=archive.id)
         writing.store_flags(box, [Uid(1)], "+", frozenset({"Urgent"}))
         for _ in range(300):
             writing.copy(box, [Uid(1)], archive.id)
