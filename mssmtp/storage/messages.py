@@ -258,8 +258,10 @@ class MessageReading(ImageReading, ContentReading, TombstoneReading):
         """UIDs of the messages with `\\Deleted`, ascending: what EXPUNGE would remove."""
         came = {uid for (uid,) in self._all(_DELETED_UIDS, mailbox=mailbox)}
         for state in self._states(mailbox):
-            came.difference_update(state.uids)
-            came.update(uid for uid, _, bits in state.marks() if bits & DELETED)
+            if came:
+                came.difference_update(state.uids)
+            if any(bits & DELETED for bits in state.sets):
+                came.update(uid for uid, _, bits in state.marks() if bits & DELETED)
         return [Uid(uid) for uid in sorted(came)]
 
     def body(self, mailbox: MailboxId, uid: Uid, start: int = 0, stop: int | None = None) -> bytes:
