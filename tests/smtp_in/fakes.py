@@ -117,6 +117,7 @@ class FakeLetter:
     size_octets: int
     scan: Scan
     held_octets: int = 0
+    summary: bytes = b""
 
 
 class FakeLately:
