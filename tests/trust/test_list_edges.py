@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from mssmtp import whitelist
 from mssmtp.demo.authority import EMAIL_ONLY, Authority, Make, Subject, render, row, sign
@@ -18,6 +19,7 @@ from mssmtp.revocation import Revocation
 from mssmtp.whitelist import ListRefused, ListRules
 from mssmtp.whitelist_signature import verify
 from tests.authority import A_SUBJECT
+from tests.trust.answering import delegate_with
 from tests.trust.forging import element, forged
 
 NOW = datetime.fromisoformat("2026-03-02T09:00:00+00:00")
@@ -118,6 +120,15 @@ def test_att_33_a_signer_whose_key_cannot_be_read_is_refused(
 ) -> None:
     other = forged(space.signer.certificate, space._key, change)
     assert refused(_with_certificate(good, other), rules) == "signature profile"
+
+
+@pytest.mark.attack
+def test_att_33_a_signer_whose_key_is_on_a_curve_is_refused(
+    space: Authority, rules: ListRules, good: bytes
+) -> None:
+    other = delegate_with(space, ec.generate_private_key(ec.SECP256R1()))
+    octets = _with_certificate(good, other.certificate.public_bytes(DER))
+    assert refused(octets, rules) == "signature profile"
 
 
 def _ends_before_it_begins(der: bytes) -> bytes:

@@ -114,6 +114,14 @@ def test_att_16_a_crl_without_an_end_or_with_an_old_digest_is_refused(
 
 
 @pytest.mark.attack
+def test_att_16_a_crl_of_two_numbers_is_refused(space: Authority, anchors: Anchors) -> None:
+    number = element(0x30, bytes.fromhex("0603551d14"), element(0x04, element(0x02, b"\x03\xe8")))
+    once, twice = (element(0xA0, element(0x30, *[number] * count)) for count in (1, 2))
+    with pytest.raises(BadRevocationList, match="not readable"):
+        read_crls(_changed(space, make_crl(space, MakeCrl()), once, twice), anchors)
+
+
+@pytest.mark.attack
 def test_att_16_the_octet_of_a_crl_that_no_signature_covers_is_looked_at(
     space: Authority, anchors: Anchors
 ) -> None:
