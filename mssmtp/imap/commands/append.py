@@ -61,7 +61,7 @@ class Append(Command):
             arguments.cursor.space()
             if len(messages) >= MOST_MESSAGES or _held(messages) > MOST_HELD:
                 raise Refused("LIMIT", b"Append fewer messages at once")
-            permit = _Permitted(arguments, self.mailbox)
+            permit = _Permitted(arguments, self.mailbox, tuple(messages))
             messages.append((yield from arriving.receive(arguments, permit, judged_again=True)))
 
     def _append(
@@ -83,15 +83,19 @@ class Append(Command):
 
 @dataclass(frozen=True, slots=True)
 class _Permitted:
-    """What is known before the message comes: there is a mailbox, and room for it."""
+    """What is known before the message comes: there is a mailbox, and room for it beside those of
+    the same command, which wait on the disk."""
 
     arguments: Arguments
     mailbox: str
+    before: tuple[Arrived, ...]
 
     def __call__(self, reading: Reading) -> None:
         principal, literal = self.arguments.session.principal, self.arguments.literal
         target, _ = mailboxes.find_target(reading, principal, self.mailbox)
-        reading.demand_room(target.bal, literal.size_octets if literal else 0, 1)
+        size = sum(message.letter.size_octets for message in self.before)
+        size += literal.size_octets if literal else 0
+        reading.demand_room(target.bal, size, len(self.before) + 1)
 
 
 def _held(messages: list[Arrived]) -> int:
