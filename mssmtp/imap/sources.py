@@ -22,6 +22,7 @@ SELECTED = "SELECTED"
 _PLAIN = frozenset({SELECTED, "INBOXES", "PERSONAL", "SUBSCRIBED"})
 _NAMED = frozenset({"MAILBOXES", "SUBTREE", "SUBTREE-ONE"})
 MOST_NAMES = 1_000
+"""Of one command: each is looked up, or compared with every mailbox (ATT-27)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,15 @@ class Source:
     names: tuple[str, ...] = ()
 
 
-def parse(cursor: Cursor) -> Source:
-    """One of them."""
+def parse(cursor: Cursor) -> tuple[Source, ...]:
+    """`"(" filter-mailboxes *(SP filter-mailboxes) ")"`, each once."""
+    found = tuple(dict.fromkeys(cursor.listed(lambda: _source(cursor))))
+    if sum(len(each.names) for each in found) > MOST_NAMES:
+        raise BadSyntax("too many mailboxes")
+    return found
+
+
+def _source(cursor: Cursor) -> Source:
     kind = cursor.word()
     if kind in _PLAIN:
         return Source(kind)

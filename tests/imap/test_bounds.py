@@ -58,6 +58,17 @@ def test_att_03_a_literal_of_any_announced_size_is_answered(world: World, *, log
         world.clients.remove(client)
 
 
+@pytest.mark.attack("ATT-27")
+@pytest.mark.requirement("D11")
+def test_att_27_a_search_names_a_thousand_mailboxes_and_no_more(world: World) -> None:
+    """Each is looked up: 30,000 of them on one line kept a reading thread for seconds."""
+    client = world.client()
+    names = [f"n{number}" for number in range(1_000)]
+    half, rest = " ".join(names[:500]), " ".join(names[500:])
+    client.ok(f"ESEARCH IN (mailboxes ({half}) subtree ({rest})) ALL")
+    client.bad(f"ESEARCH IN (mailboxes ({half}) subtree ({rest}) mailboxes one-more) ALL")
+
+
 @pytest.mark.attack
 @given(st.data())
 def test_pipelined_commands_are_answered_in_order_however_they_were_cut(

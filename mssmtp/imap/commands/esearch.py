@@ -47,7 +47,9 @@ class Esearch(Command):
         if self.returning.updates:
             yield from contexts.refuse(tag)
         who, wanted = session.principal, self.sources
-        found = yield from read(lambda reading: sources.readable(reading, who, wanted, here))
+        found = yield from read(
+            lambda reading: sources.readable(reading, who, wanted, here), is_long=True
+        )
         progress = Progress(session, tag)
         for done, each in enumerate(found):
             yield from self._search(session, progress, each, tag)
@@ -69,7 +71,9 @@ class Esearch(Command):
         except NoSuchMailbox:  # deleted, or closed to us, meanwhile
             return
         if returning.saves:
-            selected.view.saved = found.spans(returning.chosen(len(found)))
+            selected.view.saved = yield from beside(
+                len(found), lambda: found.spans(returning.chosen(len(found)))
+            )
         if found.positions and not returning.is_silent:
             name = responses.mailbox(each.name, utf8=session.dialect.utf8)
             place = b" MAILBOX %b UIDVALIDITY %d" % (name, each.mailbox.uid_validity)
@@ -100,7 +104,7 @@ def parse(cursor: Cursor) -> Command:
     """`["IN" SP "(" source-mbox ")" SP] [return] [charset] keys`."""
     named: tuple[Source, ...] = _HERE
     if cursor.takes(b"IN "):
-        named = tuple(cursor.listed(lambda: sources.parse(cursor)))
+        named = sources.parse(cursor)
         cursor.space()
     returning = results.parse(cursor) or results.ALL
     if returning.saves and named != _HERE:
