@@ -86,12 +86,19 @@ def needs_envelopes(names: Sequence[str]) -> bool:
 # ---------------------------------------------------------------- what is compared
 
 
-@lru_cache(maxsize=4_096)
 def _text(octets: bytes) -> bytes:
     """A text for comparison. RFC 2047 words are decoded (RFC 5256 5)."""
+    return _known_text(octets) if len(octets) <= MOST_OCTETS else _text_of(octets)
+
+
+def _text_of(octets: bytes) -> bytes:
     if octets.isascii() and b"=?" not in octets:
         return octets.upper()[:MOST_OCTETS]
     return casemapped(decode_words(octets))[:MOST_OCTETS]
+
+
+_known_text = lru_cache(maxsize=4_096)(_text_of)
+"""The same few people write most letters. No name of 64 KiB is remembered (D11)."""
 
 
 def number(value: int) -> bytes:

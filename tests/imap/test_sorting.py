@@ -190,3 +190,13 @@ def test_an_envelope_is_read_back_alike_in_both_ways(lines: list[tuple[str, str]
         first = people[0] if isinstance(people, list) else None
         expected = (first[0], first[2], first[3]) if isinstance(first, list) else (None, None, None)
         assert envelopes.first_of(envelope, place) == expected
+
+
+@pytest.mark.attack("ATT-27")
+def test_no_name_of_64_kib_is_remembered() -> None:
+    """D11: thousands of them would fill the memory of every session, for good."""
+    sorting._known_text.cache_clear()
+    assert len(sorting._text(b"x" * 65_536)) == sorting.MOST_OCTETS
+    assert sorting._known_text.cache_info().currsize == 0
+    assert sorting._text(b"x") == b"X"
+    assert sorting._known_text.cache_info().currsize == 1
