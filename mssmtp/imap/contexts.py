@@ -48,18 +48,20 @@ def check(selected: Selected, tag: bytes) -> None:
         raise BadSyntax("that tag is in use for updates")
 
 
-def keep(selected: Selected, context: Context) -> Steps[None]:
-    """Updates from now on, or an untagged NO (RFC 5267 4.3.1).
+def keep(selected: Selected, answer: Answer, key: And, found: Found) -> Steps[None]:
+    """Updates of what `answer` has told from now on, or an untagged NO (RFC 5267 4.3.1).
 
     None for what changes without a change: sequence numbers, `$`, ages.
     """
-    moving = search.has_numbers(context.key) or any(
-        isinstance(each, keys.Aged) for each in search.leaves(context.key)
+    moving = search.has_numbers(key) or any(
+        isinstance(each, keys.Aged) for each in search.leaves(key)
     )
-    if moving or len(selected.contexts) >= MOST_CONTEXTS or len(context.uids) > MOST_RESULTS:
-        yield from refuse(context.tag)
-    else:
-        selected.contexts.append(context)
+    if moving or len(selected.contexts) >= MOST_CONTEXTS or len(found) > MOST_RESULTS:
+        yield from refuse(answer.tag)
+        return
+    uids = _uids(selected.view, found)
+    made = Context(answer.tag, answer.by_uid, key, uids, selected.modseq)
+    selected.contexts.append(made)
 
 
 def refuse(tag: bytes) -> Steps[None]:
@@ -130,8 +132,3 @@ def _refresh(session: Session, selected: Selected, context: Context) -> Steps[No
 
 def _uids(view: View, found: Found) -> set[int]:
     return set(map(view.uids.__getitem__, found.positions))
-
-
-def context_of(tag: bytes, key: And, *, by_uid: bool, found: Found, selected: Selected) -> Context:
-    """The context of a search that was answered with `found`; `selected` as it was before it."""
-    return Context(tag, by_uid, key, _uids(selected.view, found), selected.modseq)

@@ -43,12 +43,10 @@ class Search(Command):
         with emptying(selected.view, returning):
             look = Look(session, Progress(session, tag), selected)
             found = yield from looked_for(look, self.key, returning)
-        yield from told(Answer(selected.view, self.by_uid, tag), b"SEARCH", found, returning)
+        answer = Answer(selected.view, self.by_uid, tag)
+        yield from told(answer, b"SEARCH", found, returning)
         if updates:
-            made = contexts.context_of(
-                tag, self.key, by_uid=self.by_uid, found=found, selected=selected
-            )
-            yield from contexts.keep(selected, made)
+            yield from contexts.keep(selected, answer, self.key, found)
         return Done(b"SEARCH completed")
 
 
@@ -90,6 +88,10 @@ class RefusedSearch(Command):
 
     refusal: Refused
     returning: Returning | None
+
+    @property
+    def withholds_expunge(self) -> bool:
+        return True
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected_or_none
