@@ -34,8 +34,7 @@ def _deleted(reading: Reading, mailbox: Mailbox) -> int:
 def _deleted_storage(reading: Reading, mailbox: Mailbox) -> int:
     """Octets that EXPUNGE would free (RFC 9208 4.1.4)."""
     uids = reading.deleted(mailbox.id) if mailbox.messages else []
-    rows = reading.messages(mailbox.id, [(uid, uid) for uid in uids]) if uids else []
-    return sum(row.size_octets for row in rows)
+    return sum(size for _, size in reading.arrivals(mailbox.id, uids))
 
 
 _ITEMS: Mapping[str, Item] = {
@@ -51,6 +50,8 @@ _ITEMS: Mapping[str, Item] = {
     "MAILBOXID": lambda _, mailbox: b"(%b)" % mailboxes.object_id(mailbox),
 }
 """SIZE: RFC 8438; the sum of what RFC822.SIZE says, kept by the store."""
+_UNCOUNTED = frozenset({"DELETED", "DELETED-STORAGE"})
+"""No counter is kept of these."""
 _LIMIT = "APPENDLIMIT"
 """RFC 7889: the same for every mailbox, and a setting."""
 
@@ -62,6 +63,11 @@ def items(cursor: Cursor) -> tuple[str, ...]:
         if item not in _ITEMS and item != _LIMIT:
             raise BadSyntax("unknown status item")
     return found
+
+
+def are_heavy(items: tuple[str, ...]) -> bool:
+    """True when messages are looked at: not beside short queries."""
+    return not _UNCOUNTED.isdisjoint(items)
 
 
 def line(

@@ -59,7 +59,7 @@ class List(Command):
 
         # Not on the loop: thousands of names against long patterns take seconds (ATT-27).
         # Nor beside short ones, what looks into every mailbox.
-        is_heavy = bool(self.returns.metadata) or "DELETED" in self.returns.status
+        is_heavy = bool(self.returns.metadata) or statuses.are_heavy(self.returns.status)
         is_long = is_heavy or sum(map(len, self.patterns)) > LONG_PATTERN
         yield from send((yield from read(query, is_long=is_long)))
         return Done(b"LIST completed")
@@ -116,7 +116,6 @@ def parse(cursor: Cursor) -> List:
         cursor.space()
     reference = cursor.astring()
     cursor.space()
-    wanted = [b""]
     if cursor.sees(b"("):
         is_extended = True
         wanted = cursor.listed(cursor.pattern)

@@ -32,7 +32,7 @@ class Status(Command):
             limit = session.limits.message_octets
             return statuses.line(reading, mailbox, name, self.items, limit)
 
-        yield from send((yield from read(query)))
+        yield from send((yield from read(query, is_long=statuses.are_heavy(self.items))))
         return Done(b"STATUS completed")
 
 
