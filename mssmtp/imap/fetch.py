@@ -12,7 +12,7 @@ from mssmtp.imap.flag_lines import Lines
 from mssmtp.imap.header_lines import HeaderLines
 from mssmtp.imap.items import Binary, Body, Item, Simple, label_of
 from mssmtp.imap.list_lines import ListLines
-from mssmtp.imap.numbers import Span, cut
+from mssmtp.imap.numbers import Span, count_of, cut
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.streams import Stream
 from mssmtp.imap.values import (
@@ -167,7 +167,7 @@ def render(
     spans = next(cut(spans, wanted.most))
     mailbox = selected.mailbox.id
     quick = not seen and not plan.uids_only
-    if quick and flag_lines.are_enough(plan.items) and _wanted(spans) >= flag_lines.LEAST:
+    if quick and flag_lines.are_enough(plan.items) and count_of(spans) >= flag_lines.LEAST:
         octets = _from_image(reading, selected, plan, spans)
         if octets is not None:
             return Batch([octets], spans[-1][1], 0)
@@ -175,7 +175,7 @@ def render(
     numbered = number(selected, spans, rows)
     if plan.needs_rows_only and not seen:
         octets = _render_rows(plan, numbered, selected)
-        return Batch([octets], spans[-1][1], _wanted(spans) - len(rows))
+        return Batch([octets], spans[-1][1], count_of(spans) - len(rows))
     summaries = _Summaries(reading, mailbox, rows if plan.needs_summary else ())
     pieces: list[Piece] = []
     size = 0
@@ -196,7 +196,7 @@ def render(
             is_undecodable |= not is_whole
         if size >= BATCH_OCTETS and count < len(numbered):
             return Batch(pieces, numbered[count][0] - 1, 0, is_undecodable)
-    return Batch(pieces, spans[-1][1], _wanted(spans) - len(rows), is_undecodable)
+    return Batch(pieces, spans[-1][1], count_of(spans) - len(rows), is_undecodable)
 
 
 def _from_image(
@@ -211,15 +211,11 @@ def _from_image(
     return Lines(selected, image, sets).of(plan.items, spans, places)
 
 
-def _wanted(spans: Sequence[Span]) -> int:
-    return sum(stop - start for start, stop in spans)
-
-
 def number(
     selected: Selected, spans: Sequence[Span], rows: Sequence[MessageRow]
 ) -> list[tuple[int, MessageRow]]:
     """Rows with their sequence numbers; what the session was not told of is left out."""
-    if len(rows) == _wanted(spans):
+    if len(rows) == count_of(spans):
         positions = (at for start, stop in spans for at in range(start + 1, stop + 1))
         return list(zip(positions, rows, strict=True))
     found = ((selected.view.position(row.uid), row) for row in rows)

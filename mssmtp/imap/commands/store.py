@@ -11,7 +11,7 @@ from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Note, Steps, send, write
 from mssmtp.imap.flag_lines import Lines
 from mssmtp.imap.items import Item, Simple
-from mssmtp.imap.numbers import NumberSet, Span, compress, cut
+from mssmtp.imap.numbers import NumberSet, Span, compress, count_of, cut
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
@@ -80,7 +80,7 @@ class Store(Command):
         for group in cut(spans, BATCH):
             found += yield from self._batch(session, group, modified)
         code = self._modified(selected, modified)
-        if found < _count(spans) and not self.by_uid:
+        if found < count_of(spans) and not self.by_uid:
             raise Refused(code or "EXPUNGEISSUED", b"Some of these messages no longer exist")
         return Done(b"STORE completed", code.encode("ascii"))
 
@@ -97,7 +97,7 @@ class Store(Command):
         """One commit and its responses; how many of the messages there were."""
         selected = session.selected
         plain = not session.dialect.modseqs and not session.dialect.uids_only
-        quick = plain and _count(group) >= flag_lines.LEAST
+        quick = plain and count_of(group) >= flag_lines.LEAST
         done = yield from write(lambda writing: self._store(writing, selected, group, quick=quick))
         given = changeable(self.flags, selected.rights)
         if self.operation != "-" and any(flag.lower() in _SEEN_BY_A_PERSON for flag in given):
@@ -109,7 +109,7 @@ class Store(Command):
             if not self.silent:
                 lines = Lines(selected, done.image, done.sets)
                 yield from send(lines.of(_SHOWN[self.by_uid], group, done.places))
-            return _count(group)
+            return count_of(group)
         yield from send(self._responses(session, done))
         modified += [row.uid for row in done.modified]
         # 6.4.6: .SILENT does not hide what somebody else changed meanwhile.
@@ -178,10 +178,6 @@ class Store(Command):
                 flag_list = responses.flags(row.flags, recent=recent)
                 out.append(b"* %d FETCH (FLAGS (%b))\r\n" % (position + 1, flag_list))
         return b"".join(out)
-
-
-def _count(spans: list[Span]) -> int:
-    return sum(stop - start for start, stop in spans)
 
 
 _SHOWN: dict[bool, tuple[Item, ...]] = {
