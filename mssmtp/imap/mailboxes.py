@@ -230,10 +230,10 @@ def subscribed(reading: Reading, principal: Principal) -> list[str]:
     own = principal.bals[0].id if principal.bals else None
     out: list[str] = []
     for bal in now.bals:
-        if bal.id == own:
+        if subscriptions.is_own(now, bal.id):
             out += reading.subscriptions(bal.id)
             continue
-        prefix = _PREFIX + bal.address.key + DELIMITER
+        prefix = "" if bal.id == own else _PREFIX + bal.address.key + DELIMITER
         found = subscriptions.names(reading, bal.id, now.account)
         out += [prefix + name for name in sorted(found - _hidden(reading, now, bal.id))]
     return out

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mssmtp.imap.effects import Woken
-from mssmtp.mail import Role, Uid
+from mssmtp.mail import BalState, Role, Uid
 from mssmtp.storage import Writing
-from tests.imap.world import PASSWORD, SERVICE, ZOE, World, message
+from tests.imap.world import LUC, PASSWORD, SERVICE, ZOE, World, message
 
 SHARED = f"Other Users/{SERVICE}/INBOX"
 XDM = b"Subject: XDM/1.0/DDM+CR d'imagerie =?utf-8?Q?L=C3=89GER_Zo=C3=A9?= 01/02/1960\r\n"
@@ -145,3 +145,22 @@ def test_the_subject_of_a_document_reaches_the_client_octet_by_octet(
     assert "* SEARCH 1" in client.ok(
         "SEARCH CHARSET UTF-8 SUBJECT {5+}\r\nléger".encode().replace(b"{5+}", b"{6+}")
     )
+
+
+@pytest.mark.requirement("SEED-16")
+def test_a_member_without_a_box_of_his_own_hides_a_mailbox_from_himself_alone(world: World) -> None:
+    """His only box is that of others: its names have no prefix, and it is theirs all the same."""
+
+    def close_own(writing: Writing) -> None:
+        writing.set_bal_state(world.luc.id, BalState.SUSPENDED)
+
+    world.share(Role.LECTEUR, LUC)
+    world.store.write(close_own).result()
+    reader, owner = world.client(LUC, select=None), world.client(SERVICE, select=None)
+    told = '* LSUB () "/" "Archive"'
+    assert told in reader.ok('LSUB "" Archive')
+    reader.ok("UNSUBSCRIBE Archive")
+    assert told not in reader.ok('LSUB "" Archive')
+    assert told in owner.ok('LSUB "" Archive')
+    reader.ok("SUBSCRIBE Archive")
+    assert told in reader.ok('LSUB "" Archive')
