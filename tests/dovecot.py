@@ -34,6 +34,7 @@ auth_mechanisms = plain login
 mail_location = mdbox:{place}/mail/%u
 mail_uid = mail
 mail_gid = mail
+mail_fsync = never
 first_valid_uid = 1
 mail_max_userip_connections = 0
 mailbox_list_index = yes

@@ -161,6 +161,7 @@ class Theirs:
 
     def __init__(self, port: int, who: str) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), 20.0)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self._socket.makefile("rb")
         self._file.readline()
         self.play(b"LOGIN %b sesame" % who.encode(), b"login")
