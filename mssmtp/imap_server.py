@@ -413,8 +413,12 @@ class _Connection(asyncio.Protocol):
     async def _note(self, note: effects.Note) -> None:
         store = self._door.store
         who, now = (note.account, note.mailbox), self._door.clock.now()
-        if store.noted.add(*who, note.uids, note.kind, now):
+        if not store.noted.add(*who, note.uids, note.kind, now):
+            return
+        try:
             await awaited(store.write(lambda writing: writing.record_readings()))
+        except MailError as error:  # a full disk must not keep mail from being read
+            logger.warning("readings not written", extra={"code": error.imap})
 
     async def _perform_rare(self, effect: Effect) -> None:
         match effect:

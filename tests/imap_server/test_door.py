@@ -9,13 +9,14 @@ import zlib
 
 import pytest
 
+from mssmtp.errors import StorageFull
 from mssmtp.imap.commands import select, starttls
 from mssmtp.imap.effects import StartTls, Steps
 from mssmtp.imap.session import Session, Timing
 from mssmtp.imap_server import _Connection
 from mssmtp.mail import Change, Principal
 from mssmtp.outside import SystemClock, SystemEntropy
-from mssmtp.storage import Letter, Reading, Store
+from mssmtp.storage import Letter, Reading, Store, readings
 from tests.imap.world import message
 from tests.imap_server.rig import LUC, PASSWORD, ZOE, Raw, Rig, until
 
@@ -489,3 +490,24 @@ async def test_a_group_waits_for_letters_that_are_written_next_and_for_no_others
             raw.close()
     assert seen == [1, 1, 1, 1]
     assert committer.coming == 0
+
+
+@pytest.mark.requirement("DEF-06")
+async def test_mail_is_read_while_nobody_can_write_that_it_was(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: readings.ReadingsWriting) -> None:
+        raise StorageFull
+
+    monkeypatch.setattr(readings, "MOST_NOTED", 1)
+    rig.deliver(message(1))
+    async with rig.door() as (_, port):
+        raw = await rig.client(port)
+        await raw.ok(b"SELECT INBOX")
+        with monkeypatch.context() as patch:
+            patch.setattr(readings.ReadingsWriting, "record_readings", full)
+            assert any(b"Bonjour 1" in line for line in await raw.ok(b"FETCH 1 BODY.PEEK[]"))
+        assert rig.store.noted
+        await raw.ok(b"FETCH 1 BODY.PEEK[]")
+        assert not rig.store.noted
+        raw.close()
