@@ -90,9 +90,8 @@ def _named(
         case "PERSONAL":
             yield from (each for each in visible if not mailboxes.is_of_others(each.name))
         case kind:
-            deep = kind == "SUBTREE"
-            for top in source.names:
-                yield from (each for each in visible if _is_below(each.name, top, deep=deep))
+            deep, tops = kind == "SUBTREE", frozenset(source.names)
+            yield from (each for each in visible if _is_below(each.name, tops, deep=deep))
 
 
 def _one(reading: Reading, principal: Principal, name: str) -> Iterator[Shown]:
@@ -104,9 +103,12 @@ def _one(reading: Reading, principal: Principal, name: str) -> Iterator[Shown]:
     yield Shown(name, mailbox, None, rights)
 
 
-def _is_below(name: str, top: str, *, deep: bool) -> bool:
-    """`top` itself, its children, and when `deep` theirs."""
-    if name == top:
+def _is_below(name: str, tops: frozenset[str], *, deep: bool) -> bool:
+    """One of `tops` itself, its children, and when `deep` theirs: time in proportion to the levels
+    of the name, not to the tops (ATT-27). "" is above all."""
+    if name in tops:
         return True
-    prefix = top + DELIMITER if top else ""
-    return name.startswith(prefix) and (deep or DELIMITER not in name.removeprefix(prefix))
+    above = name.rpartition(DELIMITER)[0]
+    while deep and above and above not in tops:
+        above = above.rpartition(DELIMITER)[0]
+    return above in tops
