@@ -30,9 +30,9 @@ class CancelUpdate(Command):
 def parse(cursor: Cursor) -> CancelUpdate:
     """`1*(SP quoted)`."""
     tags = [_tag(cursor)]
-    while not cursor.at_end():
-        cursor.space()
+    while cursor.takes(b" ") and not cursor.at_end():
         tags.append(_tag(cursor))
+    cursor.end()
     return CancelUpdate(tuple(tags))
 
 

@@ -41,7 +41,7 @@ class Enable(Command):
 def parse(cursor: Cursor) -> Enable:
     """`1*(SP capability)`."""
     names = [cursor.atom()]
-    while not cursor.at_end():
-        cursor.space()
+    while cursor.takes(b" ") and not cursor.at_end():
         names.append(cursor.atom())
+    cursor.end()
     return Enable(tuple(names))
