@@ -59,7 +59,6 @@ def test_att_03_a_literal_of_any_announced_size_is_answered(world: World, *, log
 
 
 @pytest.mark.attack("ATT-27")
-@pytest.mark.requirement("D11")
 def test_att_27_a_search_names_a_thousand_mailboxes_and_no_more(world: World) -> None:
     """Each is looked up: 30,000 of them on one line kept a reading thread for seconds."""
     client = world.client()
