@@ -181,7 +181,10 @@ def _run(session: Session, tag: bytes, verb: str, command: Command) -> Steps[boo
     except Exception:
         logger.exception("imap command failed", extra={"verb": verb})
         metrics.internal_errors.labels("imap").inc()
-        yield from send(responses.refusal(tag, MailError()))
+        refusal = responses.refusal(tag, MailError())
+        if session.framer.in_literal:  # what comes next may be a letter, or a command
+            raise Ended(refusal + incoming.UNAVAILABLE) from None
+        yield from send(refusal)
         return True
     if done is None:
         return True

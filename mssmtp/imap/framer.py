@@ -99,6 +99,11 @@ class Framer:
         """True when no command has begun."""
         return self._state is _State.LINE and not self._parts and not self._buffer
 
+    @property
+    def in_literal(self) -> bool:
+        """True when octets of a literal are still to come, or to be decided about."""
+        return self._state not in (_State.LINE, _State.LOST)
+
     def feed(self, octets: bytes) -> None:
         """Take octets as they came."""
         if self._state is not _State.LOST:

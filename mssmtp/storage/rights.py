@@ -6,11 +6,11 @@ the database alone gives nobody a right (ATT-19).
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from mssmtp.mail import AccountId, BalId, MailboxId, Role
-from mssmtp.storage.model import NoSuchBal, NoSuchMailbox
-from mssmtp.storage.schema import acl, mailboxes, members, sql
+from mssmtp.storage.model import NoSuchBal, NoSuchMailbox, to_us
+from mssmtp.storage.schema import acl, app_passwords, mailboxes, members, sql
 from mssmtp.storage.view import View, WritingView
 
 _ROLE = sql(
@@ -45,6 +45,13 @@ _DROP_MEMBER = sql(
     delete(members)
     .where(members.c.account == bindparam("account"))
     .where(members.c.bal == bindparam("bal"))
+)
+_REVOKE_FOR_BOX = sql(
+    update(app_passwords)
+    .where(app_passwords.c.account == bindparam("account"))
+    .where(app_passwords.c.bal == bindparam("bal"))
+    .where(app_passwords.c.revoked_at.is_(None))
+    .values(revoked_at=bindparam("at"))
 )
 _NEW_ENTRY = sql(insert(acl))
 _DROP_ENTRY = sql(
@@ -123,9 +130,11 @@ class RightsWriting(RightsReading, WritingView):
         self._run(_NEW_MEMBER, account=account, bal=org, sealed=sealed)
 
     def remove_member(self, org: BalId, account: AccountId) -> None:
-        """End a membership, with what single mailboxes gave. Raises NoSuchBal for a stranger."""
+        """End a membership, with what single mailboxes gave and the passwords for this box alone,
+        which would live again with a later membership. Raises NoSuchBal for a stranger."""
         if not self._run(_DROP_MEMBER, account=account, bal=org):
             raise NoSuchBal
+        self._run(_REVOKE_FOR_BOX, account=account, bal=org, at=to_us(self._vault.clock.now()))
         for mailbox in self.exceptions(account, org):
             self._run(_DROP_ENTRY, mailbox=mailbox, account=account)
 

@@ -121,6 +121,11 @@ def test_att_18_a_members_password_for_one_box_opens_that_box_while_he_is_a_memb
     with pytest.raises(BadCredentials):
         door.authenticate(str(org.address), bound)
     assert door.recognize(str(org.address), bound).result() is None
+    # It does not live again with a later membership.
+    store.write(lambda w: w.add_member(org.id, person.account, Role.LECTEUR)).result()
+    with pytest.raises(BadCredentials):
+        door.authenticate(str(org.address), bound)
+    store.write(lambda w: w.remove_member(org.id, person.account)).result()
     assert [bal.id for bal in door.refresh(person).bals] == [person.bals[0].id]
 
 

@@ -42,6 +42,25 @@ def test_a_line_of_64_kib_is_a_command_and_one_octet_more_is_bye(world: World, m
     assert (b"BYE" in heard) is bool(more)
 
 
+@pytest.mark.parametrize("verb", ["APPEND INBOX", "REPLACE 1 INBOX"])
+@pytest.mark.parametrize("sign", ["", "+"])
+def test_our_own_bug_before_a_letter_is_taken_ends_with_bye(
+    world: World, monkeypatch: pytest.MonkeyPatch, verb: str, sign: str
+) -> None:
+    """The octets behind it could be the letter, or the next command: nobody may guess."""
+    world.fill(1)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    client = world.client()
+    monkeypatch.setattr("mssmtp.imap.mailboxes.find_target", broken)
+    heard = client.send(f"x {verb} {{300000{sign}}}\r\n".encode())
+    assert heard.startswith(b"x NO [SERVERBUG]")
+    assert b"* BYE [UNAVAILABLE]" in heard
+    assert not client.is_open
+
+
 @pytest.mark.attack
 @pytest.mark.parametrize("login", [False, True])
 def test_att_03_a_literal_of_any_announced_size_is_answered(world: World, *, login: bool) -> None:
