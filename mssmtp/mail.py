@@ -200,6 +200,12 @@ class Principal:
     roles: Mapping[BalId, Role] = field(default_factory=dict)
     box: BalId | None = None
 
+    @property
+    def first(self) -> BalId | None:
+        """The box whose mailboxes bear names without a prefix in IMAP: one's own; the first one
+        shared with who has none. None for who may act in no box."""
+        return self.bals[0].id if self.bals else None
+
     def rights_in(self, bal: BalId) -> str:
         """Letters of RFC 4314, as far as no mailbox of the box says otherwise."""
         if all(each.id != bal for each in self.bals):

@@ -354,8 +354,8 @@ class Intake:
         acting, principal = self._transaction.acting, self._transaction.principal
         if acting is not None:
             return acting.id
-        if principal is not None and principal.bals:
-            return principal.bals[0].id
+        if principal is not None and principal.first is not None:
+            return principal.first
         for one in self._transaction.destinations:
             if one.bal is not None:
                 return one.recipient.address.domain

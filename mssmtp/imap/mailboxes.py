@@ -50,7 +50,7 @@ def present(reading: Reading, principal: Principal) -> Principal:
 def locate(reading: Reading, principal: Principal, name: str) -> Place:
     """The place `name` means now. Raises NoSuchMailbox; the name itself need not exist."""
     now = present(reading, principal)
-    own = principal.bals[0].id if principal.bals else None
+    own = principal.first
     if name == OTHERS or name.startswith(_PREFIX):
         return _others(now, own, name)
     for bal in now.bals:
@@ -201,7 +201,7 @@ def is_of_others(name: str) -> bool:
 def shown(reading: Reading, principal: Principal) -> list[Shown]:
     """Every name this principal sees, own first, each box in the order of its names."""
     now = present(reading, principal)
-    own = principal.bals[0].id if principal.bals else None
+    own = principal.first
     out: list[Shown] = []
     for bal in now.bals:
         if bal.id == own:
@@ -227,7 +227,7 @@ def _visible(reading: Reading, now: Principal, bal: BalId) -> dict[str, tuple[Ma
 def subscribed(reading: Reading, principal: Principal) -> list[str]:
     """Subscribed names, also of mailboxes deleted since (RFC 3501 6.3.6)."""
     now = present(reading, principal)
-    own = principal.bals[0].id if principal.bals else None
+    own = principal.first
     out: list[str] = []
     for bal in now.bals:
         if subscriptions.is_own(now, bal.id):

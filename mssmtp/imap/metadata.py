@@ -56,9 +56,9 @@ def entries(cursor: Cursor) -> tuple[str, ...]:
 
 def box_of(principal: Principal) -> BalId:
     """The box that keeps what a person notes of the server. Raises Refused for who has none."""
-    if not principal.bals:
+    if principal.first is None:
         raise Refused("NOPERM")
-    return principal.bals[0].id
+    return principal.first
 
 
 def may_be_read(rights: str) -> bool:

@@ -126,7 +126,8 @@ def cost_of(item: Item) -> int:
         return 0 if is_in_summary(item.section) else READ_COST
     if item is Simple.PREVIEW:
         return PREVIEW_COST
-    return READ_COST if isinstance(item, Binary) else 0
+    # A thread's id is read out of the header section, up to 256 KiB of it.
+    return READ_COST if isinstance(item, Binary) or item is Simple.THREADID else 0
 
 
 def _flags(message: Message) -> bytes:

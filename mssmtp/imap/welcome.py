@@ -36,7 +36,7 @@ def _refresh(session: Session, now: float) -> Steps[None]:
     except LoginRefused as error:
         raise Ended(_REVOKED) from error
     session.refreshed_at = now
-    if [bal.id for bal in principal.bals[:1]] != [bal.id for bal in before.bals[:1]]:
+    if principal.first != before.first:
         # One's own box is closed: names without prefix must not begin to mean another one.
         raise Ended(_REVOKED)
     selected = session.selected_or_none

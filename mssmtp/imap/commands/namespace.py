@@ -17,8 +17,7 @@ class Namespace(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         now = yield from read(lambda reading: mailboxes.present(reading, session.principal))
-        own = session.principal.bals[:1]
-        shares = any(bal.id != own[0].id for bal in now.bals) if own else bool(now.bals)
+        shares = any(bal.id != session.principal.first for bal in now.bals)
         others = b'(("%b/" "/"))' % mailboxes.OTHERS.encode("ascii") if shares else b"NIL"
         yield from send(b'* NAMESPACE (("" "/")) %b NIL\r\n' % others)
         return Done(b"NAMESPACE completed")

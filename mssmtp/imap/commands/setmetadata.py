@@ -43,8 +43,10 @@ class SetMetadata(Command):
         def job(writing: Writing) -> None:
             touched: set[_Place] = set()
             annotated: set[int] = set()
-            for entry, value in self.values:
-                place = self._place(writing, session, is_shared=entry.startswith(SHARED))
+            shared = [entry.startswith(SHARED) for entry, _ in self.values]
+            places = {each: self._place(writing, session, is_shared=each) for each in set(shared)}
+            for (entry, value), is_shared in zip(self.values, shared, strict=True):
+                place = places[is_shared]
                 writing.annotate(
                     place.bal, entry, value, mailbox=place.mailbox, account=place.account
                 )
