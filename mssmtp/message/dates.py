@@ -19,8 +19,8 @@ _MONTHS = {
 _ZONES = {"EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}
 _MONTH_NAMES = tuple(name.capitalize() for name in _MONTHS)
 _USUAL = re.compile(
-    rb"(?:[A-Za-z]{3},? +)?(\d{1,2} [A-Za-z]{3} \d{4}) ([01]\d|2[0-3]):([0-5]\d):([0-5]\d)"
-    rb" ([+-])(0\d|1[0-4])([0-5]\d)(?: *\([^()]*\))?"
+    rb"(?:[A-Za-z]{3},?+ ++)?+(\d{1,2} [A-Za-z]{3} \d{4}) ([01]\d|2[0-3]):([0-5]\d):([0-5]\d)"
+    rb" ([\x2b-])(0\d|1[0-4])([0-5]\d)(?: *+\([^()]*+\))?+"
 )
 """A date as nearly everybody writes it (RFC 5322 3.3)."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 _SPACES = re.compile(r"[ \t\r\n]+")
 _BLOB = re.compile(r"\[[^\[\]]*\] *")
-_REFWD = re.compile(r"(?:re|fwd?) *(?:\[[^\[\]]*\] *)?:", re.ASCII | re.IGNORECASE)
+_REFWD = re.compile(r"(?:re|fwd?+) *+(?:\[[^\[\]]*+\] *+)?+:", re.ASCII | re.IGNORECASE)
 _FWD_TRAILER = "(fwd)"
 _FWD_HEADER = "[fwd:"
 

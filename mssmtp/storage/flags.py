@@ -92,13 +92,17 @@ class FlagReading(View):
 class FlagWriting(FlagReading, WritingView):
     """New keywords."""
 
-    def _flag_bits(self, mailbox: MailboxId, flags: Iterable[str]) -> int:
-        """Bits of `flags`; unknown keywords get one. `\\Recent` counts for nothing.
+    def _flag_bits(self, mailbox: MailboxId, flags: Iterable[str], *, learn: bool = True) -> int:
+        """Bits of `flags`; unknown keywords get one, or are passed over where they are not to be
+        learnt. `\\Recent` counts for nothing.
 
         Raises TooManyKeywords.
         """
         bits = 0
         unknown = []
+        if not learn:
+            known = {name.lower() for name in self._keyword_bits(mailbox).values()}
+            flags = [flag for flag in flags if flag.startswith("\\") or flag.lower() in known]
         for flag in flags:
             if (bit := _SYSTEM_BITS.get(flag.lower())) is not None:
                 bits |= bit

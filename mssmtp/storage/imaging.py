@@ -126,9 +126,10 @@ class ImageWriting(ImageReading, StateWriting, MailboxWriting):
     ) -> tuple[int, int]:
         """New bits are `bits & keep | more`; what `rights` do not let change stays as it is.
 
-        Raises NoSuchMailbox, TooManyKeywords.
+        Nothing is learnt from what is taken away: a keyword comes with a change of a message, so
+        that its modseq tells of it. Raises NoSuchMailbox, TooManyKeywords.
         """
-        bits = self._flag_bits(mailbox, changeable(flags, rights))
+        bits = self._flag_bits(mailbox, changeable(flags, rights), learn=operation != "-")
         if operation == "+":
             return ALL_BITS, bits
         if operation == "-":

@@ -321,8 +321,10 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
         TooManyKeywords.
         """
         self._bal_of(mailbox)
-        keep, more = self._effect(mailbox, operation, flags, rights)
         rows = self._as_now(mailbox, self._rows_in(mailbox, list(ranges(uids))))
+        if not rows:
+            return []
+        keep, more = self._effect(mailbox, operation, flags, rights)
         after = [(row, row[2] & keep | more) for row in rows]
         changed = [(row, bits) for row, bits in after if bits != row[2]]
         if changed:

@@ -111,12 +111,18 @@ def test_drop_needs_a_reason_and_keeps_it(home: Home, queue_id: EnvelopeId) -> N
 
 
 @pytest.mark.parametrize(
-    "command", [("show",), ("retry",), ("drop", "--reason", "x"), ("show", "--json")]
+    ("command", "said"),
+    [
+        (("show",), "01ABC: is not known here"),
+        (("retry",), "01ABC: has no waiting recipient"),
+        (("drop", "--reason", "x"), "01ABC: has no waiting recipient"),
+        (("show", "--json"), '{"error": "01ABC", "why": "is not known here", "remedy": '),
+    ],
 )
-def test_an_unknown_queue_id_is_code_1(home: Home, command: tuple[str, ...]) -> None:
+def test_an_unknown_queue_id_is_code_1(home: Home, command: tuple[str, ...], said: str) -> None:
     answer = home.mssmtp("queue", command[0], "01ABC", *command[1:])
     assert (answer.code, answer.out) == (1, "")
-    assert "01ABC: " in answer.err
+    assert said in answer.err
     assert "`mssmtp queue list` prints what waits." in answer.err
 
 

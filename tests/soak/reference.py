@@ -57,10 +57,12 @@ class Box:
     buried: dict[int, int] = field(default_factory=dict)
     keywords: dict[str, str] = field(default_factory=dict)
 
-    def named(self, flags: frozenset[str]) -> frozenset[str]:
+    def named(self, flags: frozenset[str], *, learn: bool = True) -> frozenset[str]:
         """Flags as the mailbox spells them; new keywords are learnt in order of their names."""
         names = {_SYSTEM[flag.lower()] for flag in flags if flag.lower() in _SYSTEM}
         for flag in sorted(flag for flag in flags if flag.lower() not in _SYSTEM):
+            if not learn and flag.lower() not in self.keywords:
+                continue
             names.add(self.keywords.setdefault(flag.lower(), flag))
         return frozenset(names)
 
@@ -159,9 +161,11 @@ class Reference:
         if act.name == "delete" and act.arguments["name"] not in names:
             return "NoSuchMailbox"
         if act.name == "rename":
-            if act.arguments["new"] in names:
+            old, new = act.arguments["old"], act.arguments["new"]
+            moved = _with_children(names, old)  # the level itself need not exist
+            if new in names or any(new + name[len(old) :] in names for name in moved):
                 return "MailboxExists"
-            return None if act.arguments["old"] in names else "NoSuchMailbox"
+            return None if moved else "NoSuchMailbox"
         if act.name in ("append", "store", "expunge", "copy", "move", "claim"):
             ids = [act.arguments[key] for key in ("box", "target") if key in act.arguments]
             if any(id not in self.boxes for id in ids):
@@ -180,17 +184,17 @@ class Reference:
         self, act: Act, result: object, box: int, uids: list[int], how: str, flags: list[str]
     ) -> None:
         found = self.boxes[box]
-        given = found.named(frozenset(flags))
-        found.highest += 1
         named = sorted(set(uids) & found.messages.keys())
+        given = found.named(frozenset(flags), learn=bool(named) and how != "-")
         changed = False
         for uid in named:
             message = found.messages[uid]
             old = message.flags
             new = {"+": old | given, "-": old - given, "=": given}[how]
             if new != old:
-                message.flags, message.modseq, changed = new, found.highest, True
+                message.flags, message.modseq, changed = new, found.highest + 1, True
         if changed:
+            found.highest += 1
             self.changes.append(("flags", box, found.highest))
         expect("rows", found.rows(named), result)
 
@@ -241,7 +245,7 @@ class Reference:
             pairs = self._copied(names[old], sorted(self.boxes[names[old]].messages), names[new])
             self._remove(self.boxes[names[old]], [uid for uid, _ in pairs], shredding=False)
             return
-        for name in [name for name in names if name == old or name.startswith(old + "/")]:
+        for name in _with_children(names, old):
             id = names[new + name[len(old) :]] = names.pop(name)
             self.changes.append(("mailbox", id, self.boxes[id].highest))
 
@@ -447,6 +451,10 @@ class Reference:
         id = self.letters[envelope]
         if not self.envelopes[envelope] and id in self.contents and self.contents[id].owners[0]:
             self._release(id, 0, shredding=False)
+
+
+def _with_children(names: dict[str, int], top: str) -> list[str]:
+    return [name for name in names if name == top or name.startswith(top + "/")]
 
 
 def names_version(names: dict[str, int]) -> str:
