@@ -209,8 +209,9 @@ def _verified_root(root: etree._Element, signer: x509.Certificate) -> etree._Ele
             validate_schema=False,  # the profile is narrower
             parser=_parser(),
         )
-    except (SignXMLException, etree.LxmlError) as error:
+    except (SignXMLException, etree.LxmlError, TypeError) as error:
         # LxmlError: a namespace that is no absolute URI has no canonical form (RFC 3741 1.1).
+        # TypeError: signxml prints the signer's name, and cryptography cannot read every name.
         why = _WHY.get(type(error), type(error).__name__)
         raise ListRefused("signature", why) from error
     match result:

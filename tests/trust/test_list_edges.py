@@ -192,6 +192,20 @@ def test_att_16_a_signer_with_an_extension_that_cannot_be_read_is_refused(
     assert refused(_with_certificate(good, other.public_bytes(DER)), rules) == "signer certificate"
 
 
+@pytest.mark.attack
+@pytest.mark.requirement("OP-28")
+def test_att_33_a_name_that_cannot_be_printed_is_refused(
+    space: Authority, rules: ListRules, good: bytes
+) -> None:
+    """A common name that is a BIT STRING: cryptography raises TypeError when it is asked for."""
+    der = bytearray(space.signer.certificate.public_bytes(DER))
+    common_name = b"\x06\x03\x55\x04\x03\x0c"
+    at = der.rfind(common_name)
+    der[at + 5] = 0x03
+    der[at + 7] = 0x00
+    assert refused(_with_certificate(good, bytes(der)), rules) == "signature"
+
+
 def _with_certificate(good: bytes, der: bytes) -> bytes:
     start = good.index(b"<X509Certificate>") + 17
     return good[:start] + b64encode(der) + good[good.index(b"</X509Certificate>") :]
