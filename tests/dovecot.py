@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.free_ports import free_ports
 from tests.space import program
 
 PASSWORD = "sesame"
@@ -110,8 +111,7 @@ def dovecot() -> Iterator[Dovecot]:
     (place / "run").mkdir()
     (place / "mail").mkdir()
     shutil.chown(place / "mail", "mail", "mail")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     file = place / "dovecot.conf"
     file.write_text(_CONFIGURATION.format(place=place, port=port, password=PASSWORD), "ascii")
     try:

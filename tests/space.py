@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from mssmtp.config import load
 from mssmtp.demo.space import METRICS_OFFSET, PLANS, ports
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.storage import Store
+from tests.free_ports import is_free
 from tests.postgres import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -317,20 +317,10 @@ def free_base_port() -> int:
     for index in range(len(starts)):
         start = starts[(begin + index) % len(starts)]
         wanted = ports(start)
-        if _given.isdisjoint(wanted) and all(map(_is_free, wanted)):
+        if _given.isdisjoint(wanted) and all(map(is_free, wanted)):
             _given.update(wanted)
             return start
     raise AssertionError("no free range of ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def program(name: str) -> str:

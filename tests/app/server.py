@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import smtplib
-import socket
 import ssl
 import subprocess
 import sys
@@ -22,24 +21,13 @@ from imapclient import IMAPClient
 from mssmtp.config_example import Value, render
 from mssmtp.demo.authority import Authority, Identity
 from mssmtp.storage import Reading
+from tests.free_ports import free_ports
 from tests.home import PASSWORD, ZOE, Home, values
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 30.0
 DOORS = ("operators", "submission", "submissions", "imap", "imaps", "metrics")
 B_SENDER = "luc.dupont@cabinet-b.test"
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports nobody holds, all different."""
-    with_sockets = [socket.socket() for _ in range(number)]
-    try:
-        for each in with_sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in with_sockets]
-    finally:
-        for each in with_sockets:
-            each.close()
 
 
 def until(condition: Callable[[], object], what: str, within_s: float = 15.0) -> None:

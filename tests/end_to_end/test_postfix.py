@@ -7,7 +7,6 @@ import pwd
 import re
 import shutil
 import smtplib
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -20,6 +19,7 @@ from typing import TypeVar
 import pytest
 
 from tests.end_to_end.mail import arrival, attachment, letter, say, submit
+from tests.free_ports import free_ports
 from tests.space import RunningSpace, program
 
 pytestmark = [
@@ -155,8 +155,7 @@ def lay(space: RunningSpace, home: Path) -> Postfix:
     shutil.copy(certificate, home / "operator.pem")
     shutil.copy(key, home / "operator.key")
     shutil.copy(space.ca_file, home / "ca.pem")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        inside = int(free.getsockname()[1])
+    [inside] = free_ports(1)
     mx = int(space.manifest["guest"]["smtp"]["port"])
     values = {"home": home, "uid": user.pw_uid, "gid": user.pw_gid, "b": space.b.smtp}
     (home / "etc/main.cf").write_text(MAIN_CF.format(**values))

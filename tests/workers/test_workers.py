@@ -17,14 +17,14 @@ import pytest
 from mssmtp.config import Endpoint
 from mssmtp.errors import ConfigError
 from mssmtp.workers import Plan, backoff_s, bind
+from tests.free_ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    [port] = free_ports(1)
+    return port
 
 
 class Server:
