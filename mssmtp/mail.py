@@ -266,8 +266,26 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliverBy:
+    """RFC 2852: what is to happen when `deadline` has passed and the message is not delivered.
+
+    "R": it is returned; "N": the sender is told of the delay. `trace`: a hop that does not know the
+    extension is told to the sender too.
+    """
+
+    deadline: datetime
+    mode: Literal["R", "N"]
+    trace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
-    """What SMTP says beside the message (RFC 5321 2.3.1). Never a cryptographic term here."""
+    """What SMTP says beside the message (RFC 5321 2.3.1). Never a cryptographic term here.
+
+    `envid` and `ret` are RFC 3461's, as the client wrote them; `require_tls` is RFC 8689's: every
+    hop promises TLS, or the message comes back. `priority` (RFC 6710) is between -9 and 9; nothing
+    leaves before `hold_until` (RFC 4865).
+    """
 
     id: EnvelopeId
     sender: ReversePath
@@ -275,6 +293,14 @@ class Envelope:
     received_at: datetime
     envid: str | None = None
     ret: str | None = None
+    require_tls: bool = False
+    priority: int = 0
+    hold_until: datetime | None = None
+    deliver_by: DeliverBy | None = None
+
+    def __post_init__(self) -> None:
+        if not -9 <= self.priority <= 9:
+            raise ValueError(f"no priority of RFC 6710: {self.priority}")
 
 
 # ---------------------------------------------------------------- decisions
