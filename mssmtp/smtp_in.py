@@ -1,8 +1,8 @@
 """The SMTP doors: operators (port 25), submission (587 with STARTTLS, 465 over TLS).
 
 A door owns its listening sockets, its threads and the count of its connections. What happens on
-one connection is in `smtp_link` (wire) and `smtp_machine` (verbs), what becomes of one message in
-`smtp_intake`.
+one connection is in `smtp_link` (wire), `smtp_machine` (verbs) and `smtp_reception` (content), what
+becomes of one message in `smtp_intake`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _CONTENT_THREADS = 4
 
 class _SmtpDoor:
     """What the doors share. `start` may be called once per socket."""
+
+    machine: type[Machine] = Machine
 
     def __init__(self, services: Services, door: Door, context: ServerContext) -> None:
         self.services = services
@@ -82,9 +84,10 @@ class _SmtpDoor:
     async def start(self, sock: socket.socket) -> None:
         """Serve `sock`, bound already."""
         implicit = self.context if self.starttls is None else None
-        self._servers.append(
-            await listen(sock, lambda: Machine(self), implicit, on_failure=self._handshake_failed)
+        server = await listen(
+            sock, lambda: self.machine(self), implicit, on_failure=self._handshake_failed
         )
+        self._servers.append(server)
 
     def _handshake_failed(self, reason: str) -> None:
         metrics.handshakes_failed.labels(self.rules.door.value).inc()

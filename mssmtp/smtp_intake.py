@@ -290,8 +290,11 @@ class Intake:
         is_patient = _is_patients(decision.facts, letter, domains)
         tree = self._services.settings.imap.patient_tree
         place = PATIENTS if is_patient and tree == "separate" else INBOX
-        local = _deliveries(kept, place, frozenset({PATIENT}) if is_patient else frozenset())
-        queued = [one.recipient for one in kept if one.bal is None]
+        flags = frozenset({PATIENT}) if is_patient else frozenset[str]()
+        # RFC 4865: nobody gets a held letter before, neither here nor elsewhere.
+        is_held = envelope.hold_until is not None
+        local = [] if is_held else _deliveries(kept, place, flags)
+        queued = [one.recipient for one in kept if is_held or one.bal is None]
 
         def job(writing: Writing) -> None:
             if place != INBOX:
@@ -347,6 +350,10 @@ class Intake:
             self._received_at,
             command.envid,
             command.ret,
+            command.require_tls,
+            command.priority,
+            command.hold_until,
+            command.deliver_by,
         )
 
     def _owner(self) -> BalId | Domain:

@@ -244,7 +244,7 @@ class Link(asyncio.Protocol):
                 if self._farewell is not None:
                     self._out += replies.render(self._farewell)
                 await self._end()
-            if self._stopping:
+            if self._stopping and not self._receiving:
                 self.say(replies.STOPPING)
                 await self._end()
             if self._wire is None or self._wire.is_closing():
@@ -286,14 +286,14 @@ class Link(asyncio.Protocol):
         text = argument.strip().decode("utf-8", "surrogateescape") if argument else None
         await self._perform(verb.upper(), text)
 
-    async def _block(self) -> bytes:
-        """Whatever has come, for DATA."""
+    async def _block(self, at_most: int | None = None) -> bytes:
+        """Whatever has come, for DATA; `at_most` so many octets of it, for BDAT."""
         while not len(self._inbox):
             await self._more()
         if self._reading_paused and self._wire is not None:
             self._reading_paused = False
             self._wire.resume_reading()
-        return self._inbox.take()
+        return self._inbox.take(at_most)
 
     def say(self, reply: Reply) -> None:
         """Queue a reply; it leaves before the next wait."""
@@ -323,7 +323,11 @@ class Link(asyncio.Protocol):
         except ConnectionResetError:
             logger.info("closed")
         finally:
+            await self._left()
             self.hang_up()
+
+    async def _left(self) -> None:
+        """The conversation is over: let go of what it held."""
 
     def _refuse(self, error: Exception) -> None:
         """The one place where an error becomes a reply."""

@@ -6,39 +6,32 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from typing import cast
-
-from cryptography import x509
+from dataclasses import replace
+from datetime import timedelta
 
 from mssmtp import metrics
-from mssmtp.errors import BadSyntax, MailError, StorageBehind
+from mssmtp.errors import BadSyntax, MailError
 from mssmtp.identity import Challenge, Credentials, Exchange, LoginRefused
 from mssmtp.mail import Door
 from mssmtp.smtp import replies
-from mssmtp.smtp.receiver import DataLimits, DataReceiver, Flooded
-from mssmtp.smtp.syntax import BadArgument
-from mssmtp.smtp.trace import Hop
+from mssmtp.smtp.syntax import BadArgument, MailCommand
 from mssmtp.smtp.transaction import Transaction
-from mssmtp.smtp_intake import Intake, Origin
-from mssmtp.smtp_link import Hangup, House, Link, UnknownCommand
+from mssmtp.smtp_link import Hangup, House, UnknownCommand
 from mssmtp.smtp_lookup import (
     LoginLost,
     destination,
     from_operator,
     from_principal,
     is_real_mail_to_tests,
-    still_entitled,
 )
+from mssmtp.smtp_reception import Reception
 from mssmtp.tls import start_tls
 
 logger = logging.getLogger(__name__)
 
 _MAX_IDLE_COMMANDS = 500
 """Commands that move nothing (NOOP, RSET, VRFY, HELP, EHLO) between two accepted messages."""
-_FLOOD_FACTOR = 2
-"""A message is consumed up to this many times the size limit before the connection is cut."""
 _LONGEST_DELAY_S = 5.0
-_ASK_AGAIN_S = 1.0
 _NO_CERTIFICATE = "peer did not return a certificate"
 """OpenSSL's words, with tls.refuse_in_handshake."""
 
@@ -49,13 +42,12 @@ class NotServed(BadSyntax):
     smtp = replies.NOT_IMPLEMENTED
 
 
-class Machine(Link):
+class Machine(Reception):
     """One connection of one door: the verbs."""
 
     def __init__(self, house: House) -> None:
         super().__init__(house)
-        self._idle_commands = self._wrong_passwords = 0
-        self._asked_at = 0.0
+        self._wrong_passwords = 0
 
     def _perform(self, verb: bytes, argument: str | None) -> Awaitable[None]:
         perform = _VERBS.get(verb)
@@ -71,6 +63,7 @@ class Machine(Link):
     async def _ehlo(self, hostname: str | None) -> None:
         self._count_idle_command()
         self._conversation.greet(hostname, extended=True)
+        await self._drop_chunks()
         lines = [self._services.settings.operator.host_name, *self._announced()]
         marks = ["-"] * (len(lines) - 1) + [" "]
         for mark, line in zip(marks, lines, strict=True):
@@ -78,21 +71,37 @@ class Machine(Link):
 
     def _announced(self) -> list[str]:
         """What works here and now (extensions.md, rule 1); never SMTPUTF8 (OP-67)."""
+        rules = self._house.rules
         lines = [
-            f"SIZE {self._house.rules.limits.message_octets}",
+            f"SIZE {rules.limits.message_octets}",
             "PIPELINING",
             "8BITMIME",
             "ENHANCEDSTATUSCODES",
         ]
-        if self._house.starttls is not None and not self._conversation.secured:
-            lines.append("STARTTLS")
-        if self._house.rules.door is Door.SUBMISSION and self._conversation.secured:
+        if not self._conversation.secured:
+            return [*lines, "STARTTLS"]
+        # No message is taken in clear: what concerns messages is told under TLS, and some of it
+        # may be told only there (RFC 8689 2).
+        known, hold = rules.extensions, rules.extensions.longest_hold
+        lines += ["CHUNKING", f"LIMITS RCPTMAX={rules.limits.recipients}"]
+        offered = {
+            "DSN": known.dsn,
+            "REQUIRETLS": known.require_tls,
+            "DELIVERBY": known.deliver_by,
+            "MT-PRIORITY": known.priority,
+        }
+        lines += (word for word, is_offered in offered.items() if is_offered)
+        if hold is not None:
+            last = self._services.clock.now() + hold
+            lines.append(f"FUTURERELEASE {hold // timedelta(seconds=1)} {last:%Y-%m-%dT%H:%M:%SZ}")
+        if known.auth:
             lines.append("AUTH PLAIN LOGIN")
         return lines
 
     async def _helo(self, hostname: str | None) -> None:
         self._count_idle_command()
         self._conversation.greet(hostname, extended=False)
+        await self._drop_chunks()
         self._out += f"250 {self._services.settings.operator.host_name}\r\n".encode("ascii")
 
     async def _noop(self, arg: str | None) -> None:
@@ -104,6 +113,7 @@ class Machine(Link):
         if arg:
             raise BadArgument
         self._conversation.transaction = None
+        await self._drop_chunks()
         self.say(replies.RESET)
 
     async def _quit(self, arg: str | None) -> None:
@@ -195,25 +205,24 @@ class Machine(Link):
 
     async def _mail(self, arg: str | None) -> None:
         conversation = self._conversation
-        command = conversation.mail(arg)
-        if conversation.principal is not None:
-            try:
-                conversation.transaction = await from_principal(
-                    self._services, conversation.principal, command
-                )
-            except LoginLost:
-                conversation.principal = None
-                raise
-        else:
-            chain = self._peer_chain()
-            conversation.transaction = await from_operator(self._services, chain, command)
+        asked = conversation.mail(arg, self._services.clock.now())
+        is_lowered = asked.priority > 0 and not self._house.rules.may_be_urgent
+        command = replace(asked, priority=0) if is_lowered else asked
+        conversation.transaction = await self._begin(command)
         self._misplaced = 0
         self._asked_at = self.loop.time()
-        self.say(replies.SENDER_OK)
+        self.say(replies.PRIORITY_LOWERED if is_lowered else replies.SENDER_OK)
 
-    def _peer_chain(self) -> tuple[x509.Certificate, ...]:
-        found = self._wire.get_extra_info("peer_chain") if self._wire is not None else None
-        return cast("tuple[x509.Certificate, ...]", found or ())
+    async def _begin(self, command: MailCommand) -> Transaction:
+        """Who may send this. Raises MailError kinds."""
+        conversation = self._conversation
+        if conversation.principal is None:
+            return await from_operator(self._services, self._peer_chain(), command)
+        try:
+            return await from_principal(self._services, conversation.principal, command)
+        except LoginLost:
+            conversation.principal = None
+            raise
 
     async def _rcpt(self, arg: str | None) -> None:
         own = self._services.settings.operator.domains[0]
@@ -229,83 +238,6 @@ class Machine(Link):
         else:
             self.say(replies.RECIPIENT_OK)
 
-    async def _data(self, arg: str | None) -> None:
-        transaction = self._conversation.data(arg)
-        if self._services.store.is_behind:
-            raise StorageBehind  # before a message is read that could not be kept
-        limit = self._house.rules.limits.message_octets
-        receiver = DataReceiver(DataLimits(limit, limit * _FLOOD_FACTOR))
-        intake = Intake(
-            self._services, transaction, self._origin(transaction), self._house.content_threads
-        )
-        self.say(replies.GO_AHEAD)
-        self._receiving = True
-        try:
-            with self._services.store.coming():
-                await self._receive(receiver, intake)
-                self._check(receiver)
-                await self._ask_again(transaction)
-                self.say(await intake.finish())
-            self._idle_commands = self._refused = 0
-        finally:
-            self._receiving = False
-            self._conversation.transaction = None
-            await intake.abandon()
-
-    async def _receive(self, receiver: DataReceiver, intake: Intake) -> None:
-        """Consume the data to its end, whatever becomes of it."""
-        while not receiver.done:
-            try:
-                content = receiver.feed(await self._block())
-            except Flooded:
-                self._is_last = True
-                raise
-            if not receiver.clean:
-                await intake.abandon()
-            elif content:
-                await intake.write(content)
-        self._receiving = False
-        self._inbox.unread(receiver.rest)
-
-    async def _ask_again(self, transaction: Transaction) -> None:
-        """SEC-06: who was suspended or unlisted more than a second ago sends nothing."""
-        if self.loop.time() - self._asked_at < _ASK_AGAIN_S:
-            return
-        try:
-            await still_entitled(self._services, transaction, self._peer_chain())
-        except LoginLost:
-            self._conversation.principal = None
-            raise
-
-    def _check(self, receiver: DataReceiver) -> None:
-        """Raises MailError for data that must not be taken."""
-        if receiver.ambiguous:
-            # Somebody on the way may hold the rest for another message: execute none of it.
-            self._is_last = True
-        if receiver.bare:
-            raise MailError(reply=replies.BARE_LINE_END)
-        if receiver.nul:
-            raise MailError(reply=replies.NUL_OCTET)
-        if receiver.too_big:
-            raise MailError(reply=replies.too_big(self._house.rules.limits.message_octets))
-
-    def _origin(self, transaction: Transaction) -> Origin:
-        """What is traced of the connection; a person's own address is not in the message."""
-        wire = self._wire
-        version = wire.get_extra_info("tls_version") if wire is not None else None
-        cipher = wire.get_extra_info("tls_cipher") if wire is not None else None
-        is_person = transaction.principal is not None
-        hop = Hop(
-            greeting="localhost" if is_person else (self._conversation.greeting or ""),
-            peer_address=None if is_person else self.address,
-            host_name=self._services.settings.operator.host_name,
-            tls_version=version,
-            tls_cipher=cipher,
-            authenticated=is_person,
-            extended=self._conversation.extended,
-        )
-        return Origin(hop, self.address)
-
 
 _VERBS: dict[bytes, Callable[[Machine, str | None], Awaitable[None]]] = {
     b"EHLO": Machine._ehlo,
@@ -315,6 +247,7 @@ _VERBS: dict[bytes, Callable[[Machine, str | None], Awaitable[None]]] = {
     b"MAIL": Machine._mail,
     b"RCPT": Machine._rcpt,
     b"DATA": Machine._data,
+    b"BDAT": Machine._bdat,
     b"NOOP": Machine._noop,
     b"RSET": Machine._rset,
     b"QUIT": Machine._quit,

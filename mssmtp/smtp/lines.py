@@ -51,8 +51,13 @@ class Inbox:
         self._octets[:0] = block
         self._searched = 0
 
-    def take(self) -> bytes:
-        """Everything that waits, as one block."""
+    def take(self, at_most: int | None = None) -> bytes:
+        """Everything that waits, or the first `at_most` octets of it, as one block."""
+        if at_most is not None and at_most < len(self._octets):
+            octets = bytes(self._octets[:at_most])
+            del self._octets[:at_most]
+            self._searched = 0
+            return octets
         octets = bytes(self._octets)
         self.clear()
         return octets

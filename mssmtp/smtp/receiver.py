@@ -1,7 +1,8 @@
-"""DATA in bulk: blocks of any size in, content octets out (RFC 5321 4.5.2, DEF-02).
+"""Content in bulk: blocks of any size in, content octets out (RFC 5321 4.5.2, RFC 3030, DEF-02).
 
-Only CRLF.CRLF ends the data. Everything another server could take for an end (ATT-01) is counted
-as a defect instead: the door answers 550 after the true end and stores nothing.
+Only CRLF.CRLF ends DATA, only an announced length ends a chunk. Everything another server could
+take for an end (ATT-01) is counted as a defect instead: the door answers 550 after the true end and
+stores nothing.
 """
 
 from __future__ import annotations
@@ -99,6 +100,60 @@ class DataReceiver:
         if self.size_octets > self._limits.size_octets:
             self.too_big = True
         return b"" if self.too_big else content
+
+
+class ChunkReceiver:
+    """One message in chunks whose lengths were told before (RFC 3030 2). No dot means anything.
+
+    `begin` announces a chunk, `feed` takes its octets, at most `missing` of them; `end` comes after
+    the last chunk. The flags are those of `DataReceiver`, and do not depend on how the message was
+    cut into chunks. BINARYMIME is not announced: a bare CR, a bare LF or a NUL, which a later DATA
+    could not carry, is as wrong here as there (ATT-01).
+    """
+
+    def __init__(self, limits: DataLimits) -> None:
+        self._limits = limits
+        self._line_ends = IncrementalNewlineDecoder(None, translate=False)
+        self._announced_octets = 0
+        self.missing = 0
+        self.size_octets = 0
+        self.bare = self.nul = self.too_big = False
+        self.ambiguous = False  # the length alone ends a chunk, for everybody
+        self.chunks = 0
+
+    @property
+    def clean(self) -> bool:
+        """True while nothing was seen that must be refused."""
+        return not (self.bare or self.nul or self.too_big)
+
+    def begin(self, size_octets: int) -> None:
+        """A chunk of `size_octets` comes. Raises Flooded: it is not worth being read."""
+        if self.missing:
+            raise ValueError("a chunk inside a chunk")
+        self.chunks += 1
+        self._announced_octets += size_octets
+        if self._announced_octets > self._limits.flood_octets:
+            raise Flooded
+        self.too_big = self.too_big or self._announced_octets > self._limits.size_octets
+        self.missing = size_octets
+
+    def feed(self, block: bytes) -> bytes:
+        """Octets of the announced chunk; they come back unless the message is too big."""
+        if len(block) > self.missing:
+            raise ValueError("beyond the end of the chunk")
+        self.missing -= len(block)
+        self.size_octets += len(block)
+        self.nul = self.nul or b"\0" in block
+        self._look(block)
+        return b"" if self.too_big else block
+
+    def end(self) -> None:
+        """No chunk follows: a CR at the very end is a bare one."""
+        self._look(b"", final=True)
+
+    def _look(self, block: bytes, *, final: bool = False) -> None:
+        self._line_ends.decode(block.decode("latin-1"), final=final)
+        self.bare = self._line_ends.newlines not in (None, "\r\n")
 
 
 def _has_only_crlf(octets: bytes) -> bool:

@@ -90,9 +90,18 @@ GO_AHEAD = Reply(354, "", "Message, puis <CRLF>.<CRLF>")
 CANNOT_VERIFY = Reply(252, "2.5.2", "Vérification impossible ; tentez l'envoi.")
 
 
+def chunk_taken(size_octets: int) -> Reply:
+    """RFC 3030 2: every chunk but the last is acknowledged, and nothing is promised yet."""
+    return Reply(250, "2.0.0", f"{size_octets} octets reçus")
+
+
 def rewritten(address: str) -> Reply:
     """APX-04: a rewritten recipient is named in the reply."""
     return Reply(250, "2.1.5", f"Destinataire accepté ; adresse utilisée : {address}")
+
+
+PRIORITY_LOWERED = Reply(250, "2.3.6", "0 est la priorité retenue pour ce message")
+"""RFC 6710 4: the new value comes first."""
 
 
 def to_test_domain(domain: str) -> Reply:
@@ -147,6 +156,12 @@ NO_RECIPIENT = _entry(
     "DATA when no recipient was accepted.",
     "Read why each recipient was refused.",
 )
+IN_CHUNKS = _entry(
+    "smtp.in-chunks",
+    Reply(503, "5.5.1", "Le message est déjà transmis par BDAT ; terminez-le ou envoyez RSET."),
+    "RCPT or DATA between two chunks of a message (RFC 3030 2).",
+    "Repair the client.",
+)
 NOT_IN_TRANSACTION = _entry(
     "smtp.not-in-transaction",
     Reply(503, "5.5.1", "Commande impossible pendant un envoi ; envoyez RSET d'abord."),
@@ -197,6 +212,18 @@ BAD_ARGUMENT = _entry(
     Reply(501, "5.5.4", "Paramètres de la commande incorrects ; vérifiez le logiciel d'envoi."),
     "Arguments that are not in the grammar of the command.",
     "Repair the client: RFC 5321 4.1.1.",
+)
+BAD_CHUNK = _entry(
+    "smtp.bad-chunk",
+    Reply(501, "5.5.4", "Taille de BDAT illisible ; connexion fermée, renvoyez le message."),
+    "BDAT without a size that can be read: what follows could be content or commands (ATT-35).",
+    "Repair the client: RFC 3030 2.",
+)
+HOLD_TOO_LONG = _entry(
+    "smtp.hold-too-long",
+    Reply(501, "5.5.4", "Envoi différé trop lointain ; choisissez une date plus proche."),
+    "HOLDFOR or HOLDUNTIL beyond limits.future_release (RFC 4865).",
+    "Choose an earlier moment; EHLO says which is the last.",
 )
 UNKNOWN_PARAMETER = _entry(
     "smtp.unknown-parameter",
@@ -299,6 +326,12 @@ NUL_OCTET = _entry(
     Reply(550, "5.6.0", "Octet nul dans le message ; mettez à jour le logiciel d'envoi."),
     "A NUL inside DATA (DEF-02); nothing was stored.",
     "The sending software must encode binary parts in base64.",
+)
+DEADLINE_PASSED = _entry(
+    "smtp.deadline-passed",
+    Reply(550, "5.4.7", "Délai de remise demandé déjà dépassé ; renvoyez avec un délai plus long."),
+    "BY=…;R, and the time was over before the message had come (RFC 2852 4.1).",
+    "Send again with more time, or without.",
 )
 LEADING_FOLD = _entry(
     "smtp.leading-fold",

@@ -29,6 +29,7 @@ class Hop:
     tls_cipher: str | None
     authenticated: bool = False
     extended: bool = True
+    priority: int = 0
 
     @property
     def protocol(self) -> str:
@@ -52,7 +53,9 @@ def received(hop: Hop, envelope: EnvelopeId, at: datetime) -> bytes:
     origin = f"from {greeting}"
     if hop.peer_address is not None:
         origin += f" ({_literal(hop.peer_address)})"
-    lines = [f"Received: {origin}", f"by {hop.host_name} with {hop.protocol} id {envelope}"]
+    urgency = f" priority {hop.priority}" if hop.priority else ""  # RFC 6710 4.2
+    by = f"by {hop.host_name} with {hop.protocol} id {envelope}{urgency}"
+    lines = [f"Received: {origin}", by]
     if hop.tls_version and _WORD.match(hop.tls_version) and _WORD.match(hop.tls_cipher or ""):
         lines.append(f"(version={hop.tls_version} cipher={hop.tls_cipher})")
     return ("\r\n\t".join(lines) + f";\r\n\t{render_date(at)}\r\n").encode("ascii")

@@ -64,11 +64,17 @@ class DoorRules:
     door: Door
     domains: frozenset[Domain]
     limits: LimitSettings
+    extensions: Extensions = field(init=False)
+    """Parameters of MAIL and RCPT are known where their extension is announced, and there only."""
+
+    def __post_init__(self) -> None:
+        known = Extensions(auth=self.door is Door.SUBMISSION)  # RFC 4954 5
+        object.__setattr__(self, "extensions", known)
 
     @property
-    def extensions(self) -> Extensions:
-        """AUTH is a parameter of MAIL only where AUTH is announced (RFC 4954 5)."""
-        return Extensions(auth=self.door is Door.SUBMISSION)
+    def may_be_urgent(self) -> bool:
+        """RFC 6710 4.1: a priority above the usual one is for those who have logged in here."""
+        return self.door is not Door.OPERATOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,8 @@ class Transaction:
     acting: Bal | None = None
     own_unlisted: tuple[tuple[Domain, DomainState], ...] = ()
     destinations: list[Destination] = field(default_factory=list)
+    is_chunked: bool = False
+    """A BDAT has come: neither RCPT nor DATA any more, until its last chunk or RSET."""
 
     def facts(
         self, stage: Stage, now: datetime, recipients: Sequence[RecipientFacts] = ()
@@ -204,7 +212,7 @@ class Conversation:
             raise OutOfOrder(reply=replies.LOGIN_ALREADY)
         self._check_idle()
 
-    def mail(self, argument: str | None) -> MailCommand:
+    def mail(self, argument: str | None, now: datetime) -> MailCommand:
         """MAIL, before anybody is asked about the sender."""
         if not self.secured:
             raise OutOfOrder(reply=replies.TLS_REQUIRED)
@@ -213,7 +221,7 @@ class Conversation:
             raise OutOfOrder(reply=replies.LOGIN_REQUIRED)
         if self.transaction is not None:
             raise OutOfOrder(reply=replies.NESTED_MAIL)
-        command = syntax.mail_command(argument, self.rules.extensions)
+        command = syntax.mail_command(argument, self.rules.extensions, now)
         limit = self.rules.limits.message_octets
         if command.size_octets > limit:
             raise TooBig(reply=replies.too_big(limit))
@@ -221,7 +229,7 @@ class Conversation:
 
     def rcpt(self, argument: str | None, own: Domain) -> tuple[Transaction, RcptCommand]:
         """RCPT, before anybody is asked about the recipient."""
-        transaction = self._open_transaction()
+        transaction = self._unchunked()
         command = syntax.rcpt_command(argument, self.rules.extensions, own)
         if len(transaction.destinations) >= self.rules.limits.recipients:
             raise TooManyRecipients
@@ -229,11 +237,23 @@ class Conversation:
 
     def data(self, argument: str | None) -> Transaction:
         """DATA."""
-        transaction = self._open_transaction()
+        transaction = self._unchunked()
         if argument:
             raise BadArgument
         if not transaction.destinations:
             raise OutOfOrder(reply=replies.NO_RECIPIENT)
+        return transaction
+
+    def chunk(self) -> Transaction:
+        """BDAT. Whether it can be taken or not, no recipient may be named any more (ATT-35)."""
+        transaction = self._open_transaction()
+        transaction.is_chunked = True
+        return transaction
+
+    def _unchunked(self) -> Transaction:
+        transaction = self._open_transaction()
+        if transaction.is_chunked:
+            raise OutOfOrder(reply=replies.IN_CHUNKS)
         return transaction
 
     def _open_transaction(self) -> Transaction:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mssmtp import smtp_machine
+from mssmtp import smtp_reception
 from mssmtp.smtp import content
 from tests.smtp_in.fakes import ZOE
 from tests.smtp_in.rig import Rig, greeted
@@ -41,7 +41,7 @@ async def test_att_07_a_large_header_section_is_never_read_on_the_loop(
 async def test_att_25_a_transaction_of_a_peer_that_left_the_list_sends_nothing(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(smtp_machine, "_ASK_AGAIN_S", 0.0)
+    monkeypatch.setattr(smtp_reception, "_ASK_AGAIN_S", 0.0)
     async with rig.operators() as (_, port), await greeted(rig, port, rig.b) as wire:
         await wire.say(f"MAIL FROM:<{PEER}>")
         await wire.say(f"RCPT TO:<{ZOE}>")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mssmtp.smtp.receiver import DataLimits, DataReceiver, Flooded
+from mssmtp.smtp.receiver import ChunkReceiver, DataLimits, DataReceiver, Flooded
 
 LIMITS = DataLimits(size_octets=1_000, flood_octets=4_000)
 ALPHABET = (b"\r", b"\n", b".", b"\0", b"x")
@@ -204,4 +204,70 @@ def test_a_flood_beyond_the_limit_is_cut() -> None:
     receiver = DataReceiver(DataLimits(10, 100))
     receiver.feed(b"x" * 100)
     with pytest.raises(Flooded):
+        receiver.feed(b"x")
+
+
+# ---------------------------------------------------------------- BDAT
+
+
+def chunked(chunks: list[bytes], limits: DataLimits = LIMITS) -> tuple[ChunkReceiver, bytes]:
+    receiver = ChunkReceiver(limits)
+    content = b""
+    for chunk in chunks:
+        receiver.begin(len(chunk))
+        content += receiver.feed(chunk)
+    receiver.end()
+    return receiver, content
+
+
+@pytest.mark.attack
+def test_att_01_every_short_string_in_a_chunk_is_clean_or_told() -> None:
+    wrong = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+    for length in range(8):
+        for combination in itertools.product(ALPHABET, repeat=length):
+            octets = b"".join(combination)
+            receiver, content = chunked([octets])
+            assert content == octets
+            assert receiver.bare == bool(wrong.search(octets)), octets
+            assert receiver.nul == (b"\0" in octets), octets
+
+
+@pytest.mark.attack
+def test_att_35_what_is_wrong_does_not_depend_on_the_chunks() -> None:
+    for combination in itertools.product(ALPHABET, repeat=5):
+        octets = b"".join(combination)
+        whole, _ = chunked([octets])
+        pieces, content = chunked([octets[i : i + 1] for i in range(len(octets))])
+        assert content == octets
+        assert (whole.bare, whole.nul) == (pieces.bare, pieces.nul), octets
+
+
+@given(st.lists(st.lists(st.sampled_from(TOKENS), max_size=4), max_size=6), st.data())
+def test_a_chunk_may_come_in_any_blocks(chunks: list[list[bytes]], data: st.DataObject) -> None:
+    whole = [b"".join(tokens) for tokens in chunks]
+    receiver, content = ChunkReceiver(LIMITS), b""
+    for octets in whole:
+        receiver.begin(len(octets))
+        while receiver.missing:
+            step = data.draw(st.integers(1, receiver.missing))
+            at = len(octets) - receiver.missing
+            content += receiver.feed(octets[at : at + step])
+    receiver.end()
+    expected, _ = chunked(whole)
+    assert content == b"".join(whole)
+    assert (receiver.bare, receiver.nul) == (expected.bare, expected.nul)
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-66")
+def test_att_35_chunks_are_counted_before_they_are_read() -> None:
+    receiver = ChunkReceiver(DataLimits(10, 100))
+    receiver.begin(6)
+    assert receiver.feed(b"x" * 6) == b"x" * 6
+    receiver.begin(6)
+    assert receiver.too_big
+    assert receiver.feed(b"x" * 6) == b""
+    with pytest.raises(Flooded):
+        receiver.begin(89)
+    with pytest.raises(ValueError, match="beyond"):
         receiver.feed(b"x")

@@ -63,7 +63,7 @@ def refused(call: object, *arguments: object) -> object:
 def test_nothing_of_a_transaction_is_legal_in_clear() -> None:
     state = conversation()
     state.greet("x", extended=True)
-    assert refused(state.mail, f"FROM:<{ANNE}>") == replies.TLS_REQUIRED
+    assert refused(state.mail, f"FROM:<{ANNE}>", NOW) == replies.TLS_REQUIRED
     assert refused(state.rcpt, f"TO:<{ZOE}>", OURS) == replies.TLS_REQUIRED
     assert refused(state.data, None) == replies.TLS_REQUIRED
     assert refused(state.may_log_in) == replies.TLS_BEFORE_LOGIN
@@ -74,8 +74,8 @@ def test_an_announced_size_above_the_limit_is_refused_before_any_look_up() -> No
     state = conversation(message_octets=1000)
     state.secure()
     state.greet("x", extended=True)
-    assert state.mail(f"FROM:<{ANNE}> SIZE=1000").size_octets == 1000
-    assert refused(state.mail, f"FROM:<{ANNE}> SIZE=1001") == replies.too_big(1000)
+    assert state.mail(f"FROM:<{ANNE}> SIZE=1000", NOW).size_octets == 1000
+    assert refused(state.mail, f"FROM:<{ANNE}> SIZE=1001", NOW) == replies.too_big(1000)
 
 
 def test_tls_forgets_what_was_said_in_clear() -> None:
@@ -84,7 +84,7 @@ def test_tls_forgets_what_was_said_in_clear() -> None:
     state.may_start_tls(None)
     state.secure()
     assert state.greeting is None
-    assert refused(state.mail, f"FROM:<{ANNE}>") == replies.SAY_HELLO
+    assert refused(state.mail, f"FROM:<{ANNE}>", NOW) == replies.SAY_HELLO
     state.greet("x", extended=True)
     assert refused(state.may_start_tls, None) == replies.TLS_ALREADY
 
@@ -94,7 +94,7 @@ def test_submission_asks_for_a_login_first() -> None:
     state = conversation(Door.SUBMISSION)
     state.secure()
     state.greet("x", extended=True)
-    assert refused(state.mail, f"FROM:<{ZOE}>") == replies.LOGIN_REQUIRED
+    assert refused(state.mail, f"FROM:<{ZOE}>", NOW) == replies.LOGIN_REQUIRED
     state.may_log_in()
 
 
@@ -103,7 +103,7 @@ def test_a_greeting_ends_the_transaction() -> None:
     state.secure()
     state.greet("x", extended=True)
     state.transaction = transaction()
-    assert refused(state.mail, f"FROM:<{ANNE}>") == replies.NESTED_MAIL
+    assert refused(state.mail, f"FROM:<{ANNE}>", NOW) == replies.NESTED_MAIL
     assert refused(state.may_log_in) == replies.NOT_IN_TRANSACTION
     assert refused(state.data, None) == replies.NO_RECIPIENT
     state.greet("x", extended=True)
@@ -202,3 +202,18 @@ def test_bounced_recipients_come_with_their_diagnostic() -> None:
 def test_order_errors_say_what_comes_first() -> None:
     assert issubclass(OutOfOrder, MailError)
     assert refused(conversation().may_start_tls, None) == replies.SAY_HELLO
+
+
+@pytest.mark.attack
+def test_att_35_between_two_chunks_only_chunks_go_on() -> None:
+    state = conversation()
+    state.secure()
+    assert refused(state.chunk) == replies.MAIL_FIRST
+    state.greet("x", extended=True)
+    state.transaction = transaction()
+    assert state.chunk() is state.transaction
+    assert refused(state.rcpt, f"TO:<{ZOE}>", OURS) == replies.IN_CHUNKS
+    assert refused(state.data, None) == replies.IN_CHUNKS
+    assert refused(state.mail, f"FROM:<{ANNE}>", NOW) == replies.NESTED_MAIL
+    assert refused(state.may_log_in) == replies.NOT_IN_TRANSACTION
+    assert state.chunk() is state.transaction

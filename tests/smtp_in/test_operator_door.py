@@ -77,6 +77,8 @@ async def test_ehlo_announces_only_what_works(rig: Rig) -> None:
             "PIPELINING",
             "8BITMIME",
             "ENHANCEDSTATUSCODES",
+            "CHUNKING",
+            "LIMITS RCPTMAX=100",
         ]
         assert (await wire.say("AUTH PLAIN")).startswith("502 5.5.1")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from mssmtp import smtp_machine
+from mssmtp import smtp_reception
 from mssmtp.identity import Exchange
 from mssmtp.mail import Address
 from mssmtp.message.tree import ScanLimits
@@ -106,7 +106,7 @@ def no_error_budget(patch: Patch, rig: Rig) -> None:
 
 
 def no_flood_limit(patch: Patch, rig: Rig) -> None:
-    patch.setattr(smtp_machine, "_FLOOD_FACTOR", 10**6)
+    patch.setattr(smtp_reception, "_FLOOD_FACTOR", 10**6)
 
 
 async def smuggle(rig: Rig) -> None:
