@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import socket
 import ssl
 import sys
@@ -171,6 +172,9 @@ class Smtp:
         self._socket.close()
 
 
+_EXISTS = re.compile(rb"\* ([0-9]+) EXISTS\r\n")
+
+
 class Imap:
     """One session; a command is over when its tagged line is there."""
 
@@ -213,6 +217,17 @@ class Imap:
             if not block:
                 raise SystemExit("the server closed an idle session")
             heard += block
+
+    def hear_of_more(self, than: int) -> int:
+        """Read until the mailbox is told to hold more messages `than` that; how many it holds."""
+        heard, told = b"", than
+        while told <= than:
+            block = self._socket.recv(1 << 16)
+            if not block:
+                raise SystemExit("the server closed an idle session")
+            heard += block
+            told = max((int(number) for number in _EXISTS.findall(heard)), default=than)
+        return told
 
     def done(self) -> None:
         """No longer idle."""
