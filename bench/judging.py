@@ -51,7 +51,7 @@ from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.pki import DER, Anchors
 from mssmtp.revocation import Revocation
 from mssmtp.trust import Snapshot, Trust
-from mssmtp.whitelist import Row, Whitelist
+from mssmtp.whitelist import Row, SignedList, Whitelist
 from mssmtp.whitelist_child import BREATH_S
 from tests.authority import big_crl
 
@@ -125,7 +125,7 @@ def _timed(judge: Callable[[Chain], None], chain: Chain) -> tuple[float, float]:
 def stretches(rounds: int = 5) -> None:
     """How long the thread that takes a list up holds the interpreter without standing back."""
     now = datetime.now(UTC)
-    table = Whitelist(now, "0" * 64, "CN=bench", rows(now)).to_table()
+    table = SignedList(now, "0" * 64, "CN=bench", rows(now)).to_table()
     longest, whole = [], []
     for _ in range(rounds):
         marks = _steps(table)
@@ -138,10 +138,14 @@ def stretches(rounds: int = 5) -> None:
     )
 
 
+def _take_up(table: bytes, breathe: Callable[[], None] | None) -> None:
+    SignedList.from_table(table, breathe).indexed(breathe)
+
+
 def _steps(table: bytes) -> list[float]:
     """Processor time at the start, at each breath, and at the end."""
     marks = [time.thread_time()]
-    Whitelist.from_table(table, breathe=lambda: marks.append(time.thread_time()))
+    _take_up(table, lambda: marks.append(time.thread_time()))
     return [*marks, time.thread_time()]
 
 
@@ -153,7 +157,7 @@ def taken_from_the_loop(sessions: int, rounds: int = 5) -> None:
     do not count.
     """
     now = datetime.now(UTC)
-    table = Whitelist(now, "0" * 64, "CN=bench", rows(now)).to_table()
+    table = SignedList(now, "0" * 64, "CN=bench", rows(now)).to_table()
     letter, before = _tls_letter(), sys.getswitchinterval()
     sys.setswitchinterval(0.0005)  # as the server does
     try:
@@ -170,7 +174,7 @@ def taken_from_the_loop(sessions: int, rounds: int = 5) -> None:
 def _most_taken(
     table: bytes, breathe: Callable[[], None] | None, letter: Callable[[], None], sessions: int
 ) -> float:
-    worker = threading.Thread(target=Whitelist.from_table, args=(table, breathe))
+    worker = threading.Thread(target=_take_up, args=(table, breathe))
     worker.start()
     clock = time.pthread_getcpuclockid(worker.ident or 0)
     most, used = 0.0, 0.0

@@ -67,7 +67,7 @@ def _measured(folder: Path, rounds: int) -> bool:
     start, child = min(s.child_ms for s in alone), min(s.child_ms for s in whole)
     wall, middle = min(s.wall_ms for s in whole), median(s.wall_ms for s in whole)
     print(
-        f"child: verify, parse, index: {child - start:.0f} ms of processor [{CHILD_MS:.0f}],"
+        f"child: verify, parse: {child - start:.0f} ms of processor [{CHILD_MS:.0f}],"
         f" and {start:.0f} ms to start an interpreter with its libraries;"
         f" wall {wall:.0f} ms (median {middle:.0f}), of which that start"
         f" {min(s.wall_ms for s in alone):.0f};"

@@ -173,6 +173,23 @@ class Whitelist:
                 if (name, key) not in self._graced:
                     yield (name, key), row
 
+
+@dataclass(frozen=True)
+class SignedList:
+    """What one verified file says, before it is indexed. Fields as in Whitelist.
+
+    The child that verifies hands it on as it is: who looks things up indexes it, once.
+    """
+
+    date: datetime
+    sha256: str
+    signer: str
+    rows: Sequence[Row]
+
+    def indexed(self, breathe: Callable[[], None] | None = None) -> Whitelist:
+        """Ready to be looked things up in."""
+        return Whitelist(self.date, self.sha256, self.signer, self.rows, breathe=breathe)
+
     def to_table(self) -> bytes:
         """Compact form for a pipe between our own processes: a head, each text once, numbers."""
         rows = _compact(self.rows)
@@ -183,7 +200,7 @@ class Whitelist:
         return b"\n".join([*lines, rows.numbers.tobytes()])
 
     @classmethod
-    def from_table(cls, octets: bytes, breathe: Callable[[], None] | None = None) -> Whitelist:
+    def from_table(cls, octets: bytes, breathe: Callable[[], None] | None = None) -> SignedList:
         """Of `to_table`, in small steps: a server has other things to do at the same time."""
         at = octets.index(b"\n")
         date, digest, signer, parts = json.loads(octets[:at])
@@ -194,9 +211,8 @@ class Whitelist:
             end = octets.index(b"\n", at + 1)
             texts += json.loads(octets[at + 1 : end])
             at = end
-        numbers = array("I", octets[at + 1 :])
-        rows = Rows(tuple(texts), numbers)
-        return cls(datetime.fromisoformat(date), digest, signer, rows, breathe=breathe)
+        rows = Rows(tuple(texts), array("I", octets[at + 1 :]))
+        return cls(datetime.fromisoformat(date), digest, signer, rows)
 
 
 class Rows(Sequence[Row]):

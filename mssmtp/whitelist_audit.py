@@ -136,14 +136,16 @@ def audit(octets: bytes, given: Given, at: datetime, max_octets: int) -> Audit:
     """
     not_checked: tuple[str, ...] = ()
     if given.signer is not None:
-        listed = verify_signer(octets, max_octets, _only(given.signer, given.pin))
+        listed = verify_signer(octets, max_octets, _only(given.signer, given.pin)).indexed()
         not_checked = ("chain", "revocation")
     elif given.anchors is None:
         raise ConfigError(
             "--anchors", "or --signer is needed", "Name the authorities, or the signer itself."
         )
     elif given.revocation is None:
-        listed = verify_signer(octets, max_octets, _below(given.anchors, given.wanted_pin))
+        listed = verify_signer(
+            octets, max_octets, _below(given.anchors, given.wanted_pin)
+        ).indexed()
         not_checked = ("revocation",)
     else:
         rules = ListRules(given.wanted_pin, given.anchors, given.revocation, max_octets)

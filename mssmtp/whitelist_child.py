@@ -19,7 +19,7 @@ from typing import BinaryIO
 import mssmtp
 from mssmtp import pki
 from mssmtp.revocation import Revocation
-from mssmtp.whitelist import ListRefused, ListRules, Whitelist
+from mssmtp.whitelist import ListRefused, ListRules, SignedList, Whitelist
 
 TIMEOUT_S = 60.0
 BREATH_S = 0.002
@@ -52,11 +52,15 @@ def verify_in_child(octets: bytes, rules: ListRules, now: datetime) -> Whitelist
         raise ListRefused("no verification", type(error).__name__) from error
     kind, answer = done.stdout[:1], done.stdout[1:]
     if done.returncode == 0 and kind == _ACCEPTED:
-        return Whitelist.from_table(answer, breathe=lambda: sleep(BREATH_S))
+        return SignedList.from_table(answer, _breathe).indexed(_breathe)
     if done.returncode == 0 and kind == _REFUSED:
         reason, detail = json.loads(answer)
         raise ListRefused(reason, detail)
     raise ListRefused("no verification", f"child ended with {done.returncode}")
+
+
+def _breathe() -> None:
+    sleep(BREATH_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +102,11 @@ class _Request:
 def answer(request: BinaryIO, reply: BinaryIO) -> None:
     """The child's work: one request in, one answer out."""
     # Here and not above: the server, which imports this module, never loads the XML libraries.
-    from mssmtp.whitelist_signature import verify
+    from mssmtp.whitelist_signature import signed_list
 
     wanted = _Request.read(request)
     try:
-        listed = verify(wanted.octets, _rules(wanted), wanted.now)
+        listed = signed_list(wanted.octets, _rules(wanted), wanted.now)
     except ListRefused as error:
         reply.write(_REFUSED + json.dumps([error.reason, error.detail]).encode())
         return

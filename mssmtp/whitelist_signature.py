@@ -22,10 +22,15 @@ from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
 
 from mssmtp import pki
 from mssmtp.revocation import judge_revocation
-from mssmtp.whitelist import DS, NAMESPACE, ListRefused, ListRules, Rows, Whitelist
+from mssmtp.whitelist import DS, NAMESPACE, ListRefused, ListRules, Rows, SignedList, Whitelist
 
 
 def verify(octets: bytes, rules: ListRules, now: datetime) -> Whitelist:
+    """`signed_list`, indexed. Raises ListRefused."""
+    return signed_list(octets, rules, now).indexed()
+
+
+def signed_list(octets: bytes, rules: ListRules, now: datetime) -> SignedList:
     """The list of `octets`, in the order of whitelist.md §2. Raises ListRefused.
 
     Only the canonicalised, verified root is read: what was not signed does not exist (ATT-33).
@@ -41,8 +46,8 @@ def verify(octets: bytes, rules: ListRules, now: datetime) -> Whitelist:
 
 def verify_signer(
     octets: bytes, max_octets: int, accept: Callable[[x509.Certificate, datetime], None]
-) -> Whitelist:
-    """`verify`, where `accept` judges the signer of a list of that date. Raises ListRefused."""
+) -> SignedList:
+    """`signed_list`, where `accept` judges the signer of a list of that date."""
     if len(octets) > max_octets:
         raise ListRefused("too big", f"{len(octets)} octets")
     root = _parse(octets)
@@ -54,7 +59,7 @@ def verify_signer(
     accept(signer, date)
     rows = _rows(signed)
     subject = f"{pki.printed_name(signer.subject)} {pki.serial_text(signer)}"
-    return Whitelist(date, sha256(octets).hexdigest(), subject, rows)
+    return SignedList(date, sha256(octets).hexdigest(), subject, rows)
 
 
 def signer_of(octets: bytes) -> x509.Certificate:

@@ -28,8 +28,8 @@ from mssmtp.demo.authority import (
 from mssmtp.mail import domain
 from mssmtp.pki import Anchors, listed_name
 from mssmtp.revocation import Revocation
-from mssmtp.whitelist import DS, ListRefused, ListRules, Row, Whitelist
-from mssmtp.whitelist_signature import verify
+from mssmtp.whitelist import DS, ListRefused, ListRules, Row, SignedList
+from mssmtp.whitelist_signature import signed_list, verify
 from tests.authority import A_SUBJECT, B_SUBJECT, shared_keys
 from tests.trust.bad_lists import ILL_SHAPED, SPOILT, Spoil, without_signature
 from tests.trust.spoiling import NEUTRAL
@@ -109,7 +109,7 @@ def test_table_between_processes_is_the_same_list(
     space: Authority, rules: ListRules, good: bytes
 ) -> None:
     listed = verify(good, rules, space.now)
-    again = Whitelist.from_table(listed.to_table())
+    again = SignedList.from_table(signed_list(good, rules, space.now).to_table()).indexed()
     assert (again.date, again.sha256, again.signer) == (listed.date, listed.sha256, listed.signer)
     assert (again.rows, again.unusable) == (listed.rows, listed.unusable)
     assert again.domains == listed.domains
