@@ -1,9 +1,10 @@
 """The operator `incidents.test`: write to one of its addresses and the incident happens.
 
 `temperror@` and `permerror@` are refused at RCPT, `slow@` is answered late, `dsn@` comes back as a
-report, `bigfile@` answers with 9.9 MiB, `poison@` with a letter no parser likes. `expired-cert@`,
-`revoked@`, `not-listed@` and `dn-changed@` come to you with that certificate, and then tell you, by
-an honest letter, how your operator refused them.
+report, `mdn@` is read at once, `bigfile@` answers with 9.9 MiB, `poison@` with a letter no parser
+likes. `expired-cert@`, `revoked@`, `not-listed@` and `dn-changed@` come to you with that
+certificate, and then tell you, by an honest letter, how your operator refused them. `patient-…@`
+come back as the notices of Mon espace santé do, from the patients' domain (messages.md §9).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import logging
 import smtplib
 import ssl
 from collections.abc import Callable, Iterator
-from email.message import EmailMessage
+from email.header import Header
+from email.message import EmailMessage, Message
+from email.parser import BytesHeaderParser
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime, make_msgid
 
@@ -21,7 +24,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from mssmtp import dsn
 from mssmtp.demo.authority import CertificateFiles
-from mssmtp.demo.space import INCIDENTS, INCIDENTS_OFFSET, Space
+from mssmtp.demo.space import INCIDENTS, INCIDENTS_OFFSET, PATIENTS, Space
 from mssmtp.errors import BadAddress
 from mssmtp.mail import Address, Domain, Recipient
 from mssmtp.outside import Clock
@@ -31,13 +34,26 @@ INCIDENT_NAMES = (
     "permerror",
     "slow",
     "dsn",
+    "mdn",
     "bigfile",
     "expired-cert",
     "revoked",
     "not-listed",
     "dn-changed",
     "poison",
+    "patient-not-activated",
+    "patient-closed",
+    "patient-not-found",
+    "patient-invalid",
+    "patient-too-large",
 )
+_NOTICES = {
+    "patient-not-activated": "Le destinataire n'a pas activé son profil Mon espace santé.",
+    "patient-closed": "La messagerie du destinataire est fermée.",
+    "patient-not-found": "Le destinataire est introuvable.",
+    "patient-invalid": "L'adresse du destinataire est invalide.",
+    "patient-too-large": "Le message est trop volumineux : 25 Mo au plus.",
+}
 SLOW_S = 8.0
 BIG_OCTETS = 10_380_902  # 9.9 MiB, decoded
 _TIMEOUT_S = 60.0
@@ -55,7 +71,6 @@ class Incidents:
         self._server: asyncio.AbstractServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._makers: dict[str, Callable[[Address], bytes]] = {
-            "dsn": self._report,
             "bigfile": self._big,
             "poison": self._poison,
         }
@@ -111,22 +126,28 @@ class Incidents:
             sender = Address.parse(envelope.mail_from or "")
         except BadAddress:
             return "250 2.0.0 OK"
+        content = envelope.content
+        octets = content if isinstance(content, bytes) else b""
         for address in envelope.rcpt_tos:
-            task = asyncio.create_task(self._happen(address.partition("@")[0].lower(), sender))
+            name = address.partition("@")[0].lower()
+            task = asyncio.create_task(self._happen(name, sender, octets))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return "250 2.0.0 OK"
 
     # ------------------------------------------------------------ incidents
 
-    async def _happen(self, name: str, victim: Address) -> None:
+    async def _happen(self, name: str, victim: Address, octets: bytes) -> None:
+        send, own = self._send, self._space.incidents
         try:
             if name in self._makers:
-                letter = self._makers[name](victim)
-                null = name == "dsn"
-                await asyncio.to_thread(
-                    self._send, self._space.incidents, letter, victim, null=null
-                )
+                await asyncio.to_thread(send, own, self._makers[name](victim), victim)
+            elif name in ("dsn", "mdn"):
+                report = self._report(victim, octets) if name == "dsn" else _read(victim, octets)
+                await asyncio.to_thread(send, own, report, victim, null=True)
+            elif name in _NOTICES:
+                notice = _notice(victim, octets, _NOTICES[name])
+                await asyncio.to_thread(send, self._space.patients, notice, victim, null=True)
             elif name in self._visits:
                 await asyncio.to_thread(self._visit, name, victim)
         except (OSError, smtplib.SMTPException):
@@ -196,7 +217,7 @@ class Incidents:
         kept = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-")]
         return b"\r\n".join(kept) + b"\r\n" + broken + b"\r\n"
 
-    def _report(self, to: Address) -> bytes:
+    def _report(self, to: Address, octets: bytes) -> bytes:
         now = self._clock.now()
         lost = Recipient(Address("dsn", INCIDENTS))
         reply = "550 5.1.1 Adresse inconnue de demonstration"
@@ -210,9 +231,43 @@ class Incidents:
                 arrived_at=now,
                 now=now,
                 statuses=(dsn.RecipientStatus(lost, "5.1.1", reply),),
-                original=self._letter(Address("dsn", INCIDENTS), "essai", "").as_bytes(),
+                original=octets.partition(b"\r\n\r\n")[0] + b"\r\n\r\n",
             )
         )
+
+
+def _original(octets: bytes) -> Message:
+    return BytesHeaderParser(policy=SMTP_POLICY).parsebytes(octets)
+
+
+def _read(to: Address, octets: bytes) -> bytes:
+    """The reading receipt of a person (RFC 8098), of two parts."""
+    original = _original(octets)
+    reader = f"mdn@{INCIDENTS}"
+    return (
+        f"From: {reader}\r\nTo: {to}\r\nSubject: {original.get('Subject', '')}\r\n"
+        f"Message-ID: {make_msgid(domain=INCIDENTS)}\r\nAuto-Submitted: auto-replied\r\n"
+        "MIME-Version: 1.0\r\nContent-Type: multipart/report;\r\n"
+        ' report-type=disposition-notification; boundary="m"\r\n\r\n'
+        "--m\r\nContent-Type: text/plain\r\n\r\nLu.\r\n"
+        "--m\r\nContent-Type: message/disposition-notification\r\n\r\n"
+        f"Reporting-UA: {_HOST}; demonstration\r\nFinal-Recipient: rfc822; {reader}\r\n"
+        f"Original-Message-ID: {original.get('Message-ID', '')}\r\n"
+        "Disposition: manual-action/MDN-sent-manually; displayed\r\n\r\n--m--\r\n"
+    ).encode()
+
+
+def _notice(to: Address, octets: bytes, text: str) -> bytes:
+    """As Mon espace santé tells of a letter to a patient that was not delivered."""
+    identifier = _original(octets).get("Message-ID", "")
+    return (
+        f"From: MAILER-DAEMON@{PATIENTS}\r\nTo: {to}\r\n"
+        f"Subject: {Header('Message non distribué', 'utf-8').encode()}\r\n"
+        f"Message-ID: {make_msgid(domain=PATIENTS)}\r\nIn-Reply-To: {identifier}\r\n"
+        "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+        f"{text}\r\n"
+    ).encode()
 
 
 def _played(

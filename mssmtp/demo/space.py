@@ -131,6 +131,7 @@ class Space:
     authority: Authority
     operators: tuple[Laid, ...]
     incidents: CertificateFiles
+    patients: CertificateFiles
     guest: CertificateFiles
     dn_changed: CertificateFiles
     misfits: Mapping[str, CertificateFiles]
@@ -199,6 +200,7 @@ def lay(
     }
     misfits = _misfits(authority, now, directory / "test-certificates")
     incidents = authority.issue(INCIDENTS_SUBJECT)
+    patients = authority.issue(SECOND_OF_PATIENTS)
     guest = authority.issue(GUEST_SUBJECT, Make(hosts=USER_HOSTS))
     renamed = authority.issue(dataclasses.replace(INCIDENTS_SUBJECT, o="AUTRE RAISON SOCIALE"))
     web = authority.issue(Subject("liste.espace.test"), Make(hosts=USER_HOSTS))
@@ -222,6 +224,7 @@ def lay(
         authority,
         with_accounts,
         incidents.write(directory / "incidents", "operator"),
+        patients.write(directory / "incidents", "patients"),
         guest.write(directory / "guest", "operator"),
         renamed.write(directory / "incidents", "renamed"),
         misfits,
