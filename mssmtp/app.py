@@ -20,6 +20,7 @@ from typing import Protocol
 import uvloop
 
 from mssmtp import log, tls, workers
+from mssmtp.antivirus import Clamd
 from mssmtp.config import CertificateSettings, Endpoint, Settings, load
 from mssmtp.errors import ConfigError
 from mssmtp.identity.authenticator import Authenticator
@@ -236,6 +237,7 @@ def services_of(
         ENTROPY,
         OwnKeys(settings, trust, CLOCK, before=pairs),
         _responder(settings, trust),
+        Clamd.of(settings.antivirus),
     )
 
 

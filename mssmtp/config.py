@@ -425,6 +425,44 @@ class SmtpOutSettings(Section):
     command_timeout_s: float = Field(300.0, description="Time for one reply (RFC 5321 4.5.3.2).")
 
 
+def loopback(place: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:3310`. Raises ValueError for any other machine."""
+    host, _, port = place.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 65_536 or not ip_address(host).is_loopback:
+        raise ValueError(place)
+    return host, int(port)
+
+
+class AntivirusSettings(Section):
+    """The scanner of messages that are submitted here or come from operators (OP-68)."""
+
+    clamd: str | None = Field(
+        None,
+        description="Where clamd listens: its Unix socket, as /run/clamav/clamd.ctl, or a port of"
+        " this machine, as 127.0.0.1:3310. Its StreamMaxLength is to be limits.message_octets or"
+        " more. Not set: nothing is scanned, and `doctor` says so.",
+    )
+    timeout_s: float = Field(
+        60.0,
+        gt=0,
+        description="Time for each of its answers. Without one a message is deferred (451 4.7.1).",
+    )
+
+    @field_validator("clamd")
+    @classmethod
+    def _of_this_machine(cls, place: str | None) -> str | None:
+        """Mail goes to it in clear."""
+        if place is None or place.startswith("/"):
+            return place
+        try:
+            loopback(place)
+        except ValueError as error:
+            raise ValueError(
+                "clamd is named by the path of its socket, from /, or as 127.0.0.1:3310"
+            ) from error
+        return place
+
+
 class ImapSettings(Section):
     """What mail clients see."""
 
@@ -459,6 +497,7 @@ class Settings(Section):
     policy: PolicySettings = Field(default_factory=PolicySettings)
     queue: QueueSettings = Field(default_factory=QueueSettings)
     smtp_out: SmtpOutSettings = Field(default_factory=SmtpOutSettings)
+    antivirus: AntivirusSettings = Field(default_factory=AntivirusSettings)
     imap: ImapSettings = Field(default_factory=ImapSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import cache
 
 from mssmtp import app
+from mssmtp.antivirus import Clamd, ScannerDown, signatures_of
 from mssmtp.config import Settings
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.finding import Finding, Severity
@@ -25,6 +27,7 @@ __all__ = ["Finding", "Severity", "examine"]
 
 _LEAST_FREE_OCTETS = 1 << 30
 _HANDING_ON_LASTS = timedelta(days=30)
+_SIGNATURES_LAST = timedelta(days=7)
 
 
 def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, ...]:
@@ -39,6 +42,7 @@ def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, 
         lambda: _trust(settings, now, stored),
         lambda: _moves(settings, now, stored),
         lambda: _policy(settings),
+        lambda: _antivirus(settings, now),
         lambda: _disk(settings),
         lambda: _home(settings, now, deep=deep),
     )
@@ -114,6 +118,39 @@ def _policy(settings: Settings) -> Iterator[Finding]:
         )
     if not relaxed:
         yield Finding(Severity.OK, "policy", "no must rule is relaxed")
+
+
+def _antivirus(settings: Settings, now: datetime) -> Iterator[Finding]:
+    """OP-68: none is allowed, and told; one that does not answer defers every message."""
+    scanner = Clamd.of(settings.antivirus)
+    if scanner is None:
+        yield Finding(
+            Severity.WARNING,
+            "antivirus",
+            "none is configured: messages are not scanned",
+            "Install clamd and name its socket as antivirus.clamd.",
+        )
+        return
+    try:
+        version = asyncio.run(scanner.version())
+    except ScannerDown as error:
+        yield Finding(
+            Severity.ERROR,
+            "antivirus",
+            f"clamd does not answer at {scanner.place} ({error}): every message is deferred",
+            "Start clamd, or correct antivirus.clamd.",
+        )
+        return
+    dated = signatures_of(version)
+    if dated is not None and now - dated > _SIGNATURES_LAST:
+        yield Finding(
+            Severity.WARNING,
+            "antivirus",
+            f"its signatures are of {dated:%Y-%m-%d}",
+            "See why freshclam does not bring newer ones.",
+        )
+    else:
+        yield Finding(Severity.OK, "antivirus", version)
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

@@ -323,6 +323,17 @@ class Door(StrEnum):
     INTERNAL = "internal"
 
 
+class Trait(StrEnum):
+    """What an attachment is beyond its type: reported, never a reason to refuse."""
+
+    XDM = "xdm"
+    """The archive of a patient's documents (messages.md §7)."""
+    TNEF = "tnef"
+    """Outlook's own envelope, which other clients cannot open."""
+    ENCRYPTED = "encrypted"
+    """An archive with a password: no scanner sees what is inside."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """A leaf of messages.md §2: `name` as clients would show it, `size_octets` decoded."""
@@ -330,6 +341,7 @@ class Attachment:
     name: str
     media_type: str
     size_octets: int
+    traits: tuple[Trait, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +379,7 @@ class Facts:
     `sender_addresses` are those of the Sender and Resent fields, bound like From;
     `shown_domains` the listed domains a reader sees in From and Sender (ATT-42). `own_unlisted`
     are the domains served here that the list does not give to a certificate of ours (DEF-01).
+    `malware`: what the scanner found, by its name; "" when it found nothing or there is none.
     """
 
     stage: Stage
@@ -385,6 +398,7 @@ class Facts:
     attachments: tuple[Attachment, ...] = ()
     list_date: datetime | None = None
     own_unlisted: tuple[tuple[Domain, DomainState], ...] = ()
+    malware: str = ""
 
 
 class Action(StrEnum):

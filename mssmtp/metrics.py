@@ -110,6 +110,7 @@ peers_refused = Counter("mssmtp_peers_refused_total", "Operators refused by trus
 accepted = Counter("mssmtp_messages_accepted_total", "Messages acknowledged", ["door"])
 accepted_octets = Counter("mssmtp_message_octets_accepted_total", "Their octets", ["door"])
 refused = Counter("mssmtp_refusals_total", "Refusals given", ["door", "code", "rule"])
+scanned = Counter("mssmtp_scanned_total", "Messages the virus scanner was given", ["verdict"])
 logins = Counter("mssmtp_logins_total", "Logins", ["door", "result"])
 imap_commands = Counter("mssmtp_imap_commands_total", "IMAP commands", ["verb", "result"])
 delivered = Counter("mssmtp_deliveries_total", "Copies stored in a local box")

@@ -11,13 +11,14 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
 from prometheus_client import Counter
 
 from mssmtp import dsn, metrics
+from mssmtp.antivirus import Look
 from mssmtp.awaiting import awaited
 from mssmtp.errors import INTERNAL, MailError, Reply, StorageUnavailable
 from mssmtp.mail import (
@@ -97,6 +98,7 @@ class Intake:
         self._waiting_octets = 0
         self._job: asyncio.Future[None] | None = None
         self._stuck: asyncio.Future[Any] | None = None
+        self._look: Look | None = None
         self._skip = 0
         self.size_octets = 0
         self.refusal: MailError | None = None
@@ -129,8 +131,14 @@ class Intake:
         passed = self._gate.feed(octets)
         if self._gate.is_open and not was_open:
             await self._start()
-        self._keep(passed)
+        await self._pass(passed)
         return self._gate.is_open
+
+    async def _pass(self, octets: bytes) -> None:
+        """To the writer, and to the scanner if there is one (OP-68)."""
+        self._keep(octets)
+        if self._look is not None:
+            await self._look.feed(octets)
 
     async def _start(self) -> None:
         """The header section is known: write our lines above it."""
@@ -145,6 +153,8 @@ class Intake:
         self._skip = top.skip
         self._writer = self._services.store.writer()
         self._keep(top.octets)
+        if self._services.antivirus is not None:
+            self._look = await self._services.antivirus.begin()
 
     def _judge(self, header: bytes) -> tuple[Authors, bytes]:
         """Who wrote it, and the lines it lacks. Raises RefusedContent."""
@@ -199,6 +209,7 @@ class Intake:
         """No trace remains; nothing to do when the message was finished."""
         self._pieces.clear()
         self._waiting_octets = 0
+        self._look_away()
         job, self._job = self._job, None
         writer, self._writer = self._writer, None
         if job is not None:
@@ -221,9 +232,11 @@ class Intake:
             await self._guarded(self._take_rest)
         if self.refusal is not None:
             raise self.refusal
+        if self._look is not None:
+            self._look.end()
         letter = await self._letter()
         try:
-            facts = self._facts(letter)
+            facts = await self._facts(letter)
             decision = judged(self._services.engine, facts)
         except Refused as refused:
             await self._reject(letter, refused)
@@ -231,13 +244,20 @@ class Intake:
         except BaseException:
             self._services.store.discard(letter)
             raise
+        finally:
+            self._look_away()
         return await self._commit(letter, decision)
+
+    def _look_away(self) -> None:
+        look, self._look = self._look, None
+        if look is not None:
+            look.abort()
 
     async def _take_rest(self) -> bool:
         if not self._gate.is_open:
             rest = self._gate.close()
             await self._start()
-            self._keep(rest)
+            await self._pass(rest)
         return True
 
     async def _letter(self) -> Letter:
@@ -257,13 +277,16 @@ class Intake:
             return seal(self._piece())
         return await self._in_time(self._run(seal, self._piece()))
 
-    def _facts(self, letter: Letter) -> Facts:
-        return self._transaction.content_facts(
+    async def _facts(self, letter: Letter) -> Facts:
+        """Raises ScannerDown."""
+        malware = "" if self._look is None else await self._look.verdict()
+        facts = self._transaction.content_facts(
             self._services.clock.now(),
             self._authors,
             self.size_octets,
             letter.scan.attachments,
         )
+        return replace(facts, malware=malware) if malware else facts
 
     async def _reject(self, letter: Letter, refused: Refused) -> None:
         """A refusal of the content leaves its trace and its event too (SEED-66)."""

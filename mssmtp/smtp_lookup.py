@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from mssmtp.antivirus import Clamd
 from mssmtp.awaiting import awaited
 from mssmtp.config import Settings
 from mssmtp.errors import MailError
@@ -41,6 +42,7 @@ class Services:
     entropy: Entropy
     keys: OwnKeys
     responder: Responder | None = None
+    antivirus: Clamd | None = None
 
     @property
     def domains(self) -> frozenset[Domain]:

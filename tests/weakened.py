@@ -34,6 +34,20 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "a scanner that gives no verdict",
+        "mssmtp/antivirus.py",
+        "            raise _down(said.decode",
+        '            return ""\n            raise _down(said.decode',
+        ("tests/smtp_in/test_antivirus.py",),
+    ),
+    Weakening(
+        "what the scanner has not taken",
+        "mssmtp/antivirus.py",
+        "        if self.waiting_octets > BUFFER_OCTETS:\n",
+        "        if False:\n",
+        ("tests/smtp_in/test_antivirus.py",),
+    ),
+    Weakening(
         "length of an IMAP line",
         "mssmtp/imap/framer.py",
         "            if len(self._buffer) > room + 1:\n",

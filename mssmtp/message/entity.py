@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from mssmtp.message.content import Content
+from mssmtp.message.traits import Peek
 from mssmtp.message.transfer import Counter, counter_of
 from mssmtp.message.tree import Part
 
 _ENCODED = frozenset(("base64", "quoted-printable"))
+_SHOWN = frozenset(("text", "multipart", "image"))
+"""Not what hides in an archive."""
 
 
 @dataclass(slots=True)
@@ -25,6 +28,8 @@ class Entity:
     counts_lines: bool
     is_message: bool
     """Its body is a message with a header of its own."""
+    peek: Peek | None = None
+    """Of a leaf that is no text."""
     lines_before: int = 0
     envelope: bytes = b""
     has_8bit: bool = False
@@ -55,6 +60,7 @@ class Entity:
             counter=counter_of(content.encoding) if content.encoding in _ENCODED else None,
             counts_lines=is_message or content.media_type in ("text", "multipart"),
             is_message=is_message,
+            peek=None if is_message or content.media_type in _SHOWN else Peek(content.encoding),
         )
 
     @property
@@ -79,6 +85,8 @@ class Entity:
             self.counter.add(chunk)
         if self.counts_lines and not self.has_8bit:
             self.has_8bit = not chunk.isascii()
+        if self.peek is not None:
+            self.peek.add(chunk)
 
     def finish(self, end: int, lines: int) -> Part:
         """The part, when its body is known to stop at `end`."""

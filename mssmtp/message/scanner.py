@@ -15,6 +15,7 @@ from mssmtp.message.content import MAX_BOUNDARY_OCTETS, read_content
 from mssmtp.message.entity import Entity
 from mssmtp.message.headers import field_name, fields
 from mssmtp.message.structure import envelope_of
+from mssmtp.message.traits import Peek, traits_of
 from mssmtp.message.tree import Part, Scan, ScanLimits, TooComplex
 
 __all__ = ["Part", "Scan", "ScanLimits", "Scanner", "TooComplex"]
@@ -381,11 +382,11 @@ class Scanner:
                 self._root = part
             else:
                 self._stack[-1].children.append(part)
-            self._note_attachment(part)
+            self._note_attachment(part, entity.peek)
         if has_closed:
             self._set_delimiters()
 
-    def _note_attachment(self, part: Part) -> None:
+    def _note_attachment(self, part: Part, peek: Peek | None) -> None:
         """messages.md §2; what is inside an attached message counts with it."""
         if part.is_multipart or any(entity.is_message for entity in self._stack):
             return
@@ -393,7 +394,9 @@ class Scanner:
         if is_text and part.file_name is None and part.disposition != "attachment":
             return
         octets = part.octets if part.is_message else part.decoded_octets
-        self._attachments.append(Attachment(part.file_name or "", part.full_type, octets))
+        name = part.file_name or ""
+        traits = traits_of(name, part.full_type, peek)
+        self._attachments.append(Attachment(name, part.full_type, octets, traits))
 
     def _set_delimiters(self) -> None:
         self._levels = {

@@ -14,6 +14,7 @@ from mssmtp.errors import ConfigError
 from mssmtp.mail import Action, Address, Domain, Door, Facts, RecipientFacts, Stage, Verdict
 from mssmtp.policy import (
     apicrypt,
+    content,
     habilitation,
     header_from,
     recipient,
@@ -33,6 +34,7 @@ RULES: tuple[Rule, ...] = (
     + apicrypt.RULES
     + habilitation.RULES
     + header_from.RULES
+    + content.RULES
     + size.RULES
     + standing.RULES
 )

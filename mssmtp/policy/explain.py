@@ -111,7 +111,7 @@ def _named(facts: Facts, patients: frozenset[Domain]) -> list[tuple[str, str]]:
     if facts.sender_addresses:
         named.append(("Sender", _list(facts.sender_addresses, patients)))
     if facts.size_octets:
-        sizes = ", ".join(str(a.size_octets) for a in facts.attachments)
+        sizes = ", ".join(" ".join((str(a.size_octets), *a.traits)) for a in facts.attachments)
         named.append(("size", f"{facts.size_octets} octets; attachments: {sizes or 'none'}"))
     if facts.list_date is not None:
         named.append(("list", f"{facts.list_date:%Y-%m-%dT%H:%M:%SZ}"))

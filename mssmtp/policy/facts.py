@@ -31,6 +31,7 @@ from mssmtp.mail import (
     Rdn,
     RecipientFacts,
     Stage,
+    Trait,
 )
 
 VERSION = 1
@@ -83,11 +84,17 @@ def facts_to_bytes(facts: Facts) -> bytes:
         "senders": [str(each) for each in facts.sender_addresses],
         "shown": sorted(facts.shown_domains),
         "size": facts.size_octets,
-        "attachments": [[a.name, a.media_type, a.size_octets] for a in facts.attachments],
+        "attachments": [_attachment(each) for each in facts.attachments],
         "list": facts.list_date.isoformat() if facts.list_date else None,
         "unlisted": [[domain, state] for domain, state in facts.own_unlisted],
+        "malware": facts.malware or None,
     }
     return _JSON.encode(_sparse(tree)).encode("ascii")
+
+
+def _attachment(attachment: Attachment) -> Json:
+    told: list[Json] = [attachment.name, attachment.media_type, attachment.size_octets]
+    return [*told, *attachment.traits]
 
 
 def _sparse(tree: dict[str, Json]) -> dict[str, Json]:
@@ -234,6 +241,7 @@ def _facts(node: _Node) -> Facts:
         attachments=tuple(_read_attachment(each) for each in node.items("attachments")),
         list_date=None if listed is None else datetime.fromisoformat(listed),
         own_unlisted=tuple(_read_unlisted(each) for each in node.items("unlisted")),
+        malware=node.optional_text("malware") or "",
     )
 
 
@@ -245,9 +253,10 @@ def _read_unlisted(value: Json) -> tuple[Domain, DomainState]:
 
 
 def _read_attachment(value: Json) -> Attachment:
-    if not isinstance(value, list) or len(value) != 3:
+    if not isinstance(value, list) or len(value) < 3:
         raise BadFacts("attachment")
-    return Attachment(_as(str, value[0]), _as(str, value[1]), _as(int, value[2]))
+    traits = tuple(Trait(_as(str, each)) for each in value[3:])
+    return Attachment(_as(str, value[0]), _as(str, value[1]), _as(int, value[2]), traits)
 
 
 def _read_bal(node: _Node | None) -> Bal | None:

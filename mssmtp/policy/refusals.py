@@ -357,6 +357,16 @@ FROM_SHOWN = Refusal(
     "sender's (ATT-42).",
     "Take the address out of the display name.",
 )
+MALWARE = Refusal(
+    "content.malware",
+    554,
+    "5.7.0",
+    "Virus détecté dans le message ({name}) ; faites analyser le poste qui l'a préparé, "
+    "puis renvoyez sans la pièce infectée.",
+    "Submission and operator door: the scanner named by antivirus.clamd found malware (OP-68). "
+    "Nothing is delivered; trace and event remain.",
+    "Have the computer scanned that prepared the message; send it again without the infected file.",
+)
 MESSAGE_TOO_BIG = Refusal(
     "size.message",
     552,

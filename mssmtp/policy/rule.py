@@ -24,6 +24,7 @@ FAMILIES = (
     "recipient",
     "habilitation",
     "from",
+    "content",
     "size",
 )
 """Which refusal is told when several rules refuse: the first family that the person can mend."""

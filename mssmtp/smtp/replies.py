@@ -351,6 +351,13 @@ LOOP = _entry(
     "More than 100 Received fields (RFC 5321 6.3).",
     "Look for a forwarding rule that comes back.",
 )
+SCANNER_DOWN = _entry(
+    "smtp.scanner-down",
+    Reply(451, "4.7.1", "Analyse antivirus momentanément impossible ; réessayez plus tard."),
+    "The scanner of antivirus.clamd does not answer, or gave no verdict on this message (OP-68).",
+    "Senders try again by themselves; the administrator starts clamd: `mssmtp doctor` asks it. If"
+    " large messages alone wait, StreamMaxLength of clamd.conf is below limits.message_octets.",
+)
 # ---------------------------------------------------------------- shared with every room
 
 for _key, _reply, _when, _remedy in (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -141,10 +143,10 @@ ERRORS: dict[str, tuple[Damage, str, str, str]] = {
 }
 
 
-def test_a_home_in_order_is_all_green_and_code_0(home: Home) -> None:
+def test_a_home_in_order_is_all_green_but_for_the_antivirus_and_code_0(home: Home) -> None:
     answer = home.mssmtp("doctor", "--deep", "--json")
     assert answer.code == 0
-    assert {finding["severity"] for finding in answer.json} == {"ok"}
+    assert {f["what"] for f in answer.json if f["severity"] != "ok"} == {"antivirus"}
     what = {finding["what"] for finding in answer.json}
     assert {"whitelist", "CRLs", "policy", "disk", "queue", "store"} <= what
     people = home.mssmtp("doctor")
@@ -174,6 +176,51 @@ def test_a_certificate_that_ends_soon_is_a_warning_only(home: Home, authority: A
     answer = home.mssmtp("doctor")
     assert answer.code == 0
     assert answer.out.startswith("warning certificate for operators: expires in ")
+
+
+def clamd_of(home: Home, place: object) -> None:
+    home.edit("[antivirus]\n", f'[antivirus]\nclamd = "{place}"\n')
+
+
+@pytest.mark.requirement("OP-68")
+def test_no_antivirus_is_a_warning_and_one_that_is_silent_an_error(home: Home) -> None:
+    (found,) = (f for f in home.mssmtp("doctor", "--json").json if f["what"] == "antivirus")
+    assert found["severity"] == "warning"
+    assert "not scanned" in found["why"]
+    clamd_of(home, home.directory / "nobody.ctl")
+    answer = home.mssmtp("doctor", "--json")
+    assert answer.code == 1
+    (found,) = (f for f in answer.json if f["what"] == "antivirus")
+    assert found["severity"] == "error"
+    assert "every message is deferred" in found["why"]
+
+
+@pytest.mark.parametrize(
+    ("version", "severity"),
+    [
+        ("ClamAV 1.0.7", "ok"),
+        (f"ClamAV 1.0.7/27450/{CLOCK.now() - timedelta(days=1):%a %b %d %H:%M:%S %Y}", "ok"),
+        ("ClamAV 1.0.7/27450/Sat Nov  9 09:41:23 2024", "warning"),
+    ],
+)
+def test_old_signatures_are_a_warning(home: Home, version: str, severity: str) -> None:
+    place = home.directory / "clamd.ctl"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place))
+        server.listen()
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(100) == b"zVERSION\0"
+                connection.sendall(version.encode() + b"\0")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        clamd_of(home, place)
+        told = home.mssmtp("doctor", "--json").json
+        thread.join()
+    assert [f["severity"] for f in told if f["what"] == "antivirus"] == [severity]
 
 
 def test_a_rollback_in_effect_is_a_warning(home: Home, authority: Authority) -> None:

@@ -19,6 +19,7 @@ from tests.end_to_end.mail import (
     arrival,
     letter,
     mailbox,
+    message_id,
     say,
     submission,
     submit,
@@ -154,6 +155,51 @@ def test_a_native_apicrypt_address_is_rewritten_and_the_reply_names_it(
     assert {recipient for hop in hops for recipient in hop.recipients} == {rewritten}
     named = {value for event in events for _, kind, value in event.opened if kind == "recipient"}
     assert named == {rewritten, written}
+
+
+HPRIM_LINES = (
+    *("0004021", "PATIENTEST", "Dominique", "12 rue de l'\xc9glise", "", "13000 VALMONT"),
+    *("01/02/1950", "199019999999979", "A-17", "05/01/2026", "LABO", "LABO MARELLE"),
+    *("DR", "DR TARTEMPION", "", "R\xe9sultats :  H\xe9moglobine\t12,4 g/dl", ".", "..", ""),
+    *("****LAB****", "RES|H\xe9moglobine|HB|N|12.4||g/dl|12|16||N|F|", "****FIN****"),
+    "****FINFICHIER****",
+)
+HPRIM = "\r\n".join((*HPRIM_LINES, "", "")).encode("latin-1")
+"""Twelve lines of header, text in Latin-1, results, as software of laboratories writes it."""
+
+
+@pytest.mark.requirement("APX-05")
+@pytest.mark.parametrize(
+    "field",
+    [
+        "",
+        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=ISO-8859-1\r\n"
+        "Content-Transfer-Encoding: 8bit\r\n",
+        "Content-Type: application/hprim; name=LABO.HPR\r\nContent-Transfer-Encoding: 8bit\r\n",
+    ],
+    ids=["without MIME", "text", "application"],
+)
+def test_an_hprim_letter_passes_octet_for_octet_in_both_directions(
+    space: RunningSpace, field: str
+) -> None:
+    ours, theirs = space.a.doctor(2), space.apicrypt.doctor(0)
+    native = theirs.address.replace("interop-mssante", "medical34")
+    for operator, sender, to, there, reader in (
+        (space.apicrypt, theirs, ours.address, space.a, ours),
+        (space.a, ours, native, space.apicrypt, theirs),
+    ):
+        identifier = message_id()
+        sent = (
+            f"From: {sender}\r\nTo: {to}\r\nSubject: Resultats\r\nMessage-ID: {identifier}\r\n"
+            f"Date: Mon, 05 Jan 2026 09:15:00 +0100\r\n{field}\r\n"
+        ).encode() + HPRIM
+        assert submit(space, operator, sender, [to], sent).data.startswith("250 2.0.0")
+        received = arrival(space, there, reader, identifier)
+        received.below_trace(sent)
+        with mailbox(space, there, reader) as client:
+            parts = client.fetch([received.uid], ["BODY.PEEK[1]", "BODY.PEEK[TEXT]"])
+        assert parts[received.uid][b"BODY[1]"] == HPRIM
+        assert parts[received.uid][b"BODY[TEXT]"] == HPRIM
 
 
 # ---------------------------------------------------------------- reports

@@ -25,6 +25,7 @@ from mssmtp.mail import (
     Rdn,
     RecipientFacts,
     Stage,
+    Trait,
 )
 from mssmtp.policy import Decision, Engine
 
@@ -183,7 +184,11 @@ operators = st.builds(
     st.none() | st.integers(0, 2**70),
 )
 attachments = st.builds(
-    Attachment, st.text(max_size=20), st.just("application/pdf"), st.integers(0, 50 << 20)
+    Attachment,
+    st.text(max_size=20),
+    st.just("application/pdf"),
+    st.integers(0, 50 << 20),
+    st.lists(st.sampled_from(Trait), max_size=2).map(tuple),
 )
 _times = st.datetimes(timezones=st.just(UTC))
 facts = st.builds(
@@ -202,4 +207,5 @@ facts = st.builds(
     size_octets=st.sampled_from([0, 1, 26_214_400, 26_214_401, 62_914_560, 62_914_561]),
     attachments=st.lists(attachments, max_size=4).map(tuple),
     list_date=st.none() | _times,
+    malware=st.sampled_from(["", "Mssmtp.Test.UNOFFICIAL"]),
 )

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
+from mssmtp.antivirus import Clamd
 from mssmtp.config import Settings
 from mssmtp.demo.authority import Authority, Identity
 from mssmtp.identity import Authenticator
@@ -51,6 +52,7 @@ class Rig:
     store: FakeStore = field(default_factory=lambda: FakeStore(people()))
     logins: FakeLogins = field(default_factory=lambda: FakeLogins(zoe()))
     responder: Responder | None = field(default=None, kw_only=True)
+    antivirus: Clamd | None = field(default=None, kw_only=True)
 
     def limit(self, **limits: float) -> None:
         """Other limits, before a door is opened."""
@@ -74,6 +76,7 @@ class Rig:
             SystemEntropy(),
             OwnKeys(self.settings, self.trust, NowClock()),
             self.responder,
+            self.antivirus,
         )
 
     def client(self, identity: Identity | None) -> ssl.SSLContext:
