@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypedDict
 
 from sqlalchemy import bindparam, insert, select
 
 from mssmtp import metrics
-from mssmtp.mail import Address, BalId, Envelope, EnvelopeId, Recipient, ReversePath
+from mssmtp.mail import (
+    Address,
+    BalId,
+    DeliverBy,
+    Envelope,
+    EnvelopeId,
+    Recipient,
+    ReversePath,
+)
 from mssmtp.storage.arranging import ArrangementWriting
 from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.ledger import Line
@@ -64,6 +74,37 @@ def unpacked_recipient(value: dict[str, object]) -> Recipient:
     )
 
 
+def packed_wishes(envelope: Envelope) -> dict[str, object]:
+    """What the sender asks of the way (RFC 8689, 6710, 4865, 2852); nothing for most letters."""
+    wishes: dict[str, object] = {}
+    if envelope.require_tls:
+        wishes["require_tls"] = True
+    if envelope.priority:
+        wishes["priority"] = envelope.priority
+    if envelope.hold_until is not None:
+        wishes["hold_until"] = to_us(envelope.hold_until)
+    if (by := envelope.deliver_by) is not None:
+        wishes["deliver_by"] = [to_us(by.deadline), by.mode, by.trace]
+    return wishes
+
+
+class _Wishes(TypedDict):
+    require_tls: bool
+    priority: int
+    hold_until: datetime | None
+    deliver_by: DeliverBy | None
+
+
+def _unpacked_wishes(opened: Mapping[str, Any]) -> _Wishes:
+    hold, by = opened.get("hold_until"), opened.get("deliver_by")
+    return {
+        "require_tls": bool(opened.get("require_tls")),
+        "priority": int(opened.get("priority", 0)),
+        "hold_until": None if hold is None else from_us(hold),
+        "deliver_by": None if by is None else DeliverBy(from_us(by[0]), by[1], bool(by[2])),
+    }
+
+
 class StoredEnvelope:
     """An envelope row, opened: the envelope and where its content is."""
 
@@ -83,6 +124,7 @@ class StoredEnvelope:
             from_us(at),
             opened["envid"],
             opened["ret"],
+            **_unpacked_wishes(opened),
         )
 
 
@@ -166,6 +208,7 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
             "envid": envelope.envid,
             "ret": envelope.ret,
             "traced": letter.traced,
+            **packed_wishes(envelope),
         }
         self._later(
             _NEW_ENVELOPE,
@@ -227,6 +270,8 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
 
     def _enqueue(self, envelope: Envelope, queued: Sequence[Recipient], key: OwnerKey) -> None:
         now = to_us(envelope.received_at)
+        release = 0 if envelope.hold_until is None else to_us(envelope.hold_until)
+        first = max(now, release)
         self.effects.queued = True
         for position, recipient in enumerate(queued):
             self._later(
@@ -242,11 +287,15 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
                 held=False,
                 attempts=0,
                 warned=False,
-                queued_at=now,
-                next_attempt=now,
+                queued_at=first,
+                next_attempt=first,
                 lease_until=0,
                 lease_worker=None,
                 last_reply=None,
+                owner=key.id,
+                urgency=-envelope.priority,
+                due=first,
+                release_at=release,
             )
 
 

@@ -12,6 +12,7 @@ from mssmtp.errors import Damaged, MailError, Reply
 from mssmtp.mail import (
     AccountId,
     BalId,
+    DeliverBy,
     Domain,
     Door,
     Envelope,
@@ -290,7 +291,7 @@ class TransferTrace:
     domains: tuple[str, ...]
 
 
-EventKind = Literal["scellement", "remise", "relais", "rejet", "suppression"]
+EventKind = Literal["scellement", "remise", "relais", "rejet", "suppression", "intervention"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +336,11 @@ Owner = BalId | Domain
 @dataclass(frozen=True, slots=True)
 class Lease:
     """Due recipients of one envelope and one domain with the same number of attempts, held by one
-    worker until `until`. The wire content starts at octet `skip` of the stored message."""
+    worker until `until`. The wire content starts at octet `skip` of the stored message.
+
+    `positions` are those of the recipients in the queue; `turn` is the number of the owner, whose
+    turn it was (`Want.after`).
+    """
 
     envelope: Envelope
     domain: Domain
@@ -347,6 +352,60 @@ class Lease:
     skip: int
     size_octets: int
     owner: Owner
+    positions: tuple[int, ...] = ()
+    turn: int = 0
+
+
+class Want(NamedTuple):
+    """How much a relay takes of what waits for a domain: so many recipients, `express` more if they
+    are urgent. Whose turn it is begins behind the owner `after`."""
+
+    domain: Domain
+    most: int
+    express: int = 0
+    after: int = 0
+
+
+class QueuePlace(NamedTuple):
+    """A row of the queue, in the order of arrival."""
+
+    envelope: EnvelopeId
+    position: int
+
+
+QUEUE_BEGIN = QueuePlace(EnvelopeId(""), -1)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """The queue in numbers of recipients; `oldest`: since when the first of them waits."""
+
+    waiting: int
+    held: int
+    leased: int
+    late: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for one domain, or on behalf of one owner, in numbers of recipients.
+
+    `due`: when the first may be tried, None when all are held. `younger_than` counts those that
+    have waited for less than each of `waiting.AGES`.
+    """
+
+    of: Owner
+    waiting: int
+    held: int
+    leased: int
+    oldest: datetime
+    due: datetime | None
+    younger_than: tuple[int, ...]
+
+
+Handed = Literal["begun", "taken"]
+"""What a journal knows of a recipient: its letter was being sent; the peer has taken it."""
 
 
 OutcomeResult = Literal["delivered", "failed", "retry", "expired"]
@@ -377,6 +436,7 @@ class QueueEntry:
     """
 
     envelope: EnvelopeId
+    position: int
     sender: ReversePath
     recipient: Recipient
     queued_at: datetime
@@ -389,6 +449,11 @@ class QueueEntry:
     skip: int
     owner: Owner
     damaged: bool = False
+    warned: bool = False
+    priority: int = 0
+    hold_until: datetime | None = None
+    deliver_by: DeliverBy | None = None
+    require_tls: bool = False
 
 
 # ---------------------------------------------------------------- check

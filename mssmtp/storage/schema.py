@@ -30,10 +30,10 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter
 
-VERSION = "0006"
+VERSION = "0007"
 """Newest schema this code knows; the alembic revision of the same name makes it."""
 
-KNOWN_VERSIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006"})
+KNOWN_VERSIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007"})
 
 metadata = MetaData()
 
@@ -89,8 +89,10 @@ bals = _counted(
     Column("created_at", BigInteger, nullable=False),
     Column("quota_octets", BigInteger),
     Column("quota_messages", BigInteger),
+    Column("sent_copy", Boolean),
 )
-"""A quota that is null is the one of the settings; 0 is none."""
+"""A quota that is null is the one of the settings; 0 is none. `sent_copy` false: submission files
+no copy in Sent; null is yes."""
 
 accounts = _counted(
     "accounts",
@@ -313,8 +315,44 @@ queue = _clustered(
     Column("lease_until", BigInteger, nullable=False),
     Column("lease_worker", Text),
     Column("last_reply", LargeBinary),
-    Index("queue_by_time", "held", "next_attempt"),
+    Column("owner", BigInteger, nullable=False),
+    Column("urgency", Integer, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("release_at", BigInteger, nullable=False),
+    Index("queue_by_due", "due"),
+    Index("queue_by_domain", "domain", "due"),
+    Index("queue_by_turn", "domain", "urgency", "owner", "due"),
 )
+"""`due` is when anybody may lease the row: the later of `next_attempt` and `lease_until`, NEVER
+while it is held. `owner` is the envelope's, on whose behalf it waits; `urgency` is the priority of
+RFC 6710 with its sign turned, so that what is urgent comes first. `release_at`: not before
+(RFC 4865), 0 for at once."""
+
+NEVER = 1 << 62
+"""In `queue.due`: no time at all."""
+
+sent = _clustered(
+    "sent",
+    Column("owner", BigInteger, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("envelope", Text, primary_key=True),
+    Column("blob", BigInteger),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("sent_by_envelope", "envelope"),
+    Index("sent_by_blob", "blob"),
+)
+"""From what a notice names (Message-ID, ENVID) to the envelope and to the sender's own copy of it.
+`digest` is keyed, `sealed` the name itself."""
+
+sent_copies = _clustered(
+    "sent_copies",
+    Column("mailbox", BigInteger, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("uid", BigInteger, nullable=False),
+    Column("sides", Integer, nullable=False),
+)
+"""Which message of a mailbox Sent is the letter of that Message-ID and body (CL-80); it may be
+expunged since. `digest` is keyed; `sides`: 1 it was submitted, 2 a client has filed it."""
 
 events = _counted(
     "events",

@@ -44,7 +44,6 @@ from mssmtp.storage.people import (
     bal_purpose,
     password_purpose,
 )
-from mssmtp.storage.queue import reply_purpose
 from mssmtp.storage.rights import acl_purpose, member_purpose
 from mssmtp.storage.schema import (
     accounts,
@@ -72,6 +71,7 @@ from mssmtp.storage.schema import (
 from mssmtp.storage.summaries import pack_purpose
 from mssmtp.storage.texts import texts_purpose
 from mssmtp.storage.view import owner_name
+from mssmtp.storage.waiting import reply_purpose
 
 Values = Mapping[str, Any]
 """Columns of one row by name."""

@@ -6,11 +6,11 @@ from datetime import datetime
 
 from mssmtp.storage.ledger import LedgerReading
 from mssmtp.storage.people import PeopleReading
-from mssmtp.storage.queue import QueueReading
 from mssmtp.storage.rebuilding import RebuildReading, RebuildWriting
 from mssmtp.storage.resealing import ResealReading, ResealWriting
 from mssmtp.storage.rotating import RotationReading, RotationWriting
 from mssmtp.storage.shredding import ShredWriting
+from mssmtp.storage.waiting import QueueReading
 
 
 class Reading(

@@ -12,8 +12,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, select
 
 from mssmtp.mail import MailboxId
-from mssmtp.storage import Reading, Store
-from mssmtp.storage import queue as queue_room
+from mssmtp.storage import Reading, Store, leasing, waiting
 from mssmtp.storage.changes import Follower
 from mssmtp.storage.committer import Committer
 from mssmtp.storage.mailboxes import MailboxWriting
@@ -48,7 +47,7 @@ _UNBURY = sql(
 )
 _LAST_CHANGE = sql(select(func.coalesce(func.max(changes.c.number), 0)))
 _DUE_TO_ANYBODY = sql(
-    queue_room._ROW.where(queue.c.held.is_(False))
+    waiting.ROW.where(queue.c.held.is_(False))
     .where(queue.c.next_attempt <= bindparam("now"))
     .order_by(queue.c.next_attempt, queue.c.envelope, queue.c.position)
     .limit(bindparam("most"))
@@ -192,7 +191,7 @@ def _change_of_a_failed_job_is_told() -> None:
 
 @_planted
 def _recipient_leased_twice() -> None:
-    _patch(queue_room, "_DUE", _DUE_TO_ANYBODY)
+    _patch(leasing, "_DUE", _DUE_TO_ANYBODY)
 
 
 @_planted

@@ -1,0 +1,141 @@
+"""What a relay has handed over and not recorded yet, in a file of its own (D4).
+
+Between the final reply of a peer and the commit that records it lies a group commit, or minutes
+when the disk is full; a worker killed there would deliver again. A line before the last octet of a
+letter and one behind its 250 cost two writes, no sync: they survive the death of the process. Not
+that of the machine: then the boot id in the first line differs, and nothing here is believed.
+
+Lines hold queue ids and positions, no address.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from mssmtp.mail import EnvelopeId
+from mssmtp.storage.model import Handed, QueuePlace
+
+logger = logging.getLogger(__name__)
+
+_MARKS: Final[dict[Handed, bytes]] = {"begun": b"B", "taken": b"T"}
+_MEANINGS: Final[dict[bytes, Handed]] = {mark: handed for handed, mark in _MARKS.items()}
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+REWRITTEN_FROM_OCTETS: Final = 1 << 20
+_MOST_OCTETS: Final = 1 << 26
+"""A longer file is not ours; nothing in it is believed."""
+
+
+class RelayJournal:
+    """The file of one relay. Used by one thread. A file that cannot be written costs only doubt:
+    after a death everything it held is then marked."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._number: int | None = None
+        self._octets = 0
+        self._open: dict[QueuePlace, Handed] = {}
+
+    def left(self) -> dict[QueuePlace, Handed] | None:
+        """What a predecessor of the same name left, to be asked before the first line is written.
+
+        None when nothing is known: no file, another boot, or not as we wrote it.
+        """
+        try:
+            if self._path.stat().st_size > _MOST_OCTETS:
+                return None
+            first, *lines = self._path.read_bytes().split(b"\n")
+        except OSError:
+            return None
+        if first != _boot():
+            return None
+        found: dict[QueuePlace, Handed] = {}
+        for line in lines[:-1]:  # a line without its end was cut short
+            mark, _, place = line.partition(b" ")
+            envelope, _, position = place.partition(b" ")
+            if mark not in _MEANINGS or not position.isdigit():
+                return None
+            found[QueuePlace(EnvelopeId(envelope.decode("ascii", "replace")), int(position))] = (
+                _MEANINGS[mark]
+            )
+        return found
+
+    def begin(self) -> None:
+        """Start anew: what a predecessor left was dealt with."""
+        self.close()
+        self._open.clear()
+        self._rewrite()
+
+    def note(self, envelope: EnvelopeId, positions: Iterable[int], handed: Handed) -> None:
+        """Written before this returns."""
+        places = [QueuePlace(envelope, position) for position in positions]
+        for place in places:
+            self._open[place] = handed
+        self._append(b"".join(_line(place, handed) for place in places))
+
+    def settled(self, envelope: EnvelopeId, positions: Iterable[int]) -> None:
+        """The outcome is in the store."""
+        for position in positions:
+            self._open.pop(QueuePlace(envelope, position), None)
+        if self._octets > REWRITTEN_FROM_OCTETS:
+            self._rewrite()
+
+    def end(self) -> None:
+        """Every lease was given back: nothing is left to be known."""
+        self._forget()
+
+    def close(self) -> None:
+        """Let go of the file, which stays."""
+        if self._number is not None:
+            os.close(self._number)
+            self._number = None
+
+    def _append(self, octets: bytes) -> None:
+        if self._number is None:
+            return
+        try:
+            os.write(self._number, octets)
+        except OSError as error:
+            # A half written file must not be believed; without one all is in doubt.
+            logger.warning("relay journal not written", extra={"reason": error.strerror})
+            self._forget()
+            return
+        self._octets += len(octets)
+
+    def _forget(self) -> None:
+        self.close()
+        with suppress(OSError):
+            self._path.unlink()
+
+    def _rewrite(self) -> None:
+        """With the lines that still matter, in one step: the old file stands until then."""
+        self.close()
+        lines = (_line(place, handed) for place, handed in self._open.items())
+        octets = _boot() + b"\n" + b"".join(lines)
+        fresh = self._path.with_suffix(".new")
+        try:
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+            self._number = os.open(fresh, flags, 0o600)
+            os.write(self._number, octets)
+            fresh.rename(self._path)
+        except OSError as error:
+            logger.warning("relay journal not written", extra={"reason": error.strerror})
+            self._forget()
+            return
+        self._octets = len(octets)
+
+
+def _line(place: QueuePlace, handed: Handed) -> bytes:
+    return b"%b %b %d\n" % (_MARKS[handed], place.envelope.encode("ascii"), place.position)
+
+
+def _boot() -> bytes:
+    try:
+        return _BOOT_ID.read_bytes().strip()
+    except OSError:
+        return b"unknown"
