@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
-from _pytest.nodeid import NodeId
 from hypothesis import settings
+from xdist.remote import Producer
 
 from tests.authority import authority, healthy, snapshot
+from tests.distribution import ByPart, longest_first, name_groups
 from tests.postgres import postgres
 
 __all__ = ["authority", "healthy", "postgres", "snapshot"]
@@ -34,14 +35,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the `xdist_group` behind each node id, where the scheduler looks for it.
+    """Only where several processes share the tests: elsewhere they are played as they are read."""
+    if getattr(config.option, "loadgroup", False):
+        name_groups(items)
+        longest_first(items)
 
-    pytest-xdist 3.8 writes it into an attribute that pytest 9.2 no longer reads: without this
-    every process starts a trust space of its own.
-    """
-    if not getattr(config.option, "loadgroup", False):
-        return
-    for item in items:
-        mark = item.get_closest_marker("xdist_group")
-        if mark is not None and not item.nodeid.endswith(f"@{mark.args[0]}"):
-            item._id = NodeId.parse(f"{item.nodeid}@{mark.args[0]}")
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByPart | None:
+    """`--dist loadgroup` is a part at a time here."""
+    return ByPart(config, log) if config.getoption("dist") == "loadgroup" else None

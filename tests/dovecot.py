@@ -98,6 +98,15 @@ class Dovecot:
         """What it complained of."""
         return (self.place / "log").read_text("utf-8", "replace")
 
+    def complains_of(self, words: str) -> bool:
+        """Whether they come into its log: another of its processes writes that."""
+        deadline = time.monotonic() + _WITHIN_S
+        while words not in self.log:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
 
 @contextmanager
 def dovecot() -> Iterator[Dovecot]:
