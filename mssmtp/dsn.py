@@ -18,7 +18,7 @@ from mssmtp.message.dates import render_date
 
 FAILURE_SUBJECT = "Undelivered Mail Returned to Sender"
 DELAYED_SUBJECT = "Delayed Mail (still being retried)"
-RELAYED_SUBJECT = "Successful Mail Delivery Report"
+SUCCESS_SUBJECT = "Successful Mail Delivery Report"
 FULL_OCTETS = 1_048_576
 """RET=FULL returns the whole message up to this size; a larger one returns its header section."""
 
@@ -26,7 +26,7 @@ _LINE_OCTETS = 998  # RFC 5322 2.1.1, without CRLF
 _DIAGNOSTIC_CHARACTERS = 1_000
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 
-Action = Literal["failed", "delayed", "relayed"]
+Action = Literal["failed", "delayed", "relayed", "delivered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,16 @@ def relayed(report: Report) -> bytes:
         "la remise dans la boîte aux lettres :",
         *(f"  - {_shown(each)}" for each in report.statuses),
     ]
-    return _message(report, "relayed", RELAYED_SUBJECT, lines, None)
+    return _message(report, "relayed", SUCCESS_SUBJECT, lines, None)
+
+
+def delivered(report: Report) -> bytes:
+    """The answer to NOTIFY=SUCCESS for a box of ours (RFC 3461 5.2.3)."""
+    lines = [
+        "Votre message a été remis dans la boîte aux lettres de :",
+        *(f"  - {_shown(each)}" for each in report.statuses),
+    ]
+    return _message(report, "delivered", SUCCESS_SUBJECT, lines, None)
 
 
 # ---------------------------------------------------------------- the sentence a person reads
@@ -258,7 +267,7 @@ def _message(
 ) -> bytes:
     explanation = _wrapped(text)
     fields = _status_fields(report, action, retry_until)
-    kind, original = _returned(report)
+    kind, original = _returned(report, action)
     original_is_8bit = not original.isascii()
     boundary = _boundary(report.id, (explanation, fields, original))
     head = [
@@ -325,14 +334,16 @@ def _original_recipient(recipient: Recipient) -> str:
     return f"rfc822; {recipient.typed or recipient.address}"
 
 
-def _returned(report: Report) -> tuple[str, bytes]:
-    """Media type and octets of the third part (RFC 3462 2).
+def _returned(report: Report, action: Action) -> tuple[str, bytes]:
+    """Media type and octets of the third part (RFC 3462 2); of a letter that did not fail only the
+    header section, whatever was wished (RFC 3461 4.3).
 
     A message/rfc822 part must not be encoded (RFC 2046 5.2.1), so a message that is not made of
     lines of at most 998 octets is returned by its header section only.
     """
     message = report.original
-    if report.ret == "FULL" and len(message) <= FULL_OCTETS and _is_transparent(message):
+    is_whole = report.ret == "FULL" and action == "failed"
+    if is_whole and len(message) <= FULL_OCTETS and _is_transparent(message):
         return "message/rfc822", message
     header, _, _ = message.partition(b"\r\n\r\n")
     return "text/rfc822-headers", _safe_header(header)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from prometheus_client import Counter
 
-from mssmtp import dsn, metrics
+from mssmtp import metrics
 from mssmtp.antivirus import Look
 from mssmtp.awaiting import awaited
 from mssmtp.errors import INTERNAL, MailError, Reply, StorageUnavailable
@@ -30,16 +30,16 @@ from mssmtp.mail import (
     EnvelopeId,
     Facts,
     Recipient,
-    Stage,
 )
 from mssmtp.message import patients
 from mssmtp.policy.engine import Decision
 from mssmtp.policy.facts import facts_to_bytes
-from mssmtp.smtp import content, replies, trace
+from mssmtp.smtp import content, replies
 from mssmtp.smtp.content import Authors, HeaderGate
 from mssmtp.smtp.trace import Hop
 from mssmtp.smtp.transaction import Destination, Refused, Transaction, bounced, judged
 from mssmtp.smtp_lookup import Services
+from mssmtp.smtp_reports import Ready, Reported, Reports
 from mssmtp.storage import (
     INBOX,
     PATIENT,
@@ -303,7 +303,6 @@ class Intake:
         kept = [
             one for one in self._transaction.destinations if one.recipient.address not in returned
         ]
-        report = await self._report(returned) if returned else None
         reply = replies.accepted(self.envelope_id)
         # Those who are neither local nor queued count as returned (D3).
         envelope = self._envelope(tuple(one.recipient for one in self._transaction.destinations))
@@ -319,6 +318,9 @@ class Intake:
         local = [] if is_held else _deliveries(kept, place, flags)
         queued = [one.recipient for one in kept if is_held or one.bal is None]
 
+        about = Reported(envelope, self._gate.header, self._owner())
+        reports = await self._reports(about, returned, local)
+
         def job(writing: Writing) -> None:
             if place != INBOX:
                 for one in local:
@@ -329,19 +331,20 @@ class Intake:
                 local=local,
                 queued=queued,
                 skip=self._skip,
-                owner=self._owner(),
+                owner=about.owner,
                 transfer=transfer,
                 facts=facts,
             )
-            if report is not None:
-                report(writing)
+            for report in reports:
+                report.accept(writing)
 
         # One commit for the letter, its copies, the queue, the events and the reports.
         try:
             await awaited(self._services.store.write(job, octets=letter.held_octets))
         except Exception:
             # Not when the wait was cut short (CancelledError): then it may have been committed.
-            self._services.store.discard(letter)
+            for kept_in_vain in (letter, *(report.letter for report in reports)):
+                self._services.store.discard(kept_in_vain)
             raise
         self._count()
         logger.info(
@@ -356,6 +359,16 @@ class Intake:
             },
         )
         return reply
+
+    async def _reports(
+        self, about: Reported, returned: dict[Address, str], local: list[LocalDelivery]
+    ) -> list[Ready]:
+        services = self._services
+        reports = Reports(
+            services.settings.operator, services.store, services.clock, services.serves
+        )
+        failed = await reports.failed(about, returned) if returned else []
+        return failed + await reports.delivered(about, [one.recipient for one in local])
 
     def _count(self) -> None:
         messages, octets = _counters(self._transaction.door)
@@ -409,57 +422,6 @@ class Intake:
             crl_number=operator.crl_number if operator else None,
         )
 
-    async def _report(self, returned: dict[Address, str]) -> Callable[[Writing], None] | None:
-        """The failure report of the recipients left out, delivered like any letter (DEF-18)."""
-        sender, acting = self._transaction.command.sender, self._transaction.acting
-        due = [
-            one.recipient
-            for one in self._transaction.destinations
-            if one.recipient.address in returned and dsn.is_due(sender, one.recipient, "FAILURE")
-        ]
-        if sender is None or acting is None or not due:
-            return None
-        store, now = self._services.store, self._services.clock.now()
-        identifier = store.new_envelope_id()
-        octets = dsn.failure(
-            dsn.Report(
-                id=identifier,
-                host_name=self._services.settings.operator.host_name,
-                domain=sender.domain,
-                to=sender,
-                envid=self._transaction.command.envid or self.envelope_id,
-                arrived_at=self._received_at,
-                now=now,
-                statuses=tuple(
-                    dsn.RecipientStatus(
-                        each, _status(returned[each.address]), returned[each.address]
-                    )
-                    for each in due
-                ),
-                original=self._gate.header,
-            )
-        )
-        first = trace.return_path(None)
-        letter = await self._run(store.seal, first + octets)
-        recipient = Recipient(sender)
-        envelope = Envelope(identifier, None, (recipient,), now)
-        transfer = Transfer("in", Door.INTERNAL, "", "accept: report", "")
-        facts = facts_to_bytes(Facts(Stage.CONTENT, Door.INTERNAL, now, sender=None))
-
-        def deliver(writing: Writing) -> None:
-            writing.accept(
-                envelope,
-                letter,
-                local=[LocalDelivery(acting.id, recipient)],
-                queued=[],
-                skip=len(first),
-                owner=acting.id,
-                transfer=transfer,
-                facts=facts,
-            )
-
-        return deliver
-
 
 def _aborting(executor: Executor, writer: LetterWriter) -> Callable[[asyncio.Future[Any]], None]:
     def abort(job: asyncio.Future[Any]) -> None:
@@ -487,9 +449,3 @@ def _is_patients(facts: Facts, letter: Letter, domains: Collection[str]) -> bool
     return any(address is not None and address.domain in domains for address in named) or (
         patients.concerns(letter.summary, domains)
     )
-
-
-def _status(diagnostic: str) -> str:
-    """The enhanced code of a reply of ours."""
-    words = diagnostic.split(" ", 2)
-    return words[1] if len(words) > 1 and words[1].count(".") == 2 else "5.0.0"

@@ -68,7 +68,7 @@ class DoorRules:
     """Parameters of MAIL and RCPT are known where their extension is announced, and there only."""
 
     def __post_init__(self) -> None:
-        known = Extensions(auth=self.door is Door.SUBMISSION)  # RFC 4954 5
+        known = Extensions(auth=self.door is Door.SUBMISSION, dsn=True)  # RFC 4954 5
         object.__setattr__(self, "extensions", known)
 
     @property

@@ -79,6 +79,7 @@ async def test_ehlo_announces_only_what_works(rig: Rig) -> None:
             "ENHANCEDSTATUSCODES",
             "CHUNKING",
             "LIMITS RCPTMAX=100",
+            "DSN",
         ]
         assert (await wire.say("AUTH PLAIN")).startswith("502 5.5.1")
 

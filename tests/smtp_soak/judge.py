@@ -36,6 +36,7 @@ def violations(
         return
     for recipient in sent.recipients:
         what = _of_recipient(sent, arrived, evidence, recipient, is_ours=recipient in ours)
+        what = what or _of_success(sent, arrived, recipient, hears=sent.sender in ours)
         if what:
             yield f"{name}: {recipient}: {what}; {arrived}, {evidence}"
     if sent.envelope:
@@ -47,7 +48,6 @@ def _of_recipient(
 ) -> str:
     copies = arrived.copies[recipient]
     failed = arrived.reports["failed", recipient]
-    successes = arrived.reports["delivered", recipient] + arrived.reports["relayed", recipient]
     if not copies and not failed:
         return "lost"
     if failed > 1 or arrived.reports["delayed", recipient] > 1:
@@ -56,8 +56,19 @@ def _of_recipient(
         return "a box of ours has it once, and no report"
     if not is_ours and copies + failed > 1 + evidence.in_doubt:
         return "delivered twice without doubt"
-    if successes > 1 or (successes and failed) or (successes and not sent.wants_success):
+    return ""
+
+
+def _of_success(sent: Sent, arrived: Arrived, recipient: str, *, hears: bool) -> str:
+    """RFC 3461 5.2: one report of each success that was asked for; `hears`: the sender's box is
+    ours, so that it cannot be lost on a way out that is as bad as the others."""
+    successes = arrived.reports["delivered", recipient] + arrived.reports["relayed", recipient]
+    failed = arrived.reports["failed", recipient]
+    twice = successes > 1 and hears  # a peer that lost its final reply gets a report again, too
+    if twice or (successes and failed) or (successes and not sent.wants_success):
         return "told of a success that was not asked for, or twice"
+    if hears and sent.wants_success and not failed and not successes:
+        return "never told of its success"
     return ""
 
 

@@ -37,7 +37,7 @@ def test_every_letter_is_delivered_or_reported_whatever_dies(
     assert outcome.reports > 0
 
 
-OURS = frozenset({"zoe@hopital-a.test"})
+OURS = frozenset({"zoe@hopital-a.test", "ali@hopital-a.test"})
 ZOE, LUC = "zoe@hopital-a.test", "luc@partenaire-0.test"
 EVENTS = ("scellement", "remise", "relais")
 
@@ -49,9 +49,11 @@ def judged(
     outcome: Outcome = "accepted",
     events: tuple[str, ...] = EVENTS,
     in_doubt: int = 0,
+    wants_success: bool = False,
 ) -> list[str]:
     sent = Sent(1, "ali@hopital-a.test", (ZOE, LUC), outcome=outcome)
     sent.envelope = "E" if outcome == "accepted" else ""
+    sent.wants_success = wants_success
     arrived = Arrived(Counter(copies), Counter(reports or {}))
     return list(violations(sent, arrived, Evidence(events, in_doubt), OURS))
 
@@ -61,6 +63,8 @@ def test_the_judge_is_content_with_what_is_right() -> None:
     bounced = ("scellement", "remise", "rejet")
     assert judged({ZOE: 1}, {("failed", LUC): 1, ("delayed", LUC): 1}, events=bounced) == []
     assert judged({ZOE: 1, LUC: 2}, in_doubt=1) == []
+    both = {("delivered", ZOE): 1, ("relayed", LUC): 1}
+    assert judged({ZOE: 1, LUC: 1}, both, wants_success=True) == []
     assert judged({}, outcome="refused", events=()) == []
     assert judged({}, outcome="doubt", events=()) == []
     assert judged({ZOE: 1, LUC: 1}, outcome="doubt", events=()) == []
@@ -77,6 +81,7 @@ def test_the_judge_is_content_with_what_is_right() -> None:
         (judged({ZOE: 1}, {("failed", LUC): 2}), "reported twice"),
         (judged({ZOE: 1, LUC: 1}, {("delayed", LUC): 2}), "reported twice"),
         (judged({ZOE: 1, LUC: 1}, {("relayed", LUC): 1}), "not asked for"),
+        (judged({ZOE: 1, LUC: 1}, {("relayed", LUC): 1}, wants_success=True), "never told"),
         (judged({ZOE: 1, LUC: 1, "x@y.test": 1}), "were not accepted"),
         (judged({ZOE: 1}, outcome="refused", events=()), "was refused"),
         (judged({ZOE: 1}, outcome="doubt", events=()), "lost"),

@@ -1,0 +1,162 @@
+"""Reports that the doors owe a sender at once: what was delivered here, and what was left out.
+
+Made before the commit of the letter and accepted in it, so that neither is ever without the other
+(D3). Reports of the way out are `smtp_record`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mssmtp import dsn
+from mssmtp.config import OperatorSettings
+from mssmtp.mail import (
+    Address,
+    BalState,
+    Domain,
+    Door,
+    Envelope,
+    EnvelopeId,
+    Facts,
+    Recipient,
+    RecipientFacts,
+    Stage,
+)
+from mssmtp.outside import Clock
+from mssmtp.policy.facts import facts_to_bytes
+from mssmtp.smtp import trace
+from mssmtp.storage import Letter, LocalDelivery, Owner, Store, Transfer, Writing
+
+_WRITTEN = Transfer("in", Door.INTERNAL, "", "accept: report", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The letter a report is about: its envelope, its header section, whose key seals it."""
+
+    envelope: Envelope
+    header: bytes
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A sealed report, for a box of ours or for the queue."""
+
+    envelope: Envelope
+    letter: Letter
+    local: tuple[LocalDelivery, ...]
+    queued: tuple[Recipient, ...]
+    skip: int
+    owner: Owner
+    facts: bytes
+
+    def accept(self, writing: Writing) -> None:
+        """In the job that commits what it is about."""
+        writing.accept(
+            self.envelope,
+            self.letter,
+            local=self.local,
+            queued=self.queued,
+            skip=self.skip,
+            owner=self.owner,
+            transfer=_WRITTEN,
+            facts=self.facts,
+        )
+
+
+class Reports:
+    """Makes them. `serves`: whether the boxes of a domain are here now (OP-101)."""
+
+    def __init__(
+        self,
+        operator: OperatorSettings,
+        store: Store,
+        clock: Clock,
+        serves: Callable[[Domain], bool],
+    ) -> None:
+        self._operator, self._store, self._clock, self._serves = operator, store, clock, serves
+
+    async def failed(self, about: Reported, replies: dict[Address, str]) -> list[Ready]:
+        """DEF-18: about recipients of an accepted letter that it does not go to, and why."""
+        return await self._made(
+            about,
+            "FAILURE",
+            [
+                dsn.RecipientStatus(each, _status(reply), reply)
+                for each in about.envelope.recipients
+                if (reply := replies.get(each.address)) is not None
+            ],
+        )
+
+    async def delivered(self, about: Reported, recipients: Sequence[Recipient]) -> list[Ready]:
+        """RFC 3461 5.2.3: about those who have it in their box now."""
+        statuses = [dsn.RecipientStatus(each, "2.0.0", "") for each in recipients]
+        return await self._made(about, "SUCCESS", statuses)
+
+    async def _made(
+        self, about: Reported, event: str, statuses: Sequence[dsn.RecipientStatus]
+    ) -> list[Ready]:
+        """At most one: none when nobody asked for it, or nobody is there to read it."""
+        sender = about.envelope.sender
+        due = tuple(each for each in statuses if dsn.is_due(sender, each.recipient, event))
+        if sender is None or not due:
+            return []
+        is_ours = self._serves(sender.domain)
+        bal = None
+        if is_ours:
+            bal = await asyncio.wrap_future(self._store.read(lambda r: r.bal(sender)))
+            if bal is None or bal.state is BalState.CLOSED:
+                return []
+        report = self._report(about, sender, due, is_ours=is_ours)
+        octets = (dsn.failure if event == "FAILURE" else dsn.delivered)(report)
+        first = trace.return_path(None)
+        letter = await asyncio.to_thread(self._store.seal, first + octets)
+        recipient = Recipient(sender)
+        facts = Facts(
+            stage=Stage.CONTENT,
+            door=Door.INTERNAL,
+            now=report.now,
+            sender=None,
+            recipients=(RecipientFacts(sender, is_ours, is_listed=True, bal=bal),),
+            size_octets=len(octets),
+        )
+        ready = Ready(
+            envelope=Envelope(EnvelopeId(report.id), None, (recipient,), report.now),
+            letter=letter,
+            local=(LocalDelivery(bal.id, recipient),) if bal is not None else (),
+            queued=() if bal is not None else (recipient,),
+            skip=len(first),
+            owner=bal.id if bal is not None else about.owner,
+            facts=facts_to_bytes(facts),
+        )
+        return [ready]
+
+    def _report(
+        self,
+        about: Reported,
+        sender: Address,
+        due: tuple[dsn.RecipientStatus, ...],
+        *,
+        is_ours: bool,
+    ) -> dsn.Report:
+        return dsn.Report(
+            id=self._store.new_envelope_id(),
+            host_name=self._operator.host_name,
+            domain=sender.domain if is_ours else self._operator.domains[0],
+            to=sender,
+            envid=about.envelope.envid or about.envelope.id,
+            arrived_at=about.envelope.received_at,
+            now=self._clock.now(),
+            statuses=due,
+            original=about.header,
+            ret=about.envelope.ret,
+        )
+
+
+def _status(diagnostic: str) -> str:
+    """The enhanced code of a reply of ours."""
+    words = diagnostic.split(" ", 2)
+    return words[1] if len(words) > 1 and words[1].count(".") == 2 else "5.0.0"
