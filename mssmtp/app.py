@@ -23,6 +23,7 @@ from mssmtp import log, tls, workers
 from mssmtp.antivirus import Clamd
 from mssmtp.config import CertificateSettings, Endpoint, Settings, load
 from mssmtp.errors import ConfigError
+from mssmtp.gateways import Gateways
 from mssmtp.identity.authenticator import Authenticator
 from mssmtp.imap_server import ImapDoor
 from mssmtp.message.scanner import ScanLimits
@@ -32,8 +33,9 @@ from mssmtp.pki import Anchors
 from mssmtp.policy import Engine, Moves
 from mssmtp.responder import Responder
 from mssmtp.smtp.content import TOP_OCTETS
-from mssmtp.smtp_in import OperatorDoor, Services, SubmissionDoor
-from mssmtp.smtp_out import Relay
+from mssmtp.smtp_hospital import Whose
+from mssmtp.smtp_in import GatewayDoor, OperatorDoor, Services, SubmissionDoor
+from mssmtp.smtp_out import Relay, towards_hospitals
 from mssmtp.storage import Store, Writing
 from mssmtp.storage.masters import read_master_key
 from mssmtp.tls_settings import OwnCertificate, load_certificate
@@ -128,6 +130,7 @@ def _check_beside_the_store(settings: Settings, trust: Trust | None = None) -> O
     tls.server_context(settings.tls, keys.to_users, ask_certificate=False)
     read_master_key(settings.store.master_key_file)
     Engine(settings.policy, settings.limits)
+    Gateways.load(settings)
     return keys
 
 
@@ -238,6 +241,16 @@ def services_of(
         OwnKeys(settings, trust, CLOCK, before=pairs),
         _responder(settings, trust),
         Clamd.of(settings.antivirus),
+        Gateways.load(settings),
+    )
+
+
+def towards(services: Services) -> Whose:
+    """Connections to hospitals' own servers, for a dry try. Raises ConfigError."""
+    out = services.settings.smtp_out
+    resolver = DnsResolver(ENTROPY, out.nameservers, out.nameserver_port)
+    return towards_hospitals(
+        services.settings, services.keys, resolver, services.trust, services.clock
     )
 
 
@@ -294,6 +307,7 @@ def build(
     makers: dict[str, Callable[[], Door]] = {
         "operators": lambda: OperatorDoor(services),
         "submission": lambda: SubmissionDoor(services),
+        "gateways": lambda: GatewayDoor(services),
         "submissions": lambda: SubmissionDoor(services, implicit_tls=True),
         "imap": lambda: imap(implicit_tls=False),
         "imaps": lambda: imap(implicit_tls=True),
@@ -311,6 +325,7 @@ def build(
             worker=worker,
             keys=keys,
             responder=services.responder,
+            gateways=services.gateways,
         ),
         OwnWatch(settings, keys, trust, Outside(CLOCK, ENTROPY, _fetch_of(settings))),
         keys,

@@ -7,6 +7,7 @@ An unknown key is an error that names the nearest known one. The commented examp
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -16,10 +17,12 @@ from typing import Annotated, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     ValidationError,
     field_validator,
     model_validator,
@@ -41,6 +44,18 @@ def _domain(value: object) -> object:
 
 
 DomainName = Annotated[Domain, BeforeValidator(_domain)]
+
+_HOST_AND_PORT = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})\Z")
+
+
+def _host_and_port(text: str) -> str:
+    found = _HOST_AND_PORT.match(text)
+    if found is None or not 0 < int(found[2]) < 65_536:
+        raise ValueError(f"« {text} » is not host:port")
+    return text
+
+
+HostAndPort = Annotated[str, AfterValidator(_host_and_port)]
 
 Cell = Annotated[str, Field(min_length=1, max_length=255)]
 """One column of a row of the list (OP-35)."""
@@ -176,6 +191,9 @@ class ListenSettings(Section):
     operators: Endpoint | None = Field(None, description="Operator door (OP-02), normally port 25.")
     submission: Endpoint | None = Field(None, description="Submission with STARTTLS, port 587.")
     submissions: Endpoint | None = Field(None, description="Submission over TLS, port 465 (CL-04).")
+    gateways: Endpoint | None = Field(
+        None, description="Hospitals' mail servers that relay through us, STARTTLS ([[gateways]])."
+    )
     imap: Endpoint | None = Field(None, description="IMAP with STARTTLS, port 143.")
     imaps: Endpoint | None = Field(None, description="IMAP over TLS, port 993 (CL-04).")
     metrics: Endpoint | None = Field(None, description="Prometheus metrics, on loopback only.")
@@ -463,6 +481,56 @@ class AntivirusSettings(Section):
         return place
 
 
+class GatewaySettings(Section):
+    """A hospital whose own mail servers stand in front of us (DEF-19, docs/gateway.md)."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,30}$", description="Short name, for logs and commands."
+    )
+    domains: tuple[DomainName, ...] = Field(
+        min_length=1, description="MSSanté domains behind it; all of them in operator.domains."
+    )
+    client_names: tuple[Cell, ...] = Field(
+        (),
+        description="Names of the certificates its servers present when they bring mail, as"
+        " `openssl x509 -noout -subject -nameopt RFC2253` prints them. None: it brings none.",
+    )
+    addresses: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="The addresses or ranges its servers come from."
+    )
+    aliases_file: Path | None = Field(
+        None, description="Table usual;mssante, one pair per line, applied both ways (OP-63)."
+    )
+    inbound: Literal["store", "forward", "both", "hold"] = Field(
+        "store",
+        description="Mail for its boxes: kept in them, passed on to its servers, both, or kept"
+        " and marked $MSSHeld until its holder was told.",
+    )
+    hosts: tuple[HostAndPort, ...] = Field(
+        (), description="Its servers for mail from us, as host:port, best first. STARTTLS always."
+    )
+    certificate_host: str | None = Field(
+        None, description="Host name in their certificate, where it is not that of `hosts`."
+    )
+    anchors_file: Path | None = Field(
+        None,
+        description="PEM: authorities of their certificate, when it is not of IGC-Santé.",
+    )
+    xclient: bool = Field(
+        False, description="Its servers may tell whom they speak for (XCLIENT, XFORWARD)."
+    )
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> GatewaySettings:
+        if self.inbound in ("forward", "both") and not self.hosts:
+            raise ValueError(f"gateway {self.name}: mail is passed on to its hosts; name them")
+        if bool(self.client_names) != bool(self.addresses):
+            raise ValueError(
+                f"gateway {self.name}: client_names and addresses go together; name both"
+            )
+        return self
+
+
 class ImapSettings(Section):
     """What mail clients see."""
 
@@ -498,12 +566,31 @@ class Settings(Section):
     queue: QueueSettings = Field(default_factory=QueueSettings)
     smtp_out: SmtpOutSettings = Field(default_factory=SmtpOutSettings)
     antivirus: AntivirusSettings = Field(default_factory=AntivirusSettings)
+    gateways: Annotated[tuple[GatewaySettings, ...], BeforeValidator(_several)] = Field(
+        (),
+        description="One table [[gateways]] for each hospital whose own mail servers stand in front"
+        " of us; `mssmtp gateway init` writes it from the hospital's form (DEF-19).",
+    )
     imap: ImapSettings = Field(default_factory=ImapSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     def domain_table(self, name: Domain) -> DomainSettings:
         """The table [[domains]] of `name`; an empty one when it has none."""
         return next((each for each in self.domains if each.name == name), DomainSettings(name=name))
+
+    @model_validator(mode="after")
+    def _gateways_are_apart(self) -> Settings:
+        behind = [domain for each in self.gateways for domain in each.domains]
+        names = [each.name for each in self.gateways]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"gateways: two are called {name}; rename one")
+        for each in behind:
+            if each not in self.operator.domains:
+                raise ValueError(f"gateways: {each} is not in operator.domains; add it there")
+            if behind.count(each) > 1:
+                raise ValueError(f"gateways: {each} is behind two of them; keep it in one")
+        return self
 
     @model_validator(mode="after")
     def _domains_are_told_once(self) -> Settings:

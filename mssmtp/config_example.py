@@ -54,6 +54,19 @@ POSTGRESQL_VALUES: dict[str, Value] = OPERATOR_VALUES | {
 }
 """The same operator with its rows in PostgreSQL."""
 
+GATEWAY_VALUES: dict[str, Value] = OPERATOR_VALUES | {
+    "listen.gateways": "0.0.0.0:2525",
+    "gateways.name": "chu-valmont",
+    "gateways.domains": "ch-valmont.mssante.example",
+    "gateways.client_names": "CN=relais.ch-valmont.example,OU=1690000017,O=CH DE VALMONT,"
+    "ST=Rhône (69),C=FR",
+    "gateways.addresses": "192.0.2.10/32",
+    "gateways.aliases_file": "gateways/chu-valmont.csv",
+    "gateways.inbound": "forward",
+    "gateways.hosts": "relais.ch-valmont.example:25",
+}
+"""The same operator with a hospital's own mail server in front of one of its domains."""
+
 
 def render(values: Mapping[str, Value]) -> str:
     """TOML text: every setting with its description; those in `values` are set.

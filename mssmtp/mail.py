@@ -320,6 +320,7 @@ class Door(StrEnum):
 
     OPERATOR = "operator"
     SUBMISSION = "submission"
+    GATEWAY = "gateway"
     INTERNAL = "internal"
 
 

@@ -204,6 +204,18 @@ class PeerConnection:
             return False
         return reply.is_positive
 
+    async def probe(self, sender: ReversePath, recipient: Recipient) -> PeerReply:
+        """What the peer says to MAIL and RCPT; the transaction is taken back. Raises PeerFailed."""
+
+        async def nothing(start: int, stop: int) -> bytes:
+            return b""
+
+        reply = await self._call(*self._mail(sender, Content(0, nothing)))
+        if reply.is_positive:
+            reply = await self._call(*self._rcpt(recipient))
+            await self._call(b"RSET")
+        return reply
+
     async def send(
         self, sender: ReversePath, recipients: tuple[Recipient, ...], content: Content
     ) -> Answers:

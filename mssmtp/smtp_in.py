@@ -1,4 +1,4 @@
-"""The SMTP doors: operators (port 25), submission (587 with STARTTLS, 465 over TLS).
+"""The SMTP doors: operators (port 25), submission (587 with STARTTLS, 465 over TLS), gateways.
 
 A door owns its listening sockets, its threads and the count of its connections. What happens on
 one connection is in `smtp_link` (wire), `smtp_machine` (verbs) and `smtp_reception` (content), what
@@ -20,13 +20,14 @@ from mssmtp.logins import Logins
 from mssmtp.mail import Door
 from mssmtp.pki import CertificateRefused
 from mssmtp.smtp.transaction import DoorRules
+from mssmtp.smtp_gateway import GatewayMachine
 from mssmtp.smtp_link import Link
 from mssmtp.smtp_lookup import Services
 from mssmtp.smtp_machine import Machine
 from mssmtp.tls import ServerContext, listen, server_context
 from mssmtp.trust import PeerRefused
 
-__all__ = ["OperatorDoor", "Services", "SubmissionDoor"]
+__all__ = ["GatewayDoor", "OperatorDoor", "Services", "SubmissionDoor"]
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +142,19 @@ class OperatorDoor(_SmtpDoor):
             logger.warning("peer refused", extra=told)
             return error.reason
         return None
+
+
+class GatewayDoor(_SmtpDoor):
+    """Hospitals' own mail servers: STARTTLS, a declared certificate from a declared address, no
+    AUTH (DEF-19, MAC-04)."""
+
+    machine = GatewayMachine
+
+    def __init__(self, services: Services) -> None:
+        context = server_context(
+            services.settings.tls, services.keys.to_users, ask_certificate=True
+        )
+        super().__init__(services, Door.GATEWAY, context)
 
 
 class SubmissionDoor(_SmtpDoor):

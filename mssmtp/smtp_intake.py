@@ -21,6 +21,7 @@ from mssmtp import metrics
 from mssmtp.antivirus import Look
 from mssmtp.awaiting import awaited
 from mssmtp.errors import INTERNAL, MailError, Reply, StorageUnavailable
+from mssmtp.gateways import Ways
 from mssmtp.mail import (
     Address,
     BalId,
@@ -32,13 +33,14 @@ from mssmtp.mail import (
     Recipient,
 )
 from mssmtp.message import patients
+from mssmtp.message.aliases import rewritten
 from mssmtp.policy.engine import Decision
 from mssmtp.policy.facts import facts_to_bytes
 from mssmtp.smtp import content, replies
 from mssmtp.smtp.content import Authors, HeaderGate
 from mssmtp.smtp.trace import Hop
 from mssmtp.smtp.transaction import Destination, Refused, Transaction, bounced, judged
-from mssmtp.smtp_lookup import Services
+from mssmtp.smtp_lookup import Services, know_authors
 from mssmtp.smtp_reports import Ready, Reported, Reports
 from mssmtp.storage import (
     INBOX,
@@ -91,7 +93,10 @@ class Intake:
         self._transaction = transaction
         self._origin = origin
         self._executor = executor
-        self._gate = HeaderGate(services.settings.limits.header_octets)
+        table = transaction.gateway
+        self._gate = HeaderGate(
+            services.settings.limits.header_octets, self._readdressed if table else None
+        )
         self._authors = Authors()
         self._writer: LetterWriter | None = None
         self._pieces: list[bytes] = []
@@ -155,6 +160,17 @@ class Intake:
         self._keep(top.octets)
         if self._services.antivirus is not None:
             self._look = await self._services.antivirus.begin()
+
+    def _readdressed(self, header: bytes) -> bytes:
+        """OP-63: the addresses of the hospital's table, in the fields that may be touched."""
+        relayed = self._transaction.gateway
+        if relayed is None:
+            return header
+        new, replaced = rewritten(header, relayed.aliases.outward)
+        if replaced:
+            told = {"envelope": self.envelope_id, "gateway": relayed.name, "fields": replaced}
+            logger.info("aliases used", extra=told)
+        return new
 
     def _judge(self, header: bytes) -> tuple[Authors, bytes]:
         """Who wrote it, and the lines it lacks. Raises RefusedContent."""
@@ -236,6 +252,8 @@ class Intake:
             self._look.end()
         letter = await self._letter()
         try:
+            named = self._authors.from_addresses + self._authors.sender_addresses
+            await know_authors(self._services, self._transaction, named)
             facts = await self._facts(letter)
             decision = judged(self._services.engine, facts)
         except Refused as refused:
@@ -312,11 +330,11 @@ class Intake:
         is_patient = _is_patients(decision.facts, letter, domains)
         tree = self._services.settings.imap.patient_tree
         place = PATIENTS if is_patient and tree == "separate" else INBOX
-        flags = frozenset({PATIENT}) if is_patient else frozenset[str]()
         # RFC 4865: nobody gets a held letter before, neither here nor elsewhere.
         is_held = envelope.hold_until is not None
-        local = [] if is_held else _deliveries(kept, place, flags)
-        queued = [one.recipient for one in kept if is_held or one.bal is None]
+        ways = self._services.gateways.ways
+        local = [] if is_held else _deliveries(kept, ways, place, is_patient=is_patient)
+        queued = [one.recipient for one in kept if is_held or _is_queued(one, ways)]
 
         about = Reported(envelope, self._gate.header, self._owner())
         reports = await self._reports(about, returned, local)
@@ -365,7 +383,11 @@ class Intake:
     ) -> list[Ready]:
         services = self._services
         reports = Reports(
-            services.settings.operator, services.store, services.clock, services.serves
+            services.settings.operator,
+            services.store,
+            services.clock,
+            services.serves,
+            services.gateways.ways,
         )
         failed = await reports.failed(about, returned) if returned else []
         return failed + await reports.delivered(about, [one.recipient for one in local])
@@ -434,13 +456,23 @@ def _aborting(executor: Executor, writer: LetterWriter) -> Callable[[asyncio.Fut
 
 
 def _deliveries(
-    destinations: list[Destination], mailbox: str, flags: frozenset[str]
+    kept: list[Destination],
+    ways: Callable[[Domain], Ways],
+    mailbox: str,
+    *,
+    is_patient: bool,
 ) -> list[LocalDelivery]:
+    """The copies in boxes here; a hospital's gateway may take them to its own servers instead."""
+    patient = frozenset({PATIENT}) if is_patient else frozenset[str]()
     return [
-        LocalDelivery(one.bal.id, one.recipient, mailbox, flags)
-        for one in destinations
-        if one.bal is not None
+        LocalDelivery(one.bal.id, one.recipient, mailbox, patient | to.marks)
+        for one in kept
+        if one.bal is not None and (to := ways(one.domain)).stores
     ]
+
+
+def _is_queued(one: Destination, ways: Callable[[Domain], Ways]) -> bool:
+    return one.bal is None or ways(one.domain).forwards
 
 
 def _is_patients(facts: Facts, letter: Letter, domains: Collection[str]) -> bool:

@@ -14,7 +14,7 @@ from mssmtp.errors import BadSyntax, MailError
 from mssmtp.identity import Challenge, Credentials, Exchange, LoginRefused
 from mssmtp.mail import Door
 from mssmtp.smtp import replies
-from mssmtp.smtp.syntax import BadArgument, MailCommand
+from mssmtp.smtp.syntax import BadArgument, MailCommand, RcptCommand
 from mssmtp.smtp.transaction import Transaction
 from mssmtp.smtp_link import Hangup, House, UnknownCommand
 from mssmtp.smtp_lookup import (
@@ -224,9 +224,14 @@ class Machine(Reception):
             conversation.principal = None
             raise
 
+    def _addressed(self, transaction: Transaction, command: RcptCommand) -> RcptCommand:
+        """The recipient before it is looked up; the gateway door has a table of aliases."""
+        return command
+
     async def _rcpt(self, arg: str | None) -> None:
         own = self._services.settings.operator.domains[0]
         transaction, command = self._conversation.rcpt(arg, own)
+        command = self._addressed(transaction, command)
         accepted = await destination(self._services, transaction, command)
         transaction.add(accepted)
         if accepted.recipient.typed is not None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from mssmtp import metrics
 from mssmtp.config import QueueSettings, Settings
 from mssmtp.errors import INTERNAL, MailError, Reply
+from mssmtp.gateways import NO_GATEWAYS, Gateways
 from mssmtp.log import connection_id
 from mssmtp.mail import (
     Action,
@@ -34,6 +35,7 @@ from mssmtp.pki import listed_name
 from mssmtp.policy import Engine
 from mssmtp.responder import Responder
 from mssmtp.smtp_client import ClientSettings, Content, PeerConnection
+from mssmtp.smtp_hospital import Hospitals, Whose
 from mssmtp.smtp_pool import Pool, Reach
 from mssmtp.smtp_record import Attempt, Recorder, next_attempt
 from mssmtp.smtp_wire import FinalReplyLost, NotTransmissible, PeerFailed, PeerTakesLess, from_reply
@@ -99,6 +101,14 @@ class _Speaker:
         return known
 
 
+def towards_hospitals(
+    settings: Settings, keys: OwnKeys, resolver: Resolver, trust: Trust, clock: Clock
+) -> Whose:
+    """What connections to hospitals' own servers are made of. Raises ConfigError."""
+    speaker = _Speaker(settings, keys)
+    return Whose(speaker, resolver, trust, clock, settings.queue.idle_connection_s)
+
+
 class Relay:
     """The outbound door of one worker. `run` once; `wake` and `stop` from the same event loop."""
 
@@ -115,6 +125,7 @@ class Relay:
         worker: str | None = None,
         keys: OwnKeys | None = None,
         responder: Responder | None = None,
+        gateways: Gateways = NO_GATEWAYS,
     ) -> None:
         """Raises ConfigError when the operators' certificate cannot be used.
 
@@ -141,7 +152,10 @@ class Relay:
             clock,
             contact=trust.contact,
             moves=engine.moves,
+            ways=gateways.ways,
         )
+        whose = Whose(speaker, resolver, trust, clock, settings.queue.idle_connection_s)
+        self._hospitals = Hospitals(gateways, whose, store)
         self._lanes: dict[Hashable, _Lane] = {}
         self._held = 0
         self._connections = asyncio.Semaphore(_CONNECTIONS)
@@ -175,16 +189,20 @@ class Relay:
         try:
             await self._give_back(lambda w: w.take_back(self._worker))
             async with asyncio.TaskGroup() as group:
-                sweeper = group.create_task(self._pool.sweep())
+                sweepers = [
+                    group.create_task(each.sweep()) for each in (self._pool, self._hospitals)
+                ]
                 while not self._stopping:
                     await self._heed_list()
                     await self._lease(group)
                     await self._wait()
-                sweeper.cancel()
+                for sweeper in sweepers:
+                    sweeper.cancel()
         finally:
             unsubscribe()
             deaf()
             await self._pool.close()
+            await self._hospitals.close()
             await self._give_back(lambda w: w.release(self._worker))
             self._stopped.set()
 
@@ -293,6 +311,8 @@ class Relay:
 
     def _operator_of(self, domain: Domain) -> Hashable:
         """Domains with the same certificate names belong to one operator."""
+        if (hospital := self._hospitals.lane(domain)) is not None:
+            return hospital
         listed = self._trust.snapshot.whitelist
         return (listed.names(domain) if listed is not None else None) or domain
 
@@ -343,6 +363,12 @@ class Relay:
 
     async def _attempt(self, attempt: Attempt) -> None:
         """Ask the policy again, find a judged connection, hand the letter over."""
+        if self._hospitals.lane(attempt.lease.domain) is not None:
+            await self._hospitals.deliver(attempt)
+            return
+        if self._is_home(attempt.lease.domain):
+            await self._hospitals.bring_home(attempt)
+            return
         refused = self._refused_by_policy(attempt)
         if refused is not None:
             attempt.all_get(from_reply(refused))
@@ -406,6 +432,11 @@ class Relay:
 
     def _is_ours(self, sender: Address) -> bool:
         return sender.domain in self._domains
+
+    def _is_home(self, domain: Domain) -> bool:
+        """Served here, and queued only because a gateway that is gone was in front of it."""
+        settled = self._engine.moves.is_settled(domain, self._clock.now())
+        return domain in self._domains and settled
 
     def _leaves(self, domain: Domain) -> bool:
         """A domain of ours whose mail is forwarded to its other operator (OP-101)."""

@@ -11,6 +11,7 @@ from typing import cast
 from cryptography import x509
 
 from mssmtp.errors import INTERNAL, MailError, StorageBehind
+from mssmtp.mail import Door
 from mssmtp.smtp import replies, syntax
 from mssmtp.smtp.receiver import ChunkReceiver, DataLimits, DataReceiver, Flooded
 from mssmtp.smtp.syntax import BadArgument, Chunk
@@ -235,7 +236,7 @@ class Reception(Link):
         wire = self._wire
         version = wire.get_extra_info("tls_version") if wire is not None else None
         cipher = wire.get_extra_info("tls_cipher") if wire is not None else None
-        is_person = transaction.principal is not None
+        is_person = transaction.door is Door.SUBMISSION
         hop = Hop(
             greeting="localhost" if is_person else (self._conversation.greeting or ""),
             peer_address=None if is_person else self.address,

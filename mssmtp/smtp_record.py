@@ -16,6 +16,7 @@ from typing import TypeVar
 from mssmtp import dsn, metrics
 from mssmtp.config import OperatorSettings, QueueSettings
 from mssmtp.errors import Damaged, MailError, StorageFull, StorageUnavailable
+from mssmtp.gateways import NO_GATEWAYS, Ways
 from mssmtp.mail import (
     Address,
     BalState,
@@ -55,6 +56,8 @@ class Attempt:
     final: PeerReply | None = None
     handed_on: bool = False
     """Forwarded to a domain's other operator, without the sender's wishes (OP-101)."""
+    brought_home: tuple[Letter, tuple[LocalDelivery, ...]] | None = None
+    """Copies for boxes here, kept by the commit that records the outcome (`gateway undo`)."""
 
     def all_get(self, reply: PeerReply) -> None:
         """The same reply for every recipient that has none yet."""
@@ -120,6 +123,7 @@ class Recorder:
         *,
         contact: Callable[[Domain], dict[str, str]] = lambda _: {},
         moves: Moves = NO_MOVES,
+        ways: Callable[[Domain], Ways] = NO_GATEWAYS.ways,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._operator = operator
@@ -128,6 +132,7 @@ class Recorder:
         self._clock = clock
         self._contact = contact
         self._moves = moves
+        self._ways = ways
         self._sleep = sleep
 
     async def record(self, attempt: Attempt) -> None:
@@ -154,6 +159,7 @@ class Recorder:
         try:
             # A failure without its report would be a letter lost unseen: both or none.
             notices += await self._persevere(lambda: self._notices(attempt, outcomes, now), attempt)
+            notices += self._homecoming(attempt, outcomes)
             # Shielded: what the peer took is written also when this wait is cut short (D4).
             await self._persevere(
                 lambda: asyncio.shield(asyncio.wrap_future(self._store.write(job))), attempt
@@ -286,6 +292,26 @@ class Recorder:
                 notices += [notice] if notice is not None else []
         return notices
 
+    def _homecoming(self, attempt: Attempt, outcomes: list[Outcome]) -> list[_Notice]:
+        """What was queued for a hospital whose gateway is gone is a letter of its boxes here."""
+        if attempt.brought_home is None:
+            return []
+        letter, local = attempt.brought_home
+        lease = attempt.lease
+        kept = tuple(delivery.recipient for delivery in local)
+        facts = Facts(Stage.CONTENT, Door.INTERNAL, self._clock.now(), lease.envelope.sender)
+        return [
+            _Notice(
+                concerned=tuple(each for each in outcomes if each.recipient in kept),
+                envelope=replace(lease.envelope, id=self._store.new_envelope_id(), recipients=kept),
+                letter=letter,
+                local=local,
+                queued=(),
+                owner=lease.owner,
+                facts=facts_to_bytes(facts),
+            )
+        ]
+
     async def _notice(
         self,
         attempt: Attempt,
@@ -315,12 +341,13 @@ class Recorder:
             size_octets=len(octets),
         )
         recipient = Recipient(sender)
+        ways = self._ways(sender.domain)
         return _Notice(
             concerned=tuple(concerned),
             envelope=envelope,
             letter=letter,
-            local=(LocalDelivery(bal.id, recipient),) if bal is not None else (),
-            queued=() if bal is not None else (recipient,),
+            local=(LocalDelivery(bal.id, recipient),) if bal is not None and ways.stores else (),
+            queued=(recipient,) if bal is None or ways.forwards else (),
             owner=bal.id if bal is not None else lease.owner,
             facts=facts_to_bytes(facts),
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from mssmtp import dsn
 from mssmtp.config import OperatorSettings
+from mssmtp.gateways import NO_GATEWAYS, Ways
 from mssmtp.mail import (
     Address,
     BalState,
@@ -68,7 +69,8 @@ class Ready:
 
 
 class Reports:
-    """Makes them. `serves`: whether the boxes of a domain are here now (OP-101)."""
+    """Makes them. `serves`: whether the boxes of a domain are here now (OP-101); `ways`: whether
+    their mail goes on to a hospital's own servers (DEF-19)."""
 
     def __init__(
         self,
@@ -76,8 +78,10 @@ class Reports:
         store: Store,
         clock: Clock,
         serves: Callable[[Domain], bool],
+        ways: Callable[[Domain], Ways] = NO_GATEWAYS.ways,
     ) -> None:
         self._operator, self._store, self._clock, self._serves = operator, store, clock, serves
+        self._ways = ways
 
     async def failed(self, about: Reported, replies: dict[Address, str]) -> list[Ready]:
         """DEF-18: about recipients of an accepted letter that it does not go to, and why."""
@@ -114,7 +118,7 @@ class Reports:
         octets = (dsn.failure if event == "FAILURE" else dsn.delivered)(report)
         first = trace.return_path(None)
         letter = await asyncio.to_thread(self._store.seal, first + octets)
-        recipient = Recipient(sender)
+        recipient, ways = Recipient(sender), self._ways(sender.domain)
         facts = Facts(
             stage=Stage.CONTENT,
             door=Door.INTERNAL,
@@ -126,8 +130,8 @@ class Reports:
         ready = Ready(
             envelope=Envelope(EnvelopeId(report.id), None, (recipient,), report.now),
             letter=letter,
-            local=(LocalDelivery(bal.id, recipient),) if bal is not None else (),
-            queued=() if bal is not None else (recipient,),
+            local=(LocalDelivery(bal.id, recipient),) if bal is not None and ways.stores else (),
+            queued=(recipient,) if bal is None or ways.forwards else (),
             skip=len(first),
             owner=bal.id if bal is not None else about.owner,
             facts=facts_to_bytes(facts),

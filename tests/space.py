@@ -183,6 +183,12 @@ class RunningSpace:
         return raw["certificate_file"], raw["key_file"]
 
     @property
+    def hospital(self) -> tuple[str, str]:
+        """(certificate file, key file) of the mail server of chu-g.test, not listed itself."""
+        raw = self.manifest["hospital"]
+        return raw["certificate_file"], raw["key_file"]
+
+    @property
     def directory(self) -> Path:
         return Path(self.manifest["directory"])
 

@@ -15,6 +15,7 @@ from mssmtp.cli import (
     demo,
     doctor,
     explain,
+    gateway,
     init,
     queue,
     serve,
@@ -58,6 +59,7 @@ app.command("config-example")(config_example.config_example)
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.add_typer(bal.app, name="bal")
+app.add_typer(gateway.app, name="gateway")
 app.add_typer(queue.app, name="queue")
 app.add_typer(store.app, name="store")
 app.add_typer(trust.app, name="trust")

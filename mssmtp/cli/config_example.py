@@ -8,10 +8,14 @@ from typing import Annotated
 import typer
 
 from mssmtp.cli.output import fail
-from mssmtp.config_example import OPERATOR_VALUES, POSTGRESQL_VALUES, render
+from mssmtp.config_example import GATEWAY_VALUES, OPERATOR_VALUES, POSTGRESQL_VALUES, render
 
 COMMITTED = Path("config/operator.toml")
-EXAMPLES = {COMMITTED: OPERATOR_VALUES, Path("config/postgresql.toml"): POSTGRESQL_VALUES}
+EXAMPLES = {
+    COMMITTED: ("", OPERATOR_VALUES),
+    Path("config/postgresql.toml"): (" --postgresql", POSTGRESQL_VALUES),
+    Path("config/gateway.toml"): (" --gateway", GATEWAY_VALUES),
+}
 
 
 def config_example(
@@ -22,12 +26,15 @@ def config_example(
     postgresql: Annotated[
         bool, typer.Option("--postgresql", help="With the rows in PostgreSQL, and a standby.")
     ] = False,
+    gateway: Annotated[
+        bool, typer.Option("--gateway", help="With a hospital's mail server in front of us.")
+    ] = False,
 ) -> None:
     """Print every setting with its meaning and default, filled in for one node."""
     if not check:
-        typer.echo(render(POSTGRESQL_VALUES if postgresql else OPERATOR_VALUES), nl=False)
+        values = GATEWAY_VALUES if gateway else OPERATOR_VALUES
+        typer.echo(render(POSTGRESQL_VALUES if postgresql else values), nl=False)
         return
-    for file, values in EXAMPLES.items():
+    for file, (how, values) in EXAMPLES.items():
         if not file.is_file() or file.read_text("utf-8") != render(values):
-            how = "" if file == COMMITTED else " --postgresql"
             fail(str(file), "is out of date", f"Run: ./run config-example{how} > {file}")

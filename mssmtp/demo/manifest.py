@@ -13,6 +13,8 @@ from mssmtp.demo.space import (
     GUEST,
     GUEST_OFFSET,
     GUEST_SUBJECT,
+    HOSPITAL,
+    HOSPITAL_SUBJECT,
     LIST_NAME,
     LIST_OFFSET,
     Laid,
@@ -54,6 +56,11 @@ def describe(space: Space, state: State) -> Json:
             **_files(space.guest),
             "dn": GUEST_SUBJECT.text,
             "smtp": {"host": "127.0.0.1", "port": space.base_port + GUEST_OFFSET},
+        },
+        "hospital": {
+            "domains": [HOSPITAL],
+            **_files(space.hospital),
+            "dn": HOSPITAL_SUBJECT.text,
         },
     }
 

@@ -39,6 +39,9 @@ INCIDENTS = Domain("incidents.test")
 GUEST = Domain("guest.test")
 """Listed, with a certificate and an MX port, and nobody behind: for another vendor's server."""
 
+HOSPITAL = Domain("chu-g.test")
+"""Served by hopital-a: of a hospital that may put its own mail servers in front of it."""
+
 USER_HOSTS = ("localhost", "127.0.0.1")
 
 
@@ -60,9 +63,9 @@ class Plan:
 PLANS = (
     Plan(
         "hopital-a",
-        (Domain("hopital-a.test"),),
+        (Domain("hopital-a.test"), HOSPITAL),
         Subject("mx.hopital-a.test", "1990000017", "CENTRE HOSPITALIER A", "Rhône (69)"),
-        (Domain("hopital-a.test"),),
+        (Domain("hopital-a.test"), HOSPITAL),
     ),
     Plan(
         "cabinet-b",
@@ -99,6 +102,7 @@ SECOND_OF_PATIENTS = Subject(
 INCIDENTS_SUBJECT = Subject(
     "mx.incidents.test", "355555555500055", "INCIDENTS DE TEST", "Paris (75)"
 )
+HOSPITAL_SUBJECT = Subject("relais.chu-g.test", "1690000099", "CHU G", "Rhône (69)")
 GUEST_SUBJECT = Subject("mx.guest.test", "344444444400044", "OPERATEUR INVITE", "Aude (11)")
 
 
@@ -133,6 +137,7 @@ class Space:
     incidents: CertificateFiles
     patients: CertificateFiles
     guest: CertificateFiles
+    hospital: CertificateFiles
     dn_changed: CertificateFiles
     misfits: Mapping[str, CertificateFiles]
     web: CertificateFiles
@@ -202,6 +207,7 @@ def lay(
     incidents = authority.issue(INCIDENTS_SUBJECT)
     patients = authority.issue(SECOND_OF_PATIENTS)
     guest = authority.issue(GUEST_SUBJECT, Make(hosts=USER_HOSTS))
+    hospital = authority.issue(HOSPITAL_SUBJECT)
     renamed = authority.issue(dataclasses.replace(INCIDENTS_SUBJECT, o="AUTRE RAISON SOCIALE"))
     web = authority.issue(Subject("liste.espace.test"), Make(hosts=USER_HOSTS))
     space_zone = _zone()
@@ -226,6 +232,7 @@ def lay(
         incidents.write(directory / "incidents", "operator"),
         patients.write(directory / "incidents", "patients"),
         guest.write(directory / "guest", "operator"),
+        hospital.write(directory / "hospital", "relay"),
         renamed.write(directory / "incidents", "renamed"),
         misfits,
         web.write(directory / "web", "web"),
@@ -277,6 +284,7 @@ def _zone() -> Zone:
     hosts = [plan.mx for plan in PLANS] + [
         "mx.incidents.test",
         "mx.guest.test",
+        "relais.chu-g.test",
         "liste.espace.test",
     ]
     mx: dict[str, tuple[str, ...]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mssmtp.mail import Facts, Stage, Verdict
+from mssmtp.mail import Door, Facts, Stage, Verdict
 from mssmtp.policy import refusals
 from mssmtp.policy.rule import INTERNAL, OPERATOR, SUBMISSION, Rule, accept, refuse
 from mssmtp.policy.tables import Tables
@@ -16,6 +16,10 @@ def _bound(facts: Facts, tables: Tables) -> Verdict | None:
     if not facts.from_addresses:
         return refuse("from.bound", refusals.FROM_MISSING.reply(), "no readable From address")
     for address in facts.from_addresses + facts.sender_addresses:
+        if facts.principal.acting_in(address) is None and facts.door is Door.GATEWAY:
+            shown = tables.shown(address)
+            because = f"{shown} is no box behind {facts.principal.login}"
+            return refuse("from.bound", refusals.FROM_NOT_BEHIND.reply(address=shown), because)
         if facts.principal.acting_in(address) is None:
             because = f"{tables.shown(address)} is not a box of the login"
             return refuse("from.bound", refusals.FROM_UNBOUND.reply(), because)

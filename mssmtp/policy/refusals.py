@@ -74,6 +74,15 @@ SENDER_UNBOUND = Refusal(
     "Submission: MAIL FROM is not a box the login owns or is a member of (OP-86).",
     "Set the sender of the mail client to a box of this account.",
 )
+SENDER_NOT_BEHIND = Refusal(
+    "sender.bound.gateway",
+    553,
+    "5.7.1",
+    "L'expéditeur {address} n'est pas une boîte MSSanté de cette passerelle ; "
+    "ajoutez-le à la table d'alias ou faites créer sa boîte.",
+    "Gateway: MAIL FROM, after the table of aliases, is no box of its domains (DEF-19).",
+    "Add the pair to the table of aliases, or create the box (`mssmtp bal add`).",
+)
 SENDER_FOREIGN = Refusal(
     "sender.operator",
     550,
@@ -329,6 +338,15 @@ FROM_UNBOUND = Refusal(
     "corrigez l'expéditeur dans votre logiciel.",
     "Submission: From or Sender names an address that the login does not own (OP-86).",
     "Set From to a box of this account.",
+)
+FROM_NOT_BEHIND = Refusal(
+    "from.bound.gateway",
+    553,
+    "5.7.1",
+    "L'auteur {address} (From ou Sender) n'est pas une boîte MSSanté de cette passerelle ; "
+    "ajoutez-le à la table d'alias ou faites créer sa boîte.",
+    "Gateway: From or Sender, after the table of aliases, names no box of its domains (DEF-19).",
+    "Add the pair to the table of aliases, or create the box (`mssmtp bal add`).",
 )
 FROM_MISSING = Refusal(
     "from.missing",

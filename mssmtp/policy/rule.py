@@ -9,7 +9,8 @@ from mssmtp.errors import Reply
 from mssmtp.mail import Action, Door, Facts, RecipientFacts, Stage, Verdict
 from mssmtp.policy.tables import Tables
 
-SUBMISSION = frozenset({Door.SUBMISSION})
+SUBMISSION = frozenset({Door.SUBMISSION, Door.GATEWAY})
+"""Where our own boxes write: logged in, or by their hospital's gateway (DEF-19)."""
 OPERATOR = frozenset({Door.OPERATOR})
 INTERNAL = frozenset({Door.INTERNAL})
 FROM_HERE = SUBMISSION | INTERNAL

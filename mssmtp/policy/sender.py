@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mssmtp.mail import Address, Bal, BalState, Facts, PersonState, Principal, Stage, Verdict
+from mssmtp.mail import Address, Bal, BalState, Door, Facts, PersonState, Principal, Stage, Verdict
 from mssmtp.policy import moves, refusals
 from mssmtp.policy.rule import INTERNAL, OPERATOR, SUBMISSION, Rule, accept, refuse
 from mssmtp.policy.tables import Tables
@@ -43,6 +43,9 @@ def _bound(facts: Facts, tables: Tables) -> Verdict | None:
         return accept("sender.bound", "null reverse-path of a login; From decides (MDN)")
     box = facts.principal.acting_in(facts.sender)
     shown = tables.shown(facts.sender)
+    if box is None and facts.door is Door.GATEWAY:
+        because = f"{shown} is no box behind {facts.principal.login}"
+        return refuse("sender.bound", refusals.SENDER_NOT_BEHIND.reply(address=shown), because)
     if box is None or (facts.acting is not None and facts.acting.address != box.address):
         owned = _owned(facts.principal, tables)
         return refuse(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mssmtp.mail import Action, Door, Facts, Stage, Verdict
+from mssmtp.mail import Action, Facts, Stage, Verdict
 from mssmtp.policy import refusals
 from mssmtp.policy.rule import EVERY_DOOR, OPERATOR, SUBMISSION, Rule, refuse
 from mssmtp.policy.tables import Tables
@@ -20,7 +20,7 @@ def _message(facts: Facts, tables: Tables) -> Verdict | None:
 
 def _limited(facts: Facts, tables: Tables) -> bool:
     """Inbound trust-space mail is held to SIZE only, unless configured otherwise (OP-66)."""
-    return facts.door is Door.SUBMISSION or tables.limits.inbound == "same"
+    return facts.door in SUBMISSION or tables.limits.inbound == "same"
 
 
 def _attachment(facts: Facts, tables: Tables) -> Verdict | None:

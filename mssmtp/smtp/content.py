@@ -34,11 +34,13 @@ class RefusedContent(MailError):
 class HeaderGate:
     """Holds content back until the header section is complete (RFC 5322 2.1).
 
-    `header` includes the empty line; it is the whole message when there is none.
+    `header` includes the empty line; it is the whole message when there is none. `rewrite` gives
+    what is to stand in its place: of a gateway's letter alone (OP-63).
     """
 
-    def __init__(self, limit_octets: int) -> None:
+    def __init__(self, limit_octets: int, rewrite: Callable[[bytes], bytes] | None = None) -> None:
         self._limit = limit_octets
+        self._rewrite = rewrite
         self._held = bytearray()
         self._searched = 0
         self.header = b""
@@ -81,7 +83,10 @@ class HeaderGate:
         octets = bytes(self._held)
         self._held.clear()
         self.is_open, self.header = True, octets[:end]
-        return octets
+        if self._rewrite is None:
+            return octets
+        self.header = self._rewrite(self.header)
+        return self.header + octets[end:]
 
 
 @dataclass(frozen=True, slots=True)

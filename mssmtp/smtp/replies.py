@@ -256,6 +256,36 @@ TLS_BEFORE_LOGIN = _entry(
     "Switch on STARTTLS, or TLS on port 465.",
 )
 
+# ---------------------------------------------------------------- gateways
+
+GATEWAY_NAME = _entry(
+    "smtp.gateway-name",
+    Reply(
+        554,
+        "5.7.1",
+        "Le nom de ce certificat n'est celui d'aucune passerelle ; déclarez-le à l'opérateur.",
+    ),
+    "Gateway door: a good certificate whose name no [[gateways]] of the settings has (DEF-19).",
+    "Add the name to gateways.client_names, or have the hospital's server present its own.",
+)
+GATEWAY_ADDRESS = _entry(
+    "smtp.gateway-address",
+    Reply(
+        554,
+        "5.7.1",
+        "Adresse IP non déclarée pour cette passerelle ; envoyez depuis le serveur déclaré.",
+    ),
+    "Gateway door: the certificate is that of a gateway, the address is none of its (DEF-19).",
+    "Add the address to gateways.addresses when the hospital's server has moved.",
+)
+BAD_ATTRIBUTE = _entry(
+    "smtp.bad-attribute",
+    Reply(501, "5.5.4", "Attribut inconnu ou illisible ; voir la documentation de Postfix."),
+    "Gateway door: XCLIENT or XFORWARD with an attribute that was not announced.",
+    "Repair the gateway's software.",
+)
+
+
 # ---------------------------------------------------------------- limits
 
 TOO_BIG = _entry(

@@ -26,6 +26,7 @@ from mssmtp.mail import (
     RecipientFacts,
     Stage,
 )
+from mssmtp.message.aliases import Aliases
 from mssmtp.policy.engine import Decision, Engine
 from mssmtp.smtp import replies, syntax
 from mssmtp.smtp.content import Authors
@@ -85,14 +86,29 @@ class Destination:
     facts: RecipientFacts
 
     @property
+    def domain(self) -> Domain:
+        """Of the address after every rewrite."""
+        return self.recipient.address.domain
+
+    @property
     def bal(self) -> Bal | None:
         """Its box here; None when the mail goes to another operator."""
         return self.facts.bal if self.facts.is_local_domain else None
 
 
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """The hospital's gateway that brings a letter: what is behind it, and its table (DEF-19)."""
+
+    name: str
+    domains: frozenset[Domain]
+    aliases: Aliases
+
+
 @dataclass(slots=True)
 class Transaction:
-    """From MAIL to the end of DATA. Exactly one of operator and principal is set."""
+    """From MAIL to the end of DATA. Exactly one of operator and principal is set; a `gateway` is
+    the principal of the boxes its letter names."""
 
     command: MailCommand
     door: Door
@@ -105,6 +121,7 @@ class Transaction:
     destinations: list[Destination] = field(default_factory=list)
     is_chunked: bool = False
     """A BDAT has come: neither RCPT nor DATA any more, until its last chunk or RSET."""
+    gateway: Relayed | None = None
 
     def facts(
         self, stage: Stage, now: datetime, recipients: Sequence[RecipientFacts] = ()
@@ -211,6 +228,15 @@ class Conversation:
         if self.principal is not None:
             raise OutOfOrder(reply=replies.LOGIN_ALREADY)
         self._check_idle()
+
+    def may_be_told(self) -> None:
+        """XCLIENT, XFORWARD: between two transactions, behind EHLO."""
+        self._check_greeted()
+        self._check_idle()
+
+    def restart(self) -> None:
+        """XCLIENT: as if another client had connected, on the same secured connection."""
+        self._forget()
 
     def mail(self, argument: str | None, now: datetime) -> MailCommand:
         """MAIL, before anybody is asked about the sender."""

@@ -1,0 +1,137 @@
+"""A hospital's own mail server in front of us: Debian's Postfix and Exim, both directions.
+
+The hospital is chu-g.test, served by operator A; its users write and read under chu-g.example.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import smtplib
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.hospital import (
+    USUAL,
+    Hospital,
+    Ports,
+    Postfix,
+    awaited,
+    message,
+)
+from tests.end_to_end.mail import arrival, attachment, letter, say, submit
+from tests.free_ports import free_ports
+from tests.space import RunningSpace
+
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.xdist_group("space"),
+    pytest.mark.timeout(120),
+]
+
+CARDIO, PEDIATRIE = "cardiologie@chu-g.test", "pediatrie@chu-g.test"
+ALIASES = f"usuelle;mssante\ncardio@{USUAL};{CARDIO}\n"
+
+FORM = """\
+name = "chu-g"
+domains = ["chu-g.test"]
+aliases = "alias.csv"
+correspondent = "{correspondent}"
+listen = {{ host = "127.0.0.1", port = {door} }}
+[outbound]
+certificates = ["{certificate}"]
+addresses = ["127.0.0.0/8"]
+xclient = true
+[inbound]
+mode = "forward"
+hosts = ["relais.chu-g.test:{mx}"]
+"""
+
+
+@pytest.fixture(scope="module")
+def ports() -> Ports:
+    mx, inside, door = free_ports(3)
+    return Ports(mx, inside, door)
+
+
+@pytest.fixture(scope="module", params=[Postfix], ids=["postfix"])
+def hospital(
+    request: pytest.FixtureRequest, space: RunningSpace, ports: Ports
+) -> Iterator[Hospital]:
+    """Its server, running; stopped at the end."""
+    if os.geteuid() != 0:
+        pytest.skip("both start as root only")
+    home = Path(tempfile.mkdtemp(prefix="mssmtp-hospital-"))
+    home.chmod(0o755)  # their daemons run as users of their own
+    try:
+        private: Hospital = request.param.lay(space, home, ports)
+        private.start()
+        try:
+            awaited(lambda: is_open(ports.mx), lambda: private.log)
+            yield private
+        finally:
+            private.stop()
+    finally:
+        shutil.rmtree(home)
+
+
+def is_open(port: int) -> bool | None:
+    with socket.socket() as sock:
+        return True if sock.connect_ex(("127.0.0.1", port)) == 0 else None
+
+
+@pytest.fixture(scope="module")
+def form(space: RunningSpace, ports: Ports) -> Iterator[Path]:
+    """The hospital's form, and its boxes."""
+    folder = Path(tempfile.mkdtemp(prefix="mssmtp-form-"))
+    for address in (CARDIO, PEDIATRIE):
+        assert space.a.command("bal", "add", address, "--type", "ORG").code == 0
+    (folder / "alias.csv").write_text(ALIASES)
+    certificate, _ = space.hospital
+    correspondent = str(space.b.doctor(0))
+    values = {"door": ports.door, "mx": ports.mx, "certificate": certificate}
+    (folder / "form.toml").write_text(FORM.format(correspondent=correspondent, **values))
+    yield folder / "form.toml"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def gateway(space: RunningSpace, ports: Ports, form: Path, hospital: Hospital) -> None:
+    """Switched on by the command, once; `test_undo` takes it back."""
+    if is_open(ports.door):
+        return
+    done = space.a.command("gateway", "init", str(form))
+    assert done.code == 0, done.stdout + done.stderr
+    awaited(lambda: is_open(ports.door), lambda: space.a.log.read_text()[-3000:])
+
+
+@pytest.mark.requirement("DEF-19", "SEED-81", "SEED-82", "OP-63")
+def test_a_letter_of_the_hospital_crosses_to_another_operator(
+    space: RunningSpace, hospital: Hospital, gateway: None
+) -> None:
+    to = space.b.doctor(0)
+    sent = letter(f"cardio@{USUAL}", [to], attachments=[attachment(300_000)])
+    with smtplib.SMTP("127.0.0.1", hospital.ports.inside, timeout=20) as client:
+        assert say(client, f"cardio@{USUAL}", [to], sent.octets).data.startswith("250")
+    received = arrival(space, space.b, to, sent.message_id)
+    ours = sent.octets.replace(f"<cardio@{USUAL}>".encode(), f"<{CARDIO}>".encode())
+    trace = received.below_trace(ours)  # no other octet (OP-63)
+    assert f"Return-Path: <{CARDIO}>".encode() in trace
+    assert b"by mx.hopital-a.test with ESMTPS" in trace
+
+
+@pytest.mark.requirement("DEF-19", "OP-63")
+def test_the_answer_goes_on_to_the_hospitals_server_over_tls(
+    space: RunningSpace, hospital: Hospital, gateway: None
+) -> None:
+    sender = space.b.doctor(0)
+    sent = letter(sender, [CARDIO], cc=[PEDIATRIE], attachments=[attachment(300_000)])
+    submit(space, space.b, sender, [CARDIO], sent.octets)
+    octets = message(hospital, sent.message_id)
+    theirs = sent.octets.replace(f"To: {CARDIO}".encode(), f"To: cardio@{USUAL}".encode())
+    assert octets.endswith(theirs.replace(b"\r\n", b"\n"))
+    assert f"Cc: {PEDIATRIE}".encode() in octets  # it has no usual address in the table
