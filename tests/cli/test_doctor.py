@@ -202,6 +202,7 @@ def test_no_antivirus_is_a_warning_and_one_that_is_silent_an_error(home: Home) -
         (f"ClamAV 1.0.7/27450/{CLOCK.now() - timedelta(days=1):%a %b %d %H:%M:%S %Y}", "ok"),
         ("ClamAV 1.0.7/27450/Sat Nov  9 09:41:23 2024", "warning"),
     ],
+    ids=("none", "of yesterday", "old"),  # the same in every process that collects it
 )
 def test_old_signatures_are_a_warning(home: Home, version: str, severity: str) -> None:
     place = home.directory / "clamd.ctl"

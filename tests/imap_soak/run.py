@@ -104,7 +104,10 @@ async def _epoch(players: list[Player], store: Store, truth: Truth, outcome: Out
     truth.judge()
     for player in players:
         for message, seen in player.session.seen.items():
-            truth.in_order(message, seen)
+            try:
+                truth.in_order(message, seen)
+            except Violation as error:
+                raise player.session.violation(str(error)) from error
             del seen[:-1]
     truth.forget()
     outcome.epochs += 1

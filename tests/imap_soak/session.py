@@ -71,7 +71,7 @@ class Session:
     login: tuple[str, str]
     view: View = field(default_factory=View)
     selected: str = ""
-    last: deque[str] = field(default_factory=lambda: deque(maxlen=60))
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=300))
     seen: defaultdict[tuple[int, int], list[Flags]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -313,6 +313,8 @@ class Session:
             if found := re.search(r"\bFLAGS \(([^)]*)\)", text):
                 flags = frozenset(found[1].split()) - {"\\Recent"}
                 self.view.flags[uid] = flags
+                at = f"{time.monotonic():.3f} {self.name} {self.commands}"
+                self.truth.told[message].append(f"{at} {modseq or '-'} {sorted(flags)}")
                 if modseq:
                     self.truth.had_flags(message, modseq, flags)
                 else:

@@ -5,7 +5,7 @@ Nothing here comes from the store: only from what sessions were told, and when.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
 Message = tuple[int, int]
@@ -31,6 +31,10 @@ class Truth:
     stored: list[tuple[Message, int, int]] = field(default_factory=list)
     refused: list[tuple[Message, int]] = field(default_factory=list)
     deletions: int = 0
+    told: defaultdict[Message, deque[str]] = field(
+        default_factory=lambda: defaultdict(lambda: deque(maxlen=60))
+    )
+    """Who was told which flags, and when, for a person who has to understand a violation."""
 
     def has_subject(self, message: Message, subject: str) -> None:
         """One message, one content, for ever."""
@@ -66,6 +70,7 @@ class Truth:
         """Of what is gone only that remains."""
         for message in self.gone:
             self.flags.pop(message, None)
+            self.told.pop(message, None)
             self.subjects.pop(message, None)
 
     def in_order(self, message: Message, seen: list[Flags]) -> None:
@@ -79,4 +84,5 @@ class Truth:
             if flags in history[at:]:
                 at += history[at:].index(flags)
             elif flags in history:
-                raise Violation(f"flags of {message} went back to {sorted(flags)}: {seen}")
+                told = "\n".join(self.told[message])
+                raise Violation(f"flags of {message} went back to {sorted(flags)}; told:\n{told}")
