@@ -58,6 +58,7 @@ class _Hub:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._watchers: dict[Key, set[_Connection]] = {}
+        self._listeners: dict[BalId, set[_Connection]] = {}
         self.times_heard = 0
 
     def heard(self, changes: tuple[Change, ...]) -> None:
@@ -69,6 +70,10 @@ class _Hub:
         for key in {(change.bal, change.mailbox) for change in changes}:
             for connection in self._watchers.get(key, ()):
                 connection.mailbox_changed()
+        if self._listeners:
+            for change in changes:
+                for connection in self._listeners.get(change.bal, ()):
+                    connection.box_changed(change)
 
     def move(self, connection: _Connection, old: Key | None, new: Key | None) -> None:
         """`connection` watches `new` in place of `old`."""
@@ -78,6 +83,15 @@ class _Hub:
                 del self._watchers[old]
         if new is not None:
             self._watchers.setdefault(new, set()).add(connection)
+
+    def listen(self, connection: _Connection, old: frozenset[BalId], new: frozenset[BalId]) -> None:
+        """`connection` listens to the boxes `new` in place of `old`."""
+        for bal in old - new:
+            self._listeners[bal].discard(connection)
+            if not self._listeners[bal]:
+                del self._listeners[bal]
+        for bal in new - old:
+            self._listeners.setdefault(bal, set()).add(connection)
 
 
 class ImapDoor:
@@ -242,6 +256,7 @@ class _Connection(asyncio.Protocol):
         self._coming = ExitStack()
         """Closed, it tells the store that no letter of this client is about to be written."""
         self._watched: Key | None = None
+        self._listened: frozenset[BalId] = frozenset()
         self._unwatched_at = -1
         self._address = ""
         self._counts = _Counts()
@@ -308,6 +323,13 @@ class _Connection(asyncio.Protocol):
         if self._wakes_on_change:
             self._wake()
 
+    def box_changed(self, change: Change) -> None:
+        """A commit touched a box that NOTIFY listens to."""
+        if self._session.watching is not None:
+            self._session.watching.hear(change)
+            if self._wakes_on_change and self._session.has_news:
+                self._wake()
+
     def stop(self) -> None:
         """Say BYE as soon as no command is running."""
         self._stopping = True
@@ -339,6 +361,7 @@ class _Connection(asyncio.Protocol):
     def _close(self) -> None:
         self._coming.close()
         self._watch(None)
+        self._listen(frozenset())
         self._transport.close()
         door = self._door
         door.connections.discard(self)
@@ -424,6 +447,8 @@ class _Connection(asyncio.Protocol):
         match effect:
             case effects.Watch():
                 self._watch(effect.mailbox)
+            case effects.Listen():
+                self._listen(effect.bals)
             case effects.Authenticate():
                 who = effect.login, effect.password, self._address
                 effect.answer(await self._door.check(*who, lambda: self._lost))
@@ -467,7 +492,7 @@ class _Connection(asyncio.Protocol):
                 return Woken.CLOSED
             if self._stopping:
                 return Woken.STOPPING
-            if wanted.changes and self._session.is_changed:
+            if wanted.changes and self._session.has_news:
                 return Woken.CHANGED
             if self._loop.time() >= until:
                 return Woken.TIMEOUT
@@ -504,6 +529,10 @@ class _Connection(asyncio.Protocol):
             self._unwatched_at = hub.times_heard
         elif hub.times_heard != self._unwatched_at:
             self._session.is_changed = True
+
+    def _listen(self, bals: frozenset[BalId]) -> None:
+        self._door.hub.listen(self, self._listened, bals)
+        self._listened = bals
 
     async def _pause(self, seconds: float) -> None:
         until = self._loop.time() + seconds

@@ -448,7 +448,10 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A committed change, broadcast to every worker after the sync."""
+    """A committed change, broadcast to every worker after the sync.
+
+    MAILBOX: names, subscriptions, annotations or rights; `mailbox` 0 when it is of the whole box.
+    """
 
     kind: ChangeKind
     bal: BalId

@@ -129,6 +129,10 @@ IMAP: dict[str, tuple[str, str]] = {
         "Unknown login, wrong, revoked or expired password, suspended account: one answer for all.",
         "Make a new application password for this device.",
     ),
+    "BADEVENT": (
+        "NOTIFY of an event that is not served (AnnotationChange).",
+        "The client asks for those that the answer names.",
+    ),
     "BADCHARSET": ("SEARCH in a charset that is not served.", "Repair the client: use UTF-8."),
     "BADURL": (
         "APPEND CATENATE with a URL that leads to nothing this account may read.",
@@ -159,6 +163,10 @@ IMAP: dict[str, tuple[str, str]] = {
     "NOPERM": (
         "A change in a mailbox opened read-only, or one the role in a shared box does not give.",
         "Open it with SELECT, or ask who answers for the box.",
+    ),
+    "NOTIFICATIONOVERFLOW": (
+        "NOTIFY of more mailboxes and annotations than are remembered for one session (20,000).",
+        "The client asks for fewer mailboxes, or looks itself.",
     ),
     "OVERQUOTA": ("The account is full.", "Remove messages, or ask for more room."),
     "PRIVACYREQUIRED": ("LOGIN or AUTHENTICATE in clear (OP-81).", "Switch on STARTTLS or TLS."),

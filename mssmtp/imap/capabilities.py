@@ -60,6 +60,7 @@ AFTER_LOGIN = (
     "QRESYNC",
     "UIDONLY",
     "UIDBATCHES",
+    "NOTIFY",
 )
 
 

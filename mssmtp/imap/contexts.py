@@ -6,15 +6,17 @@ What changed since a context was last looked at is searched again, and only that
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.errors import BadSyntax
-from mssmtp.imap import keys, responses, search
+from mssmtp.errors import BadSyntax, MailError
+from mssmtp.imap import keys, responses, search, showing
 from mssmtp.imap.effects import Steps, read, send
+from mssmtp.imap.items import Item
 from mssmtp.imap.keys import And
 from mssmtp.imap.looking import Look, looked_for
-from mssmtp.imap.numbers import NumberSet, Span, View
+from mssmtp.imap.numbers import NumberSet, Span, View, spans_of
 from mssmtp.imap.results import Answer, Found
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
@@ -22,6 +24,8 @@ from mssmtp.mail import ModSeq, Uid
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading
+
+logger = logging.getLogger(__name__)
 
 MOST_CONTEXTS = 8
 """Of one session: each change is looked at by every one of them (D11)."""
@@ -40,6 +44,8 @@ class Context:
     key: And
     uids: set[int]
     modseq: ModSeq
+    items: tuple[Item, ...] = ()
+    """Shown of new messages that belong to it (RFC 5465 7)."""
 
 
 def check(selected: Selected, tag: bytes) -> None:
@@ -48,7 +54,9 @@ def check(selected: Selected, tag: bytes) -> None:
         raise BadSyntax("that tag is in use for updates")
 
 
-def keep(selected: Selected, answer: Answer, key: And, found: Found) -> Steps[None]:
+def keep(
+    selected: Selected, answer: Answer, key: And, found: Found, items: tuple[Item, ...]
+) -> Steps[None]:
     """Updates of what `answer` has told from now on, or an untagged NO (RFC 5267 4.3.1).
 
     None for what changes without a change: sequence numbers, `$`, ages.
@@ -60,7 +68,7 @@ def keep(selected: Selected, answer: Answer, key: And, found: Found) -> Steps[No
         yield from refuse(answer.tag)
         return
     uids = _uids(selected.view, found)
-    made = Context(answer.tag, answer.by_uid, key, uids, selected.modseq)
+    made = Context(answer.tag, answer.by_uid, key, uids, selected.modseq, items)
     selected.contexts.append(made)
 
 
@@ -91,17 +99,27 @@ def _line(view: View, context: Context, what: bytes, uids: set[int]) -> list[byt
     return [b"%b %b (%b %b)\r\n" % (answer.correlator, what, _ANY_ORDER, answer.set_of(known))]
 
 
-def refresh(session: Session) -> Steps[None]:
-    """ADDTO and REMOVEFROM of what has changed: behind the EXISTS and FETCH that tell of it."""
+def refresh(session: Session, first: int) -> Steps[None]:
+    """ADDTO and REMOVEFROM of what has changed: behind the EXISTS and FETCH that tell of it.
+
+    `first`: position of the first message that is new.
+    """
     selected = session.selected_or_none
     if selected is None:
         return
     for context in tuple(selected.contexts):
-        if context.modseq < selected.modseq:
-            yield from _refresh(session, selected, context)
+        if context.modseq >= selected.modseq:
+            continue
+        try:
+            yield from _refresh(session, selected, context, first)
+        except MailError as error:
+            # The command that runs, an IDLE perhaps, is not to fail for it: the client asks anew.
+            logger.warning("updates of a search end", extra={"code": error.imap})
+            selected.contexts.remove(context)
+            yield from refuse(context.tag)
 
 
-def _refresh(session: Session, selected: Selected, context: Context) -> Steps[None]:
+def _refresh(session: Session, selected: Selected, context: Context, first: int) -> Steps[None]:
     since, until = context.modseq, selected.modseq
     mailbox, view = selected.mailbox.id, selected.view
 
@@ -120,6 +138,10 @@ def _refresh(session: Session, selected: Selected, context: Context) -> Steps[No
     added, dropped = now - context.uids, changed & context.uids - now
     context.uids = (context.uids | added) - dropped
     context.modseq = until
+    if context.items:
+        at = (view.position(uid) for uid in sorted(added))
+        new = spans_of([position for position in at if position is not None and position >= first])
+        yield from showing.show(session, context.items, new)
     lines = [
         *_line(view, context, b"REMOVEFROM", dropped),
         *_line(view, context, b"ADDTO", added),

@@ -10,7 +10,7 @@ import logging
 
 from mssmtp import metrics
 from mssmtp.errors import BadSyntax, MailError
-from mssmtp.imap import incoming, responses, sync
+from mssmtp.imap import incoming, pushing, responses, sync
 from mssmtp.imap.command import Command
 from mssmtp.imap.commands import BRINGING, VERBS
 from mssmtp.imap.effects import Steps, send
@@ -46,7 +46,7 @@ def _commands(session: Session) -> Steps[None]:
     first = True
     mistakes = strange = 0
     while session.state is not State.LOGOUT:
-        event = yield from incoming.next_event(session)
+        event = yield from _next_event(session)
         understood = yield from _handle(session, event)
         mistakes = 0 if understood else mistakes + 1
         stranger = session.state is State.NOT_AUTHENTICATED
@@ -59,6 +59,19 @@ def _commands(session: Session) -> Steps[None]:
             # Whatever speaks here, it is not IMAP (an HTTP request, a port scan).
             raise Ended(responses.untagged(b"BYE", b"Too many mistakes"))
         first = False
+
+
+def _next_event(session: Session) -> Steps[Event]:
+    """What the client says next; between two commands it is told what it has asked NOTIFY for."""
+    while (event := session.framer.next_event()) is None:
+        watching = session.watching
+        if watching is not None and session.framer.between_commands:
+            yield from pushing.attend(session, watching)
+            if session.state is State.LOGOUT:
+                raise Ended
+        else:
+            yield from incoming.receive(session)
+    return event
 
 
 def _handle(session: Session, event: Event) -> Steps[bool]:

@@ -151,6 +151,15 @@ class Watch(Effect):
         self.mailbox = mailbox
 
 
+class Listen(Effect):
+    """Hear of every change in these boxes from now on, beside what is watched."""
+
+    __slots__ = ("bals",)
+
+    def __init__(self, bals: frozenset[BalId]) -> None:
+        self.bals = bals
+
+
 class Note(Effect):
     """A person's software fetched bodies (`releve`), or a person has seen messages (`lu`), DEF-06:
     remembered now, written later."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from mssmtp.errors import BadSyntax
@@ -131,13 +131,22 @@ _SIMPLE = {each.value: each for each in Simple}
 def parse(cursor: Cursor) -> tuple[Item, ...]:
     """`"ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")"`."""
     if cursor.sees(b"("):
-        wanted = cursor.listed(lambda: _item(cursor, cursor.word()))
-    else:
-        word = cursor.word()
-        if word in _MACROS:
-            return _MACROS[word]
-        wanted = [_item(cursor, word)]
-    return tuple(dict.fromkeys(wanted))
+        return listed(cursor)
+    word = cursor.word()
+    return _MACROS[word] if word in _MACROS else (_item(cursor, word),)
+
+
+def listed(cursor: Cursor) -> tuple[Item, ...]:
+    """`"(" fetch-att *(SP fetch-att) ")"`, each once."""
+    return tuple(dict.fromkeys(cursor.listed(lambda: _item(cursor, cursor.word()))))
+
+
+def unread(cursor: Cursor) -> tuple[Item, ...]:
+    """The same without `\\Seen`: what is shown unasked was read by nobody (RFC 5465 5.2)."""
+    return tuple(
+        replace(each, peek=True) if isinstance(each, Body | Binary) else each
+        for each in listed(cursor)
+    )
 
 
 def _item(cursor: Cursor, word: str) -> Item:

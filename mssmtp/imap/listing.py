@@ -47,11 +47,12 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How each name is told. `subscriptions`: with `\\Subscribed`."""
+    """How each name is told. `subscriptions`: with `\\Subscribed`. `unasked`: as an event."""
 
     utf8: bool = False
     subscriptions: bool = False
     extras: tuple[Extra, ...] = ()
+    unasked: bool = False
 
 
 class Listing:
@@ -60,15 +61,15 @@ class Listing:
     def __init__(self, reading: Reading, who: Principal, *, subscribed: bool) -> None:
         """`subscribed`: which names are subscribed is asked too."""
         self._reading = reading
-        self._shown = mailboxes.shown(reading, who)
-        self._parents = {_above(each.name) for each in self._shown}
-        self._subscribed = set(mailboxes.subscribed(reading, who)) if subscribed else set()
+        self.shown = mailboxes.shown(reading, who)
+        self._parents = {_above(each.name) for each in self.shown}
+        self.subscribed = set(mailboxes.subscribed(reading, who)) if subscribed else set()
 
     def lines(
         self, selection: Selection, patterns: tuple[bytes, ...], answer: Answer
     ) -> Iterator[bytes]:
         """The responses of a LIST command, each name once (RFC 5258 3.3)."""
-        known = [*self._shown, *self._gone(recursive=selection.recursive)]
+        known = [*self.shown, *self._gone(recursive=selection.recursive)]
         chosen = {each.name for each in known if self._is_chosen(each, selection)}
         matched = _matched(known, patterns, utf8=answer.utf8)
         with_children = _ancestors(chosen) if selection.recursive else frozenset()
@@ -97,7 +98,7 @@ class Listing:
             # A level that only holds others is told to who may not know that it has any; to who
             # asks by RFC 5258, only when they are not told themselves (3, `\NonExistent`).
             return each.mailbox is not None or not selection.is_extended
-        return (not selection.subscribed or each.name in self._subscribed) and (
+        return (not selection.subscribed or each.name in self.subscribed) and (
             not selection.special or each.special_use is not None
         )
 
@@ -110,8 +111,8 @@ class Listing:
 
     def _gone(self, *, recursive: bool) -> list[Shown]:
         """Subscribed names that no longer exist; with `recursive` the levels above them too."""
-        there = {each.name for each in self._shown}
-        gone = self._subscribed - there
+        there = {each.name for each in self.shown}
+        gone = self.subscribed - there
         if recursive:
             gone |= _ancestors(gone) - there
         return [Shown(name, None) for name in sorted(gone)]
@@ -121,10 +122,11 @@ class Listing:
         if each.mailbox is None:
             out.insert(0, b"\\NonExistent" if extended else b"\\Noselect")
         elif mailboxes.READ not in each.rights:
-            out.insert(0, b"\\Noselect")  # RFC 5819 2: its name may be seen, nothing else
+            # RFC 5819 2, RFC 5465 3.1: its name may be seen, nothing else.
+            out.insert(0, b"\\NoAccess" if answer.unasked else b"\\Noselect")
         if each.special_use:
             out.append(each.special_use.encode("ascii"))
-        if answer.subscriptions and each.name in self._subscribed:
+        if answer.subscriptions and each.name in self.subscribed:
             out.append(b"\\Subscribed")
         return b" ".join(out)
 

@@ -100,6 +100,18 @@ def rights(reading: Reading, principal: Principal, mailbox: Mailbox) -> str:
     return _inside(reading, principal, mailbox.bal, general, mailbox)
 
 
+def demand_still(reading: Reading, principal: Principal, mailbox: Mailbox, needed: str) -> str:
+    """What may be done in an open mailbox now: long commands ask before each of their commits.
+
+    Of one's own box nobody takes rights away. Raises Refused, NoSuchMailbox (ATT-25).
+    """
+    if mailbox.bal not in principal.roles:
+        return ALL_RIGHTS
+    now = rights(reading, principal, mailbox)
+    demand(now, READ + needed)
+    return now
+
+
 def _inside(
     reading: Reading, principal: Principal, bal: BalId, general: str, mailbox: Mailbox | None
 ) -> str:
@@ -136,7 +148,8 @@ def find_target(reading: Reading, principal: Principal, name: str) -> tuple[Mail
 def creatable(reading: Reading, principal: Principal, name: str) -> Place:
     """Where a new mailbox `name` would stand. Raises Refused.
 
-    The nearest mailbox above decides, as RFC 4314 4 has it, and on the first level the box.
+    The nearest mailbox above decides, as RFC 4314 4 has it, and on the first level the box. What
+    is there already and hidden says no, as it would if it were above (ATT-24).
     """
     try:
         place = locate(reading, principal, name)
@@ -144,14 +157,25 @@ def creatable(reading: Reading, principal: Principal, name: str) -> Place:
         raise Refused("CANNOT") from error
     rights = place.rights
     levels = place.name.split(DELIMITER)
-    for depth in range(len(levels) - 1, 0, -1):
-        above = reading.mailbox(place.bal.id, DELIMITER.join(levels[:depth]))
-        if above is not None:
-            rights = _inside(reading, principal, place.bal.id, rights, above)
+    for depth in range(len(levels), 0, -1):
+        found = reading.mailbox(place.bal.id, DELIMITER.join(levels[:depth]))
+        inside = _inside(reading, principal, place.bal.id, place.rights, found)
+        if found is not None and depth == len(levels) and LOOKUP not in inside:
+            raise Refused("NOPERM")
+        if found is not None and depth < len(levels):
+            rights = inside
             break
     if CREATE not in rights:
         raise Refused("NOPERM")
     return place
+
+
+def path(reading: Reading, place: Place) -> list[Mailbox]:
+    """Those of the levels of a name that are mailboxes, from the first one down."""
+    levels = place.name.split(DELIMITER)
+    names = (DELIMITER.join(levels[:depth]) for depth in range(1, len(levels) + 1))
+    found = (reading.mailbox(place.bal.id, name) for name in names)
+    return [each for each in found if each is not None]
 
 
 def renamable(reading: Reading, principal: Principal, name: str) -> Place:
@@ -191,6 +215,25 @@ class Shown:
 def as_shown(mailbox: Mailbox, name: str) -> Shown:
     """`mailbox`, known to the client as `name`."""
     return Shown(name, mailbox, None if name.startswith(_PREFIX) else mailbox.special_use)
+
+
+def canonical(name: str) -> str:
+    """`name` as `shown` spells it: the address of a box is the same in any case."""
+    if not name.startswith(_PREFIX):
+        return name
+    box, delimiter, inner = name.removeprefix(_PREFIX).partition(DELIMITER)
+    try:
+        return _PREFIX + Address.parse(box).key + delimiter + folded(inner)
+    except BadAddress:
+        return name
+
+
+def beside(name: str, mailbox: Mailbox) -> str:
+    """What `mailbox` is called for who calls another one of its box `name`."""
+    if not name.startswith(_PREFIX):
+        return mailbox.name
+    box = canonical(name).removeprefix(_PREFIX).partition(DELIMITER)[0]
+    return _PREFIX + box + DELIMITER + mailbox.name
 
 
 def is_of_others(name: str) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mssmtp.errors import BadSyntax
+from mssmtp.imap import items
+from mssmtp.imap.items import Item
 from mssmtp.imap.numbers import Span, View, compress, spans_of
 from mssmtp.imap.syntax import Cursor
 
@@ -50,6 +52,8 @@ class Returning:
 
     names: frozenset[str]
     page: Page | None = None
+    items: tuple[Item, ...] = ()
+    """Shown of what comes to the result later (RFC 5465 7)."""
 
     @property
     def saves(self) -> bool:
@@ -101,7 +105,8 @@ def parse(cursor: Cursor) -> Returning | None:
     """`["RETURN" SP "(" [option *(SP option)] ")" SP]`."""
     if not cursor.takes(b"RETURN "):
         return None
-    options = cursor.listed(lambda: _option(cursor), may_be_empty=True)
+    shown: list[Item] = []
+    options = cursor.listed(lambda: _option(cursor, shown), may_be_empty=True)
     cursor.space()
     pages = [option for option in options if isinstance(option, Page)]
     names = frozenset(option for option in options if isinstance(option, str)) - {_HINT}
@@ -109,11 +114,14 @@ def parse(cursor: Cursor) -> Returning | None:
         raise BadSyntax("one of PARTIAL and ALL, once")  # RFC 9394 3.1
     if not names and not pages:
         return ALL
-    return Returning(names, pages[0] if pages else None)
+    return Returning(names, pages[0] if pages else None, tuple(shown))
 
 
-def _option(cursor: Cursor) -> str | Page:
+def _option(cursor: Cursor, shown: list[Item]) -> str | Page:
     word = cursor.word()
+    if word == "UPDATE" and cursor.sees(b" ("):
+        cursor.space()
+        shown[:] = items.unread(cursor)
     if word == "PARTIAL":
         cursor.space()
         return Page.parse(cursor)

@@ -10,8 +10,10 @@ from mssmtp.imap import capabilities
 from mssmtp.imap.capabilities import Dialect
 from mssmtp.imap.framer import Framer
 from mssmtp.imap.selected import Selected
+from mssmtp.imap.watching import EVERYTHING, OfSelected, Watching
 from mssmtp.mail import Principal
 from mssmtp.outside import Clock
+from mssmtp.storage.model import Mailbox
 
 
 class State(Enum):
@@ -37,7 +39,10 @@ class Timing:
 
 @dataclass(slots=True)
 class Session:
-    """What commands work on. `secure`: TLS is on. `is_changed`: the door saw a watched change."""
+    """What commands work on. `secure`: TLS is on. `is_changed`: the door saw a watched change.
+
+    `watching`: what NOTIFY asked for. `owes_news`: the command that runs is answered by them.
+    """
 
     limits: LimitSettings
     clock: Clock
@@ -49,6 +54,8 @@ class Session:
     selected_or_none: Selected | None = None
     dialect: Dialect = field(default_factory=Dialect)
     is_changed: bool = False
+    watching: Watching | None = None
+    owes_news: bool = False
     is_compressed: bool = False
     wrong_passwords: int = 0
     refreshed_at: float = 0.0
@@ -71,6 +78,25 @@ class Session:
             raise RuntimeError("no mailbox is selected")
         return self.selected_or_none
 
+    @property
+    def hears(self) -> OfSelected:
+        """What of the selected mailbox is told."""
+        if self.watching is None or self.owes_news:
+            return EVERYTHING
+        return self.watching.selected
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there may be something to tell while nothing is asked."""
+        if self.is_changed and self.state is State.SELECTED:
+            return True
+        return self.watching is not None and self.watching.has_heard
+
+    def has_counted(self, before: Mailbox, after: Mailbox | None) -> None:
+        """Messages between the two are its own: no news of any mailbox but the selected one."""
+        if self.watching is not None:
+            self.watching.counted(before, after)
+
     def log_in(self, principal: Principal) -> None:
         """The authenticated state (3.2)."""
         self.principal_or_none = principal
@@ -79,7 +105,9 @@ class Session:
 
     def select(self, selected: Selected | None) -> None:
         """The selected state, or back to the authenticated one (3.3)."""
-        self.selected_or_none = selected
+        left, self.selected_or_none = self.selected_or_none, selected
+        if self.watching is not None and left is not None:
+            self.watching.left(left.mailbox.id)
         self.state = State.AUTHENTICATED if selected is None else State.SELECTED
         self.is_changed = False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax
@@ -13,6 +14,7 @@ from mssmtp.imap.names import DELIMITER
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import MailboxId, Principal
+from mssmtp.message.patients import PATIENTS
 from mssmtp.storage.model import NoSuchMailbox
 
 if TYPE_CHECKING:
@@ -21,27 +23,35 @@ if TYPE_CHECKING:
 SELECTED = "SELECTED"
 _PLAIN = frozenset({SELECTED, "INBOXES", "PERSONAL", "SUBSCRIBED"})
 _NAMED = frozenset({"MAILBOXES", "SUBTREE", "SUBTREE-ONE"})
+INBOXES = frozenset({"INBOX", PATIENTS})
+"""What mail is delivered to (RFC 5465 6.3): the second one when `imap.patient_tree` is separate."""
 MOST_NAMES = 1_000
 """Of one command: each is looked up, or compared with every mailbox (ATT-27)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """`filter-mailboxes`; the names are those it is followed by."""
 
     kind: str
     names: tuple[str, ...] = ()
 
+    @cached_property
+    def spelt(self) -> frozenset[str]:
+        """The names as `mailboxes.shown` spells them."""
+        return frozenset(map(mailboxes.canonical, self.names))
+
 
 def parse(cursor: Cursor) -> tuple[Source, ...]:
     """`"(" filter-mailboxes *(SP filter-mailboxes) ")"`, each once."""
-    found = tuple(dict.fromkeys(cursor.listed(lambda: _source(cursor))))
+    found = tuple(dict.fromkeys(cursor.listed(lambda: source(cursor))))
     if sum(len(each.names) for each in found) > MOST_NAMES:
         raise BadSyntax("too many mailboxes")
     return found
 
 
-def _source(cursor: Cursor) -> Source:
+def source(cursor: Cursor) -> Source:
+    """`filter-mailboxes-other`, and SELECTED."""
     kind = cursor.word()
     if kind in _PLAIN:
         return Source(kind)
@@ -51,6 +61,23 @@ def _source(cursor: Cursor) -> Source:
     if cursor.sees(b"("):
         return Source(kind, tuple(cursor.listed(cursor.mailbox)))
     return Source(kind, (cursor.mailbox(),))
+
+
+def covers(source: Source, name: str, *, subscribed: bool) -> bool:
+    """Whether a mailbox, called so, is one of `source`; of what is selected by its name, none."""
+    match source.kind:
+        case "SELECTED":
+            return False
+        case "MAILBOXES":
+            return name in source.spelt
+        case "SUBSCRIBED":
+            return subscribed
+        case "INBOXES":
+            return name in INBOXES
+        case "PERSONAL":
+            return not mailboxes.is_of_others(name)
+        case kind:
+            return _is_below(name, source.spelt, deep=kind == "SUBTREE")
 
 
 def readable(
@@ -86,7 +113,7 @@ def _named(
             names = set(mailboxes.subscribed(reading, principal))
             yield from (each for each in visible if each.name in names)
         case "INBOXES":
-            yield from (each for each in visible if each.name == "INBOX")
+            yield from (each for each in visible if each.name in INBOXES)
         case "PERSONAL":
             yield from (each for each in visible if not mailboxes.is_of_others(each.name))
         case kind:

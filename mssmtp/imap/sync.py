@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mssmtp import metrics
 from mssmtp.errors import MailError
-from mssmtp.imap import contexts, mailboxes, responses, vanished
+from mssmtp.imap import contexts, mailboxes, responses, showing, vanished
 from mssmtp.imap.effects import Steps, Watch, read, send, write
 from mssmtp.imap.incoming import Ended
 from mssmtp.imap.selected import Selected
@@ -85,9 +85,11 @@ def catch_up(session: Session, *, expunge: bool, highest: bool = True) -> Steps[
 
     `expunge=False` withholds EXPUNGE responses: during FETCH, STORE and SEARCH by sequence
     number the client's numbers must not move (7.4.1). `highest=False`: the tagged response says
-    HIGHESTMODSEQ.
+    HIGHESTMODSEQ. After NOTIFY only what is wanted is told: whose flags are left out is not told
+    up to which modseq it knows all (RFC 5465 6.1).
     """
     session.is_changed = False
+    hears, session.owes_news = session.hears, False
     news = yield from read(lambda reading: _news(reading, session, expunge=expunge))
     selected = session.selected
     if news.mailbox is None:
@@ -96,11 +98,14 @@ def catch_up(session: Session, *, expunge: bool, highest: bool = True) -> Steps[
         yield Watch(None)
         session.state = State.LOGOUT
         return
+    if not hears.messages:
+        return
     out = contexts.removed(selected, news.gone)
     out += _expunges(session, news.gone)
     arrived = [row for row in news.rows if _is_new(selected, row.uid)]
-    out += _changed_flags(session, news.rows)
-    if news.withheld is not None:
+    if hears.flags:
+        out += _changed_flags(session, news.rows)
+    if news.withheld is not None and hears.flags:
         # RFC 7162 3.2, 6: the client must not take the modseqs it was shown for all there is.
         out.append(_highest(ModSeq(news.withheld - 1)))
     if expunge:
@@ -108,6 +113,7 @@ def catch_up(session: Session, *, expunge: bool, highest: bool = True) -> Steps[
     selected.mailbox = news.mailbox
     selected.modseq = news.mailbox.highest_modseq
     selected.told.clear()
+    first = len(selected.view)
     if arrived:
         selected.view.append(row.uid for row in arrived)
         out.append(b"* %d EXISTS\r\n" % len(selected.view))
@@ -115,8 +121,10 @@ def catch_up(session: Session, *, expunge: bool, highest: bool = True) -> Steps[
             yield from claim(selected)
             out.append(b"* %d RECENT\r\n" % selected.recents.count(selected.view))
     yield from send(b"".join(out))
-    yield from contexts.refresh(session)
-    if news.gone and highest and session.dialect.modseqs:
+    if arrived and hears.items:  # RFC 5465 5.2: behind EXISTS, before ESEARCH
+        yield from showing.show(session, hears.items, [(first, len(selected.view))])
+    yield from contexts.refresh(session, first)
+    if news.gone and highest and hears.flags and session.dialect.modseqs:
         yield from tell_highest(session)
 
 

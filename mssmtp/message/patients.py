@@ -6,6 +6,9 @@ from collections.abc import Collection
 
 from mssmtp.message.summary import UnknownSummary, texts_of
 
+PATIENTS = "Patients"
+"""The mailbox they write to, when `imap.patient_tree` is `separate`."""
+
 
 def concerns(summary: bytes, domains: Collection[str]) -> bool:
     """True when From, Sender, Reply-To, To, Cc or Bcc names an address of `domains`.

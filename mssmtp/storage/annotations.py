@@ -6,7 +6,7 @@ import json
 
 from sqlalchemy import bindparam, delete, func, insert, select
 
-from mssmtp.mail import BalId
+from mssmtp.mail import BalId, Change, ChangeKind, MailboxId, ModSeq
 from mssmtp.storage.schema import entries, sql
 from mssmtp.storage.view import View, WritingView
 
@@ -66,6 +66,7 @@ class AnnotationWriting(AnnotationReading, WritingView):
         """Set or, with None, remove one; names are the same in any case. Raises NoSuchBal."""
         key = self._bal_key(bal)
         name = name.lower()
+        self.effects.changes.append(Change(ChangeKind.MAILBOX, bal, MailboxId(mailbox), ModSeq(0)))
         for digest in key.digests(ANNOTATION, name):
             self._run(_DROP, bal=bal, mailbox=mailbox, account=account, digest=digest)
         if value is None:

@@ -213,7 +213,7 @@ class Follower:
                 # Older changes are pruned already, or a database that lags behind took over:
                 # everything may have changed.
                 rows = [
-                    (0, ChangeKind.MAIL.value, bal, mailbox, modseq)
+                    (0, ChangeKind.MAILBOX.value, bal, mailbox, modseq)
                     for bal, mailbox, modseq in self._db.execute(_ALL_MAILBOXES)
                 ]
             self._last = last  # not before: what fails above is asked again

@@ -328,9 +328,9 @@ class Committer(Generic[W]):
 
 def _latest(changes: list[Change]) -> list[Change]:
     """One change per mailbox and kind: the one with the highest modseq, in first order."""
-    latest: dict[tuple[str, int], Change] = {}
+    latest: dict[tuple[str, int, int], Change] = {}
     for change in changes:
-        key = (change.kind.value, change.mailbox)
+        key = (change.kind.value, change.bal, change.mailbox)
         known = latest.get(key)
         if known is None or change.modseq > known.modseq:
             latest[key] = change

@@ -240,6 +240,8 @@ class MailboxWriting(
             self._run(_SUBSCRIBE, mailbox=found.id, new=on)
         elif on:
             raise NoSuchMailbox
+        id = found.id if found is not None else MailboxId(0)
+        self._changed(ChangeKind.MAILBOX, bal, id, ModSeq(0))
 
     def claim_recent(self, mailbox: MailboxId) -> Uid:
         """The UID from which on messages are `\\Recent` for the caller alone (RFC 3501 2.3.2)."""

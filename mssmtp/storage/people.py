@@ -20,6 +20,10 @@ from mssmtp.mail import (
     BalId,
     BalState,
     BalType,
+    Change,
+    ChangeKind,
+    MailboxId,
+    ModSeq,
     PersonState,
     Principal,
     Role,
@@ -306,6 +310,7 @@ class PeopleWriting(PeopleReading, WritingView):
         if not self._run(_SET_STATE, bal=bal, new=state.value):
             raise NoSuchBal
         self.effects.first.append(self._vault.lately.changed)
+        self.effects.changes.append(Change(ChangeKind.MAILBOX, bal, MailboxId(0), ModSeq(0)))
 
     def create_account(self, login: str, bal: BalId | None = None) -> Account:
         """A new account; `bal` is its own. Raises BalExists when the login is taken."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
-from mssmtp.mail import AccountId, BalId, MailboxId, Role
+from mssmtp.mail import AccountId, BalId, Change, ChangeKind, MailboxId, ModSeq, Role
 from mssmtp.storage.model import NoSuchBal, NoSuchMailbox, to_us
-from mssmtp.storage.schema import acl, app_passwords, mailboxes, members, sql
+from mssmtp.storage.schema import accounts, acl, app_passwords, mailboxes, members, sql
 from mssmtp.storage.view import View, WritingView
 
 _ROLE = sql(
@@ -39,6 +39,11 @@ _ENTRIES_OF = sql(
     .join_from(mailboxes, acl, acl.c.mailbox == mailboxes.c.id)
     .where(mailboxes.c.bal == bindparam("bal"))
     .where(acl.c.account == bindparam("account"))
+)
+_OWN = sql(
+    select(accounts.c.bal)
+    .where(accounts.c.id == bindparam("account"))
+    .where(accounts.c.bal.is_not(None))
 )
 _NEW_MEMBER = sql(insert(members))
 _DROP_MEMBER = sql(
@@ -128,12 +133,14 @@ class RightsWriting(RightsReading, WritingView):
         self._run(_DROP_MEMBER, account=account, bal=org)
         sealed = self._master_seal(member_purpose(account, org), role.value.encode())
         self._run(_NEW_MEMBER, account=account, bal=org, sealed=sealed)
+        self._rights_changed(org, account)
 
     def remove_member(self, org: BalId, account: AccountId) -> None:
         """End a membership, with what single mailboxes gave and the passwords for this box alone,
         which would live again with a later membership. Raises NoSuchBal for a stranger."""
         if not self._run(_DROP_MEMBER, account=account, bal=org):
             raise NoSuchBal
+        self._rights_changed(org, account)
         self._run(_REVOKE_FOR_BOX, account=account, bal=org, at=to_us(self._vault.clock.now()))
         for mailbox in self.exceptions(account, org):
             self._run(_DROP_ENTRY, mailbox=mailbox, account=account)
@@ -144,6 +151,7 @@ class RightsWriting(RightsReading, WritingView):
         self._run(_DROP_ENTRY, mailbox=mailbox, account=account)
         if rights is not None:
             self._put_entry(mailbox, account, bal, rights)
+        self._rights_changed(bal)
 
     def _put_entry(self, mailbox: MailboxId, account: AccountId, bal: BalId, rights: str) -> None:
         sealed = self._bal_key(bal).seal(acl_purpose(mailbox, account), rights.encode("ascii"))
@@ -155,6 +163,12 @@ class RightsWriting(RightsReading, WritingView):
         bal = self._bal_of_mailbox(child)
         for account, rights in found.items():
             self._put_entry(child, account, bal, rights)
+
+    def _rights_changed(self, bal: BalId, account: AccountId | None = None) -> None:
+        """For the sessions that listen to the box, and to that of a person who has others now."""
+        own = () if account is None else self._all(_OWN, account=account)
+        for each in (bal, *(BalId(row[0]) for row in own)):
+            self.effects.changes.append(Change(ChangeKind.MAILBOX, each, MailboxId(0), ModSeq(0)))
 
     def _forget_rights(self, mailbox: MailboxId) -> None:
         self._run(_DROP_ENTRIES, mailbox=mailbox)

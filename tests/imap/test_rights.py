@@ -102,6 +102,7 @@ ELSEWHERE = {
     "CANCELUPDATE": "nothing but the asker's own searches",
     "LIST": "told below, name by name",
     "LSUB": "told below",
+    "NOTIFY": "in silence of what may not be read: told in test_notify",
     "XLIST": "told below",
     "CREATE": "below: of the mailbox above",
     "GETQUOTA": "a root, not a mailbox: test_quota",

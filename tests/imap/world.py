@@ -18,9 +18,18 @@ from mssmtp.imap.conversation import converse
 from mssmtp.imap.effects import Effect, Woken
 from mssmtp.imap.incoming import Ended
 from mssmtp.imap.session import Session, Timing
-from mssmtp.mail import Address, Bal, BalType, Principal, Role
+from mssmtp.mail import (
+    Address,
+    Bal,
+    BalId,
+    BalType,
+    Change,
+    ChangeKind,
+    Principal,
+    Role,
+)
 from mssmtp.outside import SystemEntropy
-from mssmtp.storage import Store
+from mssmtp.storage import Store, changes
 from tests.imap import answers
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -102,6 +111,7 @@ class World:
         self.store = Store(settings, self.clock, SystemEntropy())
         self.clients: list[Client] = []
         self.closed: set[str] = set()
+        self.heard_up_to = 0
         self.zoe, self.luc, self.service = map(self._bal, (ZOE, LUC, SERVICE))
 
     def _bal(self, address: str) -> Bal:
@@ -117,6 +127,7 @@ class World:
             writing.add_member(self.service.id, account.id, role)
 
         self.store.write(job).result()
+        self.changed()
 
     def limit(self, octets: int, messages: int) -> None:
         """Zoé's box holds so much and no more; that of radiology anything."""
@@ -148,8 +159,21 @@ class World:
         """Wake everybody, as the store's notifications do."""
         for client in self.clients:
             client.session.is_changed = True
+        if any(client.session.watching for client in self.clients):
+            self._tell_listeners()
         for client in self.clients:
             client.pump()
+
+    def _tell_listeners(self) -> None:
+        """What the door does with the changes of a commit for who has asked NOTIFY."""
+        after = self.heard_up_to
+        rows = self.store.read(lambda r: r._all(changes._AFTER, last=after)).result()
+        for number, kind, bal, mailbox, modseq in rows:
+            self.heard_up_to = number
+            change = Change(ChangeKind(kind), bal, mailbox, modseq)
+            for client in self.clients:
+                if client.session.watching and bal in client.listened:
+                    client.session.watching.hear(change)
 
     def login(self, login: str, password: str) -> Principal:
         """What the authenticator answers here."""
@@ -192,6 +216,7 @@ class Client:
         self.said = bytearray()
         """All that the server said, whatever a test takes out of `received`."""
         self.paused_s: list[float] = []
+        self.listened: frozenset[BalId] = frozenset()
         self.largest_send = 0
         self.is_open = True
         self.tls_replies = 0
@@ -272,7 +297,7 @@ class Client:
         if self._incoming:
             effect.answer(bytes(self._incoming))
             self._incoming.clear()
-        elif effect.changes and self.session.is_changed:
+        elif effect.changes and self.session.has_news:
             effect.answer(Woken.CHANGED)
         elif self._end is not None:
             effect.answer(self._end)
@@ -306,6 +331,8 @@ class Client:
                 effect.answer(self.world.login(effect.login, effect.password))
             case effects.Refresh():
                 effect.answer(self.world.login(effect.principal.login, PASSWORD))
+            case effects.Listen():
+                self.listened = effect.bals
             case effects.Note():
                 self.world.store.noted.add(
                     effect.account, effect.mailbox, effect.uids, effect.kind, self.world.clock.now()

@@ -249,6 +249,31 @@ async def test_a_delivery_by_another_worker_wakes_idle(rig: Rig) -> None:
         other.close()
 
 
+async def test_events_of_other_mailboxes_come_by_themselves_from_every_worker(rig: Rig) -> None:
+    """NOTIFY (RFC 5465): without a command, and only of the boxes that are listened to."""
+    other = Store(rig.settings.store, SystemClock(), SystemEntropy(), worker="other")
+    try:
+        async with rig.door() as (door, port), rig.door(store=other) as (_, other_port):
+            here, there = await rig.client(port), await rig.client(other_port)
+            events = b"(MessageNew MessageExpunge MailboxName)"
+            await here.ok(
+                b"NOTIFY SET (personal %b) (selected (MessageNew MessageExpunge))" % events
+            )
+            await there.ok(b"CREATE Fax")
+            assert (await here.line()).startswith(b"* LIST")
+            await there.ok(b"APPEND Fax {5+}\r\nhello")
+            assert (await here.line()).startswith(b'* STATUS "Fax" (MESSAGES 1 ')
+            await there.ok(b"APPEND INBOX {5+}\r\nhello")
+            assert await here.line() == b"* 1 EXISTS\r\n"
+            assert (await here.line()).endswith(b" RECENT\r\n")
+            await here.ok(b"NOTIFY NONE")
+            assert not door.hub._listeners
+            await there.ok(b"APPEND Fax {5+}\r\nhello")
+            assert len(await here.ok(b"NOOP")) == 1
+    finally:
+        other.close()
+
+
 async def test_idle_says_something_at_each_interval(rig: Rig) -> None:
     rig.timing = Timing(keep_alive_s=0.01, refresh_s=0.0)
     async with rig.door() as (_, port):

@@ -15,6 +15,7 @@ from mssmtp.imap.numbers import compress
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
+from mssmtp.imap.watching import recounted
 from mssmtp.mail import Uid
 from mssmtp.storage.model import Mailbox
 
@@ -48,9 +49,10 @@ class Append(Command):
             if (yield from arguments.let_go(error)):
                 return None
             raise
-        target, uids = yield from write(
+        (target, after), uids = yield from write(
             lambda writing: self._append(writing, session, messages), _held(messages)
         )
+        session.has_counted(target, after)
         if session.selected_or_none and session.selected.mailbox.id == target.id:
             session.is_changed = True
         return Done(b"APPEND completed", b"APPENDUID %d %b" % (target.uid_validity, compress(uids)))
@@ -66,7 +68,7 @@ class Append(Command):
 
     def _append(
         self, writing: Writing, session: Session, messages: list[Arrived]
-    ) -> tuple[Mailbox, list[Uid]]:
+    ) -> tuple[tuple[Mailbox, Mailbox | None], list[Uid]]:
         target, rights = mailboxes.find_target(writing, session.principal, self.mailbox)
         now = session.clock.now()
         uids = [
@@ -78,7 +80,7 @@ class Append(Command):
             )
             for message in messages
         ]
-        return target, uids
+        return recounted(writing, session.watching, target), uids
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from mssmtp.imap.numbers import NumberSet, compress
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
+from mssmtp.imap.watching import recounted
 from mssmtp.mail import Uid
 from mssmtp.storage.model import Mailbox
 
@@ -25,6 +26,7 @@ MOST_COPIED = 50_000
 """Messages of one COPY, which is all or nothing: a second for everybody who waits. Copied into
 itself again and again a mailbox would double without end."""
 Copied = tuple[Mailbox, list[tuple[Uid, Uid]]]
+Batched = tuple[tuple[Mailbox, Mailbox | None], list[tuple[Uid, Uid]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Copy(Command):
         verb = b"MOVE" if self.moves else b"COPY"
         if self.moves or target.id == selected.mailbox.id:
             session.is_changed = True
+            session.owes_news = self.moves
         if not pairs:
             return Done(b"Nothing to do")
         code = b"COPYUID %d %b %b" % (
@@ -67,19 +70,22 @@ class Copy(Command):
         for start in range(0, max(len(uids), 1), size):
             batch = _Batch(self, session, uids[start : start + size])
             session.is_changed |= self.moves
-            target, done = yield from write(batch)
+            (target, after), done = yield from write(batch)
+            session.has_counted(target, after)
             pairs += done
         return target, pairs
 
-    def copy(self, writing: Writing, session: Session, uids: list[Uid]) -> Copied:
-        """One batch, with the rights of this moment."""
+    def copy(self, writing: Writing, session: Session, uids: list[Uid]) -> Batched:
+        """One batch, with the rights of this moment in both mailboxes (ATT-25)."""
+        source = session.selected.mailbox
+        needed = mailboxes.DELETE_MESSAGES + mailboxes.EXPUNGE if self.moves else ""
+        mailboxes.demand_still(writing, session.principal, source, needed)
         target, rights = mailboxes.find_target(writing, session.principal, self.mailbox)
-        source = session.selected.mailbox.id
-        if not uids:
-            return target, []
-        if self.moves:
-            return target, writing.move(source, uids, target.id, rights)
-        return target, writing.copy(source, uids, target.id, rights)
+        done: list[tuple[Uid, Uid]] = []
+        if uids:
+            carry = writing.move if self.moves else writing.copy
+            done = carry(source.id, uids, target.id, rights)
+        return recounted(writing, session.watching, target), done
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,7 @@ class _Batch:
     session: Session
     uids: list[Uid]
 
-    def __call__(self, writing: Writing) -> Copied:
+    def __call__(self, writing: Writing) -> Batched:
         return self.command.copy(writing, self.session, self.uids)
 
 

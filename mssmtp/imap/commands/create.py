@@ -35,11 +35,17 @@ class Create(Command):
     given: bytes = b""
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
-        def job(writing: Writing) -> Mailbox:
+        def job(writing: Writing) -> list[Mailbox]:
             place = mailboxes.creatable(writing, session.principal, self.mailbox)
-            return writing.create_mailbox(place.bal.id, place.name, self._use())
+            there = mailboxes.path(writing, place)
+            made = writing.create_mailbox(place.bal.id, place.name, self._use())
+            return [*mailboxes.path(writing, place)[len(there) : -1], made]
 
-        made = yield from write(job)
+        levels = yield from write(job)
+        made = levels[-1]
+        if session.watching is not None:
+            for each in levels:
+                session.watching.named(mailboxes.beside(self.mailbox, each), each)
         if self.given and session.dialect.rev2:
             shown = mailboxes.as_shown(made, self.mailbox)
             yield from send(listing.unasked(shown, was=self.given))

@@ -32,6 +32,8 @@ class Delete(Command):
             return found
 
         gone = yield from write(job)
+        if session.watching is not None:
+            session.watching.deleted(gone.id)
         if session.selected_or_none and session.selected.mailbox.id == gone.id:
             yield Watch(None)
             session.select(None)

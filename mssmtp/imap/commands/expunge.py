@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mssmtp.imap import mailboxes, sync
 from mssmtp.imap.command import Command, Done
@@ -11,7 +12,11 @@ from mssmtp.imap.effects import Steps, read, write
 from mssmtp.imap.numbers import NumberSet
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
-from mssmtp.mail import MailboxId, Uid
+from mssmtp.mail import Principal, Uid
+from mssmtp.storage.model import Mailbox
+
+if TYPE_CHECKING:
+    from mssmtp.storage import Writing
 
 BATCH = 500
 """Messages of one commit. Each one is shredded and leaves an event: all of a large mailbox at once
@@ -30,8 +35,8 @@ class Expunge(Command):
         named: frozenset[int] | None = None
         if self.uids is not None:
             named = frozenset(selected.view.uids_of(selected.view.spans(self.uids, by_uid=True)))
-        session.is_changed = True
-        removed = yield from remove_deleted(selected.mailbox.id, named)
+        session.is_changed = session.owes_news = True
+        removed = yield from remove_deleted(session, named)
         if not removed or not session.dialect.modseqs:
             return Done(b"EXPUNGE completed")
         yield from sync.tell(session, expunge=True, highest=False)
@@ -39,22 +44,27 @@ class Expunge(Command):
         return Done(b"EXPUNGE completed", b"HIGHESTMODSEQ %d" % selected.gone_modseq)
 
 
-def remove_deleted(mailbox: MailboxId, named: Collection[int] | None = None) -> Steps[int]:
+def remove_deleted(session: Session, named: Collection[int] | None = None) -> Steps[int]:
     """Remove the messages with `\\Deleted`, of `named` only when given, BATCH at a time.
 
     No message is removed that lost its flag meanwhile. When a later batch fails the earlier ones
     are gone, which the untagged EXPUNGEs tell. Returns how many were removed.
     """
-    found = yield from read(lambda reading: reading.deleted(mailbox))
+    mailbox = session.selected.mailbox
+    found = yield from read(lambda reading: reading.deleted(mailbox.id))
     uids = found if named is None else [uid for uid in found if uid in named]
     removed = 0
     for start in range(0, len(uids), BATCH):
-        removed += yield from _remove(mailbox, uids[start : start + BATCH])
+        removed += yield from _remove(session.principal, mailbox, uids[start : start + BATCH])
     return removed
 
 
-def _remove(mailbox: MailboxId, uids: list[Uid]) -> Steps[int]:
-    removed = yield from write(lambda writing: writing.expunge(mailbox, uids))
+def _remove(who: Principal, mailbox: Mailbox, uids: list[Uid]) -> Steps[int]:
+    def job(writing: Writing) -> list[Uid]:
+        mailboxes.demand_still(writing, who, mailbox, mailboxes.EXPUNGE)
+        return writing.expunge(mailbox.id, uids)
+
+    removed = yield from write(job)
     return len(removed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mssmtp.errors import StorageUnavailable
-from mssmtp.imap import incoming, responses, sync
+from mssmtp.imap import incoming, pushing, responses
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, Woken, send, wait
 from mssmtp.imap.framer import Unframed
@@ -20,7 +20,7 @@ class Idle(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done | None]:
         yield from send(responses.continuation(b"idling"))
-        session.is_changed = session.state is State.SELECTED
+        session.is_changed = session.state is State.SELECTED  # RFC 5465 4: what was delayed, too
         while (line := session.framer.next_raw_line()) is None:
             try:
                 yield from _wait(session)
@@ -36,21 +36,23 @@ class Idle(Command):
 
 
 def _wait(session: Session) -> Steps[None]:
-    if session.is_changed:
-        yield from still_welcome(session)
-        yield from sync.catch_up(session, expunge=True)
+    if session.has_news:
+        yield from pushing.push(session, expunge=True)
         return
     selected = session.state is State.SELECTED
-    heard = yield from wait(session.timing.keep_alive_s, changes=selected)
+    listens = selected or session.watching is not None
+    heard = yield from wait(session.timing.keep_alive_s, changes=listens)
     if isinstance(heard, bytes):
         session.framer.feed(heard)
     elif heard is Woken.CHANGED:
-        session.is_changed = True
+        return
     elif heard is Woken.TIMEOUT:
         yield from send(responses.untagged(b"OK", b"Still here"))
         # Rights may have ended without a change in this mailbox (ATT-25).
         yield from still_welcome(session)
         session.is_changed = selected
+        if session.watching is not None:
+            session.watching.hear_everything()
     else:
         raise incoming.ended(heard)
 

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.imap import listing, mailboxes, metadata, names
+from mssmtp.imap import listing, mailboxes, metadata, names, subscriptions
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.commands.copy import MOVE_BATCH
 from mssmtp.imap.effects import Steps, send, write
+from mssmtp.imap.mailboxes import Place
+from mssmtp.imap.names import DELIMITER
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
-from mssmtp.mail import MailboxId, Uid
-from mssmtp.storage.model import Mailbox
+from mssmtp.mail import ALL_RIGHTS, MailboxId, Uid
+from mssmtp.storage.model import Mailbox, MailboxExists
 
 if TYPE_CHECKING:
     from mssmtp.storage import Writing
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Renamed:
-    """`mailbox` under its new name, None for a level that only holds others. `inbox`: the one that
-    is emptied into it, with its messages."""
+    """`mailbox` under its new name, None for a level that only holds others. `tree`: with those
+    below. `inbox`: the one that is emptied into it, with its messages."""
 
     mailbox: Mailbox | None
+    tree: list[Mailbox]
     inbox: MailboxId | None = None
     uids: tuple[Uid, ...] = ()
 
@@ -49,13 +52,17 @@ class Rename(Command):
                 raise Refused("CANNOT", b"Names of two boxes: copy the messages instead")
             inbox = writing.mailbox(source.bal.id, source.name)
             if inbox is None or inbox.name != "INBOX":
-                writing.rename_mailbox(source.bal.id, source.name, target.name)
-                return _Renamed(writing.mailbox(target.bal.id, target.name))
+                _rename(writing, session, source, target)
+                tree = _tree(writing, session, target) if session.watching else []
+                return _Renamed(writing.mailbox(target.bal.id, target.name), tree)
             made = writing.create_mailbox(target.bal.id, target.name)
             metadata.copy(writing, inbox, made, session.principal.account)
-            return _Renamed(made, inbox.id, tuple(writing.uids(inbox.id)))
+            return _Renamed(made, [made], inbox.id, tuple(writing.uids(inbox.id)))
 
         renamed = yield from write(job)
+        if session.watching is not None:
+            for each in renamed.tree:
+                session.watching.named(mailboxes.beside(self.new, each), each)
         session.is_changed = True  # a renamed INBOX loses its messages
         if renamed.mailbox is None:
             return Done(b"RENAME completed")
@@ -65,6 +72,27 @@ class Rename(Command):
             shown = mailboxes.as_shown(renamed.mailbox, self.new)
             yield from send(listing.unasked(shown, was=self.given))
         return Done(b"RENAME completed")
+
+
+def _rename(writing: Writing, session: Session, source: Place, target: Place) -> None:
+    """Raises Refused also for a name below the new one that is taken by what is hidden: as for a
+    new name where nothing may be made (ATT-24)."""
+    try:
+        writing.rename_mailbox(source.bal.id, source.name, target.name)
+    except MailboxExists:
+        if writing.mailbox(target.bal.id, target.name) is None and source.rights != ALL_RIGHTS:
+            raise Refused("NOPERM") from None
+        raise
+
+
+def _tree(writing: Writing, session: Session, target: Place) -> list[Mailbox]:
+    """What stands at `target` now and below, subscribed as it is for who asks."""
+    below = target.name + DELIMITER
+    return [
+        subscriptions.seen_by(writing, session.principal, each)
+        for each in writing.mailboxes(target.bal.id)
+        if each.name == target.name or each.name.startswith(below)
+    ]
 
 
 def _empty(source: MailboxId, target: MailboxId, uids: Sequence[Uid]) -> Steps[None]:

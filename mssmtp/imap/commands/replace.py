@@ -17,6 +17,7 @@ from mssmtp.imap.framer import Announced
 from mssmtp.imap.numbers import NumberSet
 from mssmtp.imap.session import Session, State
 from mssmtp.imap.syntax import Cursor
+from mssmtp.imap.watching import recounted
 from mssmtp.mail import Uid
 from mssmtp.storage.model import Mailbox, NoSuchMessage
 
@@ -52,11 +53,12 @@ class Replace(Command):
                 return None
             raise
         (message,) = messages
-        target, made = yield from write(
+        (target, after), made = yield from write(
             lambda writing: self._replace(writing, session, old, message),
             message.letter.held_octets,
         )
-        session.is_changed = True
+        session.has_counted(target, after)
+        session.is_changed = session.owes_news = True
         code = b"APPENDUID %d %d" % (target.uid_validity, made)
         # RFC 8508 3.3: the client knows the new one before the old one is taken away.
         yield from send(responses.untagged(b"OK", b"Replacement is here", code))
@@ -76,7 +78,7 @@ class Replace(Command):
 
     def _replace(
         self, writing: Writing, session: Session, old: Uid, message: Arrived
-    ) -> tuple[Mailbox, Uid]:
+    ) -> tuple[tuple[Mailbox, Mailbox | None], Uid]:
         """With the rights of this moment."""
         source = session.selected.mailbox
         rights = mailboxes.rights(writing, session.principal, source)
@@ -85,7 +87,8 @@ class Replace(Command):
         flags = message.flags_by(rights, session)
         date = message.internal_date or session.clock.now()
         writing.withdraw(source.id, old)
-        return target, writing.append(target.id, message.letter, flags, date)
+        made = writing.append(target.id, message.letter, flags, date)
+        return recounted(writing, session.watching, target), made
 
 
 @dataclass(frozen=True, slots=True)

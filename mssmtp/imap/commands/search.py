@@ -36,8 +36,7 @@ class Search(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected
         returning = self.returning or (results.ALL if session.dialect.rev2 else None)
-        updates = returning is not None and returning.updates
-        if updates:
+        if returning is not None and returning.updates:
             contexts.check(selected, tag)
         yield from aware(session, self.key)
         with emptying(selected.view, returning):
@@ -45,8 +44,8 @@ class Search(Command):
             found = yield from looked_for(look, self.key, returning)
         answer = Answer(selected.view, self.by_uid, tag)
         yield from told(answer, b"SEARCH", found, returning)
-        if updates:
-            yield from contexts.keep(selected, answer, self.key, found)
+        if returning is not None and returning.updates:
+            yield from contexts.keep(selected, answer, self.key, found, returning.items)
         return Done(b"SEARCH completed")
 
 

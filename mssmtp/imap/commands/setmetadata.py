@@ -12,7 +12,9 @@ from mssmtp.imap.metadata import MAX_VALUE, MOST_ENTRIES, MOST_IN_BOX, SHARED
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
+from mssmtp.imap.watching import recounted
 from mssmtp.mail import BalId, MailboxId
+from mssmtp.storage.model import Mailbox
 
 if TYPE_CHECKING:
     from mssmtp.storage import Writing
@@ -30,6 +32,14 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
+class _Annotated:
+    """The mailbox, 0 for the server; before and after, when it has a new modseq."""
+
+    mailbox: int
+    touched: list[tuple[Mailbox, Mailbox | None]]
+
+
+@dataclass(frozen=True, slots=True)
 class SetMetadata(Command):
     """Sets all entries or none; None removes one."""
 
@@ -40,7 +50,7 @@ class SetMetadata(Command):
         if any(value and len(value) > MAX_VALUE for _, value in self.values):
             raise Refused(_TOO_LONG, b"Annotation trop longue")
 
-        def job(writing: Writing) -> None:
+        def job(writing: Writing) -> _Annotated:
             touched: set[_Place] = set()
             annotated: set[int] = set()
             shared = [entry.startswith(SHARED) for entry, _ in self.values]
@@ -53,14 +63,22 @@ class SetMetadata(Command):
                 annotated.add(place.mailbox)
                 if value is not None:
                     touched.add(place)
-            for mailbox in filter(None, annotated):
-                writing.touch(MailboxId(mailbox))  # RFC 7162 3.2
+            before = [writing.mailbox_by_id(MailboxId(each)) for each in filter(None, annotated)]
+            for mailbox in filter(None, before):
+                writing.touch(mailbox.id)  # RFC 7162 3.2
             for place in touched:
                 kept = writing.annotations(place.bal, place.mailbox, place.account)
                 if len(kept) > MOST_ENTRIES or writing.annotations_in(place.bal) > MOST_IN_BOX:
                     raise Refused("METADATA TOOMANY", b"Trop d'annotations")
+            touches = [recounted(writing, session.watching, each) for each in filter(None, before)]
+            return _Annotated(places[shared[0]].mailbox, touches)
 
-        yield from write(job)
+        done = yield from write(job)
+        if session.watching is not None:
+            for entry, value in self.values:
+                session.watching.annotated(done.mailbox, entry, value)
+        for each in done.touched:
+            session.has_counted(*each)
         return Done(b"SETMETADATA completed")
 
     def _place(self, writing: Writing, session: Session, *, is_shared: bool) -> _Place:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax
-from mssmtp.imap import flag_lines, responses, sync
+from mssmtp.imap import flag_lines, mailboxes, responses, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Note, Steps, send, write
 from mssmtp.imap.flag_lines import Lines
@@ -66,7 +66,7 @@ class Store(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected
-        self._permit(selected)
+        self._permit(selected, selected.rights)
         spans = selected.view.spans(self.numbers, by_uid=self.by_uid)
         if not spans:
             return Done(b"Nothing to do")
@@ -84,13 +84,13 @@ class Store(Command):
             raise Refused(code or "EXPUNGEISSUED", b"Some of these messages no longer exist")
         return Done(b"STORE completed", code.encode("ascii"))
 
-    def _permit(self, selected: Selected) -> None:
+    def _permit(self, selected: Selected, rights: str) -> None:
         """Raises Refused. What the rights allow is done, also where they do not allow all of it:
         clients make little of a NO (RFC 4314 4)."""
         selected.demand("")
         # Replacing by nothing takes away what may be taken away.
         meant = (*self.flags, *(SYSTEM_FLAGS if self.operation == "=" else ()))
-        if meant and not changeable(meant, selected.rights):
+        if meant and not changeable(meant, rights):
             raise Refused("NOPERM")
 
     def _batch(self, session: Session, group: list[Span], modified: list[Uid]) -> Steps[int]:
@@ -98,8 +98,16 @@ class Store(Command):
         selected = session.selected
         plain = not session.dialect.modseqs and not session.dialect.uids_only
         quick = plain and count_of(group) >= flag_lines.LEAST
-        done = yield from write(lambda writing: self._store(writing, selected, group, quick=quick))
-        given = changeable(self.flags, selected.rights)
+
+        def job(writing: Writing) -> tuple[_Flagged | _Stored, str]:
+            rights = mailboxes.demand_still(writing, session.principal, selected.mailbox, "")
+            self._permit(selected, rights)
+            if quick and (done := self._flag(writing, selected, group, rights)):
+                return done, rights
+            return self._store(writing, selected, group, rights), rights
+
+        done, rights = yield from write(job)
+        given = changeable(self.flags, rights)
         if self.operation != "-" and any(flag.lower() in _SEEN_BY_A_PERSON for flag in given):
             uids = list(selected.view.uids_of(group))
             yield Note(session.principal.account, selected.mailbox.id, uids, "lu")
@@ -126,10 +134,8 @@ class Store(Command):
         return "MODIFIED " + compress(numbers).decode("ascii")
 
     def _store(
-        self, writing: Writing, selected: Selected, group: list[Span], *, quick: bool
-    ) -> _Flagged | _Stored:
-        if quick and (done := self._flag(writing, selected, group)):
-            return done
+        self, writing: Writing, selected: Selected, group: list[Span], rights: str
+    ) -> _Stored:
         mailbox = selected.mailbox.id
         uids = [Uid(uid) for uid in selected.view.uids_of(group)]
         ranges = selected.view.uid_ranges(group)
@@ -142,11 +148,13 @@ class Store(Command):
             modified = [row for row in found if selected.view.position(row.uid) is not None]
             left = {row.uid for row in modified}
             uids = [uid for uid in uids if uid not in left]
-        change = (self.operation, self.flags, selected.rights)
+        change = (self.operation, self.flags, rights)
         rows = writing.store_flags(mailbox, uids, *change) if uids else []
         return _Stored(rows, untold, modified)
 
-    def _flag(self, writing: Writing, selected: Selected, group: list[Span]) -> _Flagged | None:
+    def _flag(
+        self, writing: Writing, selected: Selected, group: list[Span], rights: str
+    ) -> _Flagged | None:
         """By the image, when the session knows all there is to know."""
         mailbox = selected.mailbox.id
         image = writing.image(mailbox)
@@ -155,7 +163,7 @@ class Store(Command):
         places = flag_lines.aligned(selected.view, group, image)
         if places is None:
             return None
-        after = writing.flag(mailbox, image, places, self.operation, self.flags, selected.rights)
+        after = writing.flag(mailbox, image, places, self.operation, self.flags, rights)
         if after is None:
             return None
         return _Flagged(image.modseq, after, places, writing.flag_sets(mailbox))

@@ -34,6 +34,8 @@ class Subscribe(Command):
                 subscriptions.choose(writing, found, session.principal.account, on=self.on)
 
         yield from write(job)
+        if session.watching is not None:
+            session.watching.subscribed(mailboxes.canonical(self.mailbox), on=self.on)
         return Done(b"SUBSCRIBE completed" if self.on else b"UNSUBSCRIBE completed")
 
 

@@ -1,0 +1,159 @@
+"""Showing messages: FETCH responses, rendered batch by batch in a reading thread, then sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mssmtp.errors import MailError
+from mssmtp.imap import fetch, mailboxes
+from mssmtp.imap.effects import Note, Steps, read, send, write
+from mssmtp.imap.fetch import Batch, Late, Plan, Wanted
+from mssmtp.imap.incoming import Ended
+from mssmtp.imap.items import Item, Simple
+from mssmtp.imap.numbers import Span, after, cut
+from mssmtp.imap.selected import Selected
+from mssmtp.imap.session import Session
+from mssmtp.imap.streams import Decoded, Stream
+from mssmtp.mail import Uid
+
+if TYPE_CHECKING:
+    from mssmtp.storage import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How many messages were gone; whether a part was left out."""
+
+    missing: int
+    is_undecodable: bool
+
+
+def show(session: Session, items: tuple[Item, ...], spans: Sequence[Span]) -> Steps[Told]:
+    """A FETCH response for each message at `spans` that is still there."""
+    selected = session.selected
+    dialect = session.dialect
+    plan = Plan.of(items, modseqs=dialect.modseqs, uids_only=dialect.uids_only)
+    if session.dialect.modseqs and (plan.sets_seen or Simple.MODSEQ in items):
+        # RFC 7162 3.2: what happened before the modseqs that are shown now is told, too.
+        session.is_changed = True
+    missing = 0
+    is_undecodable = False
+    for group in cut(spans, plan.group_rows):
+        seen: frozenset[Uid] = frozenset()
+        if plan.sets_seen and selected.may(mailboxes.SEEN):
+            seen = yield from _see(selected, group)
+        told = yield from _send_group(selected, plan, group, seen)
+        if plan.reads_body:
+            uids = list(selected.view.uids_of(group))
+            yield Note(session.principal.account, selected.mailbox.id, uids, "releve")
+            if seen:
+                yield Note(session.principal.account, selected.mailbox.id, seen, "lu")
+        missing += told.missing
+        is_undecodable |= told.is_undecodable
+    return Told(missing, is_undecodable)
+
+
+def _see(selected: Selected, group: Sequence[Span]) -> Steps[frozenset[Uid]]:
+    """Set `\\Seen` on the unread messages of `group`; which they were."""
+    mailbox, ranges = selected.mailbox.id, selected.view.uid_ranges(group)
+    rows = yield from read(lambda reading: reading.messages(mailbox, ranges))
+    unseen = [row.uid for row in rows if "\\Seen" not in row.flags]
+    if not unseen:
+        return frozenset()
+    changed = yield from write(
+        lambda writing: writing.store_flags(mailbox, unseen, "+", frozenset({"\\Seen"}))
+    )
+    selected.tell(changed)
+    return frozenset(unseen)
+
+
+def _send_group(
+    selected: Selected, plan: Plan, group: Sequence[Span], seen: frozenset[Uid]
+) -> Steps[Told]:
+    """Send the responses of `group` batch by batch."""
+    left = list(group)
+    missing = 0
+    is_undecodable = False
+    room = plan.batch_rows
+    while left:
+        wanted = Wanted(tuple(left), room)
+        batch = yield from read(_Rendering(selected, plan, wanted, seen))
+        missing += batch.missing
+        is_undecodable |= batch.is_undecodable
+        is_undecodable |= yield from _send_pieces(selected, batch)
+        # Where a few messages fill a batch, the rows of hundreds are not read for each (ATT-27).
+        room = min(_more_than(_count(left, batch.position)), plan.batch_rows)
+        left = after(left, batch.position)
+    return Told(missing, is_undecodable)
+
+
+def _more_than(count: int) -> int:
+    """The next batch may be of smaller messages; rows that are read for nothing cost, too."""
+    return count + max(count // 4, 1)
+
+
+def _count(spans: Sequence[Span], position: int) -> int:
+    return max(sum(min(stop, position) - start for start, stop in spans if start < position), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendering:
+    """`fetch.render` with its arguments, for a reading thread."""
+
+    selected: Selected
+    plan: Plan
+    wanted: Wanted
+    seen: frozenset[Uid]
+
+    def __call__(self, reading: Reading) -> Batch:
+        return fetch.render(reading, self.selected, self.plan, self.wanted, self.seen)
+
+
+def _send_pieces(selected: Selected, batch: Batch) -> Steps[bool]:
+    """True when a part that was put off could not be decoded."""
+    waiting: list[bytes] = []
+    is_undecodable = False
+    for piece in batch.pieces:
+        if isinstance(piece, bytes):
+            waiting.append(piece)
+            continue
+        yield from send(b"".join(waiting))
+        waiting.clear()
+        value = (yield from read(_getting(piece))) if isinstance(piece, Late) else piece
+        is_undecodable |= value is None
+        if value is None or isinstance(value, bytes):
+            yield from send(value or b"NIL")
+        else:
+            yield from _send_stream(selected, value)
+    yield from send(b"".join(waiting))
+    return is_undecodable
+
+
+def _getting(piece: Late) -> Callable[[Reading], bytes | Stream | None]:
+    return lambda reading: fetch.late(reading, piece)
+
+
+def _send_stream(selected: Selected, stream: Stream) -> Steps[None]:
+    """A literal read and sent block by block, so that 60 MB never rest in memory (OLC-04)."""
+    if isinstance(stream, Decoded):
+        stream.remember(selected.places)
+    opening = stream.opening
+    is_promised = not stream.left
+    if is_promised:
+        yield from send(opening)
+    while stream.left:
+        try:
+            octets = yield from read(stream.next)
+        except MailError as error:
+            if is_promised:
+                # The literal's length is: nothing but the end of the connection is honest.
+                raise Ended from error
+            yield from send(stream.instead)
+            return
+        if octets is None:
+            raise Ended
+        if octets:
+            yield from send(octets if is_promised else opening + octets)
+            is_promised = True
