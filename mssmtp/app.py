@@ -34,7 +34,13 @@ from mssmtp.policy import Engine, Moves
 from mssmtp.responder import Responder
 from mssmtp.smtp.content import TOP_OCTETS
 from mssmtp.smtp_hospital import Whose
-from mssmtp.smtp_in import GatewayDoor, OperatorDoor, Services, SubmissionDoor
+from mssmtp.smtp_in import (
+    ApplianceDoor,
+    GatewayDoor,
+    OperatorDoor,
+    Services,
+    SubmissionDoor,
+)
 from mssmtp.smtp_out import Relay, towards_hospitals
 from mssmtp.storage import Store, Writing
 from mssmtp.storage.masters import read_master_key
@@ -309,6 +315,8 @@ def build(
         "submission": lambda: SubmissionDoor(services),
         "gateways": lambda: GatewayDoor(services),
         "submissions": lambda: SubmissionDoor(services, implicit_tls=True),
+        "appliances": lambda: ApplianceDoor(services),
+        "appliances_tls": lambda: ApplianceDoor(services, implicit_tls=True),
         "imap": lambda: imap(implicit_tls=False),
         "imaps": lambda: imap(implicit_tls=True),
     }

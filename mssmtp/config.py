@@ -7,7 +7,6 @@ An unknown key is an error that names the nearest known one. The commented examp
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -17,54 +16,18 @@ from typing import Annotated, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    IPvAnyNetwork,
     ValidationError,
     field_validator,
     model_validator,
 )
 
-from mssmtp.errors import BadAddress, ConfigError
-from mssmtp.mail import Domain, domain
-
-MEBI = 1_048_576
-
-
-def _domain(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return domain(value)
-    except BadAddress as error:
-        raise ValueError(f"« {value} » is not a domain name") from error
-
-
-DomainName = Annotated[Domain, BeforeValidator(_domain)]
-
-_HOST_AND_PORT = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})\Z")
-
-
-def _host_and_port(text: str) -> str:
-    found = _HOST_AND_PORT.match(text)
-    if found is None or not 0 < int(found[2]) < 65_536:
-        raise ValueError(f"« {text} » is not host:port")
-    return text
-
-
-HostAndPort = Annotated[str, AfterValidator(_host_and_port)]
-
-Cell = Annotated[str, Field(min_length=1, max_length=255)]
-"""One column of a row of the list (OP-35)."""
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, no unknown key."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from mssmtp.config_base import MEBI, Cell, DomainName, Section, several
+from mssmtp.config_senders import GatewaySettings, MachineSettings, check_senders
+from mssmtp.errors import ConfigError
+from mssmtp.mail import Domain
 
 
 class Endpoint(Section):
@@ -194,6 +157,10 @@ class ListenSettings(Section):
     gateways: Endpoint | None = Field(
         None, description="Hospitals' mail servers that relay through us, STARTTLS ([[gateways]])."
     )
+    appliances: Endpoint | None = Field(
+        None, description="Scanners and analysers of [[machines]], STARTTLS; closed by default."
+    )
+    appliances_tls: Endpoint | None = Field(None, description="The same over TLS.")
     imap: Endpoint | None = Field(None, description="IMAP with STARTTLS, port 143.")
     imaps: Endpoint | None = Field(None, description="IMAP over TLS, port 993 (CL-04).")
     metrics: Endpoint | None = Field(None, description="Prometheus metrics, on loopback only.")
@@ -212,11 +179,6 @@ class CertificateSettings(Section):
 
     certificate_file: Path = Field(description="PEM: own certificate, then its issuers.")
     key_file: Path = Field(description="PEM private key; mode 0600.")
-
-
-def _several(value: object) -> object:
-    """One table is a list of one."""
-    return value if isinstance(value, list | tuple) else (value,)
 
 
 class TlsSettings(Section):
@@ -243,7 +205,7 @@ class TlsSettings(Section):
         description="Operator door: end the handshake of a peer that is refused, in place of"
         " telling it why by an SMTP reply.",
     )
-    operators: Annotated[tuple[CertificateSettings, ...], BeforeValidator(_several)] = Field(
+    operators: Annotated[tuple[CertificateSettings, ...], BeforeValidator(several)] = Field(
         min_length=1,
         description="Presented between operators, both roles. Several: one [[tls.operators]] each;"
         " the one that the whitelist names for the domain is presented (OP-20).",
@@ -481,56 +443,6 @@ class AntivirusSettings(Section):
         return place
 
 
-class GatewaySettings(Section):
-    """A hospital whose own mail servers stand in front of us (DEF-19, docs/gateway.md)."""
-
-    name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9-]{0,30}$", description="Short name, for logs and commands."
-    )
-    domains: tuple[DomainName, ...] = Field(
-        min_length=1, description="MSSanté domains behind it; all of them in operator.domains."
-    )
-    client_names: tuple[Cell, ...] = Field(
-        (),
-        description="Names of the certificates its servers present when they bring mail, as"
-        " `openssl x509 -noout -subject -nameopt RFC2253` prints them. None: it brings none.",
-    )
-    addresses: tuple[IPvAnyNetwork, ...] = Field(
-        (), description="The addresses or ranges its servers come from."
-    )
-    aliases_file: Path | None = Field(
-        None, description="Table usual;mssante, one pair per line, applied both ways (OP-63)."
-    )
-    inbound: Literal["store", "forward", "both", "hold"] = Field(
-        "store",
-        description="Mail for its boxes: kept in them, passed on to its servers, both, or kept"
-        " and marked $MSSHeld until its holder was told.",
-    )
-    hosts: tuple[HostAndPort, ...] = Field(
-        (), description="Its servers for mail from us, as host:port, best first. STARTTLS always."
-    )
-    certificate_host: str | None = Field(
-        None, description="Host name in their certificate, where it is not that of `hosts`."
-    )
-    anchors_file: Path | None = Field(
-        None,
-        description="PEM: authorities of their certificate, when it is not of IGC-Santé.",
-    )
-    xclient: bool = Field(
-        False, description="Its servers may tell whom they speak for (XCLIENT, XFORWARD)."
-    )
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> GatewaySettings:
-        if self.inbound in ("forward", "both") and not self.hosts:
-            raise ValueError(f"gateway {self.name}: mail is passed on to its hosts; name them")
-        if bool(self.client_names) != bool(self.addresses):
-            raise ValueError(
-                f"gateway {self.name}: client_names and addresses go together; name both"
-            )
-        return self
-
-
 class ImapSettings(Section):
     """What mail clients see."""
 
@@ -566,10 +478,15 @@ class Settings(Section):
     queue: QueueSettings = Field(default_factory=QueueSettings)
     smtp_out: SmtpOutSettings = Field(default_factory=SmtpOutSettings)
     antivirus: AntivirusSettings = Field(default_factory=AntivirusSettings)
-    gateways: Annotated[tuple[GatewaySettings, ...], BeforeValidator(_several)] = Field(
+    gateways: Annotated[tuple[GatewaySettings, ...], BeforeValidator(several)] = Field(
         (),
         description="One table [[gateways]] for each hospital whose own mail servers stand in front"
         " of us; `mssmtp gateway init` writes it from the hospital's form (DEF-19).",
+    )
+    machines: Annotated[tuple[MachineSettings, ...], BeforeValidator(several)] = Field(
+        (),
+        description="One table [[machines]] for each scanner or analyser that sends through"
+        " listen.appliances.",
     )
     imap: ImapSettings = Field(default_factory=ImapSettings)
     log: LogSettings = Field(default_factory=LogSettings)
@@ -579,17 +496,8 @@ class Settings(Section):
         return next((each for each in self.domains if each.name == name), DomainSettings(name=name))
 
     @model_validator(mode="after")
-    def _gateways_are_apart(self) -> Settings:
-        behind = [domain for each in self.gateways for domain in each.domains]
-        names = [each.name for each in self.gateways]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"gateways: two are called {name}; rename one")
-        for each in behind:
-            if each not in self.operator.domains:
-                raise ValueError(f"gateways: {each} is not in operator.domains; add it there")
-            if behind.count(each) > 1:
-                raise ValueError(f"gateways: {each} is behind two of them; keep it in one")
+    def _senders_are_apart(self) -> Settings:
+        check_senders(self.gateways, self.machines, self.operator.domains)
         return self
 
     @model_validator(mode="after")

@@ -13,7 +13,8 @@ from typing import Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mssmtp.config import Endpoint, Section, Settings
+from mssmtp.config import Endpoint, Settings
+from mssmtp.config_base import Section
 
 Value = str | int | bool | tuple[str, ...] | dict[str, int]
 

@@ -18,7 +18,9 @@ from cryptography import x509
 from pydantic import Field, IPvAnyNetwork, ValidationError
 
 from mssmtp import pki
-from mssmtp.config import DomainName, Endpoint, HostAndPort, Section, Settings, load
+from mssmtp.config import Endpoint, Settings, load
+from mssmtp.config_base import DomainName, Section
+from mssmtp.config_senders import HostAndPort
 from mssmtp.errors import ConfigError
 from mssmtp.whole_files import write_whole
 

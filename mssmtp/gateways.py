@@ -16,7 +16,8 @@ from pathlib import Path
 from cryptography import x509
 
 from mssmtp import pki
-from mssmtp.config import GatewaySettings, Settings
+from mssmtp.config import Settings
+from mssmtp.config_senders import GatewaySettings
 from mssmtp.errors import ConfigError, MailError, Reply
 from mssmtp.mail import DnKey, Domain
 from mssmtp.message.aliases import MAX_TABLE_OCTETS, Aliases, BadAliases

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from mssmtp.awaiting import awaited
 from mssmtp.errors import StorageUnavailable
-from mssmtp.identity import Authenticator
 from mssmtp.mail import Principal
 from mssmtp.storage import deadlines
 
@@ -37,11 +37,21 @@ class _Line:
     members: int = 0
 
 
+class Passwords(Protocol):
+    """Who knows which passwords are right: `identity.Authenticator`, or `machines.Machines`."""
+
+    def authenticate(self, login: str, password: str, address: str = "") -> Principal: ...
+    def recognize(
+        self, login: str, password: str, address: str = ""
+    ) -> Future[Principal | None]: ...
+    def is_known(self, login: str, password: str) -> bool: ...
+
+
 class Logins:
     """One per door. A password that was right before never waits behind slow hashes, so that
     guessing delays neither those elsewhere nor those behind the same address who are known."""
 
-    def __init__(self, authenticator: Authenticator, name: str) -> None:
+    def __init__(self, authenticator: Passwords, name: str) -> None:
         self._authenticator = authenticator
         self._lines: dict[str, _Line] = {}
         self._slow = ThreadPoolExecutor(_SLOW_THREADS, f"{name}-login")

@@ -16,10 +16,14 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from cryptography import x509
 
 from mssmtp import metrics
-from mssmtp.logins import Logins
+from mssmtp.errors import Reply
+from mssmtp.logins import Logins, Passwords
+from mssmtp.machines import Machines, machines_of
 from mssmtp.mail import Door
 from mssmtp.pki import CertificateRefused
+from mssmtp.smtp import replies
 from mssmtp.smtp.transaction import DoorRules
+from mssmtp.smtp_appliance import ApplianceMachine
 from mssmtp.smtp_gateway import GatewayMachine
 from mssmtp.smtp_link import Link
 from mssmtp.smtp_lookup import Services
@@ -27,7 +31,7 @@ from mssmtp.smtp_machine import Machine
 from mssmtp.tls import ServerContext, listen, server_context
 from mssmtp.trust import PeerRefused
 
-__all__ = ["GatewayDoor", "OperatorDoor", "Services", "SubmissionDoor"]
+__all__ = ["ApplianceDoor", "GatewayDoor", "OperatorDoor", "Services", "SubmissionDoor"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +51,18 @@ class _SmtpDoor:
         self.content_threads: Executor = ThreadPoolExecutor(
             _CONTENT_THREADS, f"smtp-{door}-content"
         )
-        self.logins = Logins(services.authenticator, f"smtp-{door}")
+        self.logins = Logins(self._passwords(), f"smtp-{door}")
         self._servers: list[asyncio.AbstractServer] = []
         self._links: set[Link] = set()
         self._addresses: Counter[str] = Counter()
         self._stopping = False
 
+    def _passwords(self) -> Passwords:
+        return self.services.authenticator
+
     # ------------------------------------------------------------ connections
 
-    def admit(self, link: Link, address: str) -> bool:
+    def admit(self, link: Link, address: str) -> Reply | None:
         """Count a connection, unless there are too many in total or from this address (ATT-41)."""
         limits = self.rules.limits
         door = self.rules.door.value
@@ -66,11 +73,11 @@ class _SmtpDoor:
             or self._addresses[address] >= limits.connections_per_address
         ):
             metrics.refused.labels(door, "421", "connections").inc()
-            return False
+            return replies.TOO_MANY_CONNECTIONS
         self._links.add(link)
         self._addresses[address] += 1
         metrics.open_connections.labels(door).inc()
-        return True
+        return None
 
     def release(self, link: Link) -> None:
         """A counted connection is over."""
@@ -168,3 +175,35 @@ class SubmissionDoor(_SmtpDoor):
         )
         if implicit_tls:
             self.starttls = None
+
+
+class ApplianceDoor(_SmtpDoor):
+    """Scanners and analysers by their machine records, with STARTTLS or, with `implicit_tls`, over
+    TLS from the first octet. Closed unless the settings open it (MAC-02)."""
+
+    machine = ApplianceMachine
+
+    def __init__(self, services: Services, *, implicit_tls: bool = False) -> None:
+        self.machines = Machines(
+            machines_of(services.settings.machines),
+            services.store,
+            services.clock,
+            services.entropy,
+        )
+        context = server_context(
+            services.settings.tls, services.keys.to_users, ask_certificate=True
+        )
+        super().__init__(services, Door.SUBMISSION, context)
+        if implicit_tls:
+            self.starttls = None
+
+    def _passwords(self) -> Passwords:
+        return self.machines
+
+    def admit(self, link: Link, address: str) -> Reply | None:
+        """Nobody but a machine has anything to say here."""
+        if not self.machines.are_at(address):
+            metrics.refused.labels(self.rules.door.value, "554", "machine").inc()
+            logger.info("no machine's address", extra={"peer": address})
+            return replies.NO_MACHINE
+        return super().admit(link, address)

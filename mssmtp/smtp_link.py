@@ -63,8 +63,8 @@ class House(Protocol):
     content_threads: Executor
     logins: Logins
 
-    def admit(self, link: Link, address: str) -> bool:
-        """Count the connection; False: there are too many."""
+    def admit(self, link: Link, address: str) -> Reply | None:
+        """Count the connection; a reply: it is turned away with that."""
         ...
 
     def release(self, link: Link) -> None:
@@ -117,11 +117,12 @@ class Link(asyncio.Protocol):
         self.address = str(peer[0]) if peer else ""
         if transport.get_extra_info("tls_version") is not None:
             self._conversation.secure()
-        self._admitted = self._house.admit(self, self.address)
-        if not self._admitted:
-            self._wire.write(replies.render(replies.TOO_MANY_CONNECTIONS))
+        refusal = self._house.admit(self, self.address)
+        if refusal is not None:
+            self._wire.write(replies.render(refusal))
             self._wire.close()
             return
+        self._admitted = True
         self._arm()
         self.task = self.loop.create_task(self._serve())
 

@@ -87,16 +87,24 @@ async def from_operator(
     return transaction
 
 
-async def from_principal(services: Services, known: Principal, command: MailCommand) -> Transaction:
+Refreshed = Callable[["Reading", Principal], Principal]
+"""Who a session's principal is now. Raises BadCredentials."""
+
+
+async def from_principal(
+    services: Services,
+    known: Principal,
+    command: MailCommand,
+    refreshed: Refreshed | None = None,
+) -> Transaction:
     """MAIL on a submission door: the sender is one of the login's boxes (OP-86).
 
     The boxes are read again: a password, membership or account taken away has effect at the next
     message of an open session (ATT-18, ATT-25). Raises Refused, LoginLost.
     """
+    again = refreshed or services.authenticator.refreshed
     try:
-        principal = await awaited(
-            services.store.read(lambda r: services.authenticator.refreshed(r, known))
-        )
+        principal = await awaited(services.store.read(lambda r: again(r, known)))
     except BadCredentials as error:
         raise LoginLost from error
     # RFC 4314 2.1: `p`, which a mere reader of an ORG box does not have.
@@ -117,7 +125,10 @@ async def from_principal(services: Services, known: Principal, command: MailComm
 
 
 async def still_entitled(
-    services: Services, transaction: Transaction, chain: Sequence[x509.Certificate]
+    services: Services,
+    transaction: Transaction,
+    chain: Sequence[x509.Certificate],
+    refreshed: Refreshed | None = None,
 ) -> None:
     """Ask again about the sender of a transaction that has been open for a while.
 
@@ -125,7 +136,8 @@ async def still_entitled(
     (ATT-18, ATT-25). Raises as `from_operator` and `from_principal`.
     """
     if transaction.principal is not None:
-        now = await from_principal(services, transaction.principal, transaction.command)
+        principal, command = transaction.principal, transaction.command
+        now = await from_principal(services, principal, command, refreshed)
     else:
         now = await from_operator(services, chain, transaction.command)
     transaction.principal, transaction.acting = now.principal, now.acting

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from mssmtp import metrics
 from mssmtp.errors import BadSyntax, MailError
-from mssmtp.identity import Challenge, Credentials, Exchange, LoginRefused
+from mssmtp.identity import MECHANISMS, Challenge, Credentials, Exchange, LoginRefused
 from mssmtp.mail import Door
 from mssmtp.smtp import replies
 from mssmtp.smtp.syntax import BadArgument, MailCommand, RcptCommand
@@ -95,7 +95,7 @@ class Machine(Reception):
             last = self._services.clock.now() + hold
             lines.append(f"FUTURERELEASE {hold // timedelta(seconds=1)} {last:%Y-%m-%dT%H:%M:%SZ}")
         if known.auth:
-            lines.append("AUTH PLAIN LOGIN")
+            lines.append(f"AUTH {' '.join(MECHANISMS)}")
         return lines
 
     async def _helo(self, hostname: str | None) -> None:
@@ -178,12 +178,15 @@ class Machine(Reception):
         words = (arg or "").split()
         if not 1 <= len(words) <= 2 or not (arg or "").isascii():
             raise BadArgument
-        exchange = Exchange(words[0])
+        exchange = self._exchange(words[0])
         step = exchange.begin(words[1].encode("ascii") if len(words) == 2 else None)
         while isinstance(step, Challenge):
             self._out += b"334 " + step.octets + b"\r\n"
             step = exchange.receive(await self._line())
         await self._log_in(step)
+
+    def _exchange(self, mechanism: str) -> Exchange:
+        return Exchange(mechanism)
 
     async def _log_in(self, credentials: Credentials) -> None:
         door = self._house.rules.door.value

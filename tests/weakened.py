@@ -575,6 +575,20 @@ WEAKENINGS = (
         ("tests/smtp_in/test_transcripts.py",),
     ),
     Weakening(
+        "a machine from elsewhere",
+        "mssmtp/machines.py",
+        "        return any((mapped or found) in network for network in self.networks)\n",
+        "        return True\n",
+        ("tests/smtp_in/test_appliance_door.py",),
+    ),
+    Weakening(
+        "a machine in a person's box",
+        "mssmtp/machines.py",
+        "bal is None or bal.type is not BalType.APP or bal.state is not BalState.ACTIVE:",
+        "bal is None:",
+        ("tests/smtp_in/test_appliance_door.py",),
+    ),
+    Weakening(
         "100,000 headers",
         "mssmtp/smtp/content.py",
         "            if len(self._held) > self._limit + len(_EMPTY_LINE):\n",
@@ -611,7 +625,7 @@ WEAKENINGS = (
     ),
     Weakening(
         "broken configuration",
-        "mssmtp/config.py",
+        "mssmtp/config_base.py",
         'extra="forbid"',
         'extra="ignore"',
         ("tests/cli/test_settings.py",),

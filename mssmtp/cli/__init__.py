@@ -17,6 +17,7 @@ from mssmtp.cli import (
     explain,
     gateway,
     init,
+    machine,
     queue,
     serve,
     store,
@@ -60,6 +61,7 @@ app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.add_typer(bal.app, name="bal")
 app.add_typer(gateway.app, name="gateway")
+app.add_typer(machine.app, name="machine")
 app.add_typer(queue.app, name="queue")
 app.add_typer(store.app, name="store")
 app.add_typer(trust.app, name="trust")

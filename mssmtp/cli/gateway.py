@@ -13,7 +13,8 @@ import typer
 from mssmtp import gateway_form, gateway_trial
 from mssmtp.cli import options
 from mssmtp.cli.output import EXIT_TROUBLE, fail, out, print_json, print_table
-from mssmtp.config import GatewaySettings, Settings, load
+from mssmtp.config import Settings, load
+from mssmtp.config_senders import GatewaySettings
 from mssmtp.finding import Finding, Severity
 from mssmtp.gateways import Gateways
 

@@ -8,9 +8,11 @@ from mssmtp.identity.authenticator import (
     TooManyGuesses,
 )
 from mssmtp.identity.national_id import BadNationalId
-from mssmtp.identity.sasl import Challenge, Credentials, Exchange
+from mssmtp.identity.sasl import MECHANISMS, OLD_FORMS, Challenge, Credentials, Exchange
 
 __all__ = [
+    "MECHANISMS",
+    "OLD_FORMS",
     "Authenticator",
     "BadCredentials",
     "BadNationalId",

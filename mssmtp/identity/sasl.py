@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from typing import Protocol
 
 from mssmtp.errors import BadSyntax, Reply
 from mssmtp.identity.authenticator import BadCredentials
@@ -18,13 +19,6 @@ MAX_LINE_OCTETS = 12_288
 """RFC 4954 4: a base64 line of at least this much must be taken; we take no more."""
 MAX_NAME_OCTETS = 255
 """RFC 4616 2: authcid and passwd of at most 255 octets each."""
-
-
-class Mechanism(StrEnum):
-    """What is offered, over TLS only."""
-
-    PLAIN = "PLAIN"
-    LOGIN = "LOGIN"
 
 
 class UnknownMechanism(BadSyntax):
@@ -63,17 +57,83 @@ class Credentials:
     password: str = field(repr=False)
 
 
-class Exchange:
-    """One AUTH or AUTHENTICATE command. Raises UnknownMechanism for what is not offered."""
+class Dialog(Protocol):
+    """The server's side of one mechanism; it sees decoded octets only."""
 
-    def __init__(self, mechanism: str) -> None:
-        try:
-            self._mechanism = Mechanism(mechanism.upper())
-        except ValueError as error:
-            raise UnknownMechanism from error
+    opening: bytes
+    """The challenge to a client that sends no initial response."""
+
+    def step(self, response: bytes) -> bytes | Credentials:
+        """The next challenge, or what the client has said. Raises BadExchange, BadCredentials."""
+        ...
+
+
+class _Plain:
+    """RFC 4616."""
+
+    opening = b""
+
+    def step(self, response: bytes) -> Credentials:
+        parts = response.split(b"\0")
+        if len(parts) != 3:
+            raise BadExchange("PLAIN has three parts")
+        authzid, authcid, password = (_text(part) for part in parts)
+        if not authcid or not password:
+            raise BadExchange("empty authcid or password")
+        # ATT-17: acting for somebody else is the policy's matter, never a login's.
+        if authzid and authzid != authcid:
+            raise BadCredentials("authzid differs from authcid")
+        return Credentials(authcid, password)
+
+
+class _BarePlain(_Plain):
+    """PLAIN of devices that leave out the empty authzid and its NUL."""
+
+    def step(self, response: bytes) -> Credentials:
+        return super().step(b"\0" + response if response.count(b"\0") == 1 else response)
+
+
+class _Login:
+    """LOGIN was never more than a draft; these prompts are what clients compare with (OLC-09)."""
+
+    opening = b"Username:"
+
+    def __init__(self) -> None:
+        self._login: str | None = None
+
+    def step(self, response: bytes) -> bytes | Credentials:
+        text = _text(response)
+        if not text or "\0" in text:
+            raise BadExchange("empty line, or NUL")
+        if self._login is None:
+            self._login = text
+            return b"Password:"
+        return Credentials(self._login, text)
+
+
+Mechanisms = Mapping[str, Callable[[], Dialog]]
+MECHANISMS: Mechanisms = {"PLAIN": _Plain, "LOGIN": _Login}
+"""What is offered, over TLS only, in the order it is announced. One more is one more Dialog."""
+OLD_FORMS: Mechanisms = {"PLAIN": _BarePlain, "LOGIN": _Login}
+"""As scanners and analysers write them (MAC-02), for their listener only."""
+
+
+class Exchange:
+    """One AUTH or AUTHENTICATE command. Raises UnknownMechanism for what is not offered.
+
+    `is_lenient`: base64 without its padding, and white space around it, are taken too.
+    """
+
+    def __init__(
+        self, mechanism: str, offered: Mechanisms = MECHANISMS, *, is_lenient: bool = False
+    ) -> None:
+        make = offered.get(mechanism.upper())
+        if make is None:
+            raise UnknownMechanism
+        self._dialog = make()
+        self._is_lenient = is_lenient
         self._begun = False
         self._ended = False
-        self._login: str | None = None
 
     def begin(self, initial: bytes | None = None) -> Challenge | Credentials:
         """The first step. `initial` is the initial response as sent, None when there is none.
@@ -84,7 +144,7 @@ class Exchange:
             raise BadExchange("already begun")
         self._begun = True
         if initial is None:
-            return Challenge(b"" if self._mechanism is Mechanism.PLAIN else _USERNAME)
+            return Challenge(base64.b64encode(self._dialog.opening))
         return self._step(b"" if initial == b"=" else initial)
 
     def receive(self, line: bytes) -> Challenge | Credentials:
@@ -97,37 +157,19 @@ class Exchange:
         if self._ended:
             raise BadExchange("already over")
         try:
-            step = self._plain(line) if self._mechanism is Mechanism.PLAIN else self._ask(line)
+            step = self._dialog.step(_decoded(_mended(line) if self._is_lenient else line))
         except (BadSyntax, BadCredentials):
             self._ended = True
             raise
-        self._ended = isinstance(step, Credentials)
-        return step
-
-    def _plain(self, line: bytes) -> Credentials:
-        parts = _decoded(line).split(b"\0")
-        if len(parts) != 3:
-            raise BadExchange("PLAIN has three parts")
-        authzid, authcid, password = (_text(part) for part in parts)
-        if not authcid or not password:
-            raise BadExchange("empty authcid or password")
-        # ATT-17: acting for somebody else is the policy's matter, never a login's.
-        if authzid and authzid != authcid:
-            raise BadCredentials("authzid differs from authcid")
-        return Credentials(authcid, password)
-
-    def _ask(self, line: bytes) -> Challenge | Credentials:
-        text = _text(_decoded(line))
-        if not text or "\0" in text:
-            raise BadExchange("empty line, or NUL")
-        if self._login is None:
-            self._login = text
-            return Challenge(_PASSWORD)
-        return Credentials(self._login, text)
+        if isinstance(step, Credentials):
+            self._ended = True
+            return step
+        return Challenge(base64.b64encode(step))
 
 
-_USERNAME = base64.b64encode(b"Username:")
-_PASSWORD = base64.b64encode(b"Password:")
+def _mended(line: bytes) -> bytes:
+    bare = line.strip(b" \t")
+    return bare if bare == b"*" else bare + b"=" * (-len(bare) % 4)
 
 
 def _decoded(line: bytes) -> bytes:

@@ -318,6 +318,12 @@ TOO_MANY_CONNECTIONS = _entry(
     "limits.connections or limits.connections_per_address is reached.",
     "Wait; if it lasts, raise the limit or find the program that opens them.",
 )
+NO_MACHINE = _entry(
+    "smtp.no-machine",
+    Reply(554, "5.7.1", "Cette adresse n'est celle d'aucun appareil déclaré ; ajoutez sa fiche."),
+    "A connection to the appliance listener from an address that no [[machines]] table names.",
+    "Add the device's address to its table, or use the submission door.",
+)
 TOO_MANY_ERRORS = _entry(
     "smtp.too-many-errors",
     Reply(421, "4.7.0", "Trop d'erreurs de protocole ; connexion fermée."),

@@ -15,17 +15,26 @@ from typing import cast
 
 from mssmtp.antivirus import Clamd
 from mssmtp.config import Settings
+from mssmtp.config_senders import MachineSettings
 from mssmtp.demo.authority import Authority, Identity
-from mssmtp.identity import Authenticator
+from mssmtp.identity import Authenticator, app_password
+from mssmtp.mail import Address, BalType
 from mssmtp.outside import SystemEntropy
 from mssmtp.own import OwnKeys
 from mssmtp.policy.engine import Engine
 from mssmtp.responder import Responder
-from mssmtp.smtp_in import OperatorDoor, Services, SubmissionDoor
+from mssmtp.smtp_in import ApplianceDoor, OperatorDoor, Services, SubmissionDoor
 from mssmtp.storage import Store
 from mssmtp.trust import Snapshot, Trust
-from tests.smtp_in.fakes import PASSWORD, ZOE, FakeLogins, FakeStore, people, zoe
+from tests.smtp_in.fakes import PASSWORD, ZOE, FakeLogins, FakeStore, people, per, zoe
 
+APP_BOX = Address.parse("scanner@hopital-a.test")
+SCANNER: dict[str, object] = {
+    "name": "scanner-radio",
+    "box": str(APP_BOX),
+    "addresses": ["127.0.0.0/28", "::1/128"],
+    "password_hash": app_password.verifiers(PASSWORD, SystemEntropy()).argon2,
+}
 WAIT_S = 10.0
 """How long a client of these tests waits for anything."""
 
@@ -104,9 +113,20 @@ class Rig:
             yield cast("tuple[SubmissionDoor, int]", opened)
 
     @asynccontextmanager
+    async def appliances(
+        self, *, implicit_tls: bool = False, **changes: object
+    ) -> AsyncIterator[tuple[ApplianceDoor, int]]:
+        """The door of one scanner, whose record is `SCANNER` with `changes`."""
+        record = MachineSettings.model_validate(SCANNER | changes)
+        self.settings = self.settings.model_copy(update={"machines": (record,)})
+        self.store.bals[APP_BOX] = per(9, APP_BOX, type=BalType.APP)
+        async with self._open(ApplianceDoor(self.services, implicit_tls=implicit_tls)) as opened:
+            yield cast("tuple[ApplianceDoor, int]", opened)
+
+    @asynccontextmanager
     async def _open(
-        self, door: OperatorDoor | SubmissionDoor
-    ) -> AsyncIterator[tuple[OperatorDoor | SubmissionDoor, int]]:
+        self, door: OperatorDoor | SubmissionDoor | ApplianceDoor
+    ) -> AsyncIterator[tuple[OperatorDoor | SubmissionDoor | ApplianceDoor, int]]:
         sock = socket.create_server(("127.0.0.1", 0))
         await door.start(sock)
         try:

@@ -85,8 +85,8 @@ def lines_in_the_log(patch: Patch, rig: Rig) -> None:
 
 
 def everybody_admitted(patch: Patch, rig: Rig) -> None:
-    def admit(self: _SmtpDoor, link: object, address: str) -> bool:
-        return True
+    def admit(self: _SmtpDoor, link: object, address: str) -> None:
+        return
 
     patch.setattr(_SmtpDoor, "admit", admit)
     patch.setattr(_SmtpDoor, "release", lambda self, link: None)
