@@ -173,7 +173,8 @@ _RIGHTS = {
 
 @dataclass(frozen=True, slots=True)
 class Bal:
-    """One MSSanté mailbox. `national_id` is `8`+RPPS or `0`+ADELI (OP-37)."""
+    """One MSSanté mailbox. `national_id` is `8`+RPPS or `0`+ADELI (OP-37); `keeps_sent`: what is
+    submitted from it is filed in Sent (CL-80)."""
 
     id: BalId
     address: Address
@@ -182,6 +183,7 @@ class Bal:
     person: PersonState = PersonState.CERTIFIED
     national_id: str | None = None
     usual_address: Address | None = None
+    keeps_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ class Intake:
         sender = self._transaction.command.sender
         top = content.top(self._origin.hop, self.envelope_id, sender, self._received_at, extra)
         self._skip = top.skip
-        self._writer = self._services.store.writer()
+        self._writer = self._services.store.writer(may_be_sent=self._sender_box is not None)
         self._keep(top.octets)
         if self._services.antivirus is not None:
             self._look = await self._services.antivirus.begin()
@@ -353,6 +353,8 @@ class Intake:
                 transfer=transfer,
                 facts=facts,
             )
+            if (box := self._sender_box) is not None:
+                writing.file_sent(box, letter, envelope, _flags_of_sent(is_patient=is_patient))
             for report in reports:
                 report.accept(writing)
 
@@ -414,6 +416,14 @@ class Intake:
             command.deliver_by,
         )
 
+    @property
+    def _sender_box(self) -> BalId | None:
+        """Whose mailbox Sent gets a copy (CL-80)."""
+        acting = self._transaction.acting
+        if self._transaction.door is not Door.SUBMISSION or acting is None:
+            return None
+        return acting.id if acting.keeps_sent else None
+
     def _owner(self) -> BalId | Domain:
         """Whose key seals what no recipient's box seals."""
         acting, principal = self._transaction.acting, self._transaction.principal
@@ -443,6 +453,10 @@ class Intake:
             list_date=operator.list_date if operator else self._transaction.list_date,
             crl_number=operator.crl_number if operator else None,
         )
+
+
+def _flags_of_sent(*, is_patient: bool) -> frozenset[str]:
+    return frozenset({"\\Seen", PATIENT} if is_patient else {"\\Seen"})
 
 
 def _aborting(executor: Executor, writer: LetterWriter) -> Callable[[asyncio.Future[Any]], None]:

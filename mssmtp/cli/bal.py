@@ -21,6 +21,7 @@ from mssmtp.storage import BalExists, NationalIdRequired, Reading
 app = typer.Typer(help="Boxes: add, list, show, suspend; members, room.", no_args_is_help=True)
 app.add_typer(bal_members.app, name="member")
 app.command()(bal_room.quota)
+app.command()(bal_room.sent_copy)
 app.command()(bal_room.readings)
 
 Row = dict[str, object]

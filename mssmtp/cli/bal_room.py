@@ -1,4 +1,4 @@
-"""`mssmtp bal quota` and `mssmtp bal readings`: what a box may hold, and who read what."""
+"""`mssmtp bal quota`, `sent-copy`, `readings`: what a box may hold and keeps; who read what."""
 
 from __future__ import annotations
 
@@ -71,6 +71,31 @@ def _limit(option: str, text: str | None) -> int | None:
             option, f"{text} is no size", "Write a number such as 5G, or none, or default."
         )
     return int(found[1]) * _UNITS[found[2]]
+
+
+def sent_copy(
+    address: BoxAddress,
+    on: Annotated[
+        bool | None,
+        typer.Option("--on/--off", help="Whether a copy is filed in Sent at submission."),
+    ] = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> None:
+    """Whether what is sent from a box is filed in its Sent (CL-80); with --on or --off, changed.
+
+    A mail client that files its own copy makes no second one. Software that sends much may want
+    none.
+    """
+    with server.store_of(options.settings(config)) as store:
+        if on is not None:
+            store.write(lambda w: w.set_sent_copy(_box(w, address).id, on=on)).result()
+        is_on = store.read(lambda reading: _box(reading, address).keeps_sent).result()
+    if as_json:
+        print_json({"address": address, "sent_copy": is_on})
+    else:
+        what = "is filed in Sent" if is_on else "is not kept"
+        out.print(f"What is sent from {address} {what}.", markup=False)
 
 
 def readings(

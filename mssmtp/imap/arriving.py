@@ -60,6 +60,8 @@ class Arguments:
         """The one that stands behind the text of `cursor`; nobody has decided about it yet."""
         self.is_open = False
         """A literal has passed; what follows it was not seen yet."""
+        self.may_be_sent = False
+        """The messages may be copies of letters that were submitted (CL-80)."""
 
     @property
     def is_at_end(self) -> bool:
@@ -149,7 +151,7 @@ def receive(
         yield from read(permit)
     yield from arguments.begin_literal()
     store = _store_small if literal.size_octets <= BLOCK else _store_large
-    letter = yield from store(arguments.session, literal)
+    letter = yield from store(arguments, literal)
     yield from arguments.go_on()
     if is_utf8:
         arguments.cursor.expect(b")")
@@ -185,12 +187,12 @@ def _options(cursor: Cursor) -> tuple[frozenset[str], datetime | None]:
 # ---------------------------------------------------------------- one literal
 
 
-def _store_small(session: Session, literal: Announced) -> Steps[Letter]:
+def _store_small(arguments: Arguments, literal: Announced) -> Steps[Letter]:
     """One block: one visit to a thread instead of three. A failure is raised after the last octet
     has passed."""
     waiting = bytearray()
     while True:
-        event = yield from incoming.next_event(session)
+        event = yield from incoming.next_event(arguments.session)
         if not isinstance(event, Chunk):
             raise RuntimeError("a literal was being streamed")
         waiting += event.octets
@@ -198,8 +200,17 @@ def _store_small(session: Session, literal: Announced) -> Steps[Letter]:
             break
     if b"\0" in waiting:
         raise _no_nul(literal)
-    octets = bytes(waiting)
-    return (yield from off_loop(lambda store: store.seal(octets), for_commit=True))
+    seal = _Seal(bytes(waiting), arguments.may_be_sent)
+    return (yield from off_loop(seal, for_commit=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seal:
+    octets: bytes
+    may_be_sent: bool
+
+    def __call__(self, store: Store) -> Letter:
+        return store.seal(self.octets, may_be_sent=self.may_be_sent)
 
 
 def _no_nul(literal: Announced) -> Refused:
@@ -211,13 +222,14 @@ def _no_nul(literal: Announced) -> Refused:
     return Refused(code, b"A message holds no NUL; encode its parts")
 
 
-def _store_large(session: Session, literal: Announced) -> Steps[Letter]:
-    return (yield from _written(partial(_copy, session, literal)))
+def _store_large(arguments: Arguments, literal: Announced) -> Steps[Letter]:
+    fill = partial(_copy, arguments.session, literal)
+    return (yield from _written(fill, may_be_sent=arguments.may_be_sent))
 
 
-def _written(fill: Callable[[LetterWriter], Steps[None]]) -> Steps[Letter]:
+def _written(fill: Callable[[LetterWriter], Steps[None]], *, may_be_sent: bool) -> Steps[Letter]:
     """The letter that `fill` writes; nothing is left of it when that fails."""
-    writer = yield from off_loop(lambda store: store.writer())
+    writer = yield from off_loop(lambda store: store.writer(may_be_sent=may_be_sent))
     try:
         yield from fill(writer)
         return (yield from off_loop(lambda store: writer.finish(), for_commit=True))
@@ -260,7 +272,8 @@ def _hand_over(writer: LetterWriter, block: bytes) -> Steps[MailError | None]:
 
 
 def _catenated(arguments: Arguments) -> Steps[Letter]:
-    return (yield from _written(partial(_pieces, arguments)))
+    fill = partial(_pieces, arguments)
+    return (yield from _written(fill, may_be_sent=arguments.may_be_sent))
 
 
 def _pieces(arguments: Arguments, writer: LetterWriter) -> Steps[None]:

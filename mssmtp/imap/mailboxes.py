@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mssmtp.storage import Reading
 
 OTHERS = "Other Users"
+SENT, SENT_USE = "Sent", "\\Sent"
 _PREFIX = OTHERS + DELIMITER
 
 LOOKUP, READ, SEEN, WRITE, INSERT, CREATE = "l", "r", "s", "w", "i", "k"
@@ -136,6 +137,11 @@ def may_change(rights: str) -> bool:
     return any(right in rights for right in (INSERT, EXPUNGE, SEEN, DELETE_MESSAGES, WRITE))
 
 
+def may_remove(rights: str) -> bool:
+    """Whether messages can be deleted and expunged."""
+    return DELETE_MESSAGES in rights and EXPUNGE in rights
+
+
 def find_target(reading: Reading, principal: Principal, name: str) -> tuple[Mailbox, str]:
     """As `find_with_rights` for COPY, MOVE and APPEND: a missing one is worth creating (6.4.7
     TRYCREATE)."""
@@ -188,6 +194,11 @@ def renamable(reading: Reading, principal: Principal, name: str) -> Place:
         raise NoSuchMailbox  # as a mailbox that is hidden
     demand(rights, DELETE_MAILBOX)
     return place
+
+
+def may_be_sent(name: str) -> bool:
+    """Whether `name` may be that of a mailbox with SENT_USE, which cannot be renamed."""
+    return name.rpartition(DELIMITER)[2] == SENT
 
 
 def object_id(mailbox: Mailbox) -> bytes:

@@ -1,7 +1,7 @@
-"""What was looked up once and stays so: which mailbox is the INBOX, who has written to whom, and
-what the sealed row of a box says.
+"""What was looked up once and stays so: which mailboxes are INBOX and Sent, who has written to
+whom, and what the sealed row of a box says.
 
-An INBOX keeps its id as long as its box, a correspondent is never forgotten, and ids never come
+These keep their ids as long as their box, a correspondent is never forgotten, and ids never come
 twice: an answer stays right in every process. Only a rollback can take one back, or a server that
 took over without the last commits; then everything is forgotten.
 """
@@ -20,6 +20,7 @@ class Known:
 
     def __init__(self) -> None:
         self._inboxes: dict[BalId, MailboxId] = {}
+        self._sent: dict[BalId, MailboxId] = {}
         self._correspondents: set[tuple[BalId, str]] = set()
         self._bals: dict[tuple[Any, ...], Bal] = {}
 
@@ -32,6 +33,16 @@ class Known:
         if len(self._inboxes) >= REMEMBERED:
             self._inboxes = {}
         self._inboxes[bal] = inbox
+
+    def sent(self, bal: BalId) -> MailboxId | None:
+        """Its mailbox Sent, when it was looked up before."""
+        return self._sent.get(bal)
+
+    def keep_sent(self, bal: BalId, sent: MailboxId) -> None:
+        """Remember it."""
+        if len(self._sent) >= REMEMBERED:
+            self._sent = {}
+        self._sent[bal] = sent
 
     def wrote(self, bal: BalId, sender: str) -> bool:
         """True when `sender` is known to have written to `bal`; False says nothing."""
@@ -55,4 +66,4 @@ class Known:
 
     def forget(self) -> None:
         """After a rollback, or when master keys changed."""
-        self._inboxes, self._correspondents, self._bals = {}, set(), {}
+        self._inboxes, self._sent, self._correspondents, self._bals = {}, {}, set(), {}

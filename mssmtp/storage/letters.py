@@ -18,6 +18,7 @@ from mssmtp.storage.model import Letter
 from mssmtp.storage.sealing import CHUNK_OCTETS, ChunkSealer
 
 if TYPE_CHECKING:
+    from mssmtp.message.body_digest import BodyDigest
     from mssmtp.message.scanner import Scan, ScanLimits
 
 
@@ -162,8 +163,10 @@ class LetterWriter:
         files: BlobFiles,
         entropy: Entropy,
         small_octets: int,
+        body: BodyDigest | None = None,
     ) -> None:
         self._blob = blob
+        self._body = body
         self._key = entropy.token_bytes(KEY_OCTETS)
         self._sealer = ChunkSealer(blob, self._key)
         self._reader = reader
@@ -188,6 +191,8 @@ class LetterWriter:
             raise ValueError("the letter is finished")
         self._scanner.feed(block)
         self._hash.update(block)
+        if self._body is not None:
+            self._body.feed(block)
         self._size += len(block)
         self._pending += block
         # The last chunk says so in its context: one chunk is always held back.
@@ -216,7 +221,8 @@ class LetterWriter:
             self.abort()
             raise
         self._is_open = False
-        return Letter(blob, self._size, scan, summary, sha256, traced)
+        body = None if self._body is None else self._body.digest()
+        return Letter(blob, self._size, scan, summary, sha256, traced, body)
 
     def abort(self) -> None:
         """Forget everything; no trace remains. Harmless after `finish` or another `abort`."""

@@ -229,7 +229,8 @@ class Letter:
     """A sealed message no row refers to yet; dropped without trace unless a commit adopts it.
 
     `summary` are the octets of `message.Summary.to_bytes`; `sha256` is over the whole message;
-    `traced` are Message-ID and X-MSS fields of its header (OP-74), names in lower case.
+    `traced` are Message-ID and X-MSS fields of its header (OP-74), names in lower case;
+    `body_sha256` is `message.BodyDigest`, of a letter that may be a sent copy (CL-80).
     """
 
     blob: SealedBlob
@@ -238,6 +239,7 @@ class Letter:
     summary: bytes
     sha256: bytes
     traced: tuple[tuple[str, str], ...] = ()
+    body_sha256: bytes | None = None
 
     @property
     def held_octets(self) -> int:

@@ -51,7 +51,7 @@ from mssmtp.storage.view import Row, WritingView
 CORRESPONDENT = b"correspondent\0"
 _NATIONAL_ID = re.compile(r"(8\d{11}|0[0-9A-Z]{9})\Z")
 
-_BAL = select(bals.c.id, bals.c.sealed, bals.c.type, bals.c.state, bals.c.person)
+_BAL = select(bals.c.id, bals.c.sealed, bals.c.type, bals.c.state, bals.c.person, bals.c.sent_copy)
 _BAL_BY_DIGEST = sql(_BAL.where(bals.c.digest == bindparam("digest")))
 _BAL_BY_USUAL = sql(_BAL.where(bals.c.usual_digest == bindparam("digest")))
 _BAL_BY_ID = sql(_BAL.where(bals.c.id == bindparam("id")))
@@ -102,6 +102,9 @@ _NEW_BAL = sql(
 )
 _SEAL_BAL = sql(update(bals).where(bals.c.id == bindparam("bal")).values(sealed=bindparam("new")))
 _SET_STATE = sql(update(bals).where(bals.c.id == bindparam("bal")).values(state=bindparam("new")))
+_SET_SENT_COPY = sql(
+    update(bals).where(bals.c.id == bindparam("bal")).values(sent_copy=bindparam("new"))
+)
 _NEW_ACCOUNT = sql(
     insert(accounts)
     .values({name: bindparam(name) for name in ("login_digest", "sealed", "bal", "active")})
@@ -249,7 +252,7 @@ class PeopleReading(RightsReading):
     def _opened_bal(self, row: Row) -> Bal:
         if (known := self._vault.known.bal(row)) is not None:
             return known
-        id, sealed, type, state, person = row
+        id, sealed, type, state, person, sent_copy = row
         opened = json.loads(self._master_open(bal_purpose(id), sealed))
         usual = opened["usual"]
         bal = Bal(
@@ -260,6 +263,7 @@ class PeopleReading(RightsReading):
             PersonState(person),
             opened["national_id"],
             Address.parse(usual) if usual else None,
+            sent_copy is None or bool(sent_copy),
         )
         self._vault.known.keep_bal(row, bal)
         return bal
@@ -311,6 +315,12 @@ class PeopleWriting(PeopleReading, WritingView):
             raise NoSuchBal
         self.effects.first.append(self._vault.lately.changed)
         self.effects.changes.append(Change(ChangeKind.MAILBOX, bal, MailboxId(0), ModSeq(0)))
+
+    def set_sent_copy(self, bal: BalId, *, on: bool) -> None:
+        """Whether submission files a copy in Sent (CL-80). Raises NoSuchBal."""
+        if not self._run(_SET_SENT_COPY, bal=bal, new=on):
+            raise NoSuchBal
+        self.effects.first.append(self._vault.lately.changed)
 
     def create_account(self, login: str, bal: BalId | None = None) -> Account:
         """A new account; `bal` is its own. Raises BalExists when the login is taken."""

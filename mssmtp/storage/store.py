@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, select
 from mssmtp.config import StoreSettings
 from mssmtp.errors import ConfigError, Damaged, StorageFull, StorageUnavailable
 from mssmtp.mail import BalId, BlobId, Change, EnvelopeId, MailboxId
+from mssmtp.message.body_digest import BodyDigest
 from mssmtp.outside import Clock, Entropy
 from mssmtp.storage import deadlines, first_schema, identifiers, moved, rebuilding, rotation
 from mssmtp.storage.changes import Follower
@@ -221,19 +222,23 @@ class Store:
         """
         return self._committer.submit(job, octets)
 
-    def writer(self, reader: Reader | None = None) -> LetterWriter:
-        """A writer for one message, fed while it arrives; `reader` instead of the usual one."""
+    def writer(self, reader: Reader | None = None, *, may_be_sent: bool = False) -> LetterWriter:
+        """A writer for one message, fed while it arrives; `reader` instead of the usual one.
+
+        `may_be_sent`: the letter is to be known again as a sent copy (CL-80).
+        """
         return LetterWriter(
             BlobId(self._ids.new_octets()),
             reader or self._reader,
             self._files,
             self._entropy,
             self._small_octets,
+            BodyDigest() if may_be_sent else None,
         )
 
-    def seal(self, octets: bytes) -> Letter:
+    def seal(self, octets: bytes, *, may_be_sent: bool = False) -> Letter:
         """A whole message at once: notifications, small APPENDs."""
-        writer = self.writer()
+        writer = self.writer(may_be_sent=may_be_sent)
         try:
             writer.write(octets)
             return writer.finish()

@@ -9,6 +9,7 @@ from mssmtp.storage.people import PeopleReading
 from mssmtp.storage.rebuilding import RebuildReading, RebuildWriting
 from mssmtp.storage.resealing import ResealReading, ResealWriting
 from mssmtp.storage.rotating import RotationReading, RotationWriting
+from mssmtp.storage.sent import SentWriting
 from mssmtp.storage.shredding import ShredWriting
 from mssmtp.storage.waiting import QueueReading
 
@@ -19,13 +20,15 @@ class Reading(
     """One snapshot of the store."""
 
 
-class Writing(ResealWriting, ShredWriting, RebuildWriting, RotationWriting, Reading):
+class Writing(ResealWriting, ShredWriting, SentWriting, RebuildWriting, RotationWriting, Reading):
     """The store inside a group commit; what a job raises undoes the job alone."""
 
     def prune(self, now: datetime) -> None:
-        """Forget facts whose time is over and files whose removal a crash prevented.
+        """Forget facts whose time is over, files whose removal a crash prevented, and sent letters
+        that no client will file any more.
 
         Events are never purged (SEED-66).
         """
         self._forget_facts(now)
         self._bury_files()
+        self._forget_sent(now)

@@ -82,6 +82,16 @@ def test_room_is_given_and_told(home: Home) -> None:
     assert home.mssmtp("bal", "quota", ZOE_, "--octets", "beaucoup").code == 2
 
 
+@pytest.mark.requirement("CL-80")
+def test_a_box_is_told_whether_it_keeps_what_it_sends(home: Home) -> None:
+    assert home.mssmtp("bal", "sent-copy", ZOE_, "--json").json["sent_copy"] is True
+    off = home.mssmtp("bal", "sent-copy", ZOE_, "--off")
+    assert off.out == f"What is sent from {ZOE_} is not kept.\n"
+    assert home.mssmtp("bal", "sent-copy", ZOE_, "--json").json["sent_copy"] is False
+    assert "is filed in Sent" in home.mssmtp("bal", "sent-copy", ZOE_, "--on").out
+    assert home.mssmtp("bal", "sent-copy", "personne@hopital-a.test").code != 0
+
+
 @pytest.mark.requirement("DEF-06")
 def test_readings_are_shown(home: Home) -> None:
     assert "Nothing was read" in home.mssmtp("bal", "readings", ZOE_).out

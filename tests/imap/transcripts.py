@@ -13,7 +13,9 @@
     1! EXPUNGE                         must not come as part of any line
     1. BYE                             the connection is closed
     ~ message                          a message is delivered to Zoé's INBOX
-    ~ hour                             an hour passes
+    ~ patient                          one of a patient
+    ~ submits @message1                Zoé has sent it through the submission door
+    ~ hour                             an hour passes; `~ week` a week
     ~ tick 1                           client 1's wait times out
 
 `$name` in an expected line binds a word the first time and must be the same word afterwards; `...`
@@ -30,12 +32,20 @@ from pathlib import Path
 
 from mssmtp.imap.effects import Woken
 from mssmtp.mail import Role
+from mssmtp.storage import PATIENT
 from tests.imap.world import LUC, SERVICE, ZOE, Client, World, message
 
 _STEP = re.compile(
     r"(?P<client>\d)(?P<kind>>>|>NO |>BAD |>|<|!|\.)\s?(?P<text>.*)\Z|~ (?P<event>.*)\Z"
 )
 _LITERAL = re.compile(rb"@message(\d+)|@\{([^}]*)\}")
+
+
+def _message(text: bytes) -> bytes:
+    """What stands for it: `@message3`, `@{text}`."""
+    found = _LITERAL.fullmatch(text)
+    assert found, "not a message"
+    return message(int(found[1])) if found[1] else _unescaped(found[2])
 
 
 def _unescaped(text: bytes) -> bytes:
@@ -130,8 +140,14 @@ class Player:
     def _event(self, text: str) -> None:
         if text == "message":
             self.world.deliver(message(99))
+        elif text == "patient":
+            self.world.deliver(message(98), flags=frozenset({PATIENT}))
+        elif text.startswith("submits "):
+            self.world.submit(_message(text[8:].encode()))
         elif text == "hour":
             self.world.clock.advance(3_600)
+        elif text == "week":
+            self.world.clock.advance(7 * 86_400 + 1)
         elif text.startswith("tick "):
             self.clients[int(text[5:]) - 1].wake(Woken.TIMEOUT)
         else:
@@ -143,7 +159,7 @@ class Player:
 
     def _octets(self, text: str) -> bytes:
         def literal(found: re.Match[bytes]) -> bytes:
-            octets = message(int(found[1])) if found[1] else _unescaped(found[2])
+            octets = _message(found[0])
             return b"{%d+}\r\n%b" % (len(octets), octets)
 
         return _LITERAL.sub(literal, self._filled(text).encode("utf-8"))

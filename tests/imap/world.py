@@ -25,11 +25,14 @@ from mssmtp.mail import (
     BalType,
     Change,
     ChangeKind,
+    Door,
+    Envelope,
     Principal,
+    Recipient,
     Role,
 )
 from mssmtp.outside import SystemEntropy
-from mssmtp.storage import Store, changes
+from mssmtp.storage import Store, Transfer, changes
 from tests.imap import answers
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -143,14 +146,44 @@ class World:
         for number in range(1, count + 1):
             self.deliver(message(number), mailbox, bal)
 
-    def deliver(self, octets: bytes, mailbox: str = "INBOX", bal: Bal | None = None) -> None:
+    def deliver(
+        self,
+        octets: bytes,
+        mailbox: str = "INBOX",
+        bal: Bal | None = None,
+        flags: frozenset[str] = frozenset(),
+    ) -> None:
         """One message arrives; idling clients hear of it."""
         letter = self.store.seal(octets)
         owner = (bal or self.zoe).id
 
         def job(writing: Any) -> None:
             target = writing.mailbox(owner, mailbox)
-            writing.append(target.id, letter, frozenset(), self.clock.now())
+            writing.append(target.id, letter, flags, self.clock.now())
+
+        self.store.write(job).result()
+        self.changed()
+
+    def submit(self, octets: bytes) -> None:
+        """Zoé's letter to somebody elsewhere is accepted by the submission door."""
+        letter = self.store.seal(b"Return-Path: <>\r\n" + octets, may_be_sent=True)
+        to = Recipient(Address.parse("luc.bidule@cabinet-b.test"))
+        identifier = self.store.new_envelope_id()
+        envelope = Envelope(identifier, self.zoe.address, (to,), self.clock.now())
+        transfer = Transfer("in", Door.SUBMISSION, "127.0.0.1", "accept: from.bound", "250")
+
+        def job(writing: Any) -> None:
+            writing.accept(
+                envelope,
+                letter,
+                local=[],
+                queued=[to],
+                skip=17,
+                owner=self.zoe.id,
+                transfer=transfer,
+                facts=b"{}",
+            )
+            writing.file_sent(self.zoe.id, letter, envelope, frozenset({"\\Seen"}))
 
         self.store.write(job).result()
         self.changed()

@@ -141,6 +141,7 @@ class FakeStore:
     written: set[tuple[int, Address]] = field(default_factory=set)
     kept: list[Kept] = field(default_factory=list)
     rejected: list[tuple[Envelope, Transfer]] = field(default_factory=list)
+    filed: list[tuple[BalId, EnvelopeId, frozenset[str]]] = field(default_factory=list)
     letters: list[FakeLetter] = field(default_factory=list)
     open_writers: int = 0
     is_behind: bool = False
@@ -196,7 +197,7 @@ class FakeStore:
             future.set_exception(error)
         return future
 
-    def writer(self) -> FakeWriter:
+    def writer(self, *, may_be_sent: bool = False) -> FakeWriter:
         self.open_writers += 1
         return FakeWriter(self)
 
@@ -251,6 +252,11 @@ class FakeStore:
                 facts,
             )
         )
+
+    def file_sent(
+        self, bal: BalId, letter: FakeLetter, envelope: Envelope, flags: frozenset[str]
+    ) -> None:
+        self.filed.append((bal, envelope.id, flags))
 
     def reject(
         self, envelope: Envelope, transfer: Transfer, facts: bytes, *, owner: object

@@ -41,6 +41,7 @@ class Append(Command):
 
     def run(self, session: Session, tag: bytes) -> Steps[Done | None]:
         arguments = Arguments(session, tag, self.cursor, self.literal)
+        arguments.may_be_sent = mailboxes.may_be_sent(self.mailbox)
         messages: list[Arrived] = []
         try:
             yield from self._receive(arguments, messages)
@@ -49,12 +50,13 @@ class Append(Command):
             if (yield from arguments.let_go(error)):
                 return None
             raise
-        (target, after), uids = yield from write(
+        (target, after), uids, spare = yield from write(
             lambda writing: self._append(writing, session, messages), _held(messages)
         )
         session.has_counted(target, after)
         if session.selected_or_none and session.selected.mailbox.id == target.id:
             session.is_changed = True
+        yield from arriving.discard(spare)
         return Done(b"APPEND completed", b"APPENDUID %d %b" % (target.uid_validity, compress(uids)))
 
     def _receive(self, arguments: Arguments, messages: list[Arrived]) -> Steps[None]:
@@ -68,19 +70,25 @@ class Append(Command):
 
     def _append(
         self, writing: Writing, session: Session, messages: list[Arrived]
-    ) -> tuple[tuple[Mailbox, Mailbox | None], list[Uid]]:
+    ) -> tuple[tuple[Mailbox, Mailbox | None], list[Uid], list[Arrived]]:
+        """Where they are, and those that were there already, filed by submission (CL-80)."""
         target, rights = mailboxes.find_target(writing, session.principal, self.mailbox)
         now = session.clock.now()
-        uids = [
-            writing.append(
-                target.id,
-                message.letter,
-                message.flags_by(rights, session),
-                message.internal_date or now,
-            )
-            for message in messages
-        ]
-        return recounted(writing, session.watching, target), uids
+        is_sent = target.special_use == mailboxes.SENT_USE
+        may_replace = mailboxes.may_remove(rights)
+        uids: list[Uid] = []
+        spare: list[Arrived] = []
+        for message in messages:
+            flags, date = message.flags_by(rights, session), message.internal_date or now
+            if is_sent:
+                uid, is_new = writing.append_sent(
+                    target, message.letter, flags, date, may_replace=may_replace
+                )
+                spare += [] if is_new else [message]
+            else:
+                uid = writing.append(target.id, message.letter, flags, date)
+            uids.append(uid)
+        return recounted(writing, session.watching, target), uids, spare
 
 
 @dataclass(frozen=True, slots=True)

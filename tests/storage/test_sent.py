@@ -1,0 +1,185 @@
+"""One copy in Sent, on both engines: side by side, cut short, full (CL-80, F8)."""
+
+from __future__ import annotations
+
+import random
+import threading
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mssmtp.mail import Address, Bal, Envelope, Recipient, Uid
+from mssmtp.outside import SystemEntropy
+from mssmtp.storage import Letter, Mailbox, Store, Writing
+from tests.storage.support import TRANSFER, SteppingClock, behind, settings
+
+TO = Recipient(Address.parse("marius@cabinet-b.test"))
+AT = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+SEEN = frozenset({"\\Seen"})
+
+
+def letter(number: int, size: int = 100, more: bytes = b"") -> bytes:
+    """Of so many octets that do not compress."""
+    body = random.Random(number).randbytes(size * 3 // 4)  # noqa: S311 - the same each time
+    head = b"Message-ID: <%d@hopital-a.test>\r\nSubject: x\r\n%b\r\n" % (number, more)
+    return head + b64encode(body) + b"\r\n"
+
+
+def submitting(store: Store, zoe: Bal, octets: bytes) -> Callable[[Writing], object]:
+    """The job of the submission door."""
+    sealed = store.seal(b"Return-Path: <zoe@hopital-a.test>\r\n" + octets, may_be_sent=True)
+    envelope = Envelope(store.new_envelope_id(), zoe.address, (TO,), AT)
+
+    def job(writing: Writing) -> object:
+        writing.accept(
+            envelope,
+            sealed,
+            local=[],
+            queued=[TO],
+            skip=35,
+            owner=zoe.id,
+            transfer=TRANSFER,
+            facts=b"{}",
+        )
+        return writing.file_sent(zoe.id, sealed, envelope, SEEN)
+
+    return job
+
+
+def filing(store: Store, zoe: Bal, octets: bytes) -> Callable[[Writing], tuple[Uid, bool]]:
+    """The job of an APPEND."""
+    sealed = store.seal(octets, may_be_sent=True)
+    return lambda writing: writing.append_sent(sent(writing, zoe), sealed, SEEN, AT)
+
+
+def sent(writing: Writing, zoe: Bal) -> Mailbox:
+    found = writing.mailbox(zoe.id, "Sent")
+    assert found is not None
+    return found
+
+
+def count(store: Store, zoe: Bal) -> int:
+    found = store.read(lambda r: r.mailbox(zoe.id, "Sent")).result()
+    assert found is not None
+    return found.messages
+
+
+@pytest.mark.requirement("CL-80")
+@pytest.mark.parametrize("size", [100, 600_000])
+def test_all_four_combinations_leave_one_copy(store: Store, zoe: Bal, size: int) -> None:
+    server_only, client_only, client_last, client_first = (letter(n, size) for n in range(4))
+    store.write(submitting(store, zoe, server_only)).result()
+    store.write(filing(store, zoe, client_only)).result()
+    store.write(submitting(store, zoe, client_last)).result()
+    uid, is_new = store.write(filing(store, zoe, client_last)).result()
+    assert (uid, is_new) == (3, False)
+    uid, is_new = store.write(filing(store, zoe, client_first)).result()
+    assert (uid, is_new) == (4, True)
+    store.write(submitting(store, zoe, client_first)).result()
+    assert count(store, zoe) == 4
+
+
+@pytest.mark.requirement("CL-80")
+def test_both_sides_in_one_group_commit_are_one_message(store: Store, zoe: Bal) -> None:
+    jobs: list[Callable[[Writing], object]] = []
+    for number in range(10):
+        both = submitting(store, zoe, letter(number)), filing(store, zoe, letter(number))
+        jobs += both if number % 2 else both[::-1]
+    for future in [store.write(job) for job in jobs]:
+        future.result()
+    assert count(store, zoe) == 10
+
+
+@pytest.mark.requirement("CL-80")
+def test_two_processes_at_once_leave_one_copy_of_each(
+    home: Path, store: Store, clock: SteppingClock, zoe: Bal
+) -> None:
+    other = Store(settings(home), clock, SystemEntropy(), worker="other")
+    meet = threading.Barrier(2)
+
+    def play(mine: Store, make: Callable[[Store, Bal, bytes], Callable[[Writing], object]]) -> None:
+        for number in range(15):
+            job = make(mine, zoe, letter(number))
+            meet.wait(20)
+            mine.write(job).result()
+
+    threads = [
+        threading.Thread(target=play, args=(store, submitting)),
+        threading.Thread(target=play, args=(other, filing)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.close()
+    assert count(store, zoe) == 15
+
+
+class Cut(Exception):
+    """What a job dies of."""
+
+
+@pytest.mark.requirement("CL-80")
+def test_a_job_that_fails_leaves_neither_copy_nor_memory_of_it(store: Store, zoe: Bal) -> None:
+    job = submitting(store, zoe, letter(1))
+
+    def cut(writing: Writing) -> None:
+        job(writing)
+        raise Cut
+
+    with pytest.raises(Cut):
+        store.write(cut).result()
+    assert count(store, zoe) == 0
+    assert store.write(filing(store, zoe, letter(1))).result() == (1, True)
+
+
+def test_what_was_not_stored_leaves_no_file(home: Path, store: Store, zoe: Bal) -> None:
+    store.write(submitting(store, zoe, letter(1, 600_000))).result()
+    sealed = store.seal(letter(1, 600_000), may_be_sent=True)
+    assert not store.write(lambda w: w.append_sent(sent(w, zoe), sealed, SEEN, AT)).result()[1]
+    store.discard(sealed)
+    assert len([path for path in (home / "blobs").rglob("*") if path.is_file()]) == 1
+
+
+def test_a_full_box_sends_all_the_same_and_joins_what_it_has(store: Store, zoe: Bal) -> None:
+    store.write(filing(store, zoe, letter(1))).result()
+    store.write(lambda w: w.set_quota(zoe.id, None, 1)).result()
+    store.write(submitting(store, zoe, letter(1))).result()
+    assert store.write(submitting(store, zoe, letter(2))).result() is None
+    assert count(store, zoe) == 1
+    assert len(store.read(lambda r: r.queue()).result()) == 2
+
+
+def test_who_may_remove_nothing_replaces_nothing(store: Store, zoe: Bal) -> None:
+    store.write(submitting(store, zoe, letter(1))).result()
+    sealed: Letter = store.seal(letter(1, more=b"Bcc: c@x.test\r\n"), may_be_sent=True)
+
+    def job(writing: Writing) -> tuple[Uid, bool]:
+        return writing.append_sent(sent(writing, zoe), sealed, SEEN, AT, may_replace=False)
+
+    assert store.write(job).result() == (1, False)
+
+
+def test_after_a_week_nothing_is_remembered(
+    home: Path, store: Store, clock: SteppingClock, zoe: Bal
+) -> None:
+    store.write(submitting(store, zoe, letter(1))).result()
+    clock.advance(timedelta(days=6))
+    store.write(lambda w: w.prune(clock.now())).result()
+    assert store.write(filing(store, zoe, letter(1))).result() == (1, False)
+    clock.advance(timedelta(days=2))
+    store.write(lambda w: w.prune(clock.now())).result()
+    database = behind(home)
+    assert database.execute("SELECT uid FROM sent_copies").fetchall() == []
+    database.close()
+
+
+def test_the_box_says_whether_it_wants_a_copy(store: Store, zoe: Bal) -> None:
+    assert zoe.keeps_sent
+    store.write(lambda w: w.set_sent_copy(zoe.id, on=False)).result()
+    assert not store.read(lambda r: r.bal(zoe.address)).result().keeps_sent  # type: ignore[union-attr]
+    store.write(lambda w: w.set_sent_copy(zoe.id, on=True)).result()
+    assert store.read(lambda r: r.bal(zoe.address)).result().keeps_sent  # type: ignore[union-attr]
