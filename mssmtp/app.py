@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +20,7 @@ from typing import Protocol
 
 import uvloop
 
-from mssmtp import log, tls, workers
+from mssmtp import log, processors, tls, workers
 from mssmtp.antivirus import Clamd
 from mssmtp.config import CertificateSettings, Endpoint, Settings, load
 from mssmtp.errors import ConfigError
@@ -190,6 +191,7 @@ def serve(config: Path, count: int) -> int:
     known = _Known(settings, stored_trust(settings).snapshot, pairs)
 
     def run(context: workers.WorkerContext) -> None:
+        processors.settle(context.number, count)
         uvloop.run(_Worker(config, context, known).run())
 
     home = settings.store.home
@@ -358,6 +360,7 @@ class _Worker:
     async def run(self) -> None:
         """Open everything, serve until SIGTERM or SIGHUP, close in the opposite order."""
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(initializer=processors.roam))
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         store = open_store(self._settings, self._name)

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import cast
 
-from mssmtp import metrics, tls
+from mssmtp import metrics, processors, tls
 from mssmtp.awaiting import awaited
 from mssmtp.config import Settings
 from mssmtp.errors import MailError
@@ -127,7 +127,7 @@ class ImapDoor:
         self._server: asyncio.AbstractServer | None = None
         self._unsubscribe: Callable[[], None] | None = None
         self._logins = Logins(authenticator, "imap")
-        self._letters = ThreadPoolExecutor(_LETTER_THREADS, "imap-letter")
+        self._letters = ThreadPoolExecutor(_LETTER_THREADS, "imap-letter", processors.roam)
         # Apart from both: neither slow hashes nor slow disks hold up who is logged in already.
 
     async def start(self, sock: socket.socket) -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from mssmtp import processors
 from mssmtp.awaiting import awaited
 from mssmtp.errors import StorageUnavailable
 from mssmtp.mail import Principal
@@ -54,7 +55,7 @@ class Logins:
     def __init__(self, authenticator: Passwords, name: str) -> None:
         self._authenticator = authenticator
         self._lines: dict[str, _Line] = {}
-        self._slow = ThreadPoolExecutor(_SLOW_THREADS, f"{name}-login")
+        self._slow = ThreadPoolExecutor(_SLOW_THREADS, f"{name}-login", processors.roam)
         self._quick = ThreadPoolExecutor(_QUICK_THREADS, f"{name}-known")
 
     async def check(

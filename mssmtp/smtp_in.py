@@ -15,7 +15,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 from cryptography import x509
 
-from mssmtp import metrics
+from mssmtp import metrics, processors
 from mssmtp.errors import Reply
 from mssmtp.logins import Logins, Passwords
 from mssmtp.machines import Machines, machines_of
@@ -49,7 +49,7 @@ class _SmtpDoor:
         self.context = context
         self.starttls: ServerContext | None = context
         self.content_threads: Executor = ThreadPoolExecutor(
-            _CONTENT_THREADS, f"smtp-{door}-content"
+            _CONTENT_THREADS, f"smtp-{door}-content", processors.roam
         )
         self.logins = Logins(self._passwords(), f"smtp-{door}")
         self._servers: list[asyncio.AbstractServer] = []

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from mssmtp import processors
 from mssmtp.errors import BadAddress, MailError, Reply
 from mssmtp.identity import app_password
 from mssmtp.identity.guesses import Guesses
@@ -152,7 +153,9 @@ class Authenticator:
         self._known: OrderedDict[bytes, int] = OrderedDict()
         # A slow hash holds 16 MiB, and the C library keeps as much for every thread that ever
         # computed one: few threads of their own, not whichever thread asks.
-        self._slow = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "slow-hash")
+        self._slow = ThreadPoolExecutor(
+            max(2, os.cpu_count() or 1), "slow-hash", initializer=processors.roam
+        )
 
     def authenticate(self, login: str, password: str, address: str = "") -> Principal:
         """The principal of `login`. Raises BadCredentials, TooManyGuesses; storage errors pass.

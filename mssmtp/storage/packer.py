@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from mssmtp import processors
 from mssmtp.errors import MailError
 from mssmtp.mail import MailboxId
 from mssmtp.storage.model import NoSuchBal, NoSuchMailbox
@@ -72,6 +73,7 @@ class Packer:
             self._thread.join()
 
     def _work(self) -> None:
+        processors.roam()
         while (window := self._next()) is not None:
             started = time.monotonic()
             try:

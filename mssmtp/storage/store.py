@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import bindparam, select
 
+from mssmtp import processors
 from mssmtp.config import StoreSettings
 from mssmtp.errors import ConfigError, Damaged, StorageFull, StorageUnavailable
 from mssmtp.mail import BalId, BlobId, Change, EnvelopeId, MailboxId
@@ -93,7 +94,7 @@ class Store:
         except (sqlite3.Error, OSError, StorageUnavailable, StorageFull) as error:
             raise self._engine.unusable(error) from error
         self.lately = Lately(self._home / "run", clock)
-        self._openers = ThreadPoolExecutor(OPENERS, "store-opener")
+        self._openers = ThreadPoolExecutor(OPENERS, "store-opener", processors.roam)
         self._packer = Packer(self._pack)
         self.noted = Noted()
         self._vault = Vault(
