@@ -109,6 +109,11 @@ handshakes_failed = Counter("mssmtp_tls_handshakes_failed_total", "TLS handshake
 peers_refused = Counter("mssmtp_peers_refused_total", "Operators refused by trust", ["reason"])
 accepted = Counter("mssmtp_messages_accepted_total", "Messages acknowledged", ["door"])
 accepted_octets = Counter("mssmtp_message_octets_accepted_total", "Their octets", ["door"])
+products = Counter(
+    "mssmtp_product_messages_total",
+    "Messages by the product that wrote them (X-MSS-NIL) and the X-MSS fields they have",
+    ["product", "fields"],
+)
 refused = Counter("mssmtp_refusals_total", "Refusals given", ["door", "code", "rule"])
 scanned = Counter("mssmtp_scanned_total", "Messages the virus scanner was given", ["verdict"])
 logins = Counter("mssmtp_logins_total", "Logins", ["door", "result"])

@@ -38,6 +38,7 @@ from mssmtp.policy.engine import Decision
 from mssmtp.policy.facts import facts_to_bytes
 from mssmtp.smtp import content, replies
 from mssmtp.smtp.content import Authors, HeaderGate
+from mssmtp.smtp.products import product
 from mssmtp.smtp.trace import Hop
 from mssmtp.smtp.transaction import Destination, Refused, Transaction, bounced, judged
 from mssmtp.smtp_lookup import Services, know_authors
@@ -68,6 +69,20 @@ _INLINE_OCTETS = 16_384
 def _counters(door: Door) -> tuple[Counter, Counter]:
     """Messages and octets of a door, looked up once: prometheus_client takes a lock for it."""
     return metrics.accepted.labels(door.value), metrics.accepted_octets.labels(door.value)
+
+
+_MOST_PRODUCTS = 100
+_products: dict[tuple[str, str], Counter] = {}
+
+
+def _product(letter: Letter) -> Counter:
+    """The counter of the software that wrote it (OP-62); a peer's words make no labels for ever."""
+    label = product(letter.traced)
+    if label not in _products and len(_products) >= _MOST_PRODUCTS:
+        label = ("others", label[1])
+    if label not in _products:
+        _products[label] = metrics.products.labels(*label)
+    return _products[label]
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +381,7 @@ class Intake:
             for kept_in_vain in (letter, *(report.letter for report in reports)):
                 self._services.store.discard(kept_in_vain)
             raise
-        self._count()
+        self._count(letter)
         logger.info(
             "accepted",
             extra={
@@ -394,10 +409,11 @@ class Intake:
         failed = await reports.failed(about, returned) if returned else []
         return failed + await reports.delivered(about, [one.recipient for one in local])
 
-    def _count(self) -> None:
+    def _count(self, letter: Letter) -> None:
         messages, octets = _counters(self._transaction.door)
         messages.inc()
         octets.inc(self.size_octets)
+        _product(letter).inc()
 
     # ------------------------------------------------------------ values of the commit
 

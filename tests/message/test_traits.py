@@ -121,6 +121,7 @@ def named(name: str, kind: str = "application/octet-stream") -> Callable[[], Att
     return lambda: only_attachment(letter(b"x", name, kind))
 
 
+@pytest.mark.requirement("CL-51")
 @pytest.mark.parametrize(
     ("made", "traits"),
     [

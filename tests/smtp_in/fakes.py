@@ -29,6 +29,7 @@ from mssmtp.mail import (
 from mssmtp.message.scanner import Scanner
 from mssmtp.message.tree import Scan, ScanLimits
 from mssmtp.storage import LocalDelivery, Transfer
+from mssmtp.storage.letters import traced_fields
 from mssmtp.storage.quotas import Room
 
 T = TypeVar("T")
@@ -118,6 +119,10 @@ class FakeLetter:
     scan: Scan
     held_octets: int = 0
     summary: bytes = b""
+
+    @property
+    def traced(self) -> tuple[tuple[str, str], ...]:
+        return traced_fields(self.scan)
 
 
 class FakeLately:
