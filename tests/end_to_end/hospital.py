@@ -161,6 +161,8 @@ class Postfix:
 
 EXIM_CONF = """\
 primary_hostname = relais.chu-g.test
+exim_path = {path}
+deliver_drop_privilege = true
 spool_directory = {home}/spool
 log_file_path = {home}/log/%slog
 pid_file_path = {home}/exim.pid
@@ -247,6 +249,7 @@ class Exim:
             os.chown(home / name, user.pw_uid, user.pw_gid)
         values = {
             "home": home,
+            "path": program("exim4"),
             "user": "Debian-exim",
             "group": "Debian-exim",
             "mx": ports.mx,

@@ -17,13 +17,20 @@ from mssmtp.antivirus import Clamd
 from mssmtp.config import Settings
 from mssmtp.config_senders import MachineSettings
 from mssmtp.demo.authority import Authority, Identity
+from mssmtp.gateways import NO_GATEWAYS, Gateways
 from mssmtp.identity import Authenticator, app_password
 from mssmtp.mail import Address, BalType
 from mssmtp.outside import SystemEntropy
 from mssmtp.own import OwnKeys
 from mssmtp.policy.engine import Engine
 from mssmtp.responder import Responder
-from mssmtp.smtp_in import ApplianceDoor, OperatorDoor, Services, SubmissionDoor
+from mssmtp.smtp_in import (
+    ApplianceDoor,
+    GatewayDoor,
+    OperatorDoor,
+    Services,
+    SubmissionDoor,
+)
 from mssmtp.storage import Store
 from mssmtp.trust import Snapshot, Trust
 from tests.smtp_in.fakes import PASSWORD, ZOE, FakeLogins, FakeStore, people, per, zoe
@@ -61,6 +68,7 @@ class Rig:
     store: FakeStore = field(default_factory=lambda: FakeStore(people()))
     logins: FakeLogins = field(default_factory=lambda: FakeLogins(zoe()))
     responder: Responder | None = field(default=None, kw_only=True)
+    gateways: Gateways = field(default=NO_GATEWAYS, kw_only=True)
     antivirus: Clamd | None = field(default=None, kw_only=True)
 
     def limit(self, **limits: float) -> None:
@@ -86,6 +94,7 @@ class Rig:
             OwnKeys(self.settings, self.trust, NowClock()),
             self.responder,
             self.antivirus,
+            gateways=self.gateways,
         )
 
     def client(self, identity: Identity | None) -> ssl.SSLContext:
@@ -104,6 +113,11 @@ class Rig:
     async def operators(self) -> AsyncIterator[tuple[OperatorDoor, int]]:
         async with self._open(OperatorDoor(self.services)) as opened:
             yield cast("tuple[OperatorDoor, int]", opened)
+
+    @asynccontextmanager
+    async def hospitals(self) -> AsyncIterator[tuple[GatewayDoor, int]]:
+        async with self._open(GatewayDoor(self.services)) as opened:
+            yield cast("tuple[GatewayDoor, int]", opened)
 
     @asynccontextmanager
     async def submission(
@@ -125,8 +139,8 @@ class Rig:
 
     @asynccontextmanager
     async def _open(
-        self, door: OperatorDoor | SubmissionDoor | ApplianceDoor
-    ) -> AsyncIterator[tuple[OperatorDoor | SubmissionDoor | ApplianceDoor, int]]:
+        self, door: OperatorDoor | SubmissionDoor | ApplianceDoor | GatewayDoor
+    ) -> AsyncIterator[tuple[OperatorDoor | SubmissionDoor | ApplianceDoor | GatewayDoor, int]]:
         sock = socket.create_server(("127.0.0.1", 0))
         await door.start(sock)
         try:
