@@ -389,7 +389,9 @@ class QueueSettings(Section):
     lease: timedelta = Field(
         timedelta(minutes=15), description="A worker's hold on a recipient; lost when it dies."
     )
-    connections_per_operator: int = Field(5, ge=1, description="At once to one operator.")
+    connections_per_operator: int = Field(
+        20, ge=1, description="At most at once to one operator; how many is learnt, beginning at 5."
+    )
     idle_connection_s: float = Field(30.0, description="How long a connection is kept for more.")
 
 

@@ -15,26 +15,24 @@ from typing import Final, cast
 from aiosmtplib.esmtp import parse_esmtp_extensions
 from cryptography import x509
 
-from mssmtp.errors import Damaged, Reply
-from mssmtp.mail import Domain, Operator, Recipient, ReversePath
+from mssmtp.errors import Reply
+from mssmtp.mail import DeliverBy, Domain, Operator, Recipient, ReversePath
 from mssmtp.pki import UNREADABLE
+from mssmtp.smtp_transaction import Transaction
 from mssmtp.smtp_wire import (
-    DotStuffer,
-    FinalReplyLost,
+    NotTransmissible,
     PeerFailed,
     PeerGone,
     PeerNotTrusted,
     PeerReply,
-    PeerViolates,
     TlsUnavailable,
     Wire,
-    from_reply,
 )
 from mssmtp.tls import ClientContext, TlsTransport
 from mssmtp.tls_settings import OwnCertificate
 
-BLOCK_OCTETS: Final = 262_144
-"""Content is read and sent in blocks of this size; at most two are held."""
+MOST_RECIPIENTS: Final = 1_000
+"""In one transaction with a peer that names no limit; one that takes less says 452."""
 
 ReadBlock = Callable[[int, int], Awaitable[bytes]]
 """Octets [start, stop) of the content."""
@@ -67,20 +65,33 @@ class ClientSettings:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What goes behind DATA, read block by block, and the wishes of the sender (RFC 3461)."""
+    """What goes behind DATA, read block by block, and the wishes of the sender.
+
+    `ending` is called before the last octets go out, from when on the peer may have taken it (D4).
+    `by_s`: seconds left until the deadline of RFC 2852.
+    """
 
     size_octets: int
     read: ReadBlock
     envid: str | None = None
     ret: str | None = None
+    require_tls: bool = False
+    priority: int = 0
+    by: DeliverBy | None = None
+    by_s: int = 0
+    ending: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
 class Answers:
-    """What the peer said of each recipient, and of the message as a whole when it was sent."""
+    """What the peer said of each recipient, and of the message as a whole when it was sent.
+
+    `left`: recipients that it wants in another transaction (RFC 5321 4.5.3.1.10, RFC 9422).
+    """
 
     by_recipient: dict[Recipient, PeerReply] = field(default_factory=dict)
     final: PeerReply | None = None
+    left: tuple[Recipient, ...] = ()
 
 
 class PeerConnection:
@@ -193,6 +204,34 @@ class PeerConnection:
         """The peer takes the parameters of RFC 3461."""
         return "dsn" in self.extensions
 
+    @property
+    def promises_tls(self) -> bool:
+        """The peer hands on by TLS alone what asks for it (RFC 8689)."""
+        return "requiretls" in self.extensions
+
+    @property
+    def keeps_time(self) -> bool:
+        """The peer knows deadlines (RFC 2852)."""
+        return "deliverby" in self.extensions
+
+    @property
+    def most_recipients(self) -> int:
+        """In one transaction: what the peer names (RFC 9422), or what every peer must take."""
+        return self._limit("rcptmax") or MOST_RECIPIENTS
+
+    @property
+    def is_spent(self) -> bool:
+        """As many messages have gone over it as the peer wants on one connection (RFC 9422)."""
+        most = self._limit("mailmax")
+        return most is not None and self.messages >= most
+
+    def _limit(self, name: str) -> int | None:
+        for word in self.extensions.get("limits", "").lower().split():
+            key, _, value = word.partition("=")
+            if key == name and value.isascii() and value.isdigit() and len(value) <= 6:
+                return int(value) or None  # RFC 9422 4: at least 1
+        return None
+
     async def is_alive(self) -> bool:
         """Ask with RSET whether an idle connection can be used again."""
         if not self.is_open:
@@ -210,94 +249,39 @@ class PeerConnection:
         async def nothing(start: int, stop: int) -> bytes:
             return b""
 
-        reply = await self._call(*self._mail(sender, Content(0, nothing)))
+        reply = await self._call(self._mail(sender, Content(0, nothing)).strip())
         if reply.is_positive:
-            reply = await self._call(*self._rcpt(recipient))
+            reply = await self._call(self._rcpt(recipient).strip())
             await self._call(b"RSET")
         return reply
 
     async def send(
         self, sender: ReversePath, recipients: tuple[Recipient, ...], content: Content
     ) -> Answers:
-        """One mail transaction. Raises PeerFailed when it broke before the final dot.
+        """One mail transaction. Raises PeerFailed when it broke before the final octets.
 
-        NotTransmissible leaves the connection closed and nothing delivered.
+        At most `most_recipients` of `recipients` go into it; those it did not take for their number
+        are `left`. NotTransmissible leaves the connection closed and nothing delivered.
         """
         self.messages += 1
-        answers = Answers()
-        reply = await self._call(*self._mail(sender, content))
-        if not reply.is_positive:
-            answers.by_recipient = dict.fromkeys(recipients, reply)
-            return self._ended(answers)
-        accepted: list[Recipient] = []
-        for recipient in recipients:
-            reply = await self._call(*self._rcpt(recipient))
-            if reply.is_positive:
-                accepted.append(recipient)
-            else:
-                answers.by_recipient[recipient] = reply
-        if accepted:
-            await self._data(accepted, content, answers)
-        return self._ended(answers)
-
-    async def _data(self, accepted: list[Recipient], content: Content, answers: Answers) -> None:
-        reply = await self._call(b"DATA")
-        if reply.code != 354:
-            if reply.code < 400:  # neither a refusal nor an invitation
-                self.abort()
-                raise PeerViolates("unexpected answer to DATA")
-            answers.by_recipient |= dict.fromkeys(accepted, reply)
-            return
+        some = recipients[: self.most_recipients]
+        transaction = Transaction(self._wire, self._settings.command_timeout_s, self.extensions)
         try:
-            final = await self._stream(content)
-        except FinalReplyLost as error:
-            final = from_reply(error.reply)
-        if 300 <= final.code < 400:
-            self.abort()
-            raise PeerViolates("unexpected answer to the message")
-        answers.final = final
-        answers.by_recipient |= dict.fromkeys(accepted, final)
-
-    async def _stream(self, content: Content) -> PeerReply:
-        """The content and the dot; the peer's final reply. Until the dot nothing is delivered."""
-        timeout_s = self._settings.command_timeout_s
-        stuffer = DotStuffer()
-        wire = self._wire
-        wire.expect_early_reply()
-        try:
-            for start in range(0, content.size_octets, BLOCK_OCTETS):
-                stop = min(start + BLOCK_OCTETS, content.size_octets)
-                block = await content.read(start, stop)
-                if len(block) != stop - start:
-                    raise Damaged("content is shorter than announced")
-                await wire.put(stuffer.feed(block), timeout_s)
-                if wire.early_reply:
-                    return await self._early(wire)
-            end = stuffer.finish()
-            if wire.early_reply:
-                return await self._early(wire)
+            answers = await transaction.run(self._mail(sender, content), self._rcpts(some), content)
         except BaseException:
-            # Without the dot the peer must forget the message (RFC 5321 4.1.1.4).
-            wire.abort()
+            # Whatever is half said must not become part of the next transaction.
+            self._wire.abort()
             raise
-        try:
-            self.in_doubt = True
-            wire.expect_early_reply()
-            await wire.put(end, timeout_s)
-            # RFC 5321 4.5.3.2.6: the final reply may take twice as long as any other.
-            final = await wire.answered(wire.read_response(timeout=2 * timeout_s))
-        except PeerFailed as error:
-            raise FinalReplyLost from error
-        self.in_doubt = False
-        return final
-
-    async def _early(self, wire: Wire) -> PeerReply:
-        """A reply before the dot: a refusal counts, anything else is nonsense."""
-        reply = await wire.answered(wire.read_response(timeout=1.0))
-        wire.abort()
-        if reply.code < 400:
-            raise PeerViolates("accepted before the end of the message")
-        return reply
+        finally:
+            self.in_doubt = self.in_doubt or transaction.in_doubt
+        said = dict(zip(some, answers.recipients, strict=True))
+        taken = [each for each, reply in said.items() if reply.is_positive]
+        crowded = [each for each, reply in said.items() if taken and reply.is_too_many]
+        if answers.final is not None:
+            said |= dict.fromkeys(taken, answers.final)
+        for each in crowded:
+            del said[each]
+        return self._ended(Answers(said, answers.final, (*crowded, *recipients[len(some) :])))
 
     def _ended(self, answers: Answers) -> Answers:
         """Close what cannot serve another transaction: 421, a lost or a senseless reply."""
@@ -309,8 +293,8 @@ class PeerConnection:
     async def _call(self, *words: bytes) -> PeerReply:
         return await self._wire.call(*words, timeout_s=self._settings.command_timeout_s)
 
-    def _mail(self, sender: ReversePath, content: Content) -> list[bytes]:
-        words = [b"MAIL", f"FROM:<{sender or ''}>".encode("ascii")]
+    def _mail(self, sender: ReversePath, content: Content) -> bytes:
+        words = [f"MAIL FROM:<{sender or ''}>".encode("ascii")]
         if "size" in self.extensions:
             words.append(b"SIZE=%d" % content.size_octets)
         if "8bitmime" in self.extensions:
@@ -320,17 +304,27 @@ class PeerConnection:
                 words.append(b"RET=" + content.ret.encode("ascii"))
             if content.envid is not None:
                 words.append(b"ENVID=" + content.envid.encode("ascii"))
-        return words
+        if content.require_tls:
+            words.append(b"REQUIRETLS")
+        if content.priority and "mt-priority" in self.extensions:
+            words.append(b"MT-PRIORITY=%d" % content.priority)
+        if content.by is not None and self.keeps_time:
+            trace = b"T" if content.by.trace else b""
+            words.append(b"BY=%d;%b%b" % (content.by_s, content.by.mode.encode("ascii"), trace))
+        return _command(words)
 
-    def _rcpt(self, recipient: Recipient) -> list[bytes]:
-        words = [b"RCPT", f"TO:<{recipient.address}>".encode("ascii")]
+    def _rcpts(self, recipients: tuple[Recipient, ...]) -> list[bytes]:
+        return [self._rcpt(each) for each in recipients]
+
+    def _rcpt(self, recipient: Recipient) -> bytes:
+        words = [f"RCPT TO:<{recipient.address}>".encode("ascii")]
         if self.makes_reports:
             if recipient.notify is not None:
                 wishes = ",".join(sorted(recipient.notify)) or "NEVER"
                 words.append(b"NOTIFY=" + wishes.encode("ascii"))
             if recipient.orcpt is not None:
                 words.append(b"ORCPT=" + recipient.orcpt.encode("ascii"))
-        return words
+        return _command(words)
 
     async def quit(self) -> None:
         """End politely; never fails, never waits long."""
@@ -344,6 +338,15 @@ class PeerConnection:
     def abort(self) -> None:
         """Drop the connection now."""
         self._wire.abort()
+
+
+def _command(words: list[bytes]) -> bytes:
+    """A command line. Nothing of an envelope ends a line: addresses and wishes were parsed; this is
+    the second lock (ATT-01)."""
+    line = b" ".join(words)
+    if b"\r" in line or b"\n" in line:
+        raise NotTransmissible
+    return line + b"\r\n"
 
 
 def _refused(reply: PeerReply) -> PeerFailed:

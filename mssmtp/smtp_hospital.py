@@ -27,9 +27,10 @@ from mssmtp.pki import Anchors, Role
 from mssmtp.policy import refusals
 from mssmtp.revocation import judge_chain
 from mssmtp.smtp.content import TOP_OCTETS
-from mssmtp.smtp_client import BLOCK_OCTETS, ClientSettings, Content, PeerConnection
+from mssmtp.smtp_client import ClientSettings, Content, PeerConnection
 from mssmtp.smtp_pool import Pool, Reach, Speaker, certificate_hosts
 from mssmtp.smtp_record import Attempt
+from mssmtp.smtp_transaction import BLOCK_OCTETS
 from mssmtp.smtp_wire import (
     NotTransmissible,
     PeerFailed,
@@ -86,8 +87,7 @@ class Hospitals:
         try:
             connection = await pool.borrow(attempt.lease.domain)
         except MailError as error:
-            attempt.failure = error
-            attempt.all_get(from_reply(error.reply))
+            attempt.fails(error)
             return
         attempt.connection = connection
         try:
@@ -110,17 +110,20 @@ class Hospitals:
         sender = lease.envelope.sender
         if sender is not None:
             sender = gateway.aliases.inward(sender) or sender
+        left = tuple(inside)
         try:
-            answers = await connection.send(sender, tuple(inside), content)
-        except PeerFailed as error:
-            attempt.failure = error
-            attempt.all_get(from_reply(error.reply))
+            while left and connection.is_open:
+                answers = await connection.send(sender, left, content)
+                for known, reply in answers.by_recipient.items():
+                    attempt.replies[inside[known]] = _outside(reply, known, inside[known])
+                attempt.final = answers.final or attempt.final
+                left = answers.left if answers.by_recipient else ()
         except NotTransmissible as error:
             attempt.all_get(from_reply(error.reply))
-        else:
-            for known, reply in answers.by_recipient.items():
-                attempt.replies[inside[known]] = _outside(reply, known, inside[known])
-            attempt.final = answers.final
+        except PeerFailed as error:
+            attempt.fails(error)
+        if attempt.waiting:
+            attempt.fails(PeerFailed("takes too little at a time"))
 
     async def _content(self, lease: Lease, gateway: Gateway) -> Content:
         """The letter with the hospital's addresses in its header, read block by block."""

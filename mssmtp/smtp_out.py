@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from mssmtp import metrics
+from mssmtp.awaiting import awaited
 from mssmtp.config import QueueSettings, Settings
 from mssmtp.errors import INTERNAL, MailError, Reply
 from mssmtp.gateways import NO_GATEWAYS, Gateways
@@ -34,12 +35,23 @@ from mssmtp.own_rows import own_names
 from mssmtp.pki import listed_name
 from mssmtp.policy import Engine
 from mssmtp.responder import Responder
-from mssmtp.smtp_client import ClientSettings, Content, PeerConnection
+from mssmtp.smtp_client import Answers, ClientSettings, Content, PeerConnection
 from mssmtp.smtp_hospital import Hospitals, Whose
+from mssmtp.smtp_lanes import Lanes
 from mssmtp.smtp_pool import Pool, Reach
 from mssmtp.smtp_record import Attempt, Recorder, next_attempt
-from mssmtp.smtp_wire import FinalReplyLost, NotTransmissible, PeerFailed, PeerTakesLess, from_reply
-from mssmtp.storage import Lease, Store, Writing
+from mssmtp.smtp_wire import (
+    DeadlinePassed,
+    FinalReplyLost,
+    NoDeadlineOnward,
+    NoTlsOnward,
+    NotTransmissible,
+    PeerFailed,
+    PeerGone,
+    PeerTakesLess,
+    from_reply,
+)
+from mssmtp.storage import Lease, RelayJournal, Store, Want, Writing
 from mssmtp.tls_settings import ClientContext, OwnCertificate, client_context
 from mssmtp.trust import PeerRefused, Trust
 from mssmtp.whitelist import Whitelist
@@ -48,8 +60,7 @@ __all__ = ["Relay", "next_attempt"]
 
 logger = logging.getLogger(__name__)
 
-_LEASES_AT_ONCE = 100
-_LEASES_HELD = 2_000
+_LEASES_AT_ONCE = 200
 _CONNECTIONS = 200
 _POLL_S = 5.0
 """Between two looks at the queue for retries and leases that have become due: what is queued, by
@@ -57,15 +68,8 @@ this or another process, wakes the relay at once."""
 _TOGETHER_S = 0.02
 """Commits that follow one another so closely are looked at together."""
 _LEASE_MARGIN_S = 20.0
-
-
-@dataclass(slots=True)
-class _Lane:
-    """What waits for one operator, and how many deliveries to it are under way."""
-
-    key: Hashable
-    waiting: deque[Lease] = field(default_factory=deque)
-    running: int = 0
+_CONNECTIONS_OF_LETTER = 20
+"""One after the other: peers that take few recipients or messages on each (RFC 9422)."""
 
 
 class _Speaker:
@@ -156,9 +160,8 @@ class Relay:
         )
         whose = Whose(speaker, resolver, trust, clock, settings.queue.idle_connection_s)
         self._hospitals = Hospitals(gateways, whose, store)
-        self._lanes: dict[Hashable, _Lane] = {}
-        self._held = 0
-        self._connections = asyncio.Semaphore(_CONNECTIONS)
+        self._lanes = Lanes(settings.queue.connections_per_operator, _CONNECTIONS)
+        self._journal = RelayJournal(settings.store.home / "run" / f"{self._worker}.journal")
         self._running: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._started = False
@@ -166,6 +169,8 @@ class Relay:
         self._stopped = asyncio.Event()
         self._is_called = False
         self._heeded: Whitelist | None = None
+        self._kept_house_at = float("-inf")
+        self._clock_was = datetime.max.replace(tzinfo=UTC)
 
     # ------------------------------------------------------------ life
 
@@ -186,16 +191,17 @@ class Relay:
 
         unsubscribe = self._store.subscribe(changed)
         deaf = self._trust.subscribe(lambda: loop.call_soon_threadsafe(self._wake.set))
+        left = self._journal.left()
         try:
-            await self._give_back(lambda w: w.take_back(self._worker))
+            if await self._give_back(lambda w: w.take_back(self._worker, left)):
+                self._journal.begin()
             async with asyncio.TaskGroup() as group:
                 sweepers = [
                     group.create_task(each.sweep()) for each in (self._pool, self._hospitals)
                 ]
                 while not self._stopping:
                     await self._heed_list()
-                    await self._lease(group)
-                    await self._wait()
+                    await self._wait(await self._look(group))
                 for sweeper in sweepers:
                     sweeper.cancel()
         finally:
@@ -203,7 +209,8 @@ class Relay:
             deaf()
             await self._pool.close()
             await self._hospitals.close()
-            await self._give_back(lambda w: w.release(self._worker))
+            if await self._give_back(lambda w: w.release(self._worker)):
+                self._journal.end()
             self._stopped.set()
 
     def wake(self) -> None:
@@ -224,17 +231,19 @@ class Relay:
                 task.cancel()
             await self._stopped.wait()
 
-    async def _give_back(self, how: Callable[[Writing], int]) -> None:
+    async def _give_back(self, how: Callable[[Writing], int]) -> bool:
         """Every lease in this worker's name: a predecessor's that died, or our own at the end."""
         try:
-            await asyncio.wrap_future(self._store.write(how))
+            await awaited(self._store.write(how))
         except MailError as error:
             logger.warning("leases not given back", extra={"kind": type(error).__name__})
+            return False
+        return True
 
-    async def _wait(self) -> None:
-        """Until something is queued, a place is free, or the next look at what has become due."""
+    async def _wait(self, within_s: float) -> None:
+        """Until something is queued, there is room, or the next look at what has become due."""
         try:
-            async with asyncio.timeout(_POLL_S):
+            async with asyncio.timeout(within_s):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -268,46 +277,82 @@ class Relay:
         if made_due:
             logger.info("new list: tried at once", extra={"recipients": made_due})
 
-    async def _lease(self, group: asyncio.TaskGroup) -> None:
-        """Take everything that is due, up to what this worker may hold."""
-        self._wake.clear()
-        while self._held < _LEASES_HELD and not self._stopping:
-            try:
-                depth = await asyncio.wrap_future(self._store.read(lambda r: r.queue_depth()))
-                metrics.queue_recipients.set(depth)
-                if not depth:
-                    return
-                leases = await asyncio.wrap_future(self._store.write(self._due))
-            except MailError as error:
-                logger.warning("queue not readable", extra={"kind": type(error).__name__})
-                return
-            except Exception:
-                # Raised on, it would end this worker and every session of it (D10).
-                metrics.internal_errors.labels("smtp_out").inc()
-                logger.exception("queue not readable")
-                return
-            for lease in leases:
-                self._submit(lease, group)
-            if not leases:
-                return
-
-    def _due(self, writing: Writing) -> tuple[Lease, ...]:
-        now = self._clock.now()
-        return writing.lease(now, _LEASES_AT_ONCE, self._worker, duration=self._queue.lease)
-
     # ------------------------------------------------------------ lanes
 
-    def _submit(self, lease: Lease, group: asyncio.TaskGroup) -> None:
-        """Queue `lease` for its operator; a slow one fills only its own lane."""
-        key = self._operator_of(lease.domain)
-        lane = self._lanes.setdefault(key, _Lane(key))
-        lane.waiting.append(lease)
-        self._held += 1
-        if lane.running < self._queue.connections_per_operator:
-            lane.running += 1
-            task = group.create_task(self._serve(lane))
+    async def _look(self, group: asyncio.TaskGroup) -> float:
+        """Lease what is due as far as there is room for it; seconds until the next look."""
+        self._wake.clear()
+        try:
+            await self._housekeeping()
+            while not self._stopping:
+                due = await awaited(self._store.read(lambda r: r.queue_due()))
+                now, at = self._clock.now(), self._clock.monotonic()
+                wants = self._lanes.wants(due, now, at)
+                if not await self._take(wants, group):
+                    return min(_POLL_S, max(0.0, self._lanes.next_look(due, now, at)))
+        except MailError as error:
+            logger.warning("queue not readable", extra={"kind": type(error).__name__})
+        except Exception:
+            # Raised on, it would end this worker and every session of it (D10).
+            metrics.internal_errors.labels("smtp_out").inc()
+            logger.exception("queue not readable")
+        return _POLL_S
+
+    async def _housekeeping(self) -> None:
+        """Every few seconds: how much waits, whether the clock was put back, which leases run out
+        before their turn."""
+        at = self._clock.monotonic()
+        if at < self._kept_house_at + _POLL_S:
+            return
+        self._kept_house_at = at
+        metrics.queue_recipients.set(await awaited(self._store.read(lambda r: r.queue_depth())))
+        now = self._clock.now()
+        self._lanes.forget_idle(at)
+        late = self._lanes.take_out(now + 2 * timedelta(seconds=_LEASE_MARGIN_S))
+        worker, duration = self._worker, self._queue.lease
+
+        def job(writing: Writing) -> int:
+            return writing.heed_clock(now, duration) + writing.give_back(late, worker)
+
+        if late or now < self._clock_was:
+            await awaited(self._store.write(job))
+        self._clock_was = now
+
+    async def _take(self, wants: Sequence[Want], group: asyncio.TaskGroup) -> bool:
+        """Lease what is wanted, a bounded number in one commit; whether there was anything."""
+        found = False
+        for some in _portions(wants):
+            leases = await awaited(self._store.write(self._lease(some)))
+            for lease in leases:
+                self._lanes.add(lease, self._operator_of(lease.domain))
+            self._start(group)
+            found = found or bool(leases)
+            if self._stopping:
+                return False
+        return found
+
+    def _lease(self, wants: list[Want]) -> Callable[[Writing], tuple[Lease, ...]]:
+        now, worker, duration = self._clock.now(), self._worker, self._queue.lease
+        return lambda writing: writing.lease_for(now, wants, worker, duration=duration)
+
+    def _start(self, group: asyncio.TaskGroup) -> None:
+        """Deliver whatever there is room for."""
+        if self._stopping:
+            return
+        for lease in self._lanes.start():
+            task = group.create_task(self._deliver_one(lease, group))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
+
+    async def _deliver_one(self, lease: Lease, group: asyncio.TaskGroup) -> None:
+        try:
+            await self._deliver(lease)
+        finally:
+            road = self._lanes.road(lease.domain)
+            self._lanes.done(lease)
+            if 2 * road.recipients <= road.ahead:
+                self._wake.set()
+            self._start(group)
 
     def _operator_of(self, domain: Domain) -> Hashable:
         """Domains with the same certificate names belong to one operator."""
@@ -315,19 +360,6 @@ class Relay:
             return hospital
         listed = self._trust.snapshot.whitelist
         return (listed.names(domain) if listed is not None else None) or domain
-
-    async def _serve(self, lane: _Lane) -> None:
-        try:
-            while lane.waiting and not self._stopping:
-                lease = lane.waiting.popleft()
-                self._held -= 1
-                if self._held == _LEASES_HELD // 2:
-                    self._wake.set()
-                await self._deliver(lease)
-        finally:
-            lane.running -= 1
-            if not lane.running and not lane.waiting:
-                self._lanes.pop(lane.key, None)
 
     # ------------------------------------------------------------ one delivery
 
@@ -340,7 +372,7 @@ class Relay:
             return
         attempt = Attempt(lease)
         try:
-            async with self._connections, asyncio.timeout(left_s):
+            async with asyncio.timeout(left_s):
                 await self._attempt(attempt)
         except asyncio.CancelledError:
             if attempt.in_doubt:
@@ -360,58 +392,118 @@ class Relay:
             # The lease ends by itself and the recipients are tried again: late, never lost (D3).
             metrics.internal_errors.labels("smtp_out").inc()
             logger.exception("outcome not recorded", extra={"kind": type(error).__name__})
+        else:
+            self._journal.settled(lease.envelope.id, lease.positions)
 
     async def _attempt(self, attempt: Attempt) -> None:
         """Ask the policy again, find a judged connection, hand the letter over."""
         if self._hospitals.lane(attempt.lease.domain) is not None:
-            await self._hospitals.deliver(attempt)
+            await self._to_hospital(attempt)
             return
         if self._is_home(attempt.lease.domain):
             await self._hospitals.bring_home(attempt)
             return
-        refused = self._refused_by_policy(attempt)
+        refused = self._refused_by_policy(attempt) or self._too_late(attempt.lease)
         if refused is not None:
             attempt.all_get(from_reply(refused))
             return
-        sender = attempt.lease.envelope.sender
+        for _ in range(_CONNECTIONS_OF_LETTER):
+            connection = await self._connect(attempt)
+            if connection is None:
+                return
+            attempt.connection, attempt.failure = connection, None
+            was_used = connection.messages > 0
+            try:
+                await self._hand_over(attempt, connection)
+            except BaseException:
+                connection.abort()
+                raise
+            self._pool.give_back(connection)
+            broke = attempt.failure
+            if not attempt.waiting or attempt.in_doubt:
+                break
+            if broke is not None and not (was_used and isinstance(broke, PeerGone)):
+                break
+            # The peer had closed what we kept, or takes no more on it: another connection.
+        if attempt.waiting:
+            attempt.fails(attempt.failure or PeerFailed("takes too little at a time"))
+
+    async def _to_hospital(self, attempt: Attempt) -> None:
+        lease = attempt.lease
+        lane, road = self._lanes.lane(lease.domain), self._lanes.road(lease.domain)
+        if road.failure is not None and road.is_paused(self._clock.monotonic()):
+            attempt.fails(road.failure)
+            return
+        self._journal.note(lease.envelope.id, lease.positions, "begun")
+        await self._hospitals.deliver(attempt)
+        if attempt.connection is None and attempt.failure is not None:
+            lane.pace.failed()
+            road.missed(attempt.failure, self._clock.monotonic())
+        else:
+            lane.pace.succeeded()
+            road.reached()
+
+    async def _connect(self, attempt: Attempt) -> PeerConnection | None:
+        """A judged connection; None, and the reason in `attempt`, when there is none."""
+        lease = attempt.lease
+        lane, road = self._lanes.lane(lease.domain), self._lanes.road(lease.domain)
+        if road.failure is not None and road.is_paused(self._clock.monotonic()):
+            # Nobody was reached a moment ago: this letter need not wait as long as that one.
+            attempt.fails(road.failure)
+            return None
+        sender = lease.envelope.sender
+        beside_us = self._leaves(lease.domain)
         try:
-            domain = attempt.lease.domain
             connection = await self._pool.borrow(
-                domain, sender.domain if sender else None, beside_us=self._leaves(domain)
+                lease.domain, sender.domain if sender else None, beside_us=beside_us
             )
         except MailError as error:
-            attempt.failure = error
-            attempt.all_get(from_reply(error.reply))
-            return
-        attempt.connection = connection
-        try:
-            await self._hand_over(attempt, connection)
-        except BaseException:
-            connection.abort()
-            raise
-        self._pool.give_back(connection)
+            attempt.fails(error)
+            if not error.reply.is_permanent:
+                lane.pace.failed()
+                road.missed(error, self._clock.monotonic())
+            return None
+        lane.pace.succeeded()
+        road.reached()
+        return connection
 
     async def _hand_over(self, attempt: Attempt, connection: PeerConnection) -> None:
+        """As many transactions as this connection takes."""
         lease = attempt.lease
         content = self._content(lease)
-        largest = connection.largest_octets
-        if largest is not None and content.size_octets > largest:
-            attempt.all_get(from_reply(PeerTakesLess.smtp))
+        refused = _unfit(connection, content)
+        if refused is not None:
+            attempt.all_get(from_reply(refused))
             return
         try:
             sender = lease.envelope.sender
             if sender is not None and self._leaves(lease.domain) and not self._is_ours(sender):
                 await self._hand_on(attempt, connection, content)
                 return
-            answers = await connection.send(sender, lease.recipients, content)
+            while attempt.waiting and connection.is_open and not connection.is_spent:
+                waiting = attempt.waiting
+                answers = await connection.send(sender, waiting, content)
+                attempt.replies |= answers.by_recipient
+                attempt.final = answers.final or attempt.final
+                self._note_taken(attempt, answers)
+                if len(attempt.waiting) == len(waiting):
+                    break
         except PeerFailed as error:
             attempt.failure = error
-            attempt.all_get(from_reply(error.reply))
         except NotTransmissible as error:
             attempt.all_get(from_reply(error.reply))
-        else:
-            attempt.replies |= answers.by_recipient
-            attempt.final = answers.final
+
+    def _note_taken(self, attempt: Attempt, answers: Answers) -> None:
+        if answers.final is None or not answers.final.is_positive:
+            return
+        lease = attempt.lease
+        places = zip(lease.recipients, lease.positions, strict=False)
+        taken = [
+            position
+            for recipient, position in places
+            if (reply := answers.by_recipient.get(recipient)) is not None and reply.is_positive
+        ]
+        self._journal.note(lease.envelope.id, taken, "taken")
 
     async def _hand_on(
         self, attempt: Attempt, connection: PeerConnection, content: Content
@@ -424,7 +516,9 @@ class Relay:
         """
         content = replace(content, envid=None, ret=None)
         attempt.handed_on = True
-        for recipient in attempt.lease.recipients:
+        for recipient in attempt.waiting:
+            if connection.is_spent or not connection.is_open:
+                return
             bare = Recipient(recipient.address)
             answers = await connection.send(recipient.address, (bare,), content)
             attempt.replies[recipient] = answers.by_recipient[bare]
@@ -452,7 +546,25 @@ class Relay:
                 self._store.read(lambda r: r.letter_octets(envelope.id, skip + start, skip + stop))
             )
 
-        return Content(lease.size_octets - skip, read, envid=envelope.envid, ret=envelope.ret)
+        by = envelope.deliver_by
+        return Content(
+            lease.size_octets - skip,
+            read,
+            envid=envelope.envid,
+            ret=envelope.ret,
+            require_tls=envelope.require_tls,
+            priority=envelope.priority,
+            by=by,
+            by_s=0 if by is None else int((by.deadline - self._clock.now()).total_seconds()),
+            ending=lambda: self._journal.note(envelope.id, lease.positions, "begun"),
+        )
+
+    def _too_late(self, lease: Lease) -> Reply | None:
+        """RFC 2852 4.1.4: behind its deadline a letter of mode R is not sent on."""
+        by = lease.envelope.deliver_by
+        if by is not None and by.mode == "R" and by.deadline <= self._clock.now():
+            return DeadlinePassed.smtp
+        return None
 
     def _refused_by_policy(self, attempt: Attempt) -> Reply | None:
         """The list in force decides at each attempt (OP-34): a domain may have left it."""
@@ -487,3 +599,29 @@ class Relay:
             list_date=snapshot.list_date,
             own_unlisted=self._keys.unlisted,
         )
+
+
+def _unfit(connection: PeerConnection, content: Content) -> Reply | None:
+    """Why this peer cannot have the letter as its sender wants it; nothing was said to it yet."""
+    largest = connection.largest_octets
+    if largest is not None and content.size_octets > largest:
+        return PeerTakesLess.smtp
+    if content.require_tls and not connection.promises_tls:
+        return NoTlsOnward.smtp
+    if content.by is not None and content.by.mode == "R" and not connection.keeps_time:
+        return NoDeadlineOnward.smtp
+    return None
+
+
+def _portions(wants: Sequence[Want]) -> Iterator[list[Want]]:
+    """So many at once as one commit may well lease: others write too."""
+    portion: list[Want] = []
+    size = 0
+    for want in wants:
+        portion.append(want)
+        size += want.most
+        if size >= _LEASES_AT_ONCE:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion

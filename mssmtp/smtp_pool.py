@@ -32,6 +32,7 @@ MAX_ADDRESSES = 2
 """Of one host. RFC 5321 5.1 asks for at least two addresses in all; a hostile zone gets no more."""
 
 SMTP_PORT = 25
+_FRESH_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,11 @@ class Pool:
         while True:
             await asyncio.sleep(self._reach.idle_s / 2)
             limit = self._clock.monotonic() - self._reach.idle_s
-            old = [each for since, each in self._idle if since <= limit or not each.is_open]
+            old = [
+                each
+                for since, each in self._idle
+                if since <= limit or not each.is_open or each.is_spent
+            ]
             self._idle = [pair for pair in self._idle if pair[1] not in old]
             await _end(old)
 
@@ -161,7 +166,7 @@ class Pool:
 
     async def _reuse(self, wanted: Wanted, hosts: tuple[str, ...]) -> PeerConnection | None:
         """An idle connection to one of `hosts`, judged for the domain too, that still lives."""
-        for connection in self._take(hosts, wanted.sender):
+        for since, connection in self._take(hosts, wanted.sender):
             try:
                 await self._settled(connection, wanted)
             except PeerNotTrusted as error:
@@ -175,22 +180,27 @@ class Pool:
             except PeerRefused:
                 self.give_back(connection)
                 raise
+            # Given back a moment ago it is not asked whether it lives: the letter will tell.
+            if connection.is_open and self._clock.monotonic() - since < _FRESH_S:
+                return connection
             if await connection.is_alive():
                 return connection
             await connection.quit()
         return None
 
-    def _take(self, hosts: tuple[str, ...], sender: Domain | None) -> Iterator[PeerConnection]:
+    def _take(
+        self, hosts: tuple[str, ...], sender: Domain | None
+    ) -> Iterator[tuple[float, PeerConnection]]:
         def fits(each: PeerConnection) -> bool:
             own = each.own
-            return each.target.host in hosts and (
-                own is None or self._speaker.may_speak(own, sender)
-            )
+            if each.is_spent or each.target.host not in hosts:
+                return False
+            return own is None or self._speaker.may_speak(own, sender)
 
         while fit := [pair for pair in self._idle if fits(pair[1])]:
             best = min(fit, key=lambda pair: hosts.index(pair[1].target.host))
             self._idle.remove(best)
-            yield best[1]
+            yield best
 
     async def _open(self, target: Target, wanted: Wanted) -> PeerConnection:
         metrics.connections.labels("relay").inc()

@@ -31,7 +31,7 @@ from mssmtp.mail import (
 from mssmtp.outside import Clock
 from mssmtp.policy import Moves, facts_to_bytes
 from mssmtp.smtp_client import PeerConnection
-from mssmtp.smtp_wire import PeerReply, TlsUnavailable
+from mssmtp.smtp_wire import PeerReply, TlsUnavailable, from_reply
 from mssmtp.storage import Lease, Letter, LocalDelivery, Outcome, Owner, Store, Transfer, Writing
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,16 @@ class Attempt:
     """Forwarded to a domain's other operator, without the sender's wishes (OP-101)."""
     brought_home: tuple[Letter, tuple[LocalDelivery, ...]] | None = None
     """Copies for boxes here, kept by the commit that records the outcome (`gateway undo`)."""
+
+    @property
+    def waiting(self) -> tuple[Recipient, ...]:
+        """Who has no reply yet."""
+        return tuple(each for each in self.lease.recipients if each not in self.replies)
+
+    def fails(self, error: MailError) -> None:
+        """Whoever has no reply yet gets that of `error`."""
+        self.failure = error
+        self.all_get(from_reply(error.reply))
 
     def all_get(self, reply: PeerReply) -> None:
         """The same reply for every recipient that has none yet."""
@@ -192,6 +202,9 @@ class Recorder:
         if reply.is_permanent:
             return Outcome(name, recipient, "failed", str(reply))
         again = next_attempt(lease.attempts + 1, now, lease.queued_at, self._queue)
+        by = lease.envelope.deliver_by
+        if again is not None and by is not None and now < by.deadline < again:
+            again = by.deadline  # RFC 2852: then it comes back, or its sender is told
         until = self._moves.leaving_until(lease.domain, now)
         if again is None and until is not None:
             # OP-34: what an announced move holds is not given up before the end of the move.
@@ -203,7 +216,10 @@ class Recorder:
     def _delay_is_due(self, attempt: Attempt, now: datetime) -> Callable[[Outcome], bool]:
         """Whether a delay report goes out for an outcome: once, after `warn_after` (OP-18)."""
         lease = attempt.lease
-        late = not lease.warned and now - lease.queued_at >= self._queue.warn_after
+        by = lease.envelope.deliver_by
+        late = now - lease.queued_at >= self._queue.warn_after
+        late = late or (by is not None and by.deadline <= now)  # RFC 2852 4.1.4, mode N
+        late = late and not lease.warned
 
         def is_due(outcome: Outcome) -> bool:
             wanted = dsn.is_due(lease.envelope.sender, outcome.recipient, "DELAY")

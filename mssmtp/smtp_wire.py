@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from collections import deque
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import cast
@@ -88,6 +89,36 @@ class PeerTakesLess(MailError):
     )
 
 
+class NoTlsOnward(MailError):
+    """REQUIRETLS: the peer does not promise TLS on the rest of the way (RFC 8689 4.2.1)."""
+
+    smtp = Reply(
+        550,
+        "5.7.30",
+        "L'opérateur du destinataire ne promet pas le chiffrement exigé ; renvoyez sans l'exiger.",
+    )
+
+
+class DeadlinePassed(MailError):
+    """The time that the sender set for the delivery has passed (RFC 2852 4.1.4)."""
+
+    smtp = Reply(
+        550,
+        "5.4.7",
+        "Délai de remise de l'expéditeur dépassé ; joignez le destinataire par un autre moyen.",
+    )
+
+
+class NoDeadlineOnward(MailError):
+    """The letter must come back when it is late, and the peer keeps no time (RFC 2852 4.1.4)."""
+
+    smtp = Reply(
+        550,
+        "5.3.3",
+        "L'opérateur du destinataire ne tient pas les délais de remise ; renvoyez sans délai.",
+    )
+
+
 class NotTransmissible(MailError):
     """The content holds a bare CR, a bare LF or a NUL: sent on, it could be smuggled (ATT-01)."""
 
@@ -129,6 +160,19 @@ class DotStuffer:
         self._at_line_start = block.endswith(b"\r\n")
         return stuffed
 
+    def check(self, block: bytes) -> bytes:
+        """What to send for `block` where nothing is stuffed (RFC 3030): the same octets.
+
+        BDAT would carry bare line ends; whoever relays the message next by DATA could not.
+        """
+        self.feed(block)
+        return block
+
+    def checked(self) -> None:
+        """The end of what was only checked. Raises NotTransmissible."""
+        if self._held:
+            raise NotTransmissible
+
     def finish(self) -> bytes:
         """The end of the content: a line end if there is none, then the dot."""
         if self._held:
@@ -139,6 +183,7 @@ class DotStuffer:
 # ---------------------------------------------------------------- replies
 
 
+_LONGEST_REPLY = 65_536
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|\Z)")
 _BY_CODE = {550: "5.1.1", 551: "5.1.6", 552: "5.2.2", 553: "5.1.3", 450: "4.2.0", 452: "4.3.1"}
 
@@ -168,6 +213,11 @@ class PeerReply:
         """5yz."""
         return self.code >= 500
 
+    @property
+    def is_too_many(self) -> bool:
+        """The recipient is welcome in another transaction (RFC 5321 4.5.3.1.10)."""
+        return self.code == 452 and self.enhanced in ("4.5.3", "4.3.1")
+
     def __str__(self) -> str:
         return " ".join(f"{self.code} {self.text}".split())
 
@@ -193,17 +243,42 @@ class Wire(SMTPProtocol):
         self._may_write = asyncio.Event()
         self._may_write.set()
         self.lost = asyncio.Event()
+        self._outstanding = 0
+        self._replies: deque[SMTPResponse] = deque()
+        self._stirred: asyncio.Future[None] | None = None
 
     def data_received(self, data: bytes) -> None:
+        if self._outstanding:
+            self._take_replies(data)
+            return
         waiter = self._response_waiter
         if waiter is None or waiter.done() or not self._response_pending:
             self._violate("octets without a command")
             return
         super().data_received(data)
-        if waiter.done():
-            if self._buffer:
-                self._violate("octets behind a reply")
+        if waiter.done() and self._buffer:
+            self._violate("octets behind a reply")
+
+    def _take_replies(self, data: bytes) -> None:
+        """Of the replies to a group of commands, those that are whole."""
+        self._buffer.extend(data)
+        try:
+            while self._outstanding and (reply := self._read_response_from_buffer()) is not None:
+                self._replies.append(reply)
+                self._outstanding -= 1
+        except SMTPResponseException:
+            self._violate("not a reply")
+        if len(self._buffer) > _LONGEST_REPLY:
+            self._violate("a reply without end")
+        elif self._buffer and not self._outstanding:
+            self._violate("octets behind a reply")
+        if self._replies:
             self._may_write.set()  # wakes a writer: the peer has answered before the end
+        self._stir()
+
+    def _stir(self) -> None:
+        if self._stirred is not None and not self._stirred.done():
+            self._stirred.set_result(None)
 
     def _violate(self, what: str) -> None:
         self.violation = what
@@ -221,10 +296,39 @@ class Wire(SMTPProtocol):
         super().connection_lost(exc)
         self._may_write.set()
         self.lost.set()
+        self._stir()
 
     async def call(self, *words: bytes, timeout_s: float) -> PeerReply:
         """One command and its reply. Raises PeerGone, PeerViolates."""
         return await self.answered(self.execute_command(*words, timeout=timeout_s))
+
+    def expect(self, replies: int) -> None:
+        """So many replies will come to what is written next (RFC 2920). Raises PeerGone when there
+        is nobody to answer."""
+        if self.violation or not self.is_connected:
+            raise self._ended()
+        self._outstanding += replies
+
+    async def reply(self, timeout_s: float) -> PeerReply:
+        """The next of the replies expected. Raises PeerGone, PeerViolates."""
+        return await self.answered(self._next_reply(timeout_s))
+
+    async def _next_reply(self, timeout_s: float) -> SMTPResponse:
+        while not self._replies:
+            if self.violation or self.lost.is_set():
+                raise SMTPServerDisconnected("Connection lost")
+            self._stirred = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._stirred
+            except TimeoutError as error:
+                raise SMTPReadTimeoutError("Timed out waiting for server response") from error
+            finally:
+                self._stirred = None
+        return self._replies.popleft()
+
+    def _ended(self) -> PeerFailed:
+        return PeerViolates(self.violation) if self.violation else PeerGone("connection lost")
 
     async def greeting(self, timeout_s: float) -> PeerReply:
         """The first line of the server."""
@@ -284,14 +388,10 @@ class Wire(SMTPProtocol):
             raise PeerViolates("not a reply code")
         return PeerReply(code, text)
 
-    def expect_early_reply(self) -> None:
-        """A reply during the content is kept for `early_reply`, for no command is waiting."""
-        self._response_pending = True
-
     @property
-    def early_reply(self) -> bool:
-        """The peer answered, or broke the rules, before it was asked."""
-        return self._response_waiter is None or self._response_waiter.done()
+    def has_answered(self) -> bool:
+        """The peer answered, or is gone, before all was said."""
+        return bool(self._replies) or bool(self.violation) or self.lost.is_set()
 
     async def put(self, octets: bytes, timeout_s: float) -> None:
         """Write and wait until the peer takes it. Raises PeerGone."""

@@ -20,7 +20,7 @@ from mssmtp.mail import (
     Recipient,
 )
 from mssmtp.outside import LookupFailed
-from mssmtp.storage import Lease, LocalDelivery, Outcome, Transfer
+from mssmtp.storage import Lease, LocalDelivery, Outcome, Transfer, Want
 
 T = TypeVar("T")
 
@@ -163,7 +163,35 @@ class FakeStore:
     def queue_domains(self) -> frozenset[Domain]:
         return frozenset(r.recipient.address.domain for r in self.rows if r.result == "queued")
 
+    def queue_due(self) -> tuple[tuple[Domain, datetime | None], ...]:
+        due: dict[Domain, datetime] = {}
+        for row in self.rows:
+            if row.result == "queued":
+                first = max(row.next_attempt, row.lease_until or row.next_attempt)
+                name = row.recipient.address.domain
+                due[name] = min(due.get(name, first), first)
+        return tuple(due.items())
+
     # writing
+
+    def heed_clock(self, now: datetime, duration: timedelta) -> int:
+        return 0
+
+    def give_back(self, leases: Sequence[Lease], worker: str) -> int:
+        ours = {(lease.envelope.id, lease.until) for lease in leases}
+        held = [row for row in self.rows if (row.envelope.id, row.lease_until) in ours]
+        for row in held:
+            row.leased_by = row.lease_until = None
+        return len(held)
+
+    def take_back(self, worker: str, journal: object) -> int:
+        return self.release(worker)
+
+    def lease_for(
+        self, now: datetime, wants: Sequence[Want], worker: str, *, duration: timedelta
+    ) -> tuple[Lease, ...]:
+        wanted = {want.domain: want.most for want in wants}
+        return self.lease(now, wanted, worker, duration=duration)
 
     def retry_domains(self, domains: Iterable[Domain], now: datetime) -> int:
         names = set(domains)
@@ -175,12 +203,15 @@ class FakeStore:
         return len(late)
 
     def lease(
-        self, now: datetime, limit: int, worker: str, *, duration: timedelta
+        self, now: datetime, wanted: dict[Domain, int], worker: str, *, duration: timedelta
     ) -> tuple[Lease, ...]:
         groups: dict[tuple[str, str, int], list[Row]] = {}
         due = [row for row in self.rows if row.result == "queued" and row.next_attempt <= now]
         free = [row for row in due if row.lease_until is None or row.lease_until <= now]
-        for row in free[:limit]:
+        for row in free:
+            if wanted.get(row.recipient.address.domain, 0) <= 0:
+                continue
+            wanted[row.recipient.address.domain] -= 1
             row.leased_by, row.lease_until = worker, now + duration
             key = (row.envelope.id, row.recipient.address.domain, row.attempts)
             groups.setdefault(key, []).append(row)
@@ -229,8 +260,6 @@ class FakeStore:
             row.leased_by = row.lease_until = None
         return len(held)
 
-    take_back = release
-
     # for assertions
 
     def row(self, envelope: EnvelopeId, recipient: Recipient) -> Row:
@@ -269,4 +298,5 @@ def _lease(rows: list[Row], until: datetime) -> Lease:
         skip=first.skip,
         size_octets=len(first.octets),
         owner=Domain("hopital-a.test"),
+        positions=tuple(range(len(rows))),
     )

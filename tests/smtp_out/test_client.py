@@ -15,17 +15,12 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssmtp import smtp_client, smtp_wire
+from mssmtp import smtp_wire
 from mssmtp.config import CertificateSettings, TlsSettings
 from mssmtp.demo.authority import Authority, Identity
 from mssmtp.mail import Address, Domain, Recipient
-from mssmtp.smtp_client import (
-    BLOCK_OCTETS,
-    ClientSettings,
-    Content,
-    PeerConnection,
-    Target,
-)
+from mssmtp.smtp_client import ClientSettings, Content, PeerConnection, Target
+from mssmtp.smtp_transaction import BLOCK_OCTETS
 from mssmtp.smtp_wire import (
     DotStuffer,
     NotTransmissible,
@@ -485,7 +480,7 @@ async def test_ten_mebioctets_with_dots_at_block_borders_arrive_unchanged(
         await connection.quit()
     assert answers.by_recipient[LUC].is_positive
     assert peer.messages[0].sha256 == hashlib.sha256(octets).hexdigest()
-    assert held <= smtp_client.BLOCK_OCTETS
+    assert held <= BLOCK_OCTETS
 
 
 # ---------------------------------------------------------------- TLS and event loops

@@ -46,6 +46,7 @@ from mssmtp.pki import Anchors
 from mssmtp.policy import Engine, Moves
 from mssmtp.responder import AskFailed, Responder
 from mssmtp.revocation import Revocation
+from mssmtp.smtp_lanes import STARTED_WITH
 from mssmtp.smtp_out import Relay
 from mssmtp.storage import Store
 from mssmtp.trust import Snapshot, Trust
@@ -237,8 +238,10 @@ async def test_connections_are_reused_for_the_next_letter(world: World) -> None:
         for count in range(1, 4):
             world.letter()
             await world.settled(count)
+            if count == 2:
+                world.clock.advance(timedelta(seconds=5))
     assert len(peer.sessions) == 1
-    assert peer.sessions[0].verbs.count("RSET") == 2
+    assert peer.sessions[0].verbs.count("RSET") == 1, "only what has rested is asked"
     assert peer.sessions[0].verbs[-1] == "QUIT"
 
 
@@ -301,6 +304,7 @@ async def test_a_connection_the_peer_closed_is_replaced(world: World) -> None:
     async with world.relaying(**{PEER: peer}):
         world.letter()
         await world.settled()
+        world.clock.advance(timedelta(seconds=5))
         world.letter()
         await world.settled(2)
     assert world.store.results == ["delivered", "delivered"]
@@ -676,9 +680,9 @@ async def test_a_slow_operator_delays_no_other(world: World) -> None:
         await world.settled()
         assert len(quick.messages) == 1
         assert not slow.messages
+        assert slow.most_open <= STARTED_WITH
         gate.set()
         await world.settled(41)
-    assert slow.most_open == world.queue.connections_per_operator
     assert world.store.results == ["delivered"] * 41
 
 
