@@ -113,6 +113,7 @@ class _Notice:
     queued: tuple[Recipient, ...]
     owner: Owner
     facts: bytes
+    skip: int = len(_RETURN_PATH)
 
 
 _Render = Callable[[dsn.Report], bytes]
@@ -325,6 +326,7 @@ class Recorder:
                 queued=(),
                 owner=lease.owner,
                 facts=facts_to_bytes(facts),
+                skip=lease.skip,
             )
         ]
 
@@ -428,7 +430,7 @@ def _accept(writing: Writing, notice: _Notice) -> None:
         notice.letter,
         local=notice.local,
         queued=notice.queued,
-        skip=len(_RETURN_PATH),
+        skip=notice.skip,
         owner=notice.owner,
         transfer=Transfer(
             direction="in",

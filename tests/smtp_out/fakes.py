@@ -86,6 +86,22 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """In the place of a LetterWriter."""
+
+    octets: bytearray
+
+    def write(self, block: bytes) -> None:
+        self.octets.extend(block)
+
+    def finish(self) -> Sealed:
+        return Sealed(bytes(self.octets))
+
+    def abort(self) -> None:
+        self.octets.clear()
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A message the relay accepted by itself."""
 
@@ -142,6 +158,9 @@ class FakeStore:
 
     def seal(self, octets: bytes) -> Sealed:
         return Sealed(octets)
+
+    def writer(self) -> Copy:
+        return Copy(bytearray())
 
     def discard(self, letter: Sealed) -> None:
         self.discarded += 1

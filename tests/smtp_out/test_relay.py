@@ -31,6 +31,7 @@ from mssmtp.config import (
 )
 from mssmtp.demo.authority import Authority, Identity, Make, Subject
 from mssmtp.errors import StorageUnavailable
+from mssmtp.gateways import NO_GATEWAYS, Gateways
 from mssmtp.mail import (
     Address,
     Bal,
@@ -89,6 +90,7 @@ class World:
     worker: str | None = None
     ocsp: Literal["off", "stapled"] = "off"
     moves: Moves = field(default_factory=Moves)
+    gateways: Gateways = NO_GATEWAYS
     store: FakeStore = field(init=False)
     trust: Trust = field(init=False)
 
@@ -150,6 +152,7 @@ class World:
                 SystemEntropy(),
                 worker=self.worker,
                 responder=None if self.ocsp == "off" else responder,
+                gateways=self.gateways,
             )
             running = asyncio.create_task(relay.run())
             try:
