@@ -10,6 +10,8 @@ from mssmtp.message.transfer import Counter, counter_of
 from mssmtp.message.tree import Part
 
 _ENCODED = frozenset(("base64", "quoted-printable"))
+_MESSAGES = frozenset(("rfc822", "global"))
+"""RFC 6532 3.7: the second one may hold UTF-8 where the first one has RFC 2047."""
 _SHOWN = frozenset(("text", "multipart", "image"))
 """Not what hides in an archive."""
 
@@ -41,7 +43,7 @@ class Entity:
         cls, parent: Entity | None, content: Content, header_start: int, body_start: int
     ) -> Entity:
         """The next child of `parent`, or the root."""
-        is_message = content.media_type == "message" and content.subtype == "rfc822"
+        is_message = content.media_type == "message" and content.subtype in _MESSAGES
         if is_message and content.encoding in _ENCODED:
             content, is_message = _as_file(content), False
         is_numbered = parent is not None and not parent.is_message

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mssmtp.message.words import decode_charset, decode_unlabelled, decode_words
 
@@ -147,6 +148,59 @@ def _split_name(name: bytes) -> tuple[bytes, int | None, bool]:
     if digits.isdigit() and len(digits) <= 3:
         return base, int(digits), rest.endswith(b"*")
     return name, None, False
+
+
+def without_continuations(parameters: RawParameters) -> RawParameters:
+    """Segments put together, as RFC 2231 6 asks of IMAP servers: `name*0`, `name*1*`… are `name`,
+    or `name*` when one of them is percent-encoded. What cannot be put together stays as it is; a
+    plain `name` beside segments is what `decode_parameters` would not choose either."""
+    if not any(b"*" in name for name, _ in parameters):
+        return parameters
+    segments: dict[bytes, dict[int, tuple[bytes, bool]]] = {}
+    for name, value in parameters:
+        base, index, is_encoded = _split_name(name)
+        if index is not None and name != base + b"*":
+            segments.setdefault(base, {}).setdefault(index, (value, is_encoded))
+    wholes = {base: _whole(base, found) for base, found in segments.items() if 0 in found}
+    told: list[tuple[bytes, bytes]] = []
+    for name, value in parameters:
+        base, index, _ = _split_name(name)
+        whole = wholes.get(base)
+        if whole is None or name == base + b"*":
+            told.append((name, value))
+        elif index is None:
+            if whole.name != base:
+                told.append((name, value))
+        elif index == 0 and whole.pair not in told:
+            told.append(whole.pair)
+        elif index >= whole.segments:
+            told.append((name, value))
+    return tuple(told)
+
+
+class _Whole(NamedTuple):
+    """So many segments put together."""
+
+    name: bytes
+    value: bytes
+    segments: int
+
+    @property
+    def pair(self) -> tuple[bytes, bytes]:
+        """As a parameter."""
+        return self.name, self.value
+
+
+def _whole(base: bytes, found: dict[int, tuple[bytes, bool]]) -> _Whole:
+    count = 1
+    while count in found and count < MAX_SEGMENTS:
+        count += 1
+    texts = [found[index] for index in range(count)]
+    if not any(is_encoded for _, is_encoded in texts):
+        return _Whole(base, b"".join(text for text, _ in texts)[:MAX_VALUE_OCTETS], count)
+    pieces = [text if is_encoded else text.replace(b"%", b"%25") for text, is_encoded in texts]
+    head = b"" if texts[0][1] else b"''"  # no charset, no language
+    return _Whole(base + b"*", (head + b"".join(pieces))[:MAX_VALUE_OCTETS], count)
 
 
 def _chosen(plain: bytes | None, found: dict[int, tuple[bytes, bool]] | None) -> str | None:

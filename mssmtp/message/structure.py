@@ -1,8 +1,8 @@
 """ENVELOPE, BODY and BODYSTRUCTURE as octets for a FETCH answer (RFC 3501 7.4.2, 9).
 
-Everything is 7-bit: RFC 2047 and 2231 forms stay as in the message, undeclared 8-bit is given
-one (AND-03: raw UTF-8 there stops Android clients). A string goes out quoted, or as a literal
-when it is long or holds a line end.
+Everything is 7-bit: RFC 2047 and 2231 forms stay as in the message, with their continuations put
+together (RFC 2231 6); undeclared 8-bit is given one (AND-03: raw UTF-8 there stops Android
+clients). A string goes out quoted, or as a literal when it is long or holds a line end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mssmtp.message.addresses import Group, Mailbox, parse_addresses
 from mssmtp.message.content import Content
 from mssmtp.message.encode import encode_8bit, percent_encoded
 from mssmtp.message.headers import Field
-from mssmtp.message.parameters import RawParameters
+from mssmtp.message.parameters import RawParameters, without_continuations
 from mssmtp.message.tree import Part
 from mssmtp.message.words import decode_unlabelled
 
@@ -148,6 +148,8 @@ def body_of(part: Part, *, extended: bool) -> bytes:
 
 
 def _basic(part: Part) -> bytes:
+    """A `message/global` (RFC 6532 3.7) is told as what IMAP4rev1 has a grammar for: of a GLOBAL,
+    which only IMAP4rev2 knows, an older client could not read the answer."""
     content = part.content
     parameters = _parameters(content.raw_parameters)
     if _is_plainly_ascii(part):
@@ -156,7 +158,7 @@ def _basic(part: Part) -> bytes:
         parameters = b"(" + implied + (b")" if parameters == NIL else b" " + parameters[1:])
     return b"%b %b %b %b %b %b %d" % (
         string(content.media_type.upper().encode("ascii")),
-        string(content.subtype.upper().encode("ascii")),
+        b'"RFC822"' if part.is_message else string(content.subtype.upper().encode("ascii")),
         parameters,
         nstring(content.identifier),
         nstring(content.description),
@@ -193,7 +195,8 @@ def _language(value: bytes | None) -> bytes:
 
 
 def _parameters(raw: RawParameters) -> bytes:
-    pieces = [string(n.upper()) + b" " + string(v) for n, v in _seven_bit(raw)]
+    found = _seven_bit(without_continuations(raw))
+    pieces = [string(n.upper()) + b" " + string(v) for n, v in found]
     return b"(" + b" ".join(pieces) + b")" if pieces else NIL
 
 

@@ -14,7 +14,7 @@ from mssmtp.message import stub
 from mssmtp.message.structure import body_of
 from mssmtp.message.tree import Part, Scan
 
-VERSION = 2
+VERSION = 3
 _HEAD = struct.Struct(">BQ32sIIIII")
 _NODE = struct.Struct(">BQQQQHBBB")
 _LEAF, _MULTIPART, _MESSAGE, _STUB = 0, 1, 2, 3

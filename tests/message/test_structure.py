@@ -186,7 +186,17 @@ def test_body_is_bodystructure_without_extension_data() -> None:
             '; filename="=?utf-8?q?=C3=A9?="',
             '("FILENAME" "=?utf-8?q?=C3=A9?=")',
         ),
-        ("; filename*0=a; filename*1=b", '("FILENAME*0" "a" "FILENAME*1" "b")'),
+        ("; filename*0=a; filename*1=b", '("FILENAME" "ab")'),
+        ("; filename*1=b; filename*0=a; size=3", '("FILENAME" "ab" "SIZE" "3")'),
+        (
+            "; filename*0*=UTF-8''%C3%A9; filename*1=\"100%\"",
+            '("FILENAME*" "UTF-8\'\'%C3%A9100%25")',
+        ),
+        ("; filename*0=a; filename*1*=%C3%A9", '("FILENAME*" "\'\'a%C3%A9")'),
+        ("; filename=x; filename*0=a; filename*1=b", '("FILENAME" "ab")'),
+        ("; filename=x; filename*0*=a; filename*1=b", '("FILENAME" "x" "FILENAME*" "ab")'),
+        ("; filename*0=a; filename*2=c", '("FILENAME" "a" "FILENAME*2" "c")'),
+        ("; filename*1=b", '("FILENAME*1" "b")'),
     ],
 )
 def test_file_names_go_out_in_seven_bits(parameters: str, expected: str) -> None:
