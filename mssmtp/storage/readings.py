@@ -7,6 +7,7 @@ What a process had noted within its last seconds is lost when it is killed.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -20,12 +21,17 @@ from mssmtp.storage.model import from_us, to_us
 from mssmtp.storage.schema import blobs, mailboxes, messages, readings, sql
 from mssmtp.storage.view import View, WritingView, ranges
 
+logger = logging.getLogger(__name__)
+
 ReadingKind = Literal["releve", "lu"]
 """*Relevé*: software has fetched a part of the body. *Lu*: a person has set `\\\\Seen`."""
 
 AT_ONCE = 5_000
 """Messages of one commit: who delivers meanwhile waits for it."""
 MOST_NOTED = 200_000
+"""Before it is time to write."""
+MOST_KEPT = 2 * MOST_NOTED
+"""While nothing can be written (a full disk): what is beyond is lost, memory is not (D11)."""
 _DAY_US = 86_400_000_000
 
 _HERE = select(
@@ -103,6 +109,8 @@ class Noted:
         self._uids: dict[_Who, set[int]] = {}
         self._at_us: dict[_Who, int] = {}
         self._count = 0
+        self.lost = 0
+        """Since something was written last: once again, the log says so anew."""
 
     def add(
         self,
@@ -116,12 +124,21 @@ class Noted:
         at_us = to_us(at)
         who = _Who(account, mailbox, kind, at_us // _DAY_US)
         with self._lock:
-            known = self._uids.setdefault(who, set())
-            before = len(known)
-            known.update(uids)
-            self._count += len(known) - before
-            self._at_us.setdefault(who, at_us)
+            known = self._uids.get(who, set())
+            new = [uid for uid in uids if uid not in known]
+            kept = new[: max(MOST_KEPT - self._count, 0)]
+            self._lose(len(new) - len(kept))
+            if kept:
+                known.update(kept)
+                self._uids[who] = known
+                self._at_us.setdefault(who, at_us)
+                self._count += len(kept)
             return self._count >= MOST_NOTED
+
+    def _lose(self, count: int) -> None:
+        if count and not self.lost:
+            logger.error("nothing can be written: who reads what now is not recorded")
+        self.lost += count
 
     def __bool__(self) -> bool:
         return self._count > 0
@@ -140,6 +157,7 @@ class Noted:
     def forget(self, done: Iterable[_Note]) -> None:
         """It is committed."""
         with self._lock:
+            self.lost = 0
             for who, _, uids in done:
                 known = self._uids.get(who, set())
                 self._count -= len(known)

@@ -7,6 +7,8 @@ import re
 
 import pytest
 
+from mssmtp.errors import Damaged, MailError, StorageUnavailable
+from mssmtp.imap import contexts
 from mssmtp.imap.numbers import NumberSet
 from tests.imap.world import Client, World, message
 
@@ -74,3 +76,29 @@ def test_kept_results_are_those_of_the_same_search(world: World, seed: int) -> N
     for number, key in enumerate(KEYS):
         (answer,) = keeper.ask(f"UID SEARCH {key}")
         assert keeper.results[f"U{number}"] == set(map(int, answer.split()[2:])), key
+
+
+@pytest.mark.parametrize("error", [Damaged, StorageUnavailable])
+def test_an_idle_outlives_updates_that_cannot_be_made(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: type[MailError]
+) -> None:
+    """RFC 5267 4.3.1: the client is told that there are no more of them, and goes on idling."""
+    world.fill(2)
+    client, other = world.client(), world.client()
+    client.send(b"U1 UID SEARCH RETURN (UPDATE) UNSEEN\r\nU2 UID SEARCH RETURN (UPDATE) ALL\r\n")
+    client.send(b"i1 IDLE\r\n")
+    client.received.clear()
+
+    def broken(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(contexts, "looked_for", broken)
+        other.ok("STORE 1 +FLAGS.SILENT (\\Seen)")
+    heard = bytes(client.received).decode()
+    assert '* NO [NOUPDATE "U1"]' in heard
+    assert '* NO [NOUPDATE "U2"]' in heard
+    client.received.clear()
+    world.deliver(message(9))
+    assert b"* 3 EXISTS" in client.received
+    assert client.send(b"DONE\r\n") == b"i1 OK IDLE completed\r\n"

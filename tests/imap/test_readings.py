@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mssmtp.mail import Bal, Role
+from mssmtp.mail import AccountId, Bal, MailboxId, Role
+from mssmtp.storage import readings
+from mssmtp.storage.readings import Noted
 from tests.imap.world import LUC, SERVICE, START, World
 
 FETCHED = {"releve"}
@@ -95,3 +97,21 @@ def test_what_is_removed_at_once_was_read_nevertheless(world: World, end: str) -
     client.ok("STORE 1:3 +FLAGS.SILENT (\\Deleted)")
     client.ok(end)
     assert [kind for kind, _, _ in events(world)] == ["releve"] * 3
+
+
+def test_while_nothing_can_be_written_memory_stays_bounded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk keeps no mail from being read; it must not fill the memory, either (D11)."""
+    monkeypatch.setattr(readings, "MOST_NOTED", 10)
+    monkeypatch.setattr(readings, "MOST_KEPT", 20)
+    noted = Noted()
+    for account in range(1, 8):
+        noted.add(AccountId(account), MailboxId(1), [1, 2, 3, 4], "lu", START)
+        assert len(noted.some(1_000)) <= 5
+    assert sum(len(uids) for _, _, uids in noted.some(1_000)) == 20
+    assert noted.lost == 8
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    noted.forget(noted.some(12))
+    assert not noted.add(AccountId(9), MailboxId(1), [1], "lu", START)
+    assert not noted.lost

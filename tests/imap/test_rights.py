@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mssmtp.imap.commands import VERBS
+from mssmtp.imap.commands import VERBS, copy, expunge, store
 from mssmtp.mail import ALL_RIGHTS, Role
 from mssmtp.storage import Reading, Writing
 from tests.imap.world import LUC, SERVICE, ZOE, Client, World, message
@@ -327,3 +327,101 @@ def test_att_24_a_mailbox_is_made_below_one_with_k(world: World, rights: str) ->
     give(world, rights)
     tagged, _ = answer(client, f'CREATE "{SHARED}/Sous/Sous"')
     assert tagged.startswith("OK" if "k" in rights else "NO [NOPERM]")
+
+
+@pytest.mark.attack("ATT-24")
+@pytest.mark.parametrize("rights", ["", "k", "kx", "rswi"])
+def test_att_24_a_name_taken_by_what_is_hidden_answers_like_one_where_nothing_may_be_made(
+    world: World, rights: str
+) -> None:
+    """Neither that it exists, nor what is in it or below it; whoever sees it hears the truth."""
+    give(world, "l")
+    client = world.client(select=None)
+    client.no(f'CREATE "{SHARED}"', "ALREADYEXISTS")
+    give(world, rights)
+    box = f"Other Users/{SERVICE}"
+    client.ok(f'CREATE "{box}/Tri/Dossier"')
+    arrange(world)
+    barred = client.command(f'CREATE "{SHARED}/Sous"')
+    for line in (
+        f'CREATE "{SHARED}"',
+        f'RENAME "{box}/Tri" "{SHARED}"',
+        f'RENAME "{box}/Tri" "{box}/Haut"',
+    ):
+        tagged, said = client.command(line)
+        assert tagged.startswith("NO [NOPERM]"), (line, tagged)
+        assert said == []
+    if "k" not in rights:
+        assert barred[0].startswith("NO [NOPERM]")
+    client.no(f'RENAME "{box}/Tri" "{box}/INBOX"', "ALREADYEXISTS")
+    client.ok(f'RENAME "{box}/Tri" "{box}/Bas"')
+
+
+def arrange(world: World) -> None:
+    """Zoé may rename `Tri`; below `Haut`, which is no mailbox, stands one that is hidden."""
+
+    def job(writing: Writing) -> None:
+        account, box = writing.account(ZOE), world.service.id
+        assert account is not None
+        for name in ("Tri", "Tri/Dossier"):
+            tri = writing.mailbox(box, name)
+            assert tri is not None
+            writing.set_entry(tri.id, account.id, "lrkx")
+        hidden = writing.create_mailbox(box, "Haut/Dossier")
+        writing.delete_mailbox(box, "Haut")
+        writing.set_entry(hidden.id, account.id, "")
+
+    world.store.write(job).result()
+
+
+@pytest.mark.attack("ATT-25")
+@pytest.mark.parametrize(
+    ("line", "module", "name"),
+    [
+        ("STORE 1:4 +FLAGS (\\Flagged)", store, "BATCH"),
+        ("MOVE 1:4 INBOX", copy, "MOVE_BATCH"),
+        ("EXPUNGE", expunge, "BATCH"),
+        ("UID EXPUNGE 1:*", expunge, "BATCH"),
+    ],
+)
+def test_att_25_rights_that_end_in_the_middle_of_a_long_command_end_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, line: str, module: Any, name: str
+) -> None:
+    """Each commit asks again: what was done before stays done, and nothing more is."""
+    give(world, ALL_RIGHTS)
+    for _ in range(3):
+        world.deliver(message(1), "Dossier", world.service)
+    client = world.client(select=None)
+    client.ok(f'SELECT "{SHARED}"')
+    client.ok("STORE 1:4 +FLAGS.SILENT (\\Deleted)")
+    monkeypatch.setattr(module, name, 2)
+    commits = iter(range(9))
+
+    def interfere(*_: object) -> None:
+        if next(commits) == 0:
+            give(world, "lr")
+
+    monkeypatch.setattr(world, "changed", interfere)
+    client.no(line, "NOPERM")
+    assert next(commits) == 1  # no commit but the first
+    left = [flags for flags in flags_in_shared(world) if "\\Flagged" not in flags]
+    assert len(left) == 2
+
+
+@pytest.mark.attack("ATT-25")
+def test_att_25_a_copy_asks_for_the_rights_of_its_source_when_it_is_written(world: World) -> None:
+    give(world, ALL_RIGHTS)
+    client = world.client(select=None)
+    client.ok(f'SELECT "{SHARED}"')
+    permitted = copy.Copy.copy
+
+    def closed_meanwhile(*arguments: Any) -> Any:
+        writing = arguments[1]
+        box, account = writing.mailbox(world.service.id, "Dossier"), writing.account(ZOE)
+        writing.set_entry(box.id, account.id, "l")
+        return permitted(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copy.Copy, "copy", closed_meanwhile)
+        client.no("COPY 1 INBOX", "NOPERM")
+    assert "MESSAGES 0" in "".join(world.client(select=None).ok("STATUS INBOX (MESSAGES)"))
