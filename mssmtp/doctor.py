@@ -17,7 +17,7 @@ from mssmtp.own import findings
 from mssmtp.own_rows import own_names, publication
 from mssmtp.pki import listed_name
 from mssmtp.policy import Engine, Moves
-from mssmtp.storage import Store
+from mssmtp.storage import QUEUE_BEGIN, QueueEntry, QueuePlace, Reading, Store
 from mssmtp.tls_settings import check_settings
 from mssmtp.trust import Snapshot
 from mssmtp.trust_feed import TrustFiles
@@ -27,6 +27,7 @@ __all__ = ["Finding", "Severity", "examine"]
 
 _LEAST_FREE_OCTETS = 1 << 30
 _HANDING_ON_LASTS = timedelta(days=30)
+_PAGE = 200
 _SIGNATURES_LAST = timedelta(days=7)
 
 
@@ -172,30 +173,73 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 def _home(settings: Settings, now: datetime, *, deep: bool) -> Iterator[Finding]:
     with app.store_of(settings) as store:
         yield from _reported(lambda: _queue(settings, store, now))
+        yield from _reported(lambda: _conservation(store))
         yield from _reported(lambda: _store(store, deep=deep))
 
 
 def _queue(settings: Settings, store: Store, now: datetime) -> Iterator[Finding]:
-    waiting = store.read(lambda reading: reading.queue()).result()
-    for entry in waiting:
-        if entry.damaged:
-            yield Finding(
-                Severity.ERROR,
-                f"queue {entry.envelope}",
-                "does not authenticate and is held: its recipient gets nothing",
-                "Restore the home from its last good copy, or `mssmtp queue drop` it.",
-            )
-    late = [entry for entry in waiting if now - entry.queued_at > settings.queue.warn_after]
-    if late:
+    """Counted by the engine: a queue of 100,000 is as quick as an empty one."""
+    late_after = settings.queue.warn_after
+    counts = store.read(lambda reading: reading.queue_counts(now, late_after)).result()
+    yield from _damaged(store)
+    if counts.late:
         yield Finding(
             Severity.WARNING,
             "queue",
-            f"{len(late)} of {len(waiting)} recipients wait for more than"
-            f" {settings.queue.warn_after}",
-            "`mssmtp queue list` shows the last reply of each.",
+            f"{counts.late} of {counts.waiting} recipients wait for more than {late_after}",
+            "`mssmtp queue top` shows where, `mssmtp queue why DOMAIN` why.",
         )
     else:
-        yield Finding(Severity.OK, "queue", f"{len(waiting)} recipients waiting")
+        yield Finding(Severity.OK, "queue", f"{counts.waiting} recipients waiting")
+    if counts.held:
+        yield Finding(
+            Severity.WARNING,
+            "queue",
+            f"{counts.held} recipients are held",
+            "`mssmtp queue list --held` shows them, `mssmtp queue release` lets them go.",
+        )
+
+
+def _damaged(store: Store) -> Iterator[Finding]:
+    """What does not authenticate is held by whoever meets it first; each letter is told once."""
+    place: QueuePlace | None = QUEUE_BEGIN
+    last = None
+    while place is not None:
+        page, place = store.read(_held_behind(place)).result()
+        for entry in page:
+            if entry.damaged and entry.envelope != last:
+                last = entry.envelope
+                yield Finding(
+                    Severity.ERROR,
+                    f"queue {entry.envelope}",
+                    "does not authenticate and is held: its recipient gets nothing",
+                    "Restore the home from its last good copy, or `mssmtp queue drop` it.",
+                )
+
+
+def _held_behind(
+    place: QueuePlace,
+) -> Callable[[Reading], tuple[tuple[QueueEntry, ...], QueuePlace | None]]:
+    return lambda reading: reading.queue_page(place, _PAGE, held=True)
+
+
+def _conservation(store: Store) -> Iterator[Finding]:
+    """D3, of all envelopes together; `store check` looks at each."""
+    found = store.read(lambda reading: reading.conservation()).result()
+    envelopes, accepted, delivered, bounced, dropped, waiting = found
+    law = (
+        f"{accepted} recipients accepted in {envelopes} messages = {delivered} delivered"
+        f" + {bounced} bounced + {waiting} queued + {dropped} dropped"
+    )
+    if accepted == delivered + bounced + waiting + dropped:
+        yield Finding(Severity.OK, "conservation law", law)
+    else:
+        yield Finding(
+            Severity.ERROR,
+            "conservation law",
+            f"does not hold: {law}",
+            "Copy the home before anything else; `mssmtp store check` names the messages.",
+        )
 
 
 def _store(store: Store, *, deep: bool) -> Iterator[Finding]:

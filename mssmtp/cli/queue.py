@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from itertools import pairwise
 from typing import Annotated
 
 import typer
 
 from mssmtp import app as server
-from mssmtp.cli import options
+from mssmtp import queueing as room
+from mssmtp.cli import options, queue_act
 from mssmtp.cli.output import fail, out, print_json, print_table
 from mssmtp.config import Settings
 from mssmtp.mail import Domain, EnvelopeId, masked, masked_text
-from mssmtp.storage import QueueEntry
+from mssmtp.storage import QUEUE_BEGIN, Backlog, Owner, QueueEntry, QueuePlace, Reading
 
-app = typer.Typer(help="Outbound queue: list, show, retry, drop.", no_args_is_help=True)
+app = typer.Typer(
+    help="Outbound queue: list, show, why, top; retry, hold, release, drop.", no_args_is_help=True
+)
+for _command in (queue_act.retry, queue_act.hold, queue_act.release, queue_act.drop):
+    app.command()(_command)
 
 _LISTED = ("queue_id", "recipient", "next_attempt", "attempts", "state", "last_reply")
+_AGES = ("5 min", "1 h", "4 h", "24 h", "older")
 
 QueueId = Annotated[str, typer.Argument(help="Queue id, as printed by `queue list`.")]
 
@@ -26,6 +35,7 @@ def _shown(entry: QueueEntry, settings: Settings) -> dict[str, object]:
     sender = masked(entry.sender, patients) if entry.sender else "<>"
     return {
         "queue_id": entry.envelope,
+        "place": f"{entry.envelope}:{entry.position}",
         "sender": sender,
         "recipient": masked(entry.recipient.address, patients),
         "queued_at": entry.queued_at.isoformat(timespec="seconds"),
@@ -34,7 +44,27 @@ def _shown(entry: QueueEntry, settings: Settings) -> dict[str, object]:
         "state": _state(entry),
         "size_octets": entry.size_octets,
         "last_reply": masked_text(entry.last_reply or "", patients),
+        **_wishes(entry),
     }
+
+
+def _wishes(entry: QueueEntry) -> dict[str, object]:
+    """What the sender asks of the way, as far as it does."""
+    wishes: dict[str, object] = {}
+    if entry.priority:
+        wishes["priority"] = entry.priority
+    if entry.hold_until is not None:
+        wishes["hold_until"] = _time(entry.hold_until)
+    if entry.deliver_by is not None:
+        wishes["deliver_by"] = _time(entry.deliver_by.deadline)
+        wishes["if_late"] = "returned" if entry.deliver_by.mode == "R" else "sender told"
+    if entry.require_tls:
+        wishes["require_tls"] = True
+    return wishes
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")
 
 
 def _state(entry: QueueEntry) -> str:
@@ -44,17 +74,42 @@ def _state(entry: QueueEntry) -> str:
 
 
 @app.command("list")
-def list_(config: options.Config = None, as_json: options.Json = False) -> None:
-    """Every waiting recipient."""
+def list_(
+    domain: Annotated[str | None, typer.Option("--domain", help="Of this domain only.")] = None,
+    held: Annotated[bool, typer.Option("--held", help="Only what is held.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most.")] = 100,
+    after: Annotated[
+        str | None, typer.Option("--after", help="Behind this `place` of another page.")
+    ] = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> None:
+    """Waiting recipients in the order of arrival, page by page."""
     settings = options.settings(config)
+    place = _place(after)
+    of = None if domain is None else options.domain_name(domain)
     with server.store_of(settings) as store:
-        rows = [_shown(entry, settings) for entry in store.read(lambda r: r.queue()).result()]
+        entries, following = store.read(
+            lambda r: r.queue_page(place, limit, domain=of, held=held)
+        ).result()
+    rows = [_shown(entry, settings) for entry in entries]
     if as_json:
         print_json(rows)
     elif not rows:
-        out.print("The queue is empty.")
+        out.print("The queue is empty." if after is None and not (of or held) else "Nothing more.")
     else:
         print_table("Queue", _LISTED, [tuple(row[name] for name in _LISTED) for row in rows])
+        if following is not None:
+            out.print(f"More: --after {following.envelope}:{following.position}", markup=False)
+
+
+def _place(text: str | None) -> QueuePlace:
+    if text is None:
+        return QUEUE_BEGIN
+    envelope, _, position = text.partition(":")
+    if not position.isascii() or not position.isdigit():
+        raise typer.BadParameter("--after wants a `place` as `queue list` prints it: ID:NUMBER")
+    return QueuePlace(EnvelopeId(envelope), int(position))
 
 
 @app.command()
@@ -83,14 +138,33 @@ def show(queue_id: QueueId, config: options.Config = None, as_json: options.Json
     ]
     failing = {entry.recipient.address.domain for entry in entries if entry.last_reply}
     contacts = _contacts(settings, sorted(failing)) if failing else []
+    plans = [_plan(entry, settings) for entry in entries if not entry.damaged]
     if as_json:
-        told = {"waiting": recipients, "hops": traces, "contacts": contacts}
+        told = {"waiting": recipients, "schedule": plans, "hops": traces, "contacts": contacts}
         print_json({"queue_id": queue_id} | told)
         return
-    shown = (("Waiting", recipients), ("Hops", traces), ("Whom to call", contacts))
+    shown = (
+        ("Waiting", recipients),
+        ("If every attempt fails", plans),
+        ("Hops", traces),
+        ("Whom to call", contacts),
+    )
     for title, rows in shown:
         if rows:
-            print_table(title, tuple(rows[0]), [tuple(row.values()) for row in rows])
+            names = tuple(dict.fromkeys(name for row in rows for name in row))
+            print_table(title, names, [tuple(row.get(each, "") for each in names) for row in rows])
+
+
+def _plan(entry: QueueEntry, settings: Settings) -> dict[str, object]:
+    """The schedule of one recipient (OP-18)."""
+    times = room.schedule(entry, settings.queue)
+    patients = frozenset(settings.policy.patient_domains)
+    return {
+        "recipient": masked(entry.recipient.address, patients),
+        "attempts": len(times),
+        "next": [_time(each) for each in times[:5]],
+        "given_up": _time(times[-1]),
+    }
 
 
 def _contacts(settings: Settings, domains: Sequence[Domain]) -> list[dict[str, object]]:
@@ -100,38 +174,100 @@ def _contacts(settings: Settings, domains: Sequence[Domain]) -> list[dict[str, o
 
 
 @app.command()
-def retry(
-    queue_id: Annotated[str | None, typer.Argument(help="Queue id; all when not given.")] = None,
+def why(
+    what: Annotated[str, typer.Argument(metavar="QUEUE_ID|DOMAIN", help="What waits.")],
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """Try waiting recipients now."""
+    """Why a message waits, or the first ones of a domain, and what can be done."""
     settings = options.settings(config)
-    envelope = EnvelopeId(queue_id) if queue_id else None
     with server.store_of(settings) as store:
-        now = server.CLOCK.now()
-        count = store.write(lambda w: w.retry_now(envelope, now)).result()
-    _counted(count, queue_id, "made due", as_json)
+        found = store.read(_entries_of(what)).result()
+        if not found:
+            fail(what, "nothing waits under this name", "`mssmtp queue list` prints what waits.")
+        around = [store.read(partial(room.looked_at, entry=entry)).result() for entry in found]
+    listed = server.stored_trust(settings).snapshot
+    patients = frozenset(settings.policy.patient_domains)
+    rows: list[dict[str, object]] = []
+    for entry, (ahead, said, note) in zip(found, around, strict=True):
+        known = room.Around(
+            server.CLOCK.now(),
+            settings.queue,
+            ahead,
+            said,
+            listed.lists(entry.recipient.address.domain),
+            note,
+        )
+        told = room.why(entry, known)
+        rows.append(
+            {
+                "queue_id": entry.envelope,
+                "recipient": masked(entry.recipient.address, patients),
+                "cause": told.cause,
+                "why": masked_text(told.sentence, patients),
+                "remedy": told.remedy,
+            }
+        )
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        out.print(f"{row['queue_id']} {row['recipient']}: {row['why']}.", markup=False)
+        out.print(f"  {row['remedy']}", markup=False)
+
+
+def _entries_of(what: str) -> Callable[[Reading], tuple[QueueEntry, ...]]:
+    if "." in what:
+        domain = options.domain_name(what)
+        return lambda r: r.queue_page(QUEUE_BEGIN, 10, domain=domain)[0]
+    return lambda r: r.queue_entry(EnvelopeId(what))
 
 
 @app.command()
-def drop(
-    queue_id: QueueId,
-    reason: Annotated[str, typer.Option("--reason", help="Why; written to the ledger.")],
+def top(
+    senders: Annotated[
+        bool, typer.Option("--senders", help="By who waits, not by whom for.")
+    ] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most.")] = 20,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """Give up a message without a report to its sender; the reason stays in the ledger."""
+    """Where most recipients wait, by age: one line per domain, or per sending box."""
     settings = options.settings(config)
+    now = server.CLOCK.now()
+
+    def look(reading: Reading) -> list[dict[str, object]]:
+        found = reading.queue_senders(now, limit) if senders else reading.queue_top(now, limit)
+        return [_backlog(each, _named(reading, each.of, settings)) for each in found]
+
     with server.store_of(settings) as store:
-        count = store.write(lambda w: w.drop(EnvelopeId(queue_id), reason)).result()
-    _counted(count, queue_id, "dropped", as_json)
-
-
-def _counted(count: int, queue_id: str | None, done: str, as_json: bool) -> None:
-    if count == 0 and queue_id:
-        fail(queue_id, "has no waiting recipient", "`mssmtp queue list` prints what waits.")
+        rows = store.read(look).result()
     if as_json:
-        print_json({"queue_id": queue_id, "recipients": count})
+        print_json(rows)
+    elif not rows:
+        out.print("The queue is empty.")
     else:
-        out.print(f"{count} recipient(s) {done}.")
+        print_table("Queue, longest first", tuple(rows[0]), [tuple(r.values()) for r in rows])
+
+
+def _named(reading: Reading, owner: Owner, settings: Settings) -> str:
+    if isinstance(owner, str):
+        return owner
+    box = reading.bal_by_id(owner)
+    patients = frozenset(settings.policy.patient_domains)
+    return masked(box.address, patients) if box is not None else f"box {owner}"
+
+
+def _backlog(backlog: Backlog, name: str) -> dict[str, object]:
+    """Ages as Postfix's qshape shows them: how many waited for at most so long."""
+    cut = (0, *backlog.younger_than, backlog.waiting)
+    ages = (str(high - low) for low, high in pairwise(cut))
+    return {
+        "name": name,
+        "waiting": backlog.waiting,
+        **dict(zip(_AGES, ages, strict=True)),
+        "held": backlog.held,
+        "in_delivery": backlog.leased,
+        "oldest": _time(backlog.oldest),
+        "next_attempt": _time(backlog.due) if backlog.due is not None else "",
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from operator import itemgetter
 from typing import Any
 
@@ -37,11 +38,17 @@ _ENVELOPES = sql(
         - _WAITING,
         _FIRST_EVENT,
         owners.c.id,
+        envelopes.c.dropped,
     )
     .join_from(envelopes, owners, owners.c.id == envelopes.c.owner, isouter=True)
     .where(envelopes.c.id > _AFTER)
     .order_by(envelopes.c.id)
     .limit(_MOST)
+)
+_REFUSALS = sql(
+    select(events.c.clear)
+    .where(events.c.envelope == bindparam("envelope"))
+    .where(events.c.kind == bindparam("kind"))
 )
 _QUEUE = sql(
     select(queue.c.envelope, queue.c.position, envelopes.c.blob)
@@ -93,6 +100,7 @@ class Envelopes(Part[str]):
         Claim(
             "conservation", "envelopes", "accepted = delivered + bounced + dropped + waiting (D3)"
         ),
+        Claim("drop-event", "envelopes", "the ledger has who dropped whom, and why (D3)"),
         Claim("sealing-event", "envelopes", "the ledger has its acceptance"),
         Claim("envelope-owner", "envelopes", "its owner has a key"),
     )
@@ -101,9 +109,13 @@ class Envelopes(Part[str]):
         """A range of envelopes, each with its rows in the queue."""
         rows = view._all(_ENVELOPES, after=after, most=PAGE)
         look: Look[str] = Look.over("envelopes", rows, PAGE)
-        for id, lost, event, owner in rows:
+        for id, lost, event, owner, dropped in rows:
             if lost:
                 look.wrong("conservation", f"envelope {id}: recipients are lost or counted twice")
+            if dropped:
+                told = view._all(_REFUSALS, envelope=id, kind="rejet")
+                if sum(json.loads(row[0]).get("result") == "dropped" for row in told) != dropped:
+                    look.wrong("drop-event", f"envelope {id}: dropped, and the ledger is silent")
             if event is None:
                 look.wrong("sealing-event", f"envelope {id}: the ledger does not know it")
             if owner is None:

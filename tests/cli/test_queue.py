@@ -93,7 +93,7 @@ def test_retry_makes_it_due_at_once(home: Home, queue_id: EnvelopeId) -> None:
     assert due() == 0
     assert home.mssmtp("queue", "retry", queue_id).out == "2 recipient(s) made due.\n"
     assert due() == 2
-    assert home.mssmtp("queue", "retry", "--json").json == {"queue_id": None, "recipients": 0}
+    assert home.mssmtp("queue", "retry", "--json").json == {"queue_id": None, "recipients": 2}
 
 
 def test_drop_needs_a_reason_and_keeps_it(home: Home, queue_id: EnvelopeId) -> None:
@@ -116,6 +116,9 @@ def test_drop_needs_a_reason_and_keeps_it(home: Home, queue_id: EnvelopeId) -> N
         (("show",), "01ABC: is not known here"),
         (("retry",), "01ABC: has no waiting recipient"),
         (("drop", "--reason", "x"), "01ABC: has no waiting recipient"),
+        (("hold",), "01ABC: has no waiting recipient"),
+        (("release",), "01ABC: is not held"),
+        (("why",), "01ABC: nothing waits under this name"),
         (("show", "--json"), '{"error": "01ABC", "why": "is not known here", "remedy": '),
     ],
 )
@@ -139,3 +142,67 @@ def test_patients_are_masked_as_recipients_and_inside_replies(
         answer = home.mssmtp("queue", *command)
         assert PATIENT.address.local not in answer.out
         assert "199**********79@" in answer.out
+
+
+def test_the_list_comes_in_pages(home: Home, queue_id: EnvelopeId) -> None:
+    (first,) = home.mssmtp("queue", "list", "--limit", "1", "--json").json
+    (second,) = home.mssmtp("queue", "list", "--after", first["place"], "--json").json
+    assert [first["recipient"], second["recipient"][:3]] == [str(LUC.address), "199"]
+    assert home.mssmtp("queue", "list", "--after", second["place"], "--json").json == []
+    people = home.mssmtp("queue", "list", "--limit", "1").out
+    assert f"More: --after {first['place']}" in people
+    of = home.mssmtp("queue", "list", "--domain", LUC.address.domain, "--json").json
+    assert [row["recipient"] for row in of] == [str(LUC.address)]
+    assert home.mssmtp("queue", "list", "--after", "01ABC").code == 2
+
+
+def test_hold_release_and_why(home: Home, queue_id: EnvelopeId) -> None:
+    def causes() -> set[str]:
+        return {row["cause"] for row in home.mssmtp("queue", "why", queue_id, "--json").json}
+
+    assert causes() == {"deferred"}
+    assert "the peer's system has trouble" in home.mssmtp("queue", "why", LUC.address.domain).out
+    held = home.mssmtp("queue", "hold", queue_id, "--reason", "incident", "--json")
+    assert held.json == {"queue_id": queue_id, "recipients": 2}
+    assert causes() == {"held"}
+    assert "incident" in home.mssmtp("queue", "why", queue_id).out
+    listed = home.mssmtp("queue", "list", "--held", "--json").json
+    assert {row["state"] for row in listed} == {"held"}
+    assert home.mssmtp("queue", "release", "--all").out == "2 recipient(s) released.\n"
+    assert causes() == {"deferred"}
+    with home.store() as store:
+        events = store.read(lambda r: r.events(queue_id)).result()
+    assert [event.kind for event in events][1:] == ["intervention"] * 2
+    assert home.mssmtp("queue", "hold").code == 2, "of what?"
+    assert home.mssmtp("queue", "hold", queue_id, "--all").code == 2
+
+
+@pytest.mark.requirement("OP-18")
+def test_show_prints_the_schedule(home: Home, queue_id: EnvelopeId) -> None:
+    plans = home.mssmtp("queue", "show", queue_id, "--json").json["schedule"]
+    first = plans[0]
+    assert len(first["next"]) == 5
+    assert first["next"] == sorted(first["next"])
+    assert first["given_up"] > first["next"][-1]
+    assert "If every attempt fails" in home.mssmtp("queue", "show", queue_id).out
+
+
+def test_top_shows_where_it_waits_and_on_whose_behalf(home: Home, queue_id: EnvelopeId) -> None:
+    rows = home.mssmtp("queue", "top", "--json").json
+    assert [(row["name"], row["waiting"], row["5 min"]) for row in rows] == [
+        (LUC.address.domain, 1, "1"),
+        (PATIENT_DOMAIN, 1, "1"),
+    ]
+    (sender,) = home.mssmtp("queue", "top", "--senders", "--json").json
+    assert (sender["name"], sender["waiting"]) == (str(ZOE), 2)
+    assert "longest first" in home.mssmtp("queue", "top").out
+
+
+def test_doctor_counts_the_conservation_law(home: Home, queue_id: EnvelopeId) -> None:
+    home.mssmtp("queue", "drop", queue_id, "--reason", "essai")
+    found = {each["what"]: each for each in home.mssmtp("doctor", "--json").json}
+    law = found["conservation law"]
+    assert (law["severity"], law["why"].partition(" = ")[2]) == (
+        "ok",
+        "0 delivered + 0 bounced + 0 queued + 2 dropped",
+    )
