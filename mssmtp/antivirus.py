@@ -56,6 +56,20 @@ class Clamd:
         writer.write(b"zINSTREAM\0")
         return Look(reader, writer, self.timeout_s)
 
+    async def take(self, octets: int) -> None:
+        """Give it a message of so many octets. Raises ScannerDown: real ones would wait for ever.
+
+        When StreamMaxLength of clamd.conf is below limits.message_octets, for one.
+        """
+        look = await self.begin()
+        try:
+            for start in range(0, octets, BUFFER_OCTETS):
+                await look.feed(bytes(min(BUFFER_OCTETS, octets - start)))
+            look.end()
+            await look.verdict()
+        finally:
+            look.abort()
+
     async def version(self) -> str:
         """What clamd says of itself and its signatures. Raises ScannerDown."""
         reader, writer = await self._connected()

@@ -32,7 +32,8 @@ _SIGNATURES_LAST = timedelta(days=7)
 
 
 def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, ...]:
-    """Every finding, worst first. `deep` reads and authenticates every sealed object.
+    """Every finding, worst first. `deep` reads and authenticates every sealed object, and has the
+    scanner look at the longest message.
 
     What cannot even be looked at is a finding itself: one broken file hides nothing else.
     """
@@ -43,7 +44,7 @@ def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, 
         lambda: _trust(settings, now, stored),
         lambda: _moves(settings, now, stored),
         lambda: _policy(settings),
-        lambda: _antivirus(settings, now),
+        lambda: _antivirus(settings, now, deep=deep),
         lambda: _disk(settings),
         lambda: _home(settings, now, deep=deep),
     )
@@ -121,7 +122,7 @@ def _policy(settings: Settings) -> Iterator[Finding]:
         yield Finding(Severity.OK, "policy", "no must rule is relaxed")
 
 
-def _antivirus(settings: Settings, now: datetime) -> Iterator[Finding]:
+def _antivirus(settings: Settings, now: datetime, *, deep: bool) -> Iterator[Finding]:
     """OP-68: none is allowed, and told; one that does not answer defers every message."""
     scanner = Clamd.of(settings.antivirus)
     if scanner is None:
@@ -142,6 +143,14 @@ def _antivirus(settings: Settings, now: datetime) -> Iterator[Finding]:
             "Start clamd, or correct antivirus.clamd.",
         )
         return
+    longest = settings.limits.message_octets
+    if deep and not _takes(scanner, longest):
+        yield Finding(
+            Severity.ERROR,
+            "antivirus",
+            f"clamd does not take a message of {longest} octets: such a message is deferred",
+            "Set StreamMaxLength of clamd.conf to limits.message_octets or more.",
+        )
     dated = signatures_of(version)
     if dated is not None and now - dated > _SIGNATURES_LAST:
         yield Finding(
@@ -152,6 +161,14 @@ def _antivirus(settings: Settings, now: datetime) -> Iterator[Finding]:
         )
     else:
         yield Finding(Severity.OK, "antivirus", version)
+
+
+def _takes(scanner: Clamd, octets: int) -> bool:
+    try:
+        asyncio.run(scanner.take(octets))
+    except ScannerDown:
+        return False
+    return True
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

@@ -115,6 +115,9 @@ products = Counter(
     ["product", "fields"],
 )
 refused = Counter("mssmtp_refusals_total", "Refusals given", ["door", "code", "rule"])
+attachments = Counter(
+    "mssmtp_attachments_total", "Attachments with a trait, of acknowledged messages", ["trait"]
+)
 scanned = Counter("mssmtp_scanned_total", "Messages the virus scanner was given", ["verdict"])
 logins = Counter("mssmtp_logins_total", "Logins", ["door", "result"])
 imap_commands = Counter("mssmtp_imap_commands_total", "IMAP commands", ["verb", "result"])

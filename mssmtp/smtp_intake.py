@@ -414,6 +414,9 @@ class Intake:
         messages.inc()
         octets.inc(self.size_octets)
         _product(letter).inc()
+        for attachment in letter.scan.attachments:
+            for trait in attachment.traits:
+                metrics.attachments.labels(trait.value).inc()
 
     # ------------------------------------------------------------ values of the commit
 

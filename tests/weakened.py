@@ -34,6 +34,20 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "a sent copy of another body",
+        "mssmtp/storage/sent.py",
+        "{letter.body_sha256.hex()}",
+        "",
+        ("tests/imap/test_transcripts.py",),
+    ),
+    Weakening(
+        "a sent copy is joined once",
+        "mssmtp/storage/sent.py",
+        " or place.sides & _FILED:\n",
+        ":\n",
+        ("tests/imap/test_transcripts.py",),
+    ),
+    Weakening(
         "a scanner that gives no verdict",
         "mssmtp/antivirus.py",
         "            raise _down(said.decode",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
@@ -71,6 +72,15 @@ _DOOMED = sql(select(doomed_files.c.id))
 _FORGET_DOOMED = sql(delete(doomed_files).where(doomed_files.c.id == bindparam("id")))
 
 
+@dataclass(slots=True)
+class _NewKey:
+    """A row of this job that is perhaps not written yet, at its place among the rows."""
+
+    place: int
+    values: dict[str, object]
+    references: int = 1
+
+
 class ContentReading(View):
     """Opening what is sealed."""
 
@@ -94,8 +104,8 @@ class ContentWriting(ContentReading, WritingView):
 
     def __init__(self, db: Connection, vault: Vault, rows: Rows) -> None:
         super().__init__(db, vault, rows)
-        self._made: set[int] = set()
-        self._referred: set[tuple[int, int]] = set()
+        self._made: dict[BlobId, int] = {}
+        self._referred: dict[tuple[int, int], _NewKey] = {}
 
     def _adopt(self, letter: Letter, envelope: EnvelopeId | None) -> int:
         """Number of the row of `letter`, made unless another job made it."""
@@ -103,6 +113,8 @@ class ContentWriting(ContentReading, WritingView):
         known = blob.was_offered
         blob.offer()
         self.effects.adopted.append(blob)
+        if (made := self._made.get(blob.id)) is not None:
+            return made
         row = self._one(_NUMBER, id=blob.id) if known else None
         if row is None:
             row = self._apart(
@@ -115,22 +127,28 @@ class ContentWriting(ContentReading, WritingView):
             )
             if row is None:
                 raise Damaged("a blob without number")
-            self._made.add(row[0])
+            self._made[blob.id] = int(row[0])
         return int(row[0])
 
     def _refer(self, blob: int, owner: OwnerKey, letter: Letter, *, shown: bool) -> None:
         """One more reference of `owner`; `shown`: from a mailbox, so that it needs a summary."""
-        known = (blob, owner.id) in self._referred or blob not in self._made
-        self._referred.add((blob, owner.id))
+        new = self._referred.get((blob, owner.id))
+        if new is not None and self._rows.waits(new.place):
+            new.references += 1
+            new.values["references"] = new.references
+            if shown and new.values["summary"] is None:
+                new.values["summary"] = self._sealed_summary(owner, letter)
+            return
+        known = new is not None or letter.blob.id not in self._made
         if not known or self._one(_REFER, blob_=blob, owner_=owner.id, more=1) is None:
-            self._later(
-                _NEW_KEY,
-                blob=blob,
-                owner=owner.id,
-                references=1,
-                wrapped=owner.wrap(letter.blob.id, letter.blob.key),
-                summary=self._sealed_summary(owner, letter) if shown else None,
-            )
+            values: dict[str, object] = {
+                "blob": blob,
+                "owner": owner.id,
+                "references": 1,
+                "wrapped": owner.wrap(letter.blob.id, letter.blob.key),
+                "summary": self._sealed_summary(owner, letter) if shown else None,
+            }
+            self._referred[blob, owner.id] = _NewKey(self._rows.add(_NEW_KEY, values), values)
         elif shown:
             self._run(
                 _GIVE_SUMMARY,

@@ -45,9 +45,14 @@ class Rows:
         self.owner_ids: dict[Owner, int] = {}
         self.marks: dict[int, bytes] = {}
 
-    def add(self, statement: str, values: Mapping[str, object]) -> None:
-        """Write this row before anybody reads its table."""
+    def add(self, statement: str, values: Mapping[str, object]) -> int:
+        """Write this row before anybody reads its table. Its place, for `waits`."""
         self._added.append((statement, values))
+        return len(self._added) - 1
+
+    def waits(self, place: int) -> bool:
+        """The row is not written yet: its values may be changed."""
+        return place >= self._written
 
     def mark(self) -> Mark:
         """To be given to `back` when what follows is undone."""

@@ -134,6 +134,34 @@ def test_a_per_box_needs_a_valid_number_and_med_is_proposed(space: RunningSpace)
         assert "MED" in made.stderr, made.stderr
 
 
+# ---------------------------------------------------------------- the copy in Sent
+
+
+@pytest.mark.requirement("CL-80")
+@pytest.mark.parametrize("first", ["submission", "client"])
+def test_a_client_that_files_its_own_copy_leaves_one_in_sent(
+    space: RunningSpace, first: str
+) -> None:
+    """F8, with the worker that takes the letter and the one that serves IMAP side by side."""
+    sender, to = space.a.doctor(1), space.b.doctor(1)
+    sent = letter(sender, [to])
+    with mailbox(space, space.a, sender, "Sent") as client:
+
+        def file() -> int:
+            said = client.append("Sent", sent.octets, [b"\\Seen"]).decode()
+            return int(said.partition("APPENDUID ")[2].partition("]")[0].split()[1])
+
+        uid = file() if first == "client" else 0
+        assert submit(space, space.a, sender, [to], sent.octets).data.startswith("250 2.0.0")
+        uid = uid or file()
+        client.noop()
+        assert client.search(["HEADER", "Message-ID", sent.message_id]) == [uid]
+        octets = client.fetch([uid], ["BODY.PEEK[]", "FLAGS"])[uid]
+        assert octets[b"BODY[]"].endswith(sent.octets)
+        assert b"\\Seen" in octets[b"FLAGS"]
+    arrival(space, space.b, to, sent.message_id).below_trace(sent.octets)
+
+
 # ---------------------------------------------------------------- Apicrypt
 
 

@@ -92,6 +92,13 @@ async def _gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     await reader.readexactly(5)
 
 
+@pytest.mark.requirement("OP-68")
+async def test_doctor_finds_out_how_long_a_message_it_takes(scanner: Clamd) -> None:
+    await scanner.take(STREAM_OCTETS)
+    with pytest.raises(ScannerDown):
+        await scanner.take(2 * STREAM_OCTETS)
+
+
 FAULTS = {
     "silent": FakeClamd(_silent, bytearray()),
     "gone": FakeClamd(_gone, bytearray()),

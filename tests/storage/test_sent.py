@@ -13,7 +13,7 @@ import pytest
 
 from mssmtp.mail import Address, Bal, Envelope, Recipient, Uid
 from mssmtp.outside import SystemEntropy
-from mssmtp.storage import Letter, Mailbox, Store, Writing
+from mssmtp.storage import Letter, LocalDelivery, Mailbox, Store, Writing
 from tests.storage.support import TRANSFER, SteppingClock, behind, settings
 
 TO = Recipient(Address.parse("marius@cabinet-b.test"))
@@ -151,6 +151,29 @@ def test_a_full_box_sends_all_the_same_and_joins_what_it_has(store: Store, zoe: 
     assert store.write(submitting(store, zoe, letter(2))).result() is None
     assert count(store, zoe) == 1
     assert len(store.read(lambda r: r.queue()).result()) == 2
+
+
+def test_a_letter_to_oneself_is_in_both_mailboxes_and_one_content(store: Store, zoe: Bal) -> None:
+    sealed = store.seal(letter(1), may_be_sent=True)
+    own = Recipient(zoe.address)
+    envelope = Envelope(store.new_envelope_id(), zoe.address, (own, TO), AT)
+
+    def job(writing: Writing) -> None:
+        writing.accept(
+            envelope,
+            sealed,
+            local=[LocalDelivery(zoe.id, own)],
+            queued=[TO],
+            skip=0,
+            owner=zoe.id,
+            transfer=TRANSFER,
+            facts=b"{}",
+        )
+        writing.file_sent(zoe.id, sealed, envelope, SEEN)
+
+    store.write(job).result()
+    assert count(store, zoe) == 1
+    assert store.check().counted["blobs"] == 1
 
 
 def test_who_may_remove_nothing_replaces_nothing(store: Store, zoe: Bal) -> None:
