@@ -327,6 +327,11 @@ class LimitSettings(Section):
         "size", description="Operator door: SIZE only, or the attachment limits too (OP-66)."
     )
     recipients: int = Field(100, ge=1, description="Recipients of one message.")
+    future_release: timedelta = Field(
+        timedelta(days=7),
+        ge=timedelta(0),
+        description="Longest HOLDFOR (RFC 4865); 0: not offered.",
+    )
     header_octets: int = Field(262_144, description="Header section of a message.")
     mime_depth: int = Field(50, description="Nesting of MIME parts.")
     mime_parts: int = Field(1_000, description="MIME parts of a message.")

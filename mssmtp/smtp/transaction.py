@@ -69,7 +69,15 @@ class DoorRules:
     """Parameters of MAIL and RCPT are known where their extension is announced, and there only."""
 
     def __post_init__(self) -> None:
-        known = Extensions(auth=self.door is Door.SUBMISSION, dsn=True)  # RFC 4954 5
+        is_submission = self.door is Door.SUBMISSION  # RFC 4954 5, RFC 4865 3: not between servers
+        known = Extensions(
+            auth=is_submission,
+            dsn=True,
+            require_tls=True,
+            deliver_by=True,
+            priority=True,
+            longest_hold=(self.limits.future_release or None) if is_submission else None,
+        )
         object.__setattr__(self, "extensions", known)
 
     @property

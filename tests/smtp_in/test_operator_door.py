@@ -80,6 +80,9 @@ async def test_ehlo_announces_only_what_works(rig: Rig) -> None:
             "CHUNKING",
             "LIMITS RCPTMAX=100",
             "DSN",
+            "REQUIRETLS",
+            "DELIVERBY",
+            "MT-PRIORITY",
         ]
         assert (await wire.say("AUTH PLAIN")).startswith("502 5.5.1")
 
