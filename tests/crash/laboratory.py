@@ -125,7 +125,10 @@ def find(folder: Path, name: str, seed: int, jobs: int) -> str:
         deadline = time.monotonic() + _FOR_EVER
         place = folder / str(slices)
         place.mkdir()
-        for one in power.power_cuts(recording, place, deadline, jobs, slices=slices):
+        judged = power.power_cuts(
+            recording, place, deadline, jobs, slices=slices, to_the_first=True
+        )
+        for one in judged:
             if one.problems:
                 state, problem = min(one.problems)
                 return f"{state}: {problem}"

@@ -37,16 +37,26 @@ def power_cuts(
     *,
     slices: int = SLICES,
     later: timedelta = timedelta(days=2),
+    to_the_first: bool = False,
 ) -> Iterator[Findings]:
-    """Judge `slices` of the 256 slices of all cuts, chosen by the seed, until `deadline`."""
+    """Judge `slices` of the 256 slices of all cuts, chosen by the seed, until `deadline`.
+
+    `to_the_first`: a slice ends with its first problem. Where nothing is ever synced it would have
+    thousands of states.
+    """
     numbers = list(range(SLICES))
     random.Random(recording.seed).shuffle(numbers)  # noqa: S311 - repeatable, not secret
-    work = partial(_slice, recording, folder, later)
+    work = partial(_slice, recording, folder, later, to_the_first)
     yield from spread(numbers[:slices], work, deadline, jobs)
 
 
 def _slice(
-    recording: Recording, folder: Path, later: timedelta, process: int, wanted: int
+    recording: Recording,
+    folder: Path,
+    later: timedelta,
+    to_the_first: bool,
+    process: int,
+    wanted: int,
 ) -> Findings:
     found = Findings()
     place = Place.at(folder / f"place{process}")
@@ -69,6 +79,8 @@ def _slice(
             )
             verdict = judge(home, recording.told, moment.answered, moment.begun, look, later)
             found.see(cut.name, cut.family, verdict)
+            if to_the_first and found.problems:
+                return found
     return found
 
 
