@@ -111,6 +111,8 @@ class PeerConnection:
         self.tls_cipher: str | None = None
         self.judged: dict[Domain, Operator] = {}
         self.messages = 0
+        self.is_midway = False
+        """MAIL was taken and no letter followed: RSET before the next one (RFC 5321 4.1.4)."""
         self.in_doubt = False
 
     @classmethod
@@ -241,6 +243,7 @@ class PeerConnection:
         except PeerFailed:
             self.abort()
             return False
+        self.is_midway = self.is_midway and not reply.is_positive
         return reply.is_positive
 
     async def probe(self, sender: ReversePath, recipient: Recipient) -> PeerReply:
@@ -274,6 +277,7 @@ class PeerConnection:
             raise
         finally:
             self.in_doubt = self.in_doubt or transaction.in_doubt
+        self.is_midway = answers.final is None or not answers.final.is_positive
         said = dict(zip(some, answers.recipients, strict=True))
         taken = [each for each, reply in said.items() if reply.is_positive]
         crowded = [each for each, reply in said.items() if taken and reply.is_too_many]

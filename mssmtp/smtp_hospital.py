@@ -8,7 +8,8 @@ what a report says, stays as it came.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+import logging
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -26,7 +27,6 @@ from mssmtp.outside import Clock, Resolver
 from mssmtp.pki import Anchors, Role
 from mssmtp.policy import refusals
 from mssmtp.revocation import judge_chain
-from mssmtp.smtp.content import TOP_OCTETS
 from mssmtp.smtp_client import ClientSettings, Content, PeerConnection
 from mssmtp.smtp_pool import Pool, Reach, Speaker, certificate_hosts
 from mssmtp.smtp_record import Attempt
@@ -36,15 +36,17 @@ from mssmtp.smtp_wire import (
     PeerFailed,
     PeerNotTrusted,
     PeerReply,
-    PeerTakesLess,
     from_reply,
 )
 from mssmtp.storage import Lease, Letter, LocalDelivery, Reading, Store
 from mssmtp.tls_settings import OwnCertificate
 from mssmtp.trust import PeerRefused, Trust
 
-HEADER_OCTETS = 262_144 + TOP_OCTETS
-"""A header section that was accepted is no longer (limits.header_octets)."""
+logger = logging.getLogger(__name__)
+
+Unfit = Callable[[PeerConnection, Content], Reply | None]
+_TOP_OCTETS = 65_536
+"""Read at a time until the header section ends; it is bounded since its acceptance."""
 _END = b"\r\n\r\n"
 _BROUGHT_HOME = Reply(250, "2.1.5", "Remis dans la boîte : la passerelle n'est plus en service.")
 
@@ -78,8 +80,9 @@ class Hospitals:
             return None
         return ("gateway", gateway.name)
 
-    async def deliver(self, attempt: Attempt) -> None:
-        """Hand one lease over; every recipient gets a reply."""
+    async def deliver(self, attempt: Attempt, content: Content, unfit: Unfit) -> None:
+        """Hand one lease over; every recipient gets a reply. `unfit`: what this server could not
+        do for this letter (SIZE, REQUIRETLS)."""
         gateway = self._gateways.of(attempt.lease.domain)
         if gateway is None:
             raise LookupError(attempt.lease.domain)
@@ -91,21 +94,21 @@ class Hospitals:
             return
         attempt.connection = connection
         try:
-            await self._hand_over(attempt, connection, gateway)
+            content = await self._readdressed(attempt.lease, content, gateway)
+            reply = unfit(connection, content)
+            if reply is not None:
+                attempt.all_get(from_reply(reply))
+            else:
+                await self._hand_over(attempt, connection, (gateway, content))
         except BaseException:
             connection.abort()
             raise
         pool.give_back(connection)
 
     async def _hand_over(
-        self, attempt: Attempt, connection: PeerConnection, gateway: Gateway
+        self, attempt: Attempt, connection: PeerConnection, what: tuple[Gateway, Content]
     ) -> None:
-        lease = attempt.lease
-        content = await self._content(lease, gateway)
-        largest = connection.largest_octets
-        if largest is not None and content.size_octets > largest:
-            attempt.all_get(from_reply(PeerTakesLess.smtp))
-            return
+        (gateway, content), lease = what, attempt.lease
         inside = {_inside(each, gateway): each for each in lease.recipients}
         sender = lease.envelope.sender
         if sender is not None:
@@ -125,21 +128,19 @@ class Hospitals:
         if attempt.waiting:
             attempt.fails(PeerFailed("takes too little at a time"))
 
-    async def _content(self, lease: Lease, gateway: Gateway) -> Content:
-        """The letter with the hospital's addresses in its header, read block by block."""
-        envelope, skip = lease.envelope, lease.skip
-
-        async def stored(start: int, stop: int) -> bytes:
-            return await awaited(
-                self._store.read(lambda r: r.letter_octets(envelope.id, skip + start, skip + stop))
-            )
-
-        size = lease.size_octets - skip
-        top = await stored(0, min(size, HEADER_OCTETS))
+    async def _readdressed(self, lease: Lease, content: Content, gateway: Gateway) -> Content:
+        """The letter with the hospital's addresses in its header."""
+        top, size = b"", content.size_octets
+        while _END not in top and len(top) < size:
+            top += await content.read(len(top), min(size, len(top) + _TOP_OCTETS))
         found = top.find(_END)
         end = found + len(_END) if found >= 0 else len(top)
-        header, _ = rewritten(top[:end], gateway.aliases.inward)
-        longer = len(header) - end
+        header, replaced = rewritten(top[:end], gateway.aliases.inward)
+        if not replaced:
+            return content
+        told = {"envelope": lease.envelope.id, "gateway": gateway.name, "fields": replaced}
+        logger.info("aliases used", extra=told)
+        longer, stored = len(header) - end, content.read
 
         async def read(start: int, stop: int) -> bytes:
             head = header[start:stop]
@@ -147,7 +148,7 @@ class Hospitals:
                 return head
             return head + await stored(max(start, len(header)) - longer, stop - longer)
 
-        return Content(size + longer, read, envid=envelope.envid, ret=envelope.ret)
+        return replace(content, size_octets=size + longer, read=read)
 
     async def bring_home(self, attempt: Attempt) -> None:
         """The gateway was undone while this waited: it goes into the boxes here."""

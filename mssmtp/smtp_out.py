@@ -257,6 +257,8 @@ class Relay:
         now, moves = self._clock.now(), self._engine.moves
 
         def concerned(domain: Domain) -> bool:
+            if self._is_home(domain):  # its gateway was undone before this worker began
+                return before is None and self._hospitals.lane(domain) is None
             if not listed.lists(domain):
                 return moves.leaving_until(domain, now) is None
             return before is not None and before.names(domain) != listed.names(domain)
@@ -434,8 +436,11 @@ class Relay:
         if road.failure is not None and road.is_paused(self._clock.monotonic()):
             attempt.fails(road.failure)
             return
-        self._journal.note(lease.envelope.id, lease.positions, "begun")
-        await self._hospitals.deliver(attempt)
+        if (late := self._too_late(lease)) is not None:
+            attempt.all_get(from_reply(late))
+            return
+        await self._hospitals.deliver(attempt, self._content(lease), _unfit)
+        self._note_taken(attempt, Answers(attempt.replies, attempt.final))
         if attempt.connection is None and attempt.failure is not None:
             lane.pace.failed()
             road.missed(attempt.failure, self._clock.monotonic())

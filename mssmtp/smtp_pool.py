@@ -181,7 +181,8 @@ class Pool:
                 self.give_back(connection)
                 raise
             # Given back a moment ago it is not asked whether it lives: the letter will tell.
-            if connection.is_open and self._clock.monotonic() - since < _FRESH_S:
+            is_fresh = self._clock.monotonic() - since < _FRESH_S
+            if connection.is_open and is_fresh and not connection.is_midway:
                 return connection
             if await connection.is_alive():
                 return connection

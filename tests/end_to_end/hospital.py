@@ -267,7 +267,7 @@ class Exim:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [program("exim4"), "-C", str(self.home / "exim.conf"), "-bdf", "-q1s"],
+            [program("exim4"), "-C", str(self.home / "exim.conf"), "-bdf", "-q10m"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

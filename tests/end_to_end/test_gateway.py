@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from mssmtp.mail import Address
+from mssmtp.storage import Reading
 from tests.end_to_end.hospital import (
     USUAL,
     Exim,
@@ -102,6 +104,7 @@ def form(space: RunningSpace, ports: Ports) -> Iterator[Path]:
         added = space.a.command("bal", "add", address, "--type", "ORG")
         assert added.code == 0 or "existe" in added.stderr, added.stderr
     (folder / "alias.csv").write_text(ALIASES)
+    shutil.copy(space.a.config_file, folder / "before.toml")
     certificate, _ = space.hospital
     correspondent = str(space.b.doctor(0))
     values = {"door": ports.door, "mx": ports.mx, "certificate": certificate}
@@ -137,6 +140,28 @@ def test_a_letter_of_the_hospital_crosses_to_another_operator(
     assert b"by mx.hopital-a.test with ESMTPS" in trace
 
 
+@pytest.mark.requirement("DEF-19", "OP-13")
+def test_a_letter_to_the_internet_comes_back_with_the_reason(
+    space: RunningSpace, hospital: Hospital, gateway: None
+) -> None:
+    sent = letter(f"cardio@{USUAL}", ["quelquun@internet.example"])
+    user_sends(hospital, ["quelquun@internet.example"], sent.octets)
+    report = message(hospital, "n'est pas dans l'espace de confiance MSSante")
+    assert sent.message_id.encode() in report
+
+
+@pytest.mark.requirement("DEF-19", "OP-19")
+def test_a_user_the_hospital_does_not_know_is_reported_to_the_sender(
+    space: RunningSpace, hospital: Hospital, gateway: None
+) -> None:
+    """Its box exists here, its server does not take the address: no pair in the table."""
+    sender = space.b.doctor(0)
+    sent = letter(sender, [PEDIATRIE], subject="Sans alias")
+    submit(space, space.b, sender, [PEDIATRIE], sent.octets)
+    report = arrival(space, space.b, sender, "Undelivered", "Subject")
+    assert PEDIATRIE.encode() in report.octets
+
+
 @pytest.mark.requirement("DEF-19", "OP-63")
 def test_the_answer_goes_on_to_the_hospitals_server_over_tls(
     space: RunningSpace, hospital: Hospital, gateway: None
@@ -148,3 +173,47 @@ def test_the_answer_goes_on_to_the_hospitals_server_over_tls(
     theirs = sent.octets.replace(f"To: {CARDIO}".encode(), f"To: cardio@{USUAL}".encode())
     assert octets.endswith(theirs.replace(b"\r\n", b"\n"))
     assert f"Cc: {PEDIATRIE}".encode() in octets  # it has no usual address in the table
+
+
+@pytest.mark.requirement("SEED-82", "DEF-19")
+def test_one_command_takes_everything_back_and_what_waited_is_in_the_box(
+    space: RunningSpace, hospital: Hospital, gateway: None, ports: Ports, form: Path
+) -> None:
+    """The hospital's server is down: we queue; after `undo` the letter is read here."""
+    sender = space.b.doctor(0)
+    sent = letter(sender, [CARDIO])
+    hospital.stop()
+    try:
+        submit(space, space.b, sender, [CARDIO], sent.octets)
+        awaited(lambda: waits(space), lambda: space.a.log.read_text()[-3000:])
+        undone = space.a.command("gateway", "undo", "chu-g", "--json")
+        assert undone.code == 0, undone.stderr
+        awaited(lambda: not waits(space) or None, lambda: space.a.log.read_text()[-3000:])
+        awaited(lambda: not is_open(ports.door) or None, lambda: space.a.log.read_text()[-3000:])
+    finally:
+        hospital.start()
+    assert sent.octets in in_box(space, CARDIO)
+    assert space.a.config_file.read_text() == (form.parent / "before.toml").read_text()
+    assert list((space.a.config_file.parent / "gateways").iterdir()) == []
+
+
+def waits(space: RunningSpace) -> bool | None:
+    """Something was tried in vain and waits for the hospital."""
+    with space.a.store() as store:
+        queued = store.read(lambda r: r.queue()).result()
+    return True if any(e.recipient.address.domain == "chu-g.test" for e in queued) else None
+
+
+def in_box(space: RunningSpace, address: str) -> bytes:
+    """All that lies in the INBOX of a box, one after the other."""
+    with space.a.store() as store:
+        bal = store.read(lambda r: r.bal(Address.parse(address))).result()
+        assert bal is not None
+        inbox = store.read(lambda r: r.mailbox(bal.id, "INBOX")).result()
+        assert inbox is not None
+        place = inbox.id
+
+        def read(reading: Reading) -> bytes:
+            return b"".join(reading.body(place, uid) for uid in reading.uids(place))
+
+        return store.read(read).result()

@@ -159,6 +159,24 @@ async def test_an_unknown_user_is_reported_under_the_mssante_address(world: Worl
     assert report.queued[0].address == ANNE
 
 
+@pytest.mark.requirement("DEF-19", "OP-16")
+async def test_a_refused_letter_spoils_nothing_for_the_next_on_the_connection(
+    world: World,
+) -> None:
+    """RFC 5321 4.1.4: MAIL within a transaction is 503, which would bounce the next letter."""
+    arrived(world, Recipient(Address.parse("autre@hopital-a.test")))
+    script = Script(replies={"RCPT autre": b"550 5.1.1 unknown here"})
+    async with hospital(world, script) as server:
+        world.gateways = gateway(world, server.port)
+        async with world.relaying():
+            await world.settled()
+            arrived(world)
+            await world.settled(2)
+    (session,) = server.sessions
+    assert session.verbs[3:] == ["MAIL", "RCPT", "RSET", "MAIL", "RCPT", "DATA", "QUIT"]
+    assert world.store.results == ["failed", "delivered"]
+
+
 @pytest.mark.requirement("DEF-19", "CL-38")
 async def test_a_letter_that_is_too_large_for_the_hospital_is_reported_at_once(
     world: World,
