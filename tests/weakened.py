@@ -493,8 +493,8 @@ WEAKENINGS = (
     Weakening(
         "peer's smaller SIZE",
         "mssmtp/smtp_out.py",
-        "        if largest is not None and content.size_octets > largest:\n",
-        "        if False:\n",
+        "    if largest is not None and content.size_octets > largest:\n",
+        "    if False:\n",
         ("tests/acceptance/test_sessions.py",),
     ),
     Weakening(
