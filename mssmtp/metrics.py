@@ -123,6 +123,11 @@ logins = Counter("mssmtp_logins_total", "Logins", ["door", "result"])
 imap_commands = Counter("mssmtp_imap_commands_total", "IMAP commands", ["verb", "result"])
 delivered = Counter("mssmtp_deliveries_total", "Copies stored in a local box")
 attempts = Counter("mssmtp_relay_attempts_total", "Outbound attempts per recipient", ["outcome"])
+receipts = Counter(
+    "mssmtp_receipts_total",
+    "Recipients that reports told of, by kind of report, fate and cause; matched: to a sent letter",
+    ["kind", "fate", "cause", "matched"],
+)
 queue_recipients = Gauge(
     "mssmtp_queue_recipients", "Recipients waiting in the queue", multiprocess_mode="livemax"
 )

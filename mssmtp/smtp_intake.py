@@ -42,13 +42,16 @@ from mssmtp.smtp.products import product
 from mssmtp.smtp.trace import Hop
 from mssmtp.smtp.transaction import Destination, Refused, Transaction, bounced, judged
 from mssmtp.smtp_lookup import Services, know_authors
+from mssmtp.smtp_receipts import Incoming, failures, incoming
 from mssmtp.smtp_reports import Ready, Reported, Reports
 from mssmtp.storage import (
+    DELIVERED,
     INBOX,
     PATIENT,
     Letter,
     LetterWriter,
     LocalDelivery,
+    Receipt,
     Transfer,
     Writing,
     deadlines,
@@ -119,6 +122,7 @@ class Intake:
         self._job: asyncio.Future[None] | None = None
         self._stuck: asyncio.Future[Any] | None = None
         self._look: Look | None = None
+        self._incoming: Incoming | None = None
         self._skip = 0
         self.size_octets = 0
         self.refusal: MailError | None = None
@@ -157,6 +161,8 @@ class Intake:
     async def _pass(self, octets: bytes) -> None:
         """To the writer, and to the scanner if there is one (OP-68)."""
         self._keep(octets)
+        if self._incoming is not None:
+            self._incoming.feed(octets)
         if self._look is not None:
             await self._look.feed(octets)
 
@@ -168,6 +174,8 @@ class Intake:
         else:
             # Tens of thousands of fields take a second to read (ATT-07): not on the loop.
             self._authors, extra = await self._run(self._judge, header)
+        domains = self._services.settings.policy.patient_domains
+        self._incoming = incoming(header, self._transaction, domains)
         sender = self._transaction.command.sender
         top = content.top(self._origin.hop, self.envelope_id, sender, self._received_at, extra)
         self._skip = top.skip
@@ -369,9 +377,12 @@ class Intake:
                 facts=facts,
             )
             if (box := self._sender_box) is not None:
-                writing.file_sent(box, letter, envelope, _flags_of_sent(is_patient=is_patient))
+                flags = {PATIENT} if is_patient else set()
+                flags |= set() if queued or returned else {DELIVERED}
+                writing.file_sent(box, letter, envelope, frozenset({"\\Seen", *flags}))
             for report in reports:
                 report.accept(writing)
+            self._tell(writing, local, failures(returned, domains))
 
         # One commit for the letter, its copies, the queue, the events and the reports.
         try:
@@ -382,6 +393,8 @@ class Intake:
                 self._services.store.discard(kept_in_vain)
             raise
         self._count(letter)
+        if self._incoming is not None:
+            self._incoming.count()
         logger.info(
             "accepted",
             extra={
@@ -395,10 +408,19 @@ class Intake:
         )
         return reply
 
+    def _tell(self, writing: Writing, local: list[LocalDelivery], failed: list[Receipt]) -> None:
+        """What is known of its recipients, or told by it of another letter (messages.md §11)."""
+        if failed:
+            writing.tell(self.envelope_id, failed)
+        if self._incoming is not None:
+            self._incoming.record(writing, local, self.envelope_id)
+
     async def _reports(
         self, about: Reported, returned: dict[Address, str], local: list[LocalDelivery]
     ) -> list[Ready]:
         services = self._services
+        if self._incoming is not None:
+            await asyncio.to_thread(self._incoming.read)
         reports = Reports(
             services.settings.operator,
             services.store,
@@ -472,10 +494,6 @@ class Intake:
             list_date=operator.list_date if operator else self._transaction.list_date,
             crl_number=operator.crl_number if operator else None,
         )
-
-
-def _flags_of_sent(*, is_patient: bool) -> frozenset[str]:
-    return frozenset({"\\Seen", PATIENT} if is_patient else {"\\Seen"})
 
 
 def _aborting(executor: Executor, writer: LetterWriter) -> Callable[[asyncio.Future[Any]], None]:

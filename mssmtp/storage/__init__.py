@@ -6,6 +6,7 @@ Only this room speaks SQL. What identifies a patient is sealed before it reaches
 from mssmtp.storage.letters import LetterWriter
 from mssmtp.storage.mailboxes import INBOX
 from mssmtp.storage.model import (
+    DELIVERED,
     PATIENT,
     QUEUE_BEGIN,
     SPECIAL_MAILBOXES,
@@ -18,6 +19,7 @@ from mssmtp.storage.model import (
     BalExists,
     CheckReport,
     Event,
+    EventKind,
     FlagsOperation,
     Handed,
     Lease,
@@ -36,6 +38,8 @@ from mssmtp.storage.model import (
     QueueCounts,
     QueueEntry,
     QueuePlace,
+    Receipt,
+    Step,
     Stored,
     TooManyKeywords,
     TooManyMailboxes,
@@ -47,10 +51,12 @@ from mssmtp.storage.model import (
 from mssmtp.storage.queue import Decision
 from mssmtp.storage.relay_journal import RelayJournal
 from mssmtp.storage.rotation import RotationReport
+from mssmtp.storage.sent_letters import by_envid, by_message_id
 from mssmtp.storage.store import Store
 from mssmtp.storage.views import Reading, Writing
 
 __all__ = [
+    "DELIVERED",
     "INBOX",
     "PATIENT",
     "QUEUE_BEGIN",
@@ -65,6 +71,7 @@ __all__ = [
     "CheckReport",
     "Decision",
     "Event",
+    "EventKind",
     "FlagsOperation",
     "Handed",
     "Lease",
@@ -85,8 +92,10 @@ __all__ = [
     "QueueEntry",
     "QueuePlace",
     "Reading",
+    "Receipt",
     "RelayJournal",
     "RotationReport",
+    "Step",
     "Store",
     "Stored",
     "TooManyKeywords",
@@ -96,4 +105,6 @@ __all__ = [
     "TransferTrace",
     "Want",
     "Writing",
+    "by_envid",
+    "by_message_id",
 ]

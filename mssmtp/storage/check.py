@@ -124,9 +124,20 @@ def check(ask: Ask, vault: Vault, *, deep: bool, told: Told | None = None) -> Ch
 
 
 def _parts(vault: Vault, *, deep: bool) -> Iterator[Part[Any]]:
-    from mssmtp.storage import check_contents, check_envelopes, check_mailboxes, check_sealed
+    from mssmtp.storage import (
+        check_contents,
+        check_envelopes,
+        check_mailboxes,
+        check_sealed,
+        check_sent,
+    )
 
-    rooms = [check_mailboxes, check_contents, check_envelopes, *([check_sealed] if deep else ())]
+    rooms = [
+        check_mailboxes,
+        check_contents,
+        check_envelopes,
+        *([check_sealed, check_sent] if deep else ()),
+    ]
     for room in rooms:
         for part in room.PARTS:
             yield part(vault)

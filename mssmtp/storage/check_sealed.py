@@ -104,7 +104,7 @@ _IS_WAITING = sql(
 )
 
 
-def _page(keys: Sequence[ColumnElement[Any]], *others: ColumnElement[Any]) -> str:
+def page_of(keys: Sequence[ColumnElement[Any]], *others: ColumnElement[Any]) -> str:
     """Rows beyond the key in `key0`, `key1`, in its order."""
     begin = tuple_(*(bindparam(f"key{n}") for n in range(len(keys))))
     beyond = tuple_(*keys) > begin if len(keys) > 1 else keys[0] > bindparam("key0")
@@ -274,7 +274,9 @@ class SealedTraces(Sealed):
     name = "sealed traces"
     first = (0,)
     claims = (Claim("sealed-trace", "traces", "its addresses open, its clear part is its own"),)
-    page = _page((transfers.c.number,), *transfers.c["envelope", "at", "clear", "owner", "sealed"])
+    page = page_of(
+        (transfers.c.number,), *transfers.c["envelope", "at", "clear", "owner", "sealed"]
+    )
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the owner of the hop."""
@@ -293,7 +295,7 @@ class SealedFacts(Sealed):
     name = "sealed facts"
     first = ("",)
     claims = (Claim("sealed-facts", "facts", "they open"),)
-    page = _page((facts.c.envelope,), facts.c.owner, facts.c.sealed)
+    page = page_of((facts.c.envelope,), facts.c.owner, facts.c.sealed)
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the owner of the decision."""
@@ -311,7 +313,7 @@ class SealedOwners(Sealed):
     name = "sealed keys"
     first = (0,)
     claims = (Claim("sealed-key", "keys of owners", "it opens under the master key"),)
-    page = _page((owners.c.id,), *owners.c["bal", "domain", "handle", "wrapped", "older", "mark"])
+    page = page_of((owners.c.id,), *owners.c["bal", "domain", "handle", "wrapped", "older", "mark"])
 
     def opens(self, view: Reading, row: Row) -> bool:
         """The newest, and the one before while it is being replaced."""
@@ -335,7 +337,7 @@ class SealedBoxes(Sealed):
     name = "sealed boxes"
     first = (0,)
     claims = (Claim("sealed-box", "opened bals", "its address opens and leads back to it"),)
-    page = _page((bals.c.id,), bals.c.digest)
+    page = page_of((bals.c.id,), bals.c.digest)
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the master key."""
@@ -355,7 +357,7 @@ class SealedAccounts(Sealed):
     name = "sealed accounts"
     first = (0,)
     claims = (Claim("sealed-login", "accounts", "its login opens and leads back to it"),)
-    page = _page((accounts.c.id,), accounts.c.login_digest)
+    page = page_of((accounts.c.id,), accounts.c.login_digest)
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the master key."""
@@ -375,7 +377,7 @@ class SealedPasswords(Sealed):
     name = "sealed passwords"
     first = (0,)
     claims = (Claim("sealed-password", "app passwords", "its verifiers open"),)
-    page = _page((app_passwords.c.id,), app_passwords.c.account, app_passwords.c.sealed)
+    page = page_of((app_passwords.c.id,), app_passwords.c.account, app_passwords.c.sealed)
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the master key."""
@@ -393,7 +395,7 @@ class SealedMembers(Sealed):
     name = "memberships"
     first = (-1, -1)
     claims = (Claim("sealed-member", "memberships", "the operator gave it"),)
-    page = _page((members.c.account, members.c.bal), members.c.sealed)
+    page = page_of((members.c.account, members.c.bal), members.c.sealed)
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the master key."""
@@ -411,7 +413,7 @@ class SealedCorrespondents(Sealed):
     name = "correspondents"
     first = (-1, b"")
     claims = (Claim("sealed-correspondent", "correspondents", "its address opens"),)
-    page = _page((correspondents.c.bal, correspondents.c.digest), correspondents.c.sealed)
+    page = page_of((correspondents.c.bal, correspondents.c.digest), correspondents.c.sealed)
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the box."""
@@ -429,7 +431,7 @@ class SealedMailboxes(Sealed):
     name = "sealed mailboxes"
     first = (0,)
     claims = (Claim("sealed-name", "opened mailboxes", "its name opens and leads back to it"),)
-    page = _page((mailboxes.c.id,), mailboxes.c.bal, mailboxes.c.digest)
+    page = page_of((mailboxes.c.id,), mailboxes.c.bal, mailboxes.c.digest)
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the box."""
@@ -448,7 +450,7 @@ class SealedKeywords(Sealed):
     name = "keywords"
     first = (-1, -1)
     claims = (Claim("sealed-keyword", "keywords", "it opens"),)
-    page = _page((keywords.c.mailbox, keywords.c.bit), keywords.c.sealed)
+    page = page_of((keywords.c.mailbox, keywords.c.bit), keywords.c.sealed)
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the box."""
@@ -467,7 +469,7 @@ class SealedRights(Sealed):
     name = "rights"
     first = (-1, -1)
     claims = (Claim("sealed-right", "rights", "they open"),)
-    page = _page((acl.c.mailbox, acl.c.account), acl.c.sealed)
+    page = page_of((acl.c.mailbox, acl.c.account), acl.c.sealed)
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the box."""
@@ -486,7 +488,7 @@ class SealedAnnotations(Sealed):
     name = "annotations"
     first = (-1, -1, -1, b"")
     claims = (Claim("sealed-annotation", "annotations", "it opens and stands under its name"),)
-    page = _page(
+    page = page_of(
         (entries.c.bal, entries.c.mailbox, entries.c.account, entries.c.digest), entries.c.sealed
     )
 
@@ -508,7 +510,7 @@ class SealedSubscriptions(Sealed):
     name = "subscriptions"
     first = (-1, b"")
     claims = (Claim("sealed-subscription", "subscriptions", "its name opens"),)
-    page = _page((subscriptions.c.bal, subscriptions.c.digest), subscriptions.c.sealed)
+    page = page_of((subscriptions.c.bal, subscriptions.c.digest), subscriptions.c.sealed)
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the box."""
@@ -526,7 +528,7 @@ class SealedPacks(Sealed):
     name = "sealed packs"
     first = (-1, -1)
     claims = (Claim("sealed-pack", "opened packs", "opens to the summaries of its rows (D6)"),)
-    page = _page((packs.c.mailbox, packs.c.window))
+    page = page_of((packs.c.mailbox, packs.c.window))
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the box, to what its rows give."""
@@ -551,7 +553,7 @@ class SealedTexts(Sealed):
     name = "sealed texts"
     first = (-1, -1, -1)
     claims = (Claim("sealed-text", "opened texts", "the pack opens under its box"),)
-    page = _page((texts.c.mailbox, texts.c.kind, texts.c.first), texts.c.last, texts.c.sealed)
+    page = page_of((texts.c.mailbox, texts.c.kind, texts.c.first), texts.c.last, texts.c.sealed)
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the box."""

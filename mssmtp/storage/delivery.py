@@ -14,6 +14,7 @@ from mssmtp.mail import (
     Address,
     BalId,
     DeliverBy,
+    Door,
     Envelope,
     EnvelopeId,
     Recipient,
@@ -33,6 +34,7 @@ from mssmtp.storage.model import (
     to_us,
 )
 from mssmtp.storage.schema import envelopes, queue, sql
+from mssmtp.storage.sent_letters import SentLetterWriting
 from mssmtp.storage.view import View
 
 ENVELOPE = b"envelope\0"
@@ -139,7 +141,7 @@ class EnvelopeReading(View):
         return StoredEnvelope(id, (at, owner, blob, skip, size, sealed), self._owner_key(owner))
 
 
-class DeliveryWriting(EnvelopeReading, ArrangementWriting):
+class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting):
     """The entrance of the store."""
 
     def accept(
@@ -165,6 +167,8 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting):
         blob = self._adopt(letter, envelope.id) if local or queued else 0
         kept = blob if queued else None
         self._add_envelope(envelope, letter, key, (len(local), len(queued), skip, kept))
+        if transfer.door is Door.SUBMISSION and not isinstance(owner, str):
+            self._remember_sent(envelope, letter, key, blob)
         events = [self._sealing_event(envelope, letter, key)]
         stored: dict[BalId, Stored] = {}
         for delivery in local:

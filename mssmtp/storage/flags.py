@@ -12,12 +12,12 @@ from sqlalchemy import bindparam, delete, insert, select
 
 from mssmtp.mail import BalId, MailboxId
 from mssmtp.storage.model import (
-    PATIENT,
     SYSTEM_FLAGS,
     MessageRow,
     NoSuchMailbox,
     TooManyKeywords,
     changeable,
+    is_given,
 )
 from mssmtp.storage.schema import keywords, mailboxes, sql
 from mssmtp.storage.view import Row, View, WritingView
@@ -136,7 +136,7 @@ class FlagWriting(FlagReading, WritingView):
         if "w" in rights:
             mask |= ALL_BITS & ~_SYSTEM_MASK
         for bit, name in self._keyword_bits(mailbox).items():
-            if name.lower() == PATIENT.lower():
+            if is_given(name):
                 mask &= ~(1 << bit)
         return mask
 
@@ -158,7 +158,7 @@ class FlagWriting(FlagReading, WritingView):
                 return bits & system
             if bits not in known:
                 found = names.of(bits)
-                allowed = changeable(found, rights) | (found & {PATIENT})
+                allowed = changeable(found, rights) | set(filter(is_given, found))
                 known[bits] = self._flag_bits(target, allowed)
             return known[bits]
 

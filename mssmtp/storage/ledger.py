@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal, cast
 
@@ -19,10 +19,12 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from mssmtp.mail import Address, Door, Envelope, EnvelopeId
 from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.model import (
+    STEPS,
     Event,
     EventKind,
     Letter,
     Shredded,
+    Step,
     Transfer,
     TransferTrace,
     from_us,
@@ -127,6 +129,10 @@ class LedgerReading(View):
             )
             for number, kind, at, clear, previous, digest in self._all(_EVENTS, envelope=envelope)
         )
+
+    def journey(self, envelope: EnvelopeId) -> tuple[Step, ...]:
+        """What became of every recipient, step by step, in order. Raises Damaged."""
+        return tuple(step for event in self.events(envelope) for step in _steps(event))
 
     def transfers(self, envelope: EnvelopeId) -> tuple[TransferTrace, ...]:
         """Transfer traces of an envelope, in order, addresses opened. Raises Damaged."""
@@ -316,6 +322,19 @@ def _trace(
         tuple((name, value) for name, value in headers if name != "message-id"),
         tuple(cast(list[str], clear["domains"])),
     )
+
+
+def _steps(event: Event) -> Iterator[Step]:
+    if event.kind not in STEPS:
+        return
+    clear = json.loads(event.clear)
+    detail = next((value for _, kind, value in event.opened if kind == "reply"), "")
+    result, cause = str(clear.get("result", "")), str(clear.get("cause", ""))
+    report = clear.get("report")
+    told_by = None if report is None else EnvelopeId(report)
+    for _, kind, value in event.opened:
+        if kind == "recipient":
+            yield Step(value, event.kind, result, cause, event.at, detail, told_by)
 
 
 def _text(value: object) -> str | None:

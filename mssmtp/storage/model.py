@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from mssmtp.errors import Damaged, MailError, Reply
 from mssmtp.mail import (
     AccountId,
+    Address,
     BalId,
     DeliverBy,
     Domain,
@@ -36,13 +37,26 @@ PATIENT = "$MSSPatient"
 """Of mail from or to a patient (DEF-05): given at delivery, kept by COPY and MOVE, and not for
 clients to set or to take away."""
 
-_FLAG_RIGHTS = {"\\seen": "s", "\\deleted": "t", PATIENT.lower(): "-"}
+DELIVERED = "$MSSDelivered"
+OUTCOMES = frozenset({DELIVERED, "$MSSRead", "$MSSDelayed", "$MSSFailed"})
+"""Of a letter in Sent: what became of it, as far as is known (SEED-79)."""
+
+_GIVEN = frozenset(flag.lower() for flag in (PATIENT, *OUTCOMES))
+_FLAG_RIGHTS = {"\\seen": "s", "\\deleted": "t", **dict.fromkeys(_GIVEN, "-")}
 """RFC 4314 4: any other flag is of `w`; nobody has the right `-`."""
+
+GIVEN_RIGHTS = "-"
+"""Of this server itself, over the keywords it gives."""
 
 
 def changeable(flags: Iterable[str], rights: str) -> frozenset[str]:
     """Those of `flags` that who has `rights` may set and remove."""
     return frozenset(flag for flag in flags if _right_for(flag) in rights)
+
+
+def is_given(flag: str) -> bool:
+    """A keyword that this server alone gives and takes away."""
+    return flag.lower() in _GIVEN
 
 
 @lru_cache(maxsize=1_024)
@@ -293,7 +307,20 @@ class TransferTrace:
     domains: tuple[str, ...]
 
 
-EventKind = Literal["scellement", "remise", "relais", "rejet", "suppression", "intervention"]
+EventKind = Literal[
+    "scellement",
+    "remise",
+    "relais",
+    "retard",
+    "rejet",
+    "releve",
+    "lu",
+    "suppression",
+    "intervention",
+]
+
+STEPS: tuple[EventKind, ...] = ("retard", "relais", "rejet", "remise", "releve", "lu")
+"""Of these each is a step of one recipient; a later one says more than those before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +336,38 @@ class Event:
     previous: str
     digest: str
     opened: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a report tells of one recipient, as the ledger takes it: `result` and `cause` are words
+    of `receipts.py`, `detail` the peer's own; `final` is whom it reached, `original` whom it was
+    for."""
+
+    kind: EventKind
+    result: str
+    cause: str = ""
+    final: Address | None = None
+    original: Address | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event of one recipient. `report`: the envelope of the report that told of it."""
+
+    recipient: str
+    kind: EventKind
+    result: str
+    cause: str
+    at: datetime
+    detail: str = ""
+    report: EnvelopeId | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """He will never have it, or cannot use it."""
+        return self.kind == "rejet" or self.result == "error"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from mssmtp.storage.model import (
     Transfer,
     to_us,
 )
+from mssmtp.storage.receipts import ReceiptWriting
 from mssmtp.storage.schema import NEVER, envelopes, queue, sql
 from mssmtp.storage.view import Row
 from mssmtp.storage.waiting import ILLEGIBLE, OF_ENVELOPE, reply_purpose
@@ -112,7 +113,7 @@ _DOMAIN_NOW = sql(
 )
 
 
-class QueueWriting(LeaseWriting):
+class QueueWriting(LeaseWriting, ReceiptWriting):
     """Working the queue off."""
 
     def record(
@@ -183,6 +184,7 @@ class QueueWriting(LeaseWriting):
             self._event("rejet", envelope, lines, (key,), result="dropped")
             self._run(_DONE, envelope_=envelope, position_=row[1])
         self._count(stored, dropped=len(rows))
+        self.show_outcome(envelope)
         return len(rows)
 
     def retry_now(self, envelope: EnvelopeId | None, now: datetime) -> int:
@@ -234,6 +236,8 @@ class QueueWriting(LeaseWriting):
             for position, _ in rows:
                 if outcome.result == "retry":
                     self._retry(key, position, outcome)
+                    if outcome.warned:
+                        self._outcome_event(key, outcome)
                     continue
                 self._run(_DONE, envelope_=id, position_=position)
                 delivered += outcome.result == "delivered"
@@ -243,6 +247,8 @@ class QueueWriting(LeaseWriting):
         trace = (stored.size, stored.traced)
         self._trace_transfer(stored.envelope, addresses, transfer, key, trace)
         self._count(stored, delivered=delivered, bounced=bounced)
+        if any(each.warned or each.result in ("failed", "expired") for each in counted):
+            self.show_outcome(id)
         return counted
 
     def _retry(self, key: OwnerKey, position: int, outcome: Outcome) -> None:
@@ -261,7 +267,8 @@ class QueueWriting(LeaseWriting):
     def _outcome_event(self, key: OwnerKey, outcome: Outcome) -> None:
         lines: list[Line] = [("recipient", str(outcome.recipient.address))]
         lines.append(("reply", outcome.reply))
-        kind: EventKind = "relais" if outcome.result == "delivered" else "rejet"
+        kinds: dict[str, EventKind] = {"delivered": "relais", "retry": "retard"}
+        kind = kinds.get(outcome.result, "rejet")
         self._event(kind, outcome.envelope, lines, (key,), result=outcome.result)
 
     def _count(

@@ -18,6 +18,7 @@ from mssmtp.message import headers
 from mssmtp.message.summary import Summary, UnknownSummary
 from mssmtp.storage.model import Letter, Mailbox, Stored, to_us
 from mssmtp.storage.schema import messages, sent_copies, sql
+from mssmtp.storage.sent_letters import SentLetterWriting
 from mssmtp.storage.summaries import SummaryWriting
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class _Place(NamedTuple):
     sides: int
 
 
-class SentWriting(SummaryWriting):
+class SentWriting(SummaryWriting, SentLetterWriting):
     """Filing what was sent. All in the commit of the letter: no crash leaves one of two."""
 
     def file_sent(
@@ -91,6 +92,7 @@ class SentWriting(SummaryWriting):
         place = self._place(bal, mailbox, letter)
         if place is not None and place.uid is not None:
             self._keep(place, place.uid, place.sides | _SUBMITTED)
+            self._link_sent(bal, letter, mailbox, place.uid)
             return None
         if not self.room(bal).takes(letter.size_octets, 1):
             logger.warning("a box is full: no copy in Sent", extra={"envelope": envelope.id})
@@ -123,12 +125,14 @@ class SentWriting(SummaryWriting):
         place = self._place(mailbox.bal, mailbox.id, letter)
         if place is None or place.uid is None or place.sides & _FILED:
             uid = self.append(mailbox.id, letter, flags, internal_date)
+            self._link_sent(mailbox.bal, letter, mailbox.id, uid)
             if place is not None and place.uid is None:
                 self._keep(place, uid, _FILED)
             return uid, True
         if may_replace and self._hides_recipients(mailbox.id, place.uid, letter):
             self.withdraw(mailbox.id, place.uid)
             uid = self.append(mailbox.id, letter, flags, internal_date)
+            self._link_sent(mailbox.bal, letter, mailbox.id, uid)
             self._keep(place, uid, place.sides | _FILED)
             return uid, True
         self.store_flags(mailbox.id, [place.uid], "+", flags)

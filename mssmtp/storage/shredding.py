@@ -28,6 +28,7 @@ from mssmtp.storage.schema import (
     owners,
     queue,
     readings,
+    sent,
     sql,
     subscriptions,
 )
@@ -68,7 +69,8 @@ _OF_BAL = tuple(
     )
 )
 _OF_OWNER = tuple(
-    sql(delete(table).where(table.c.owner == bindparam("owner"))) for table in (event_lines, facts)
+    sql(delete(table).where(table.c.owner == bindparam("owner")))
+    for table in (event_lines, facts, sent)
 )
 _A_MAILBOX = sql(
     select(mailboxes.c.id)

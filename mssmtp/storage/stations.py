@@ -63,11 +63,13 @@ from mssmtp.storage.schema import (
     owners,
     packs,
     queue,
+    sent,
     sql,
     subscriptions,
     texts,
     transfers,
 )
+from mssmtp.storage.sent_letters import SENT, sent_purpose
 from mssmtp.storage.summaries import pack_purpose
 from mssmtp.storage.texts import texts_purpose
 from mssmtp.storage.view import owner_name
@@ -394,6 +396,13 @@ OWNER_STATIONS = (
             "last_reply": lambda row: reply_purpose(row["envelope"], row["position"]),
         },
         digests=_recipient_digest,
+        changed=("digest",),
+    ),
+    _station(
+        _by_owner(sent),
+        sent,
+        {"sealed": lambda row: sent_purpose(row["digest"], row["envelope"])},
+        digests=_text_digest(SENT),
         changed=("digest",),
     ),
     _station(

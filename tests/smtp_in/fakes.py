@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from mssmtp.mail import (
 )
 from mssmtp.message.scanner import Scanner
 from mssmtp.message.tree import Scan, ScanLimits
-from mssmtp.storage import LocalDelivery, Transfer
+from mssmtp.storage import LocalDelivery, Receipt, Transfer
 from mssmtp.storage.letters import traced_fields
 from mssmtp.storage.quotas import Room
 
@@ -147,6 +147,7 @@ class FakeStore:
     kept: list[Kept] = field(default_factory=list)
     rejected: list[tuple[Envelope, Transfer]] = field(default_factory=list)
     filed: list[tuple[BalId, EnvelopeId, frozenset[str]]] = field(default_factory=list)
+    told: list[tuple[object, ...]] = field(default_factory=list)
     letters: list[FakeLetter] = field(default_factory=list)
     open_writers: int = 0
     is_behind: bool = False
@@ -262,6 +263,9 @@ class FakeStore:
         self, bal: BalId, letter: FakeLetter, envelope: Envelope, flags: frozenset[str]
     ) -> None:
         self.filed.append((bal, envelope.id, flags))
+
+    def tell(self, envelope: EnvelopeId, receipts: Sequence[Receipt]) -> None:
+        self.told.append((envelope, *receipts))
 
     def reject(
         self, envelope: Envelope, transfer: Transfer, facts: bytes, *, owner: object

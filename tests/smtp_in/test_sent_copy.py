@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mssmtp.mail import Address
-from mssmtp.storage import Mailbox, Store
+from mssmtp.storage import DELIVERED, Mailbox, Store
 from tests.smtp_in.fakes import PAUL, PEER, URGENCES, ZOE
 from tests.smtp_in.rig import Rig, Wire, greeted, logged_in
 from tests.smtp_in.test_with_store import OWN, Whole, log_in, send, store, whole
@@ -31,7 +31,7 @@ async def test_what_is_submitted_stands_in_sent_seen_and_octet_for_octet(
         assert (await send(wire, [PAUL], OWN + BODY, ZOE)).startswith("250 ")
     sent = box(store, ZOE)
     (row,) = store.read(lambda r: r.messages(sent.id)).result()
-    assert row.flags == {"\\Seen"}
+    assert row.flags == {"\\Seen", DELIVERED}
     octets = store.read(lambda r: r.body(sent.id, row.uid)).result()
     assert octets.endswith(OWN + BODY)
     delivered = box(store, PAUL, "INBOX")
@@ -90,7 +90,7 @@ async def test_the_copy_is_in_the_box_that_wrote_and_a_peer_s_letter_is_filed_no
         assert (await send(wire, [PAUL], own + BODY, URGENCES)).startswith("250 ")
     ((bal, _, flags),) = rig.store.filed
     assert bal == rig.store.bals[URGENCES].id
-    assert flags == {"\\Seen"}
+    assert flags == {"\\Seen", DELIVERED}
     async with rig.operators() as (_, port), await greeted(rig, port, rig.b) as wire:
         theirs = b"From: <anne.tournesol@cabinet-b.test>\r\n\r\n"
         assert (await send(wire, [ZOE], theirs + BODY, PEER)).startswith("250 ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -153,12 +154,17 @@ def recipients(*addresses: str) -> tuple[Recipient, ...]:
     return tuple(Recipient(Address.parse(address)) for address in addresses)
 
 
+SUBMITTED = replace(TRANSFER, door=Door.SUBMISSION)
+"""As somebody of ours hands it in."""
+
+
 def accept(
     store: Store,
     letter: Letter,
     bals: Sequence[Bal] = (),
     queued: Sequence[Recipient] = (),
     owner: Owner = CABINET,
+    transfer: Transfer = TRANSFER,
 ) -> tuple[EnvelopeId, Accepted]:
     """Accept `letter` for local BALs and for the queue."""
     local = [LocalDelivery(bal.id, Recipient(bal.address)) for bal in bals]
@@ -176,7 +182,7 @@ def accept(
             queued=queued,
             skip=SKIP,
             owner=owner,
-            transfer=TRANSFER,
+            transfer=transfer,
             facts=b'{"rule":"listed"}',
         )
     )

@@ -19,6 +19,7 @@ from mssmtp.storage.keys import MasterState
 from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS
 from tests.storage.support import (
     SENDER,
+    SUBMITTED,
     TRANSFER,
     SteppingClock,
     accept,
@@ -81,6 +82,8 @@ def fill(store: Store, *, packs: bool = True) -> Bal:
     accept(store, store.seal(message()), [bal, other])
     to = recipients("marius@cabinet-b.test", "olive@cabinet-b.test")
     envelope, _ = accept(store, store.seal(message(body=os.urandom(200_000))), [bal], to, bal.id)
+    for copies in ([bal], [bal, other]):
+        accept(store, store.seal(message()), copies, owner=bal.id, transfer=SUBMITTED)
     later = SteppingClock().now() + timedelta(hours=1)
     outcomes = [Outcome(envelope, to[0], "retry", "451 plus tard", later)]
     outcomes.append(Outcome(envelope, to[1], "retry", "451 encore plus tard", later))

@@ -46,6 +46,7 @@ KEYED = {
     ("subscriptions", "digest"),
     ("metadata", "digest"),
     ("queue", "digest"),
+    ("sent", "digest"),
     ("sent_copies", "digest"),
 }
 """Keyed digests for look-ups."""
