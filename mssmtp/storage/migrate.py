@@ -282,7 +282,8 @@ class _Mover:
             if self._booleans:
                 values = list(row)
                 for index in self._booleans:
-                    values[index] = bool(values[index])
+                    if values[index] is not None:
+                        values[index] = bool(values[index])
                 row = tuple(values)
             if not self._is_own(row):
                 yield row
