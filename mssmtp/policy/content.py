@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mssmtp.mail import Facts, Stage, Verdict
 from mssmtp.policy import refusals
-from mssmtp.policy.rule import OPERATOR, SUBMISSION, Rule, refuse
+from mssmtp.policy.rule import EVERY_DOOR, Rule, refuse
 from mssmtp.policy.tables import Tables
 
 
@@ -20,7 +20,7 @@ RULES = (
         "content.malware",
         ("OP-68",),
         frozenset({Stage.CONTENT}),
-        SUBMISSION | OPERATOR,
+        EVERY_DOOR,
         _malware,
     ),
 )

@@ -256,7 +256,7 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting):
         key = self._bal_key(delivery.bal)
         mailbox = self._delivery_mailbox(delivery.bal, delivery.mailbox)
         self._refer(blob, key, letter, shown=True)
-        bits = self._flag_bits(mailbox, delivery.flags)
+        bits = self._bits_we_give(mailbox, delivery.flags)
         row = (bits, letter.size_octets, to_us(envelope.received_at), blob)
         stored = self._add_message(mailbox, row)
         if envelope.sender is not None:

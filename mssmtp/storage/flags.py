@@ -110,6 +110,14 @@ class FlagWriting(FlagReading, WritingView):
                 unknown.append(flag)
         return bits | self._keyword_mask(mailbox, unknown) if unknown else bits
 
+    def _bits_we_give(self, mailbox: MailboxId, flags: Iterable[str]) -> int:
+        """Bits of the flags that a letter arrives with: it is not refused for want of a keyword."""
+        given = tuple(flags)
+        try:
+            return self._flag_bits(mailbox, given)
+        except TooManyKeywords:
+            return self._flag_bits(mailbox, given, learn=False)
+
     def _keyword_mask(self, mailbox: MailboxId, names: Iterable[str]) -> int:
         known = {name.lower(): bit for bit, name in self._keyword_bits(mailbox).items()}
         mask = 0

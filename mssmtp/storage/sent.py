@@ -100,8 +100,9 @@ class SentWriting(SummaryWriting, SentLetterWriting):
         key = self._bal_key(bal)
         blob = self._adopt(letter, envelope.id)
         self._refer(blob, key, letter, shown=True)
-        row = (self._flag_bits(mailbox, flags), letter.size_octets, to_us(envelope.received_at))
-        stored = self._add_message(mailbox, (*row, blob))
+        bits = self._bits_we_give(mailbox, flags)
+        row = (bits, letter.size_octets, to_us(envelope.received_at), blob)
+        stored = self._add_message(mailbox, row)
         if place is not None:
             self._keep(place, stored.uid, _SUBMITTED)
         return stored

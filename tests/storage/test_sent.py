@@ -13,7 +13,7 @@ import pytest
 
 from mssmtp.mail import Address, Bal, Envelope, Recipient, Uid
 from mssmtp.outside import SystemEntropy
-from mssmtp.storage import Letter, LocalDelivery, Mailbox, Store, Writing
+from mssmtp.storage import PATIENT, Letter, LocalDelivery, Mailbox, Reading, Store, Writing
 from tests.storage.support import TRANSFER, SteppingClock, behind, settings
 
 TO = Recipient(Address.parse("marius@cabinet-b.test"))
@@ -174,6 +174,46 @@ def test_a_letter_to_oneself_is_in_both_mailboxes_and_one_content(store: Store, 
     store.write(job).result()
     assert count(store, zoe) == 1
     assert store.check().counted["blobs"] == 1
+
+
+@pytest.mark.requirement("DEF-05")
+def test_a_letter_is_not_refused_for_want_of_a_keyword(store: Store, zoe: Bal) -> None:
+    """Whoever shares a box can use all 57; a patient's letter must still come in and go out."""
+    used = frozenset(f"k{number}" for number in range(57))
+
+    def use_all(writing: Writing) -> None:
+        for name in ("INBOX", "Sent"):
+            mailbox = writing.mailbox(zoe.id, name)
+            assert mailbox is not None
+            writing.append(mailbox.id, store.seal(letter(0)), used, AT)
+
+    store.write(use_all).result()
+    sealed = store.seal(letter(1), may_be_sent=True)
+    own, marks = Recipient(zoe.address), frozenset({PATIENT, "\\Seen"})
+    envelope = Envelope(store.new_envelope_id(), zoe.address, (own,), AT)
+
+    def job(writing: Writing) -> None:
+        writing.accept(
+            envelope,
+            sealed,
+            local=[LocalDelivery(zoe.id, own, "INBOX", marks)],
+            queued=[],
+            skip=0,
+            owner=zoe.id,
+            transfer=TRANSFER,
+            facts=b"{}",
+        )
+        writing.file_sent(zoe.id, sealed, envelope, marks)
+
+    store.write(job).result()
+    assert store.read(lambda r: last_flags(r, zoe, "INBOX")).result() == {"\\Seen"}
+    assert store.read(lambda r: last_flags(r, zoe, "Sent")).result() == {"\\Seen"}
+
+
+def last_flags(reading: Reading, zoe: Bal, name: str) -> frozenset[str]:
+    mailbox = reading.mailbox(zoe.id, name)
+    assert mailbox is not None
+    return reading.messages(mailbox.id)[-1].flags
 
 
 def test_who_may_remove_nothing_replaces_nothing(store: Store, zoe: Bal) -> None:
