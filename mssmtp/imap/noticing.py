@@ -168,26 +168,47 @@ class Look:
         return Noticed(lines, self.known)
 
     def _of_names(self) -> Iterator[bytes]:
-        """LIST of each name of which something has changed, once (5.4, 5.5, 5.9)."""
+        """LIST of each name of which something has changed, once (5.4, 5.5, 5.9): of what is gone,
+        of what was renamed, so that each name is free when it is taken, and of what is new."""
         before, now = self.watching.known, self.known
-        told: set[str] = set()
-        for id, state in now.states.items():
-            old = before.states.get(id)
-            if self._is_news(old, state):
-                told.add(state.name)
-                renamed = old is not None and old.name != state.name
-                yield self._line(self.rows[id][0], old.name if old and renamed else "")
         there = {state.name for state in now.states.values()}
+        told: set[str] = set()
         for id, old in before.states.items():
             if id not in now.states and Event.MAILBOX_NAME in old.events and old.name not in there:
                 told.add(old.name)
                 yield self._line(Shown(old.name, None))
+        for id, was in self._renamed():
+            told.add(now.states[id].name)
+            yield self._line(self.rows[id][0], was)
+        for id, state in now.states.items():
+            if state.name not in told and self._is_news(before.states.get(id), state):
+                told.add(state.name)
+                yield self._line(self.rows[id][0])
         yield from self._of_subscriptions(told)
 
+    def _renamed(self) -> Iterator[tuple[MailboxId, str]]:
+        """What is called otherwise now, with its old name; of names that went round in a ring one
+        is as if it were new."""
+        before = self.watching.known.states
+        left = {
+            id: before[id].name
+            for id, state in self.known.states.items()
+            if id in before
+            and before[id].name != state.name
+            and Event.MAILBOX_NAME in state.events | before[id].events
+        }
+        while left:
+            taken = set(left.values())
+            free = [id for id in left if self.known.states[id].name not in taken]
+            if not free:
+                id, _ = left.popitem()
+                del before[id]
+            for id in free:
+                yield id, left.pop(id)
+
     def _is_news(self, old: State | None, state: State) -> bool:
-        if old is None or old.name != state.name:
-            wanted = state.events if old is None else state.events | old.events
-            return Event.MAILBOX_NAME in wanted
+        if old is None:
+            return Event.MAILBOX_NAME in state.events
         return old.is_readable is not state.is_readable and bool(state.events)
 
     def _of_subscriptions(self, told: set[str]) -> Iterator[bytes]:
@@ -201,11 +222,14 @@ class Look:
                 yield self._line(shown.get(name, Shown(name, None)))
 
     def _of_counters(self) -> Iterator[bytes]:
+        """Also of one that has come with messages in it, or in the place of another (5.1)."""
+        known = self.watching.known.states
+        names = {state.name for state in known.values()}
         for id, state in self.known.states.items():
-            mailbox, old = self.rows[id][1], self.watching.known.states.get(id)
+            mailbox, old = self.rows[id][1], known.get(id)
             if old is not None:
                 before = replace(state, counts=old.counts, modseq=old.modseq)
-            elif mailbox.messages:  # it has come with messages in it
+            elif mailbox.uid_next > 1 or state.name in names:
                 before = replace(state, counts=(0, 0, 0))
             else:
                 continue

@@ -49,7 +49,8 @@ class Keeper:
         elif found := _LIST.match(line):
             attributes, name, old = found.groups()
             if old:
-                del self.names[old]
+                self.names.pop(old)
+                self.status.pop(name, None)
                 if old in self.status:
                     self.status[name] = self.status.pop(old)
             if "\\NonExistent" in attributes:
@@ -72,15 +73,19 @@ class Keeper:
         self.client.received.clear()
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_who_keeps_what_events_tell_knows_what_is_there(world: World, seed: int) -> None:
+@pytest.mark.parametrize("together", [1, 4])
+@pytest.mark.parametrize("seed", range(2))
+def test_who_keeps_what_events_tell_knows_what_is_there(
+    world: World, seed: int, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`together`: changes between two looks."""
     draw = random.Random(seed)  # noqa: S311 - repeatable
     world.share(Role.SECRETAIRE)
     world.fill(3)
     keeper = Keeper(world.client(select=None))
     own, member = world.client(select=None), world.client(SERVICE, select=None)
     names = ["INBOX", "Archive", "Fax", "Fax/Recus", "Scans", "Trash"]
-    for _ in range(60):
+    for step in range(60 * together):
         one, other = draw.sample(names, 2)
         actor = draw.choice([own, own, member])
         line = draw.choice(
@@ -100,8 +105,13 @@ def test_who_keeps_what_events_tell_knows_what_is_there(world: World, seed: int)
                 "UNSELECT",
             ]
         )
-        actor.command(line)
-        keeper.check()
+        with monkeypatch.context() as patch:
+            if step % together:
+                patch.setattr(world, "changed", lambda: None)
+            actor.command(line)
+        if not step % together:
+            world.changed()
+            keeper.check()
 
 
 def test_a_client_that_acts_itself_knows_no_less(world: World) -> None:

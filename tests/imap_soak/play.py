@@ -94,6 +94,10 @@ class Player:
     async def _read(self) -> None:
         numbers, by_uid = self._numbers()
         if numbers:
+            if not self.session.knows_modseqs:  # `\\Seen` that perhaps nobody tells a modseq of
+                known = [uid for uid in self.session.view.uids if uid is not None]
+                validity = self.session.view.validity
+                self.session.truth.holey.update((validity, uid) for uid in known)
             await self._command(
                 f"FETCH {numbers} (UID BODY[HEADER.FIELDS (Subject)])", by_uid=by_uid
             )
@@ -144,6 +148,8 @@ class Player:
             before = set(session.view.uids)
             session.found = []
             await session.command(f"UID SEARCH {key}")
+            if session.is_notified:  # what came before the answer was announced, too
+                before |= set(session.view.uids)
             if None not in before and not set(session.found) <= before:
                 raise session.violation("UIDs that were never announced")
 
@@ -179,9 +185,13 @@ class Player:
         """Mailboxes come, go and change their names while others have them selected."""
         match self.chance.randrange(4):
             case 0:
+                name = self.chance.choice([PASSING, RENAMED])
+                if self.session.is_notified and name == self.session.selected:
+                    return
                 self.session.truth.deletions += 1
-                await self.session.command(f"DELETE {self.chance.choice([PASSING, RENAMED])}")
-                self.session.selected = ""  # it may have been one's own
+                await self.session.command(f"DELETE {name}")
+                if not self.session.is_notified:
+                    self.session.selected = ""  # it may have been one's own
             case 1:
                 await self.session.command(f"CREATE {PASSING}")
             case 2:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from mssmtp.storage import Letter, Reading, Store, Writing
 from tests.app.server import Site, serving
 from tests.home import PASSWORD, ZOE
+from tests.imap_soak.listener import Counters, Listener
 from tests.imap_soak.play import OTHER, PASSING, SHARED, Player
 from tests.imap_soak.session import Session
 from tests.imap_soak.truth import Truth, Violation
@@ -57,19 +58,24 @@ async def soak(
             Session(chr(97 + at) * 2, each, truth, site.context(), site.ports["imaps"], _LOGIN)
             for at, each in enumerate(DIALECTS)
         ]
+        sessions[-1].is_notified = True
+        listener = Listener(site.context(), site.ports["imaps"], _LOGIN)
         players = [
             Player(each, random.Random(chance.random()), outcome.acts)  # noqa: S311
             for each in sessions
         ]
         try:
             await _set_out(sessions)
+            await listener.connect()
             ends = time.monotonic() + seconds
             while time.monotonic() < ends:
                 await _epoch(players, store, truth, outcome)
+                outcome.compared += await listener.agrees(lambda: store.read(_counters).result())
                 say(f"{outcome.epochs} epochs, {sum(outcome.acts.values())} acts")
         except* Violation as violations:
             outcome.violation = "\n\n".join(map(str, violations.exceptions))
         finally:
+            listener.close()
             for session in sessions:
                 with suppress(AttributeError):
                     session.close()
@@ -142,6 +148,15 @@ def _boxes(reading: Reading) -> dict[int, Rows]:
             int(row.uid): (row.flags, int(row.modseq)) for row in reading.messages(mailbox.id)
         }
         for mailbox in reading.mailboxes(bal.id)
+    }
+
+
+def _counters(reading: Reading) -> dict[str, Counters]:
+    bal = reading.bal(ZOE)
+    assert bal is not None
+    return {
+        each.name: (each.messages, each.uid_next, each.uid_validity, each.highest_modseq)
+        for each in reading.mailboxes(bal.id)
     }
 
 

@@ -61,7 +61,8 @@ class View:
 
 @dataclass
 class Session:
-    """A connection. `dialect`: what is switched on by ENABLE."""
+    """A connection. `dialect`: what is switched on by ENABLE; `is_notified`: and by NOTIFY, so that
+    the selected mailbox speaks between commands."""
 
     name: str
     dialect: tuple[str, ...]
@@ -69,6 +70,7 @@ class Session:
     context: ssl.SSLContext
     port: int
     login: tuple[str, str]
+    is_notified: bool = False
     view: View = field(default_factory=View)
     selected: str = ""
     last: deque[str] = field(default_factory=lambda: deque(maxlen=300))
@@ -80,7 +82,10 @@ class Session:
     first: dict[int, int] = field(default_factory=dict)
     """The modseq of each message that its last command was told first."""
     _began: float = 0.0
+    _sent: float = 0.0
     _may_expunge: bool = True
+    _is_leaving: bool = False
+    """What still comes is of the mailbox before (RFC 7162 3.2.11, CLOSED)."""
     _modseqs: list[int] = field(default_factory=list)
     reader: asyncio.StreamReader = field(init=False)
     writer: asyncio.StreamWriter = field(init=False)
@@ -98,11 +103,15 @@ class Session:
         self.reader, self.writer = await asyncio.open_connection(
             "127.0.0.1", self.port, ssl=self.context, server_hostname="localhost", limit=1 << 22
         )
-        self.selected = ""
+        self.selected, self._is_leaving = "", False
         await self._line()
         await self.ok('LOGIN "{}" "{}"'.format(*self.login))
         if self.dialect:
             await self.ok("ENABLE " + " ".join(self.dialect))
+        if self.is_notified:
+            await self.ok(
+                "NOTIFY SET (selected (MessageNew (FLAGS MODSEQ) MessageExpunge FlagChange))"
+            )
 
     def close(self) -> None:
         """Without LOGOUT, as a telephone in a tunnel."""
@@ -117,6 +126,7 @@ class Session:
             # Until UIDVALIDITY proves that it is another mailbox.
             cached = dict(old.flags), dict(old.modseqs)
             self.view = View(old.validity, [], *cached, old.highest, not self.uids_only)
+        self._is_leaving = self.is_notified and bool(self.selected)
         self.selected = mailbox
         tagged = await self.command(f"SELECT {mailbox}{known}")
         if not tagged.startswith("OK"):
@@ -158,7 +168,10 @@ class Session:
             octets += b" {%d+}\r\n%b" % (len(literal), literal)
         self.writer.write(octets + b"\r\n")
         self.last.append(f"> {tag} {text}")
-        self._began, self._may_expunge = time.monotonic(), not numbers
+        # What was said since the command before is heard only now by who is told at any time.
+        self._began = self._sent if self.is_notified else time.monotonic()
+        self._sent = time.monotonic()
+        self._may_expunge = not numbers
         tagged = await self.answer(tag)
         if tagged.startswith("BAD"):
             raise self.violation(f"{text}: {tagged}")
@@ -186,8 +199,10 @@ class Session:
         idle, noop = f"{self.name}{self.commands - 1}", f"{self.name}{self.commands}"
         self.writer.write(f"{idle} IDLE\r\n".encode())
         self.last.append(f"> {idle} IDLE")
-        self._began, self._may_expunge = time.monotonic(), True
-        await self._line()
+        self._began = self._sent if self.is_notified else time.monotonic()
+        self._may_expunge = True
+        while not (line := await self._line()).startswith("+ "):
+            self.believe(line)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             try:
@@ -228,7 +243,9 @@ class Session:
         """One untagged response. Raises Violation, or Gone for BYE."""
         if line.startswith("* BYE"):
             raise Gone(line)
-        if found := VALIDITY.search(line):
+        if self._is_leaving:
+            self._is_leaving = "[CLOSED]" not in line
+        elif found := VALIDITY.search(line):
             validity = int(found[1])
             if validity != self.view.validity:
                 self.view = View(validity, self.view.uids, is_ordered=not self.uids_only)
