@@ -92,15 +92,20 @@ class Player:
             await self._command(f"FETCH {numbers} {items}", by_uid=by_uid)
 
     async def _read(self) -> None:
+        """It marks them as seen; where no modseq is told, nobody may ever learn at which one."""
         numbers, by_uid = self._numbers()
         if numbers:
-            if not self.session.knows_modseqs:  # `\\Seen` that perhaps nobody tells a modseq of
-                known = [uid for uid in self.session.view.uids if uid is not None]
-                validity = self.session.view.validity
-                self.session.truth.holey.update((validity, uid) for uid in known)
+            self._leaves_holes()
             await self._command(
                 f"FETCH {numbers} (UID BODY[HEADER.FIELDS (Subject)])", by_uid=by_uid
             )
+            self._leaves_holes()  # those it has learned the UIDs of
+
+    def _leaves_holes(self) -> None:
+        session = self.session
+        if not session.knows_modseqs:
+            known = [uid for uid in session.view.uids if uid is not None]
+            session.truth.holey.update((session.view.validity, uid) for uid in known)
 
     async def _store(self) -> None:
         numbers, by_uid = self._numbers()
