@@ -13,8 +13,9 @@ from xdist.remote import Producer
 from tests.authority import authority, healthy, snapshot
 from tests.distribution import ByPart, longest_first, name_groups
 from tests.postgres import postgres
+from tests.schema_once import schema_once
 
-__all__ = ["authority", "healthy", "postgres", "snapshot"]
+__all__ = ["authority", "healthy", "postgres", "schema_once", "snapshot"]
 
 # A build that must be green draws the same examples each time; everywhere else they are new ones.
 settings.register_profile(
