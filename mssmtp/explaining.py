@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mssmtp import receipts
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Address, Door, EnvelopeId, Operator, Principal, Recipient, Stage
 from mssmtp.message.scanner import Scan, ScanLimits, Scanner
 from mssmtp.policy import Decision, facts_from_bytes
+from mssmtp.receipts import Cause, Fate
 from mssmtp.smtp.content import authors
 from mssmtp.smtp.syntax import MailCommand
 from mssmtp.smtp.transaction import Destination, Transaction
 from mssmtp.smtp_lookup import Services, about
+from mssmtp.storage import Step
 
 _BLOCK_OCTETS = 65_536
 
@@ -33,6 +36,45 @@ def of_envelope(services: Services, envelope: EnvelopeId) -> Decision | None:
     """
     kept = services.store.read(lambda reading: reading.facts(envelope)).result()
     return None if kept is None else services.engine.decide(facts_from_bytes(kept))
+
+
+@dataclass(frozen=True, slots=True)
+class Became:
+    """What became of one recipient: the last that is known, and every step to it."""
+
+    recipient: str
+    sentence: str
+    steps: tuple[Step, ...]
+
+
+def became(services: Services, envelope: EnvelopeId) -> tuple[Became, ...]:
+    """Every recipient of a letter of whom something is known (messages.md §11)."""
+    journey = services.store.read(lambda reading: reading.journey(envelope)).result()
+    by_recipient: dict[str, list[Step]] = {}
+    for step in journey:
+        by_recipient.setdefault(step.recipient, []).append(step)
+    return tuple(
+        Became(to, sentence(max(reversed(steps), key=lambda step: step.rank)), tuple(steps))
+        for to, steps in by_recipient.items()
+    )
+
+
+def sentence(step: Step) -> str:
+    """One plain sentence for the sender."""
+    if step.kind == "relais" and not step.report:
+        return "Transmis à l'opérateur du destinataire."
+    if step.result == "dropped":
+        return "Pas remis : l'exploitation l'a retiré de la file d'attente."
+    if step.result == "expired":
+        return receipts.sentence(Fate.FAILED, Cause.UNREACHED)
+    fate = Fate(step.result) if step.result in _TOLD else _OWN[step.kind]
+    cause = Cause(step.cause) if step.cause else receipts.cause_in(step.detail)
+    return receipts.sentence(fate, cause)
+
+
+_TOLD = frozenset(fate.value for fate in Fate)
+_OWN = {"remise": Fate.DELIVERED, "rejet": Fate.FAILED, "retard": Fate.DELAYED}
+"""What this server writes of its own deliveries."""
 
 
 def of_question(services: Services, question: Question) -> Decision:

@@ -184,7 +184,8 @@ def why(
     with server.store_of(settings) as store:
         found = store.read(_entries_of(what)).result()
         if not found:
-            fail(what, "nothing waits under this name", "`mssmtp queue list` prints what waits.")
+            remedy = "`mssmtp queue list` prints what waits; `mssmtp explain` what became of it."
+            fail(what, "nothing waits under this name", remedy)
         around = [store.read(partial(room.looked_at, entry=entry)).result() for entry in found]
     listed = server.stored_trust(settings).snapshot
     patients = frozenset(settings.policy.patient_domains)

@@ -365,6 +365,11 @@ class Step:
     report: EnvelopeId | None = None
 
     @property
+    def rank(self) -> int:
+        """The higher, the more it says."""
+        return STEPS.index(self.kind)
+
+    @property
     def is_failure(self) -> bool:
         """He will never have it, or cannot use it."""
         return self.kind == "rejet" or self.result == "error"

@@ -16,13 +16,10 @@ from mssmtp.storage.model import (
     DELIVERED,
     GIVEN_RIGHTS,
     OUTCOMES,
-    STEPS,
     Receipt,
     Step,
     TooManyKeywords,
 )
-
-_RANKS = {kind: rank for rank, kind in enumerate(STEPS)}
 
 Vouched = Callable[[Address], bool]
 """Whether who brings a report may speak of an address."""
@@ -109,7 +106,7 @@ def keywords(steps: Iterable[Step], recipients: Iterable[Recipient]) -> frozense
     last: dict[str, Step] = {}
     for step in steps:
         before = last.get(step.recipient)
-        if before is None or _RANKS[step.kind] >= _RANKS[before.kind]:
+        if before is None or step.rank >= before.rank:
             last[step.recipient] = step
     everybody = {str(one.address) for one in recipients}
     found = set()

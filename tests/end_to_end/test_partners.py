@@ -240,3 +240,98 @@ def test_the_end_of_a_thread_is_transported_as_it_was_written(
     ).encode()
     bench.submit(PATIENT, octets)
     assert bench.taken("Espace santé", key).body.endswith(octets)
+
+
+# ---------------------------------------------------------------- receipts
+
+
+def outcome_in_sent(bench: Bench, identifier: str, wanted: set[bytes]) -> None:
+    """The keywords of the sender's own copy, as any mail client sees them, waited for."""
+    deadline = time.monotonic() + WITHIN_S
+    with bench.site.reading() as client:
+        client.select_folder("Sent")
+        while True:
+            found = client.search(["HEADER", "Message-ID", f"<{identifier}@"])
+            flags = client.get_flags(found)[found[0]] if found else ()
+            if {flag for flag in flags if flag.startswith(b"$MSS")} == wanted:
+                return
+            assert time.monotonic() < deadline, flags
+            client.noop()
+
+
+def notice(identifier: str, text: str) -> bytes:
+    return (
+        f"From: MAILER-DAEMON@{PATIENT_DOMAIN}\r\nTo: {ZOE}\r\n"
+        "Subject: =?utf-8?q?Message_non_distribu=C3=A9?=\r\nAuto-Submitted: auto-replied\r\n"
+        f"Message-ID: <notice-{identifier}@{PATIENT_DOMAIN}>\r\n"
+        f"In-Reply-To: <{identifier}@reference.test>\r\nMIME-Version: 1.0\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+        f"{text}\r\n"
+    ).encode()
+
+
+@pytest.mark.requirement("SEED-78", "SEED-79", "OP-93")
+def test_a_notice_of_mon_espace_sante_shows_in_the_inbox_and_on_the_sent_item(
+    bench: Bench,
+) -> None:
+    key = "non-active"
+    queue_id = bench.submit(PATIENT, letters(str(ZOE), PATIENT, key)["patient"])
+    bench.taken("Espace santé", key)
+    space = bench.partners["Espace santé"]
+    octets = notice(key, "Le destinataire n'a pas encore activé son espace.")
+    assert bench.bring(space, "", octets).startswith("250 2.0.0")
+    assert bench.inbox(f"notice-{key}").endswith(octets)
+    outcome_in_sent(bench, key, {b"$MSSPatient", b"$MSSFailed"})
+    told = bench.site.home.mssmtp("explain", queue_id)
+    assert (
+        "199**********79@patient.test: Pas remis : le patient n'a pas activé Mon espace santé"
+        in told.out
+    )
+    machine = bench.site.home.mssmtp("explain", queue_id, "--json").json
+    (one,) = machine["became"]
+    assert [(step["event"], step["cause"]) for step in one["steps"]] == [
+        ("relais", ""),
+        ("rejet", "patient-not-activated"),
+    ]
+    assert PATIENT not in told.out
+
+
+@pytest.mark.requirement("CL-63", "CL-64", "DEF-17")
+def test_delivery_and_reading_at_a_partner_show_on_the_sent_item(bench: Bench) -> None:
+    """The partner offers DSN: our sender's wishes travel, and its reports come back."""
+    one = bench.partners["PandaLab"]
+    key, to = "remis-et-lu", f"expert@{one.domain}"
+    queue_id = bench.submit(
+        to, letters(str(ZOE), to, key)["report"], ("NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;" + to)
+    )
+    bench.taken("PandaLab", key)
+    said = [line for session in one.peer.sessions for line in session.commands]
+    assert any("NOTIFY=" in line and "ORCPT=" in line for line in said), said
+    common = (
+        f"From: <{to}>\r\nTo: {ZOE}\r\nSubject: {{0}}\r\nMessage-ID: <{{0}}-{key}@panda.test>\r\n"
+        "MIME-Version: 1.0\r\nContent-Type: multipart/report; boundary=r\r\n\r\n"
+        "--r\r\n\r\n{0}\r\n--r\r\nContent-Type: message/{1}\r\n\r\n{2}\r\n"
+        f"--r\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: <{key}@reference.test>\r\n"
+        "--r--\r\n"
+    )
+    status = f"Reporting-MTA: dns; x\r\n\r\nFinal-Recipient: rfc822; {to}\r\nAction: delivered\r\n"
+    delivered = common.format("remis", "delivery-status", status + "Status: 2.0.0\r\n")
+    assert bench.bring(one, "", delivered.encode()).startswith("250 2.0.0")
+    outcome_in_sent(bench, key, {b"$MSSDelivered"})
+    read = f"Final-Recipient: rfc822; {to}\r\nOriginal-Message-ID: <{key}@reference.test>\r\n"
+    read += "Disposition: manual-action/MDN-sent-manually; displayed\r\n"
+    seen = common.format("lu", "disposition-notification", read)
+    assert bench.bring(one, "", seen.encode()).startswith("250 2.0.0")
+    outcome_in_sent(bench, key, {b"$MSSDelivered", b"$MSSRead"})
+    assert f"{to}: Lu par le destinataire." in bench.site.home.mssmtp("explain", queue_id).out
+
+
+@pytest.mark.requirement("SEED-68", "SEED-79")
+def test_a_partners_refusal_shows_on_the_sent_item(bench: Bench) -> None:
+    one = bench.partners["Easycrypt"]
+    to, key = f"correspondant@{one.domain}", "refus-montre"
+    octets = letters(str(ZOE), to, key)["hospital to pharmacy"] + b"x" * 900 + b"\r\n" * LITTLE
+    queue_id = bench.submit(to, octets)
+    outcome_in_sent(bench, key, {b"$MSSFailed"})
+    told = bench.site.home.mssmtp("explain", queue_id).out
+    assert f"{to}: Pas remis : le message est trop volumineux" in told
