@@ -26,12 +26,13 @@ from mssmtp.identity import Authenticator
 from mssmtp.identity.app_password import verifiers
 from mssmtp.imap.session import Timing
 from mssmtp.imap_server import ImapDoor
-from mssmtp.mail import Address, BalType, Domain
+from mssmtp.mail import Address, BalType, Domain, Role
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.storage import Store
 
 ZOE = "zoe.tartempion@hopital-a.test"
 LUC = "luc.bidule@hopital-a.test"
+SERVICE = "radiologie@hopital-a.test"
 PASSWORD = "correct horse battery staple 42"
 
 
@@ -158,13 +159,43 @@ class Rig:
         await made.login(who)
         return made
 
-    def deliver(self, octets: bytes, mailbox: str = "INBOX", store: Store | None = None) -> None:
-        """A message arrives in Zoé's box."""
+    def team(self, count: int) -> list[str]:
+        """So many people, each with a box of his own, who share that of the service."""
+        checked = verifiers(PASSWORD, SystemEntropy())
+        names = [f"membre{number}@hopital-a.test" for number in range(count)]
+
+        def job(writing: Any) -> None:
+            box = writing.create_bal(Address.parse(SERVICE), BalType.ORG, login=SERVICE)
+            for number, name in enumerate(names):
+                national_id = f"81000000{number:04}"
+                writing.create_bal(
+                    Address.parse(name), BalType.PER, national_id=national_id, login=name
+                )
+                account = writing.account(name)
+                writing.add_app_password(account.id, "test", checked.argon2, checked.scram)
+                writing.add_member(box.id, account.id, Role.SECRETAIRE)
+
+        self.store.write(job).result()
+        return names
+
+    def dismiss(self, who: str) -> None:
+        """A membership ends."""
+
+        def job(writing: Any) -> None:
+            box = writing.bal(Address.parse(SERVICE))
+            writing.remove_member(box.id, writing.account(who).id)
+
+        self.store.write(job).result()
+
+    def deliver(
+        self, octets: bytes, mailbox: str = "INBOX", store: Store | None = None, box: str = ZOE
+    ) -> None:
+        """A message arrives, in Zoé's box unless another is given."""
         store = store or self.store
         letter = store.seal(octets)
 
         def job(writing: Any) -> None:
-            target = writing.mailbox(writing.bal(Address.parse(ZOE)).id, mailbox)
+            target = writing.mailbox(writing.bal(Address.parse(box)).id, mailbox)
             writing.append(target.id, letter, frozenset(), datetime.now(UTC))
 
         store.write(job).result()

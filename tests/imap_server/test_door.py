@@ -18,7 +18,7 @@ from mssmtp.mail import Change, Principal
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.storage import Letter, Reading, Store, readings
 from tests.imap.world import message
-from tests.imap_server.rig import LUC, PASSWORD, ZOE, Raw, Rig, until
+from tests.imap_server.rig import LUC, PASSWORD, SERVICE, ZOE, Raw, Rig, until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -536,3 +536,26 @@ async def test_mail_is_read_while_nobody_can_write_that_it_was(
         await raw.ok(b"FETCH 1 BODY.PEEK[]")
         assert not rig.store.noted
         raw.close()
+
+
+@pytest.mark.requirement("CL-36")
+async def test_fifty_sessions_of_five_people_wait_in_one_box_of_an_organisation(rig: Rig) -> None:
+    """Ten of each, all at once: each is told, and those of whom it is no longer are sent away."""
+    team = await asyncio.to_thread(rig.team, 5)
+    async with rig.door() as (_, port):
+        place = f'SELECT "Other Users/{SERVICE}/INBOX"'.encode()
+        sessions = {who: [await rig.client(port, who) for _ in range(10)] for who in team}
+        for raw in (raw for raws in sessions.values() for raw in raws):
+            await raw.ok(place)
+            await raw.send(b"i IDLE\r\n")
+            assert (await raw.line()).startswith(b"+ ")
+        await asyncio.to_thread(rig.deliver, message(1), "INBOX", None, SERVICE)
+        for raw in (raw for raws in sessions.values() for raw in raws):
+            assert await raw.line() == b"* 1 EXISTS\r\n"
+            assert (await raw.line()).endswith(b" RECENT\r\n")
+        await asyncio.to_thread(rig.dismiss, team[0])
+        await asyncio.to_thread(rig.deliver, message(2), "INBOX", None, SERVICE)
+        for who, raws in sessions.items():
+            told = b"* BYE" if who == team[0] else b"* 2 EXISTS"
+            for raw in raws:
+                assert (await raw.line()).startswith(told)
