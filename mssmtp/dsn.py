@@ -35,12 +35,14 @@ class RecipientStatus:
 
     `status` is an enhanced code (RFC 3463); `diagnostic` the SMTP reply that decided, ours or the
     peer's, as it came; `remote_mta` the host that gave it, None when we decided ourselves.
+    `support`: whom to call about the recipient's operator, as the whitelist has it (OP-80).
     """
 
     recipient: Recipient
     status: str
     diagnostic: str
     remote_mta: str | None = None
+    support: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +121,11 @@ class _Cause:
     family: str
     sentence: str
     remedy: str
+    english: str
+    english_remedy: str
 
 
+_ENGLISH = "--- English ---"
 _WRONG = "adresse erronée"
 _REFUSED = "refus du destinataire"
 _TECHNICAL = "incident technique"
@@ -132,6 +137,8 @@ _CAUSES: tuple[tuple[str, _Cause], ...] = (
             _WRONG,
             "l'adresse est erronée ou inconnue de l'opérateur du destinataire",
             "Vérifiez l'adresse dans l'annuaire MSSanté, corrigez-la puis renvoyez le message.",
+            "the address is wrong, or the recipient's operator does not know it",
+            "Check the address in the MSSanté directory, correct it and send again.",
         ),
     ),
     (
@@ -140,6 +147,8 @@ _CAUSES: tuple[tuple[str, _Cause], ...] = (
             _REFUSED,
             "la boîte aux lettres est fermée ou suspendue",
             "Joignez le destinataire par un autre moyen et demandez-lui son adresse actuelle.",
+            "the mailbox is closed or suspended",
+            "Reach the recipient by other means and ask for the current address.",
         ),
     ),
     (
@@ -148,6 +157,8 @@ _CAUSES: tuple[tuple[str, _Cause], ...] = (
             _REFUSED,
             "la boîte aux lettres du destinataire est pleine",
             "Prévenez le destinataire, puis renvoyez le message plus tard.",
+            "the recipient's mailbox is full",
+            "Tell the recipient, then send again later.",
         ),
     ),
     (
@@ -156,6 +167,8 @@ _CAUSES: tuple[tuple[str, _Cause], ...] = (
             _REFUSED,
             "le message est trop volumineux pour l'opérateur du destinataire",
             "Réduisez les pièces jointes ou répartissez-les sur plusieurs messages.",
+            "the message is too large for the recipient's operator",
+            "Reduce the attachments, or send them in several messages.",
         ),
     ),
     (
@@ -165,6 +178,18 @@ _CAUSES: tuple[tuple[str, _Cause], ...] = (
             "domaine absent de l'espace de confiance, ou expéditeur non autorisé",
             "Vérifiez que le destinataire a bien une adresse MSSanté et que vous pouvez lui "
             "écrire.",
+            "the domain is not in the trust space, or the sender is not entitled",
+            "Check that the recipient has an MSSanté address and that you may write to it.",
+        ),
+    ),
+    (
+        "5.7.30",
+        _Cause(
+            _REFUSED,
+            "l'opérateur du destinataire ne promet pas le chiffrement exigé sur tout le trajet",
+            "Renvoyez le message sans exiger le chiffrement de bout en bout du trajet.",
+            "the recipient's operator does not promise the required TLS on the whole way",
+            "Send the message again without requiring TLS.",
         ),
     ),
     (
@@ -173,6 +198,8 @@ _CAUSES: tuple[tuple[str, _Cause], ...] = (
             _REFUSED,
             "le contenu du message a été refusé",
             "Retirez la pièce jointe en cause ou changez son format, puis renvoyez le message.",
+            "the content of the message was refused",
+            "Remove the attachment in question or change its format, then send again.",
         ),
     ),
     (
@@ -181,6 +208,8 @@ _CAUSES: tuple[tuple[str, _Cause], ...] = (
             _REFUSED,
             "le contenu du message a été refusé",
             "Retirez la pièce jointe en cause ou changez son format, puis renvoyez le message.",
+            "the content of the message was refused",
+            "Remove the attachment in question or change its format, then send again.",
         ),
     ),
 )
@@ -188,11 +217,15 @@ _UNREACHED = _Cause(
     _TECHNICAL,
     "l'opérateur du destinataire n'a pas pu être joint ou authentifié à temps",
     "Renvoyez le message ; si l'incident persiste, prévenez votre support informatique.",
+    "the recipient's operator could not be reached or authenticated in time",
+    "Send again; if it lasts, tell your IT support.",
 )
 _OTHER_REFUSAL = _Cause(
     _REFUSED,
     "l'opérateur du destinataire a refusé le message",
     "Lisez sa réponse ci-dessous ; en cas de doute, prévenez votre support informatique.",
+    "the recipient's operator refused the message",
+    "Read its answer below; in doubt, tell your IT support.",
 )
 
 
@@ -220,8 +253,12 @@ def _failure_text(report: Report) -> list[str]:
             lines.append("Votre message n'a pas pu être remis à :")
             lines += [f"  - {_shown(each)}" for each in statuses]
         lines += [f"{cause.sentence}.", f"({cause.family})", "", cause.remedy, ""]
-    lines += _replies(report.statuses)
-    return lines
+    lines += [_ENGLISH, ""]
+    for cause, statuses in _by_cause(report.statuses):
+        lines.append("Your message could not be delivered to:")
+        lines += [f"  - {_shown(each)}" for each in statuses]
+        lines += [f"{cause.english}.", cause.english_remedy, ""]
+    return [*lines, *_contacts(report.statuses), *_replies(report.statuses)]
 
 
 def _delayed_text(report: Report, retry_until: datetime) -> list[str]:
@@ -233,6 +270,13 @@ def _delayed_text(report: Report, retry_until: datetime) -> list[str]:
         f"{retry_until.astimezone(UTC):%d/%m/%Y à %H:%M} UTC.",
         "Si l'envoi est urgent, joignez le destinataire par un autre moyen.",
         "",
+        _ENGLISH,
+        "",
+        "Your message could not be delivered yet. There is nothing for you to do: attempts go on",
+        f"until {retry_until.astimezone(UTC):%Y-%m-%d %H:%M} UTC. If it is urgent, reach the"
+        " recipient by other means.",
+        "",
+        *_contacts(report.statuses),
         *_replies(report.statuses),
     ]
 
@@ -246,9 +290,19 @@ def _by_cause(
     return list(groups.items())
 
 
+def _contacts(statuses: Iterable[RecipientStatus]) -> list[str]:
+    """Whom to call, once for each operator (OP-80)."""
+    found = dict.fromkeys(each.support for each in statuses if each.support)
+    lines = [
+        f"Support de l'opérateur du destinataire (recipient's operator) : {_readable(each)}"
+        for each in found
+    ]
+    return [*lines, ""] if lines else []
+
+
 def _replies(statuses: Iterable[RecipientStatus]) -> list[str]:
     """The peers' own words, for the support desk; quoted, one line each."""
-    lines = ["Détail technique :"]
+    lines = ["Détail technique (technical detail) :"]
     for each in statuses:
         host = f" ({_readable(each.remote_mta)})" if each.remote_mta else ""
         lines.append(f"  {_shown(each)}{host} : {_readable(each.diagnostic)}")

@@ -48,6 +48,7 @@ Unfit = Callable[[PeerConnection, Content], Reply | None]
 _TOP_OCTETS = 65_536
 """Read at a time until the header section ends; it is bounded since its acceptance."""
 _END = b"\r\n\r\n"
+_AT_ITS_TIME = Reply(250, "2.1.5", "Remis dans la boîte à l'heure voulue par l'expéditeur.")
 _BROUGHT_HOME = Reply(250, "2.1.5", "Remis dans la boîte : la passerelle n'est plus en service.")
 
 
@@ -151,7 +152,8 @@ class Hospitals:
         return replace(content, size_octets=size + longer, read=read)
 
     async def bring_home(self, attempt: Attempt) -> None:
-        """The gateway was undone while this waited: it goes into the boxes here."""
+        """Into the boxes here: the gateway was undone while this waited, or its time has come
+        (RFC 4865). What has become of a box meanwhile decides, as it does when mail comes in."""
         lease = attempt.lease
         wanted = [each.address for each in lease.recipients]
         boxes = await awaited(self._store.read(lambda r: [r.bal(each) for each in wanted]))
@@ -159,8 +161,11 @@ class Hospitals:
         for recipient, box in zip(lease.recipients, boxes, strict=True):
             if box is None or box.state is BalState.CLOSED:
                 attempt.replies[recipient] = from_reply(refusals.UNKNOWN.reply())
+            elif box.state is BalState.SUSPENDED:
+                attempt.replies[recipient] = from_reply(refusals.RECIPIENT_SUSPENDED.reply())
             else:
-                attempt.replies[recipient] = from_reply(_BROUGHT_HOME)
+                is_timed = lease.envelope.hold_until is not None
+                attempt.replies[recipient] = from_reply(_AT_ITS_TIME if is_timed else _BROUGHT_HOME)
                 local.append(LocalDelivery(box.id, recipient))
         if local:
             letter = await asyncio.to_thread(self._copy, lease)

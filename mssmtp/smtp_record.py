@@ -388,7 +388,10 @@ class Recorder:
             envid=lease.envelope.envid or lease.envelope.id,
             arrived_at=lease.envelope.received_at,
             now=envelope.received_at,
-            statuses=tuple(_status(attempt, each) for each in concerned),
+            statuses=tuple(
+                _status(attempt, each, self._contact(lease.domain).get("support"))
+                for each in concerned
+            ),
             original=await self._original(lease),
             ret=lease.envelope.ret,
         )
@@ -453,7 +456,7 @@ def _asking(
     ]
 
 
-def _status(attempt: Attempt, outcome: Outcome) -> dsn.RecipientStatus:
+def _status(attempt: Attempt, outcome: Outcome, support: str | None) -> dsn.RecipientStatus:
     reply = attempt.replies[outcome.recipient]
     expired = outcome.result == "expired"
     return dsn.RecipientStatus(
@@ -461,6 +464,7 @@ def _status(attempt: Attempt, outcome: Outcome) -> dsn.RecipientStatus:
         status=EXPIRED_STATUS if expired else reply.enhanced,
         diagnostic=str(reply),
         remote_mta=attempt.connection.target.host if attempt.connection else None,
+        support=support,
     )
 
 

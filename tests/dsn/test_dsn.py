@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage, Message
 from typing import cast
@@ -273,3 +274,26 @@ def test_att_44_a_null_sender_gets_no_report_of_any_kind() -> None:
 def test_a_report_needs_a_recipient() -> None:
     with pytest.raises(ValueError, match="without recipient"):
         dsn.Report("x", Domain("a.test"), Domain("a.test"), ZOE, "x", ARRIVED, NOW, (), ORIGINAL)
+
+
+@pytest.mark.requirement("OP-80")
+def test_a_report_is_read_in_english_too_and_says_whom_to_call() -> None:
+    status = replace(report().statuses[0], support="support@alpha.test\r\nBcc: x@y.test")
+    for octets in (
+        dsn.failure(report(status, status)),
+        dsn.delayed(report(status), retry_until=datetime(2026, 1, 7, tzinfo=UTC)),
+    ):
+        text = explanation(octets)
+        french, _, english = text.partition("--- English ---")
+        assert "luc.dupont@cabinet-b.test" in french
+        assert "could not be delivered" in english
+        assert english.count("support@alpha.test Bcc: x@y.test") == 1, "on one line, once"
+    assert "is wrong, or the recipient's operator does not know it" in explanation(
+        dsn.failure(report())
+    )
+    assert "Support" not in explanation(dsn.failure(report()))
+
+
+def test_a_way_without_the_tls_that_was_required_is_told_as_such() -> None:
+    status = replace(report().statuses[0], status="5.7.30")
+    assert "chiffrement exigé" in explanation(dsn.failure(report(status)))

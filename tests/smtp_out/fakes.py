@@ -210,7 +210,16 @@ class FakeStore:
         self, now: datetime, wants: Sequence[Want], worker: str, *, duration: timedelta
     ) -> tuple[Lease, ...]:
         wanted = {want.domain: want.most for want in wants}
+        for want in wants:
+            if any(row.envelope.priority > 0 for row in self._due(now, want.domain)):
+                wanted[want.domain] += want.express
         return self.lease(now, wanted, worker, duration=duration)
+
+    def _due(self, now: datetime, domain: Domain | None = None) -> list[Row]:
+        due = [row for row in self.rows if row.result == "queued" and row.next_attempt <= now]
+        free = [row for row in due if row.lease_until is None or row.lease_until <= now]
+        ours = [row for row in free if domain in (None, row.recipient.address.domain)]
+        return sorted(ours, key=lambda row: -row.envelope.priority)
 
     def retry_domains(self, domains: Iterable[Domain], now: datetime) -> int:
         names = set(domains)
@@ -225,9 +234,7 @@ class FakeStore:
         self, now: datetime, wanted: dict[Domain, int], worker: str, *, duration: timedelta
     ) -> tuple[Lease, ...]:
         groups: dict[tuple[str, str, int], list[Row]] = {}
-        due = [row for row in self.rows if row.result == "queued" and row.next_attempt <= now]
-        free = [row for row in due if row.lease_until is None or row.lease_until <= now]
-        for row in free:
+        for row in self._due(now):
             if wanted.get(row.recipient.address.domain, 0) <= 0:
                 continue
             wanted[row.recipient.address.domain] -= 1

@@ -44,6 +44,8 @@ class Script:
     early: bytes = b""
     silent: bool = False
     hold: asyncio.Event | None = None
+    closes_after: int = 0
+    """A connection is closed when so many messages have come over it; 0: never."""
 
 
 @dataclass(slots=True)
@@ -186,7 +188,7 @@ class Peer:
             line.transport.close()
 
     async def _talk(self, session: Session, line: Line) -> None:
-        sender, address = "", ""
+        sender, address, taken = "", "", 0
         recipients: list[str] = []
         if self.script.silent:
             await self._ending.wait()
@@ -206,6 +208,9 @@ class Peer:
             if verb == "DATA" and self._reply("DATA").startswith(b"354"):
                 line.say(self._reply("DATA"))
                 if not await self._take(line, sender, tuple(recipients)):
+                    return
+                taken += 1
+                if taken == self.script.closes_after:
                     return
                 continue
             if verb == "MAIL":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -16,7 +17,7 @@ from mssmtp import smtp_out
 from mssmtp.config import StoreSettings
 from mssmtp.mail import Bal, BalType, Door, Envelope, EnvelopeId, Recipient
 from mssmtp.outside import SystemEntropy
-from mssmtp.storage import Store, Transfer, Writing
+from mssmtp.storage import Reading, RelayJournal, Store, Transfer, TransferTrace, Writing
 from tests.smtp_out.fakes import FakeClock, FakeStore
 from tests.smtp_out.peer import Script
 from tests.smtp_out.test_relay import EVE, LETTER, LUC, PEER, ZOE, World, identities, world
@@ -36,9 +37,14 @@ class Home:
     zoe: Bal
 
     def queue(
-        self, *recipients: Recipient, octets: bytes = LETTER, held: bool = False
+        self,
+        *recipients: Recipient,
+        octets: bytes = LETTER,
+        held: bool = False,
+        **wishes: object,
     ) -> EnvelopeId:
         envelope = Envelope(self.store.new_envelope_id(), ZOE, recipients, self.clock.now())
+        envelope = replace(envelope, **wishes)  # type: ignore[arg-type]
         letter = self.store.seal(RETURN_PATH + octets)
 
         def job(writing: Writing) -> None:
@@ -175,3 +181,58 @@ async def test_what_is_queued_or_made_due_leaves_without_a_look_at_the_clock(
         home.store.write(lambda w: w.hold(held, on=False)).result(10)
         await home.empty()
     assert len(peer.messages) == 2
+
+
+async def test_what_is_wished_later_leaves_then_also_into_a_box_here(
+    world: World, home: Home
+) -> None:
+    """RFC 4865; the box may have been suspended meanwhile."""
+    until = home.clock.now() + timedelta(hours=3)
+    peer = world.peer()
+    async with world.relaying(**{PEER: peer}) as relay:
+        home.queue(LUC, Recipient(ZOE), hold_until=until)
+        home.queue(EVE)
+        await relay_has_delivered(home, 2)
+        assert [message.recipients for message in peer.messages] == [(str(EVE.address),)]
+        home.clock.advance(timedelta(hours=3))
+        relay.wake()
+        await home.empty()
+    assert [message.recipients for message in peer.messages][1:] == [(str(LUC.address),)]
+    mailbox = home.store.read(lambda r: r.mailbox(home.zoe.id, "INBOX")).result(10)
+    assert mailbox is not None
+    assert mailbox.messages == 1
+
+
+async def relay_has_delivered(home: Home, left: int) -> None:
+    async with asyncio.timeout(10):
+        while await asyncio.wrap_future(home.store.read(lambda r: r.queue_depth())) > left:  # noqa: ASYNC110 - the store has no event for it
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.requirement("SEED-58")
+async def test_what_a_peer_took_before_the_worker_died_is_not_sent_again(
+    world: World, home: Home
+) -> None:
+    """D4: the 250 is in the journal, the commit that would have recorded it never came."""
+    taken, begun, waiting = home.queue(LUC), home.queue(LUC), home.queue(LUC)
+    home.store.write(lambda w: w.lease(world.clock.now(), 10, "relay-worker-1")).result(10)
+    journal = RelayJournal(world.settings().store.home / "run" / "relay-worker-1.journal")
+    journal.begin()
+    journal.note(taken, (0,), "begun")
+    journal.note(taken, (0,), "taken")
+    journal.note(begun, (0,), "begun")
+    journal.close()
+    peer = world.peer()
+    world.worker = "worker-1"
+    async with world.relaying(**{PEER: peer}):
+        await home.empty()
+    assert len(peer.messages) == 2
+    doubts = []
+    for name in (taken, begun, waiting):
+        hops = home.store.read(partial(_transfers, name=name)).result(10)
+        doubts.append([hop.transfer.verdict for hop in hops].count("in doubt"))
+    assert doubts == [0, 1, 0]
+
+
+def _transfers(reading: Reading, name: EnvelopeId) -> tuple[TransferTrace, ...]:
+    return reading.transfers(name)
