@@ -70,7 +70,8 @@ class Bench:
     def rows(self, *, ours: bool = True, peer: str = INCIDENTS_SUBJECT.text) -> list[Row]:
         """Ours, the scripted peer's under that name, and forty others."""
         names = [(f"autre-{number}.test", GUEST_SUBJECT.text) for number in range(40)]
-        names += [(A, self.a.plan.subject.text)] * ours + [(PEER, peer)]
+        own = [domain for domain in self.a.plan.domains if ours or domain != A]
+        names += [*((domain, self.a.plan.subject.text) for domain in own), (PEER, peer)]
         return [row(name, dn, updated=CLOCK.now()) for name, dn in names]
 
     def install(self, identity: Identity) -> None:
