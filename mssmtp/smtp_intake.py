@@ -96,6 +96,25 @@ class Origin:
     peer_address: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Going:
+    """Where a letter goes: into boxes here, into the queue, back to its sender."""
+
+    local: list[LocalDelivery]
+    queued: list[Recipient]
+    returned: dict[Address, str]
+    place: str
+    is_patient: bool
+
+    @property
+    def flags_of_sent(self) -> frozenset[str]:
+        """Of the sender's own copy; what is delivered already is said at once."""
+        flags = {"\\Seen"}
+        flags |= {PATIENT} if self.is_patient else set()
+        flags |= set() if self.queued or self.returned else {DELIVERED}
+        return frozenset(flags)
+
+
 class Intake:
     """Takes one message. `write` never raises for the message's sake: the refusal waits in
     `refusal` until the data has ended, because SMTP has no earlier moment for it."""
@@ -340,49 +359,35 @@ class Intake:
         await awaited(store.write(lambda w: w.reject(envelope, transfer, facts, owner=owner)))
 
     async def _commit(self, letter: Letter, decision: Decision) -> Reply:
-        returned = bounced(decision)
-        kept = [
-            one for one in self._transaction.destinations if one.recipient.address not in returned
-        ]
+        going = self._going(letter, decision)
         reply = replies.accepted(self.envelope_id)
         # Those who are neither local nor queued count as returned (D3).
         envelope = self._envelope(tuple(one.recipient for one in self._transaction.destinations))
         transfer = self._transfer(decision, reply)
         facts = facts_to_bytes(decision.facts)
-        domains = self._services.settings.policy.patient_domains
-        is_patient = _is_patients(decision.facts, letter, domains)
-        tree = self._services.settings.imap.patient_tree
-        place = PATIENTS if is_patient and tree == "separate" else INBOX
-        # RFC 4865: nobody gets a held letter before, neither here nor elsewhere.
-        is_held = envelope.hold_until is not None
-        ways = self._services.gateways.ways
-        local = [] if is_held else _deliveries(kept, ways, place, is_patient=is_patient)
-        queued = [one.recipient for one in kept if is_held or _is_queued(one, ways)]
-
         about = Reported(envelope, self._gate.header, self._owner())
-        reports = await self._reports(about, returned, local)
+        reports = await self._reports(about, going.returned, going.local)
+        failed = failures(going.returned, self._services.settings.policy.patient_domains)
 
         def job(writing: Writing) -> None:
-            if place != INBOX:
-                for one in local:
-                    writing.ensure_mailbox(one.bal, place)
+            if going.place != INBOX:
+                for one in going.local:
+                    writing.ensure_mailbox(one.bal, going.place)
             writing.accept(
                 envelope,
                 letter,
-                local=local,
-                queued=queued,
+                local=going.local,
+                queued=going.queued,
                 skip=self._skip,
                 owner=about.owner,
                 transfer=transfer,
                 facts=facts,
             )
             if (box := self._sender_box) is not None:
-                flags = {PATIENT} if is_patient else set()
-                flags |= set() if queued or returned else {DELIVERED}
-                writing.file_sent(box, letter, envelope, frozenset({"\\Seen", *flags}))
+                writing.file_sent(box, letter, envelope, going.flags_of_sent)
             for report in reports:
                 report.accept(writing)
-            self._tell(writing, local, failures(returned, domains))
+            self._tell(writing, going.local, failed)
 
         # One commit for the letter, its copies, the queue, the events and the reports.
         try:
@@ -392,6 +397,26 @@ class Intake:
             for kept_in_vain in (letter, *(report.letter for report in reports)):
                 self._services.store.discard(kept_in_vain)
             raise
+        self._accepted(letter, going)
+        return reply
+
+    def _going(self, letter: Letter, decision: Decision) -> _Going:
+        returned = bounced(decision)
+        kept = [
+            one for one in self._transaction.destinations if one.recipient.address not in returned
+        ]
+        domains = self._services.settings.policy.patient_domains
+        is_patient = _is_patients(decision.facts, letter, domains)
+        tree = self._services.settings.imap.patient_tree
+        place = PATIENTS if is_patient and tree == "separate" else INBOX
+        # RFC 4865: nobody gets a held letter before, neither here nor elsewhere.
+        is_held = self._transaction.command.hold_until is not None
+        ways = self._services.gateways.ways
+        local = [] if is_held else _deliveries(kept, ways, place, is_patient=is_patient)
+        queued = [one.recipient for one in kept if is_held or _is_queued(one, ways)]
+        return _Going(local, queued, returned, place, is_patient=is_patient)
+
+    def _accepted(self, letter: Letter, going: _Going) -> None:
         self._count(letter)
         if self._incoming is not None:
             self._incoming.count()
@@ -401,12 +426,11 @@ class Intake:
                 "envelope": self.envelope_id,
                 "door": self._transaction.door.value,
                 "octets": self.size_octets,
-                "local": len(local),
-                "queued": len(queued),
-                "returned": len(returned),
+                "local": len(going.local),
+                "queued": len(going.queued),
+                "returned": len(going.returned),
             },
         )
-        return reply
 
     def _tell(self, writing: Writing, local: list[LocalDelivery], failed: list[Receipt]) -> None:
         """What is known of its recipients, or told by it of another letter (messages.md §11)."""

@@ -267,6 +267,9 @@ class FakeStore:
     def tell(self, envelope: EnvelopeId, receipts: Sequence[Receipt]) -> None:
         self.told.append((envelope, *receipts))
 
+    def receive(self, *_: object) -> None:
+        """No letter of the fake is known from before."""
+
     def reject(
         self, envelope: Envelope, transfer: Transfer, facts: bytes, *, owner: object
     ) -> None:
