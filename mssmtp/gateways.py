@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 
 from cryptography import x509
 
 from mssmtp import pki
 from mssmtp.config import Settings
-from mssmtp.config_senders import GatewaySettings
+from mssmtp.config_senders import GatewaySettings, comes_from
 from mssmtp.errors import ConfigError, MailError, Reply
 from mssmtp.mail import DnKey, Domain
 from mssmtp.message.aliases import MAX_TABLE_OCTETS, Aliases, BadAliases
@@ -116,9 +115,7 @@ class Gateway:
 
     def is_at(self, address: str) -> bool:
         """Is this one of its fixed addresses?"""
-        peer = ip_address(address)
-        networks: tuple[IPv4Network | IPv6Network, ...] = self.settings.addresses
-        return any(peer in network for network in networks)
+        return comes_from(address, self.settings.addresses)
 
 
 def _table(settings: GatewaySettings) -> Aliases:

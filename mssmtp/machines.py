@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from mssmtp.config_senders import MachineSettings
+from mssmtp.config_senders import MachineSettings, comes_from
 from mssmtp.identity import BadCredentials, TooManyGuesses, app_password
 from mssmtp.identity.guesses import Guesses
 from mssmtp.mail import AccountId, Address, Bal, BalState, BalType, Principal
@@ -59,12 +59,7 @@ class Machine:
 
     def is_at(self, address: str) -> bool:
         """Whether the device may come from `address`."""
-        try:
-            found = ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(found, "ipv4_mapped", None)
-        return any((mapped or found) in network for network in self.networks)
+        return comes_from(address, self.networks)
 
 
 def machines_of(settings: Collection[MachineSettings]) -> tuple[Machine, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from mssmtp.config import ListenSettings, load
 from mssmtp.config_example import render
+from mssmtp.config_senders import comes_from
 from mssmtp.errors import ConfigError
 from tests.home import values
 
@@ -75,3 +77,26 @@ def test_one_certificate_between_operators_or_several_are_read(tmp_path: Path) -
     file.write_text(several.replace("certificate_file =", "certificat_file =", 1), "utf-8")
     with pytest.raises(ConfigError, match="tls.operators.certificate_file"):
         load(file)
+
+
+NAMED = (IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8::/64"))
+
+
+@pytest.mark.requirement("DEF-19")
+@pytest.mark.parametrize(
+    ("address", "may"),
+    [
+        ("192.0.2.7", True),
+        ("::ffff:192.0.2.7", True),
+        ("2001:db8::7", True),
+        ("192.0.3.7", False),
+        ("::ffff:192.0.3.7", False),
+        ("2001:db8:0:1::7", False),
+        ("fe80::7%eth0", False),
+        ("", False),
+    ],
+)
+def test_a_sender_of_a_fixed_address_comes_from_there_whatever_the_socket_prints(
+    address: str, may: bool
+) -> None:
+    assert comes_from(address, NAMED) is may
