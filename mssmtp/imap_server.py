@@ -429,7 +429,10 @@ class _Connection(asyncio.Protocol):
                 if effect.for_commit:
                     self._coming.close()  # one at a time
                     self._coming.enter_context(self._door.store.coming())
-                effect.answer(await self._door.off_loop(effect.work))
+                if effect.is_little:
+                    effect.answer(effect.work(self._door.store))
+                else:
+                    effect.answer(await self._door.off_loop(effect.work))
             case _:
                 await self._perform_rare(effect)
 

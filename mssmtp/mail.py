@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal, NamedTuple, NewType
 
 from mssmtp.errors import BadAddress, NonAsciiAddress, Reply
@@ -33,6 +34,7 @@ _DOT_ATOM = re.compile(rf"{_ATEXT}(\.{_ATEXT})*\Z")
 _QUOTED = re.compile(r'"([\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"\Z')
 
 
+@lru_cache(maxsize=4_096)
 def domain(text: str) -> Domain:
     """The domain `text`, trimmed, case-folded (OP-30). Raises BadAddress, NonAsciiAddress.
 

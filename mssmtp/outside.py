@@ -69,28 +69,25 @@ class SystemEntropy:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._drawn = bytearray()
+        self._drawn = b""
+        self._given = 0
         self._drawn_by = 0
-        self._drawn_at_s = 0.0
+        self._stale_at_s = 0.0
 
     def token_bytes(self, octets: int) -> bytes:
         if octets > _DRAWN_OCTETS // 4:
             return secrets.token_bytes(octets)
         with self._lock:
-            self._refresh(octets)
-            given = bytes(self._drawn[-octets:]) if octets else b""
-            del self._drawn[len(self._drawn) - octets :]
-            return given
-
-    def _refresh(self, octets: int) -> None:
-        now_s, process = time.monotonic(), os.getpid()
-        if (
-            len(self._drawn) < octets
-            or process != self._drawn_by
-            or now_s - self._drawn_at_s > _FRESH_S
-        ):
-            self._drawn = bytearray(secrets.token_bytes(_DRAWN_OCTETS))
-            self._drawn_by, self._drawn_at_s = process, now_s
+            start, now_s, process = self._given, time.monotonic(), os.getpid()
+            if (
+                start + octets > len(self._drawn)
+                or process != self._drawn_by
+                or now_s > self._stale_at_s
+            ):
+                self._drawn = secrets.token_bytes(_DRAWN_OCTETS)
+                self._drawn_by, self._stale_at_s, start = process, now_s + _FRESH_S, 0
+            self._given = end = start + octets
+            return self._drawn[start:end]
 
 
 class LookupFailed(MailError):

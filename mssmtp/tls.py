@@ -203,6 +203,7 @@ class _Layer(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
         self._ciphertext = _NOTHING
+        self._is_drained = False
         self._upper_knows = False
         self._raw_eof = False
         self._error: ConnectionError | None = None
@@ -396,6 +397,9 @@ class _Layer(asyncio.BufferedProtocol):
 
     def _fill(self, target: memoryview) -> _Block:
         filled = 0
+        if self._is_drained and self._ciphertext:
+            self._feed_slice()
+        self._is_drained = False
         while filled < len(target):
             room = target[filled : filled + _RECORD_OCTETS]
             try:
@@ -406,6 +410,7 @@ class _Layer(asyncio.BufferedProtocol):
             # A whole record was taken and no other has come: not to be told so by a failed call.
             if octets < len(room) and self._engine.is_hungry:
                 if not self._ciphertext:
+                    self._is_drained = True
                     return _Block(filled, True, None)
                 self._feed_slice()
         return _Block(filled, False, None)

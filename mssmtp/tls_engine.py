@@ -14,6 +14,7 @@ from mssmtp import pki
 _LIB, _FFI = Binding.lib, Binding.ffi
 
 Buffer = bytes | bytearray | memoryview
+_HEADER_OCTETS = 5
 
 
 class TlsFailure(Exception):
@@ -32,22 +33,35 @@ class Engine:
         self._ssl = connection._ssl
         self._received, self._to_send = connection._into_ssl, connection._from_ssl
         self._scratch = _FFI.from_buffer(scratch)
+        # Known without asking: each call into OpenSSL lets go of the interpreter.
+        self._is_empty = False
+        self._is_one_record = False
+        self._may_have_said = True
 
     def feed(self, octets: Buffer) -> None:
         """Take ciphertext; all of it is copied at once. Raises TlsFailure."""
+        # RFC 8446 5.1: the length of a record is in the octets 3 and 4 of its header.
+        self._is_one_record = (
+            self._is_empty
+            and len(octets) > _HEADER_OCTETS
+            and len(octets) == _HEADER_OCTETS + (octets[3] << 8 | octets[4])
+        )
+        self._is_empty = self._is_empty and not octets
         if octets and _LIB.BIO_write(self._received, _FFI.from_buffer(octets), len(octets)) <= 0:
             raise TlsFailure("no memory")
 
     @property
     def is_hungry(self) -> bool:
         """No ciphertext is left to be decrypted."""
-        return not _LIB.BIO_get_mem_data(self._received, _FFI.NULL)
+        self._is_empty = self._is_empty or not _LIB.BIO_get_mem_data(self._received, _FFI.NULL)
+        return self._is_empty
 
     def handshake(self) -> bool:
         """Go on with the handshake. True: done; False: more ciphertext is needed.
 
         Raises TlsFailure; `take()` then holds the alert for the peer.
         """
+        self._may_have_said = True
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
@@ -62,6 +76,10 @@ class Engine:
         Raises EOFError when the peer has closed the session, TlsFailure.
         """
         octets: int = _LIB.SSL_read(self._ssl, _FFI.from_buffer(buffer), len(buffer))
+        if octets > 0 and self._is_one_record:  # nothing else was in it, nor was it answered
+            self._is_empty, self._is_one_record = True, False
+            return octets
+        self._may_have_said = True
         if octets > 0:
             return octets
         error = _LIB.SSL_get_error(self._ssl, octets)
@@ -73,6 +91,7 @@ class Engine:
 
     def write(self, octets: Buffer) -> None:
         """Encrypt all of `octets`. Raises TlsFailure."""
+        self._may_have_said = True
         view = memoryview(octets)
         while view:  # pyOpenSSL has OpenSSL take one record at a time
             result = _LIB.SSL_write(self._ssl, _FFI.from_buffer(view), len(view))
@@ -90,6 +109,9 @@ class Engine:
 
     def take(self) -> bytes:
         """The ciphertext to send now."""
+        if not self._may_have_said:
+            return b""
+        self._may_have_said = False
         pieces = []
         while True:
             octets = _LIB.BIO_read(self._to_send, self._scratch, len(self._scratch))
@@ -101,6 +123,7 @@ class Engine:
 
     def close(self) -> None:
         """Say close_notify (RFC 8446 6.1): without it some peers report a truncation."""
+        self._may_have_said = True
         try:
             self._connection.shutdown()
         except SSL.Error:

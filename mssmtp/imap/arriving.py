@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 BLOCK = 262_144
 """Octets handed to the store at once."""
+LITTLE = 16_384
+"""A message up to this size is sealed on the loop."""
 MOST_PIECES = 500
 """Of one message that is put together."""
 
@@ -201,7 +203,8 @@ def _store_small(arguments: Arguments, literal: Announced) -> Steps[Letter]:
     if b"\0" in waiting:
         raise _no_nul(literal)
     seal = _Seal(bytes(waiting), arguments.may_be_sent)
-    return (yield from off_loop(seal, for_commit=True))
+    is_little = len(waiting) <= LITTLE
+    return (yield from off_loop(seal, for_commit=True, is_little=is_little))
 
 
 @dataclass(frozen=True, slots=True)

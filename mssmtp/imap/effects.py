@@ -107,14 +107,18 @@ class OffLoop(Asking[T]):
     """Run something slow with the store (writing a letter) in a thread.
 
     `for_commit`: what it makes is written next, and a group commit may wait for it a little.
+    `is_little`: a thread would take longer than the work.
     """
 
-    __slots__ = ("for_commit", "work")
+    __slots__ = ("for_commit", "is_little", "work")
 
-    def __init__(self, work: Callable[[Store], T], *, for_commit: bool = False) -> None:
+    def __init__(
+        self, work: Callable[[Store], T], *, for_commit: bool = False, is_little: bool = False
+    ) -> None:
         super().__init__()
         self.work = work
         self.for_commit = for_commit
+        self.is_little = is_little
 
 
 class Authenticate(Asking[Principal]):
@@ -229,9 +233,11 @@ def write(job: Callable[[Writing], T], octets: int = 0) -> Steps[T]:
     return effect.answered
 
 
-def off_loop(work: Callable[[Store], T], *, for_commit: bool = False) -> Steps[T]:
+def off_loop(
+    work: Callable[[Store], T], *, for_commit: bool = False, is_little: bool = False
+) -> Steps[T]:
     """See OffLoop."""
-    effect = OffLoop(work, for_commit=for_commit)
+    effect = OffLoop(work, for_commit=for_commit, is_little=is_little)
     yield effect
     return effect.answered
 

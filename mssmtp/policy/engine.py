@@ -80,7 +80,6 @@ class Engine:
     ) -> None:
         """Raises ConfigError when a table is wrong or `policy.relax` names no must rule."""
         self._tables = Tables.of(policy, limits, moves)
-        self._rewrites = tuple(rewrites)
         musts = {r.name for r in rules if r.must} | {r.name for r in rewrites if r.must}
         for name in policy.relax:
             if name not in musts:
@@ -90,6 +89,10 @@ class Engine:
                     f"The must rules are: {', '.join(sorted(musts))}.",
                 )
         self._relaxed = frozenset(policy.relax)
+        self._rewriting = {
+            door: tuple(r for r in rewrites if door in r.doors and r.name not in self._relaxed)
+            for door in Door
+        }
         self._asked = {
             (stage, door): tuple(r for r in rules if stage in r.stages and door in r.doors)
             for stage in Stage
@@ -129,7 +132,7 @@ class Engine:
         """The decision on `facts` at their stage. The same facts always give the same decision."""
         rewrites: list[Verdict] = []
         rewritten: dict[Address, Address] = {}
-        if facts.stage in _REWRITING:
+        if facts.stage in _REWRITING and self._rewriting[facts.door]:
             facts = self._rewrite(facts, rewrites, rewritten)
         said: list[Verdict] = []
         silent: list[str] = []
@@ -179,8 +182,7 @@ class Engine:
     ) -> RecipientFacts:
         """`given` after every rewrite; each rewrite is applied at most once, so this ends."""
         current = given
-        pending = [r for r in self._rewrites if facts.door in r.doors]
-        pending = [r for r in pending if r.name not in self._relaxed]
+        pending = list(self._rewriting[facts.door])
         while pending:
             answers = [(r, r.ask(current, self._tables)) for r in pending]
             applied = [(r, answer) for r, answer in answers if answer is not None]
@@ -201,6 +203,8 @@ def _order(name: str) -> tuple[int, str]:
 
 
 def _final(said: Sequence[Verdict], *, granted: bool) -> Verdict:
+    if granted and all(v.action is Action.ACCEPT for v in said):
+        return min(said, key=_told_first)  # nearly always
     for action in _SEVERITY:
         if found := [v for v in said if v.action is action]:
             return min(found, key=_told_first)

@@ -215,6 +215,11 @@ def _path(argument: str | None, keyword: str) -> tuple[str, str]:
     text = argument[len(keyword) :].lstrip(" ")  # `FROM: <a@b>` is common
     if not text.startswith("<"):
         raise BadArgument
+    if '"' not in text:
+        path, bracket, rest = text[1:].partition(">")
+        if not bracket:
+            raise BadArgument
+        return path, rest
     quoted = escaped = False
     for index, character in enumerate(text):
         if escaped:

@@ -10,6 +10,7 @@ from mssmtp.storage.model import to_us
 
 ID_OCTETS = 16
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 
 
 def made_at_ms(id: bytes) -> int:
@@ -45,4 +46,4 @@ class Identifiers:
     def new(self) -> str:
         """The same as 26 characters of Crockford's base 32 (as ULIDs are written)."""
         number = int.from_bytes(self.new_octets(), "big")
-        return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+        return "".join([_PAIRS[number >> shift & 1_023] for shift in range(120, -1, -10)])

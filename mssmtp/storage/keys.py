@@ -40,16 +40,17 @@ def next_mark(mark: bytes) -> bytes:
 class Sealer:
     """One AES-256-GCM key with random nonces, for small values of known purpose."""
 
-    __slots__ = ("_aead", "_entropy")
+    __slots__ = ("_aead", "_encrypt", "_entropy")
 
     def __init__(self, key: bytes, entropy: Entropy) -> None:
         self._aead = AESGCM(key)
+        self._encrypt = self._aead.encrypt
         self._entropy = entropy
 
     def seal(self, purpose: bytes, octets: bytes) -> bytes:
         """Nonce and ciphertext; `purpose` is authenticated."""
         nonce = self._entropy.token_bytes(NONCE_OCTETS)
-        return nonce + self._aead.encrypt(nonce, octets, purpose)
+        return nonce + self._encrypt(nonce, octets, purpose)
 
     def open(self, purpose: bytes, sealed: bytes) -> bytes:
         """What `seal` took. Raises Damaged."""

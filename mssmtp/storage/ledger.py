@@ -90,6 +90,7 @@ _STRAYED_FACTS = sql(
 
 # Built once: json.dumps builds an encoder for every call with options.
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_in_quotes = json.encoder.encode_basestring
 
 
 def canonical(value: object) -> str:
@@ -181,7 +182,8 @@ class LedgerWriting(LedgerReading, WritingView):
         at = self._vault.clock.now()
         if to_us(at) < before:  # the order is that of the numbers; the chain tells why times differ
             clear["clock_was"] = _printed(from_us(before))
-        salted = [canonical([self._salt(), line_kind, value]) for line_kind, value in lines]
+        # As `canonical` has it; a salt and a kind hold nothing that JSON would escape.
+        salted = [f'["{self._salt()}","{which}",{_in_quotes(value)}]' for which, value in lines]
         text = canonical(
             {
                 "event": kind,

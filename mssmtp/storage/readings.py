@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import BigInteger, Integer, Text, and_, bindparam, exists, insert, select
+from sqlalchemy import BigInteger, Integer, Text, bindparam, insert, select
 
 from mssmtp.mail import AccountId, BalId, EnvelopeId, MailboxId
 from mssmtp.storage.model import from_us, to_us
@@ -48,18 +48,8 @@ _RECORD = sql(
         _HERE.join_from(messages, mailboxes, mailboxes.c.id == messages.c.mailbox)
         .where(messages.c.mailbox == bindparam("mailbox"))
         .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
-        .where(
-            ~exists().where(
-                and_(
-                    readings.c.bal == mailboxes.c.bal,
-                    readings.c.day == bindparam("day", type_=Integer()),
-                    readings.c.blob == messages.c.blob,
-                    readings.c.account == bindparam("account", type_=BigInteger()),
-                    readings.c.kind == bindparam("kind", type_=Text()),
-                )
-            )
-        )
-        .distinct(),
+        # What is there already keeps its time; a letter twice in the mailbox is one.
+        .suffix_with("ON CONFLICT DO NOTHING"),
     )
 )
 _OF_BAL = sql(

@@ -497,9 +497,9 @@ async def test_a_group_waits_for_letters_that_are_written_next_and_for_no_others
     seal = rig.store.seal
     committer = rig.store._committer
 
-    def watched(octets: bytes) -> Letter:
+    def watched(octets: bytes, *, may_be_sent: bool = False) -> Letter:
         seen.append(committer.coming)
-        return seal(octets)
+        return seal(octets, may_be_sent=may_be_sent)
 
     async with rig.door() as (_, port):
         raw = await rig.raw(port)
