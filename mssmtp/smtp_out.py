@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -48,10 +48,11 @@ from mssmtp.smtp_wire import (
     NotTransmissible,
     PeerFailed,
     PeerGone,
+    PeerReply,
     PeerTakesLess,
     from_reply,
 )
-from mssmtp.storage import Lease, RelayJournal, Store, Want, Writing
+from mssmtp.storage import Handed, Lease, QueuePlace, RelayJournal, Store, Want, Writing
 from mssmtp.tls_settings import ClientContext, OwnCertificate, client_context
 from mssmtp.trust import PeerRefused, Trust
 from mssmtp.whitelist import Whitelist
@@ -67,6 +68,7 @@ _POLL_S = 5.0
 this or another process, wakes the relay at once."""
 _TOGETHER_S = 0.02
 """Commits that follow one another so closely are looked at together."""
+_TAKEN = PeerReply(250, "2.0.0 taken by the peer before the worker ended")
 _LEASE_MARGIN_S = 20.0
 _CONNECTIONS_OF_LETTER = 20
 """One after the other: peers that take few recipients or messages on each (RFC 9422)."""
@@ -193,6 +195,7 @@ class Relay:
         deaf = self._trust.subscribe(lambda: loop.call_soon_threadsafe(self._wake.set))
         left = self._journal.left()
         try:
+            await self._tell_of_taken(left or {})
             if await self._give_back(lambda w: w.take_back(self._worker, left)):
                 self._journal.begin()
             async with asyncio.TaskGroup() as group:
@@ -212,6 +215,20 @@ class Relay:
             if await self._give_back(lambda w: w.release(self._worker)):
                 self._journal.end()
             self._stopped.set()
+
+    async def _tell_of_taken(self, left: Mapping[QueuePlace, Handed]) -> None:
+        """A predecessor died between a peer's 250 and its record: senders who asked hear of it."""
+        until = self._clock.now() + self._queue.lease
+        try:
+            leases = await asyncio.wrap_future(
+                self._store.write(lambda w: w.taken_over(self._worker, left, until))
+            )
+            for lease in leases:
+                attempt = Attempt(lease)
+                attempt.all_get(_TAKEN)
+                await self._recorder.record(attempt)
+        except MailError as error:
+            logger.warning("taken letters not told of", extra={"kind": type(error).__name__})
 
     def wake(self) -> None:
         """Look at the queue now."""

@@ -238,6 +238,33 @@ class LeaseWriting(QueueReading, DeliveryWriting):
         self._were_taken(taken)
         return self.release(worker)
 
+    def taken_over(
+        self, worker: str, journal: Mapping[QueuePlace, Handed], until: datetime
+    ) -> tuple[Lease, ...]:
+        """What peers have taken from a `worker` that died, as far as senders want to hear of it
+        (RFC 3461 5.2.2): leases for its successor, who has only the outcome left to record.
+
+        To be asked before `take_back`, which settles the rest without a word.
+        """
+        groups: dict[tuple[str, str, int, bool], list[Row]] = {}
+        for row in self._all(_LEFT_BEHIND, worker=worker):
+            if journal.get(QueuePlace(EnvelopeId(row[0]), row[1])) == "taken":
+                groups.setdefault((row[0], row[2], row[5], bool(row[6])), []).append(row)
+        leases = []
+        for (_, domain, _, _), group in groups.items():
+            try:
+                lease = self._leased(group, Domain(domain), until)
+            except (Damaged, NoSuchMessage):
+                continue  # `take_back` leaves it to be held and reported
+            wishes = [one.notify or frozenset() for one in lease.recipients]
+            if lease.envelope.sender is not None and any("SUCCESS" in each for each in wishes):
+                leases.append(lease)
+        for lease in leases:
+            for at in lease.positions:
+                place: dict[str, object] = {"envelope_": lease.envelope.id, "position_": at}
+                self._run(_LEASE, **place, until=to_us(until), worker=worker)
+        return tuple(leases)
+
     def _were_taken(self, rows: Sequence[Row]) -> None:
         raise NotImplementedError
 

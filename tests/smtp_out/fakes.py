@@ -203,6 +203,9 @@ class FakeStore:
             row.leased_by = row.lease_until = None
         return len(held)
 
+    def taken_over(self, worker: str, journal: object, until: datetime) -> tuple[Lease, ...]:
+        return ()
+
     def take_back(self, worker: str, journal: object) -> int:
         return self.release(worker)
 

@@ -167,6 +167,38 @@ async def test_leases_of_a_dead_worker_are_taken_back_by_its_successor(
     assert home.store.read(lambda r: r.queue_entry(name)).result(10) == ()
 
 
+@pytest.mark.requirement("CL-61")
+async def test_who_asked_hears_of_what_a_peer_took_from_a_worker_that_died(
+    world: World, home: Home
+) -> None:
+    """The peer had said 250, and the outcome was in the journal only (D4)."""
+    name = home.queue(replace(LUC, notify=frozenset({"SUCCESS"})), EVE)
+    home.store.write(lambda w: w.lease(world.clock.now(), 10, "relay-worker-1")).result(10)
+    run = world.settings().store.home / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    journal = RelayJournal(run / "relay-worker-1.journal")
+    journal.begin()
+    journal.note(name, [0, 1], "taken")
+    journal.close()
+    peer = world.peer()
+    world.worker = "worker-1"
+    async with world.relaying(**{PEER: peer}):
+        await home.empty()
+    assert peer.messages == []
+
+    def inbox(reading: Writing) -> list[bytes]:
+        mailbox = reading.mailbox(home.zoe.id, "INBOX")
+        assert mailbox is not None
+        return [reading.body(mailbox.id, row.uid) for row in reading.messages(mailbox.id)]
+
+    (octets,) = home.store.write(inbox).result(10)
+    assert b"Action: relayed" in octets
+    assert str(LUC.address).encode() in octets
+    assert str(EVE.address).encode() not in octets
+    events = home.store.read(lambda r: r.events(name)).result(10)
+    assert [event.kind for event in events] == ["scellement", "relais", "relais"]
+
+
 async def test_what_is_queued_or_made_due_leaves_without_a_look_at_the_clock(
     world: World, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
