@@ -13,6 +13,7 @@ from mssmtp.antivirus import Clamd, ScannerDown, signatures_of
 from mssmtp.config import Settings
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.finding import Finding, Severity
+from mssmtp.gateways import Gateways
 from mssmtp.own import findings
 from mssmtp.own_rows import own_names, publication
 from mssmtp.pki import listed_name
@@ -44,6 +45,7 @@ def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, 
         lambda: _trust(settings, now, stored),
         lambda: _moves(settings, now, stored),
         lambda: _policy(settings),
+        lambda: _gateways(settings),
         lambda: _antivirus(settings, now, deep=deep),
         lambda: _disk(settings),
         lambda: _home(settings, now, deep=deep),
@@ -169,6 +171,20 @@ def _takes(scanner: Clamd, octets: int) -> bool:
     except ScannerDown:
         return False
     return True
+
+
+def _gateways(settings: Settings) -> Iterator[Finding]:
+    """DEF-19: hospitals in front of us; `gateway check` tries them."""
+    for gateway in Gateways.load(settings).all:
+        shown = f"{len(gateway.aliases)} aliases, mail for its boxes: {gateway.settings.inbound}"
+        yield Finding(Severity.OK, f"gateway {gateway.name}", shown)
+    if settings.gateways and settings.listen.gateways is None:
+        yield Finding(
+            Severity.WARNING,
+            "gateways",
+            "are in the settings, and no door is open for them",
+            "Name listen.gateways.",
+        )
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

@@ -34,6 +34,41 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "address of a gateway",
+        "mssmtp/gateways.py",
+        "        found = next((each for each in named if each.is_at(address)), None)\n",
+        "        found = named[0]\n",
+        ("tests/smtp_in/test_gateway_door.py",),
+    ),
+    Weakening(
+        "name of a gateway's certificate",
+        "mssmtp/gateways.py",
+        "        named = [each for each in self.all if name in each.names]\n",
+        "        named = list(self.all)\n",
+        ("tests/smtp_in/test_gateway_door.py",),
+    ),
+    Weakening(
+        "XCLIENT from a declared server alone",
+        "mssmtp/smtp_gateway.py",
+        "        if not self._conversation.secured or not self._may_tell():\n",
+        "        if not self._conversation.secured:\n",
+        ("tests/smtp_in/test_gateway_door.py",),
+    ),
+    Weakening(
+        "host name of a hospital's server",
+        "mssmtp/smtp_hospital.py",
+        "        if not certificate_hosts(leaf) & self._names:\n",
+        "        if not certificate_hosts(leaf):\n",
+        ("tests/smtp_out/test_hospital.py",),
+    ),
+    Weakening(
+        "RSET behind half a transaction",
+        "mssmtp/smtp_pool.py",
+        "is_fresh and not connection.is_midway",
+        "is_fresh",
+        ("tests/smtp_out/test_hospital.py",),
+    ),
+    Weakening(
         "a report of somebody else's recipient",
         "mssmtp/storage/receipts.py",
         "return one if vouched(one.address) else None",

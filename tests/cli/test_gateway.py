@@ -61,6 +61,8 @@ def test_the_form_becomes_a_gateway_and_undo_leaves_the_settings_as_they_were(
     assert (row["name"], row["aliases"], row["inbound"]) == ("chu", 1, "store")
     assert home.mssmtp("gateway", "show", "chu", "--json").json["aliases"] == {USUAL: str(ZOE)}
     assert home.mssmtp("gateway", "check", "chu").code == 0
+    doctor = {each["what"]: each["why"] for each in home.mssmtp("doctor", "--json").json}
+    assert doctor["gateway chu"] == "1 aliases, mail for its boxes: store"
     undone = home.mssmtp("gateway", "undo", "chu", "--json")
     assert undone.code == 0, undone.err
     assert home.config_file.read_bytes() == before
