@@ -304,6 +304,12 @@ def _names(outcome: Outcome) -> set[str]:
     return set(found)
 
 
+def _is_refused_level(command: bytes, theirs: Outcome) -> bool:
+    """`Patients` is the one name of the sessions that has children."""
+    looks = _verb(command) in ("STATUS", "SELECT", "EXAMINE")
+    return looks and command.split(b" ")[1] == b"Patients" and theirs.condition == "NO"
+
+
 def _levels(outcome: Outcome) -> int:
     """How many names cannot be selected."""
     found = outcome.told.get("LIST", {})
@@ -418,8 +424,11 @@ REASONS: list[Reason] = [
     ),
     Reason(
         "a level is a mailbox that takes letters",
-        "GEN-13 again: what goes into such a parent is taken; Dovecot asks for CREATE first.",
-        lambda command, ours, theirs: ours.is_ok and theirs.code == "TRYCREATE",
+        "GEN-13 again: what goes into such a parent is taken, and it can be looked at; Dovecot asks"
+        " for CREATE first, and knows of nothing there.",
+        lambda command, ours, theirs: (
+            ours.is_ok and (theirs.code == "TRYCREATE" or _is_refused_level(command, theirs))
+        ),
         parts=True,
     ),
     DIED,
