@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import smtplib
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from bench.letters import letter
 
 _MAIN = """
 compatibility_level = 3.6
@@ -100,12 +103,10 @@ class Postfix:
 
     def fill(self, messages: int, octets: int) -> None:
         """So many letters into the hold queue."""
-        each, more = divmod(messages, self._domains)
-        for number in range(1, self._domains + 1):
-            count = each + (number <= more)
-            source = ["smtp-source", "-d", "-s", "10", "-l", str(octets), "-m", str(count)]
-            to = ["-f", "zoe.tartempion@hopital-a.test", "-t", f"luc@d{number}.test"]
-            subprocess.run([*source, *to, f"127.0.0.1:{self._port}"], check=True)
+        sender, letter_ = "zoe.tartempion@hopital-a.test", letter(1, octets)
+        with smtplib.SMTP("127.0.0.1", self._port) as client:
+            for number in range(messages):
+                client.sendmail(sender, f"luc@d{number % self._domains + 1}.test", letter_)
         deadline = time.monotonic() + 60
         while self._held() < messages:
             if time.monotonic() > deadline:

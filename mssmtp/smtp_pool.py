@@ -192,16 +192,24 @@ class Pool:
     def _take(
         self, hosts: tuple[str, ...], sender: Domain | None
     ) -> Iterator[tuple[float, PeerConnection]]:
+        # By certificate of ours: many connections share one, and reading its name is slow.
+        speaks: dict[OwnCertificate, bool] = {}
+
         def fits(each: PeerConnection) -> bool:
-            own = each.own
             if each.is_spent or each.target.host not in hosts:
                 return False
-            return own is None or self._speaker.may_speak(own, sender)
+            own = each.own
+            if own is None:
+                return True
+            if own not in speaks:
+                speaks[own] = self._speaker.may_speak(own, sender)
+            return speaks[own]
 
         while fit := [pair for pair in self._idle if fits(pair[1])]:
             best = min(fit, key=lambda pair: hosts.index(pair[1].target.host))
             self._idle.remove(best)
             yield best
+            speaks.clear()  # a new list may have come meanwhile
 
     async def _open(self, target: Target, wanted: Wanted) -> PeerConnection:
         metrics.connections.labels("relay").inc()
