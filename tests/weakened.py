@@ -689,7 +689,7 @@ WEAKENINGS = (
     Weakening(
         "a machine from elsewhere",
         "mssmtp/machines.py",
-        "        return any((mapped or found) in network for network in self.networks)\n",
+        "        return comes_from(address, self.networks)\n",
         "        return True\n",
         ("tests/smtp_in/test_appliance_door.py",),
     ),
