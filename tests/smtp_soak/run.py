@@ -43,6 +43,14 @@ SETTINGS: dict[str, Value] = {
     "smtp_out__connect_timeout_s": 3,
     "smtp_out__command_timeout_s": 3,
 }
+BRISK = """
+import sys
+from mssmtp import cli, smtp_lanes
+smtp_lanes.FIRST_PAUSE_S, smtp_lanes.LONGEST_PAUSE_S = 1.0, 2.0
+sys.argv[0] = "mssmtp"
+cli.main()
+"""
+"""The server itself, but a partner nobody could reach is left alone for seconds, not a minute."""
 DRAINED_WITHIN_S = 120.0
 MAX_VIOLATIONS = 20
 
@@ -55,8 +63,8 @@ class Wanted:
     seed: str
     round_s: float = 40.0
     kills: bool = True
-    code: str = ""
-    """A weakened build in place of the module, which the judge must find."""
+    code: str = BRISK
+    """What is run in place of the module: the server, or a weakened one for the judge to find."""
 
 
 @dataclass(slots=True)
