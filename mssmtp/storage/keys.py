@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -73,6 +74,13 @@ class OwnerRow:
     older: bytes | None
 
 
+class OwnerMark(NamedTuple):
+    """Which key of an owner a snapshot has; `replaces`: values may be under the one before."""
+
+    mark: bytes
+    replaces: bool
+
+
 class OwnerKey:
     """The key of one BAL or domain. `handle` names it in every authenticated context."""
 
@@ -89,6 +97,11 @@ class OwnerKey:
 
     def __repr__(self) -> str:
         return f"OwnerKey({self.id})"
+
+    @property
+    def replaces(self) -> bool:
+        """It opens what is under the key before it, too."""
+        return len(self._sealers) > 1
 
     def seal(self, purpose: bytes, octets: bytes) -> bytes:
         """Seal a small value of this owner."""
@@ -313,11 +326,15 @@ class Keyring:
                 self._cache.popitem(last=False)
         return opened
 
-    def cached(self, id: int, mark: bytes) -> OwnerKey | None:
-        """The key if it was opened lately and no other has replaced it."""
+    def cached(self, id: int, mark: OwnerMark) -> OwnerKey | None:
+        """The key if it was opened lately and no other has replaced it.
+
+        One that was opened at the end of a rotation is none for who still reads a snapshot of
+        before it, with values under the key that went.
+        """
         with self._lock:
             found = self._cache.get(id)
-            if found is None or found.mark != mark:
+            if found is None or found.mark != mark.mark or (mark.replaces and not found.replaces):
                 return None
             self._cache.move_to_end(id)
             return found

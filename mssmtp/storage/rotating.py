@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import and_, bindparam, select, update
 
 from mssmtp.errors import Damaged
-from mssmtp.storage.keys import MasterState, next_mark
+from mssmtp.storage.keys import MasterState, OwnerMark, next_mark
 from mssmtp.storage.model import NoSuchBal, Owner, Shredded
 from mssmtp.storage.schema import meta, owners, sql
 from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS, Opener, Station
@@ -138,7 +138,7 @@ class RotationWriting(RotationReading, WritingView):
             mark = next_mark(row.mark)
             wrapped = self._vault.keys.new_owner_key(row.name, row.handle)
             self._run(_BEGIN, owner_=id, new_mark=mark, new=wrapped, old=row.wrapped)
-            self._marks[id] = mark
+            self._marks[id] = OwnerMark(mark, replaces=True)
             begun += 1
         return begun
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from mssmtp.errors import StorageFull, StorageUnavailable
 from mssmtp.storage.database import refusal
 from mssmtp.storage.engine import Connection
+from mssmtp.storage.keys import OwnerMark
 from mssmtp.storage.model import Owner
 
 
@@ -43,7 +44,7 @@ class Rows:
         self._written = 0
         self.head: tuple[int, bytes, int] | None = None
         self.owner_ids: dict[Owner, int] = {}
-        self.marks: dict[int, bytes] = {}
+        self.marks: dict[int, OwnerMark] = {}
 
     def add(self, statement: str, values: Mapping[str, object]) -> int:
         """Write this row before anybody reads its table. Its place, for `waits`."""

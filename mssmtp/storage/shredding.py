@@ -104,7 +104,7 @@ class ShredWriting(QueueWriting):
         """
         if (owner := self._owner_id(bal)) is None:
             raise NoSuchBal
-        if not self._marks[owner]:
+        if not self._marks[owner].mark:
             return
         for (envelope,) in self._all(_WAITING, owner=owner):
             self.drop(EnvelopeId(envelope), reason)

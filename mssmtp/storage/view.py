@@ -18,7 +18,7 @@ from mssmtp.outside import Clock, Entropy
 from mssmtp.storage.engine import Connection, stream
 from mssmtp.storage.files import BlobFiles
 from mssmtp.storage.images import Images
-from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState, OwnerKey, OwnerRow
+from mssmtp.storage.keys import FIRST_MARK, Keyring, MasterState, OwnerKey, OwnerMark, OwnerRow
 from mssmtp.storage.known import Known
 from mssmtp.storage.lately import Lately
 from mssmtp.storage.letters import Reader, SealedBlob
@@ -47,11 +47,10 @@ _OWNER = sql(
         owners.c.older,
     ).where(owners.c.id == bindparam("id"))
 )
-_MARK = sql(select(owners.c.mark).where(owners.c.id == bindparam("id")))
-_OWNER_OF_BAL = sql(select(owners.c.id, owners.c.mark).where(owners.c.bal == bindparam("bal")))
-_OWNER_OF_DOMAIN = sql(
-    select(owners.c.id, owners.c.mark).where(owners.c.domain == bindparam("domain"))
-)
+_MARKED = (owners.c.mark, owners.c.older.is_not(None))
+_MARK = sql(select(*_MARKED).where(owners.c.id == bindparam("id")))
+_OWNER_OF_BAL = sql(select(owners.c.id, *_MARKED).where(owners.c.bal == bindparam("bal")))
+_OWNER_OF_DOMAIN = sql(select(owners.c.id, *_MARKED).where(owners.c.domain == bindparam("domain")))
 _MASTERS = sql(select(meta.c.value).where(meta.c.key == bindparam("key")))
 _NAMED_OWNER = sql(select(owners.c.bal, owners.c.domain).where(owners.c.id == bindparam("id")))
 _NEW_OWNER = sql(
@@ -93,7 +92,7 @@ class View:
         self._db = db
         self._vault = vault
         self._owner_ids: dict[Owner, int] = {}
-        self._marks: dict[int, bytes] = {}
+        self._marks: dict[int, OwnerMark] = {}
         self._has_followed = False
 
     def _one(self, statement: str, **values: object) -> Row | None:
@@ -117,7 +116,7 @@ class View:
             row = self._apart(_MARK, id=id)
             if row is None:
                 raise Damaged("an owner has no key")
-            mark = self._marks[id] = bytes(row[0])
+            mark = self._marks[id] = OwnerMark(bytes(row[0]), bool(row[1]))
         return self._vault.keys.cached(id, mark) or self._vault.keys.owner(self._owner_row(id))
 
     def _owner_row(self, id: int) -> OwnerRow:
@@ -191,7 +190,7 @@ class View:
         if row is None:
             return None
         self._owner_ids[owner] = id = int(row[0])
-        self._marks[id] = bytes(row[1])
+        self._marks[id] = OwnerMark(bytes(row[1]), bool(row[2]))
         return id
 
     def _named_owner(self, id: int) -> Owner:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from mssmtp.errors import ConfigError
 from mssmtp.mail import Address, Bal, BalType, MailboxId, Recipient, Uid
 from mssmtp.outside import SystemEntropy
 from mssmtp.storage import Outcome, Reading, RotationReport, Store, Writing
-from mssmtp.storage.keys import MasterState
+from mssmtp.storage.keys import MasterState, OwnerMark, OwnerRow
 from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS
 from tests.storage.support import (
     SENDER,
@@ -483,3 +484,17 @@ def test_a_content_that_does_not_open_keeps_its_key_and_is_named(used_home: Path
     assert report.damaged == ("blobs 1",)
     assert not report.is_finished
     store.close()
+
+
+def test_a_snapshot_of_before_the_end_does_not_get_the_key_of_after_it(used: Store) -> None:
+    """Else what is under the older key looks damaged to who reads while a rotation ends."""
+    keys = used._keys
+    old, new = (keys.new_owner_key(b"name", b"handle") for _ in range(2))
+    before = OwnerRow(700, b"name", b"handle", b"\x01", old, None)
+    sealed = keys.owner(before).seal(b"purpose", b"text")
+    during = replace(before, mark=b"\x02", wrapped=new, older=old)
+    keys.owner(replace(during, older=None))
+    assert keys.cached(700, OwnerMark(b"\x02", replaces=False)) is not None
+    assert keys.cached(700, OwnerMark(b"\x02", replaces=True)) is None
+    assert keys.owner(during).open(b"purpose", sealed) == b"text"
+    assert keys.cached(700, OwnerMark(b"\x02", replaces=True)) is not None
