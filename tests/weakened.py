@@ -97,20 +97,6 @@ WEAKENINGS = (
         ("tests/smtp_in/test_receipts_at_the_doors.py",),
     ),
     Weakening(
-        "a report written by somebody who has logged in",
-        "mssmtp/smtp_receipts.py",
-        "self._transaction.door is Door.OPERATOR or report.kind",
-        "True or report.kind",
-        ("tests/smtp_in/test_receipts_at_the_doors.py",),
-    ),
-    Weakening(
-        "a report about a report",
-        "mssmtp/smtp_reports.py",
-        "if sender is None or not due:",
-        "if not due:",
-        ("tests/smtp_in/test_delivered_reports.py",),
-    ),
-    Weakening(
         "a sent copy of another body",
         "mssmtp/storage/sent.py",
         "{letter.body_sha256.hex()}",
