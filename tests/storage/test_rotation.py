@@ -466,7 +466,7 @@ def test_new_message_keys_are_given_to_one_owner_and_go_on_when_killed(used_home
                 pass
     assert report.is_finished
     assert commits > 2
-    assert len(contents - contents_of(used_home)) == 1  # the only letter of this box
+    assert len(contents - contents_of(used_home)) == 2  # the letters of this box
     assert seen(store) == before
     clock.advance(timedelta(seconds=1))
     assert store.check(deep=True).problems == ()
