@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 FAR = timedelta(days=1)
 """Beyond every next attempt: retries grow up to an hour (OP-18)."""
 MOST_OWNERS = 200
-"""Looked at for one want; the next one goes on behind them."""
+"""Senders with something due, of one want; the next one goes on behind them."""
 MOST_OF_LETTER = 1_000
 """Recipients of one letter in one lease: they go out in one transaction, or a few (RFC 9422)."""
 
@@ -88,8 +88,12 @@ _FIRST = (
     .correlate(_OWNERS)
     .scalar_subquery()
 )
+# Those of whom nothing is due are passed over here: they must not fill the places of one look.
 _TURNS = sql(
-    select(_OWNERS.c.owner, _FIRST).where(_OWNERS.c.owner.is_not(None)).limit(bindparam("most"))
+    select(_OWNERS.c.owner)
+    .where(_OWNERS.c.owner.is_not(None))
+    .where(_FIRST <= bindparam("now"))
+    .limit(bindparam("most"))
 )
 _TAKE = sql(
     ROW.where(_GROUP)
@@ -288,12 +292,11 @@ class LeaseWriting(QueueReading, DeliveryWriting):
     def _turns(self, want: Want, urgency: int, room: int, now: int) -> list[Row]:
         """Of one urgency, at most `room` rows, by turns; a letter may make them more."""
         group: dict[str, object] = {"domain": want.domain, "urgency": urgency}
-        found = self._all(_TURNS, **group, after=want.after, most=MOST_OWNERS)
-        if len(found) < MOST_OWNERS and want.after:
-            known = {row[0] for row in found}
-            first = self._all(_TURNS, **group, after=0, most=MOST_OWNERS)
-            found += [row for row in first if row[0] not in known]
-        owners = [owner for owner, due in found if due <= now]
+        asked: dict[str, object] = {**group, "now": now, "most": MOST_OWNERS}
+        owners = [row[0] for row in self._all(_TURNS, **asked, after=want.after)]
+        if len(owners) < MOST_OWNERS and want.after:
+            first = [row[0] for row in self._all(_TURNS, **asked, after=0)]
+            owners = list(dict.fromkeys(owners + first))
         taken: dict[int, list[Row]] = {}
         left = room
         for number, owner in enumerate(owners[:room]):

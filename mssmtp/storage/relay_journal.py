@@ -71,8 +71,10 @@ class RelayJournal:
         self._rewrite()
 
     def note(self, envelope: EnvelopeId, positions: Iterable[int], handed: Handed) -> None:
-        """Written before this returns."""
+        """Written before this returns. What was taken stays so when more of its letter is begun."""
         places = [QueuePlace(envelope, position) for position in positions]
+        if handed == "begun":
+            places = [place for place in places if self._open.get(place) != "taken"]
         for place in places:
             self._open[place] = handed
         self._append(b"".join(_line(place, handed) for place in places))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mssmtp.mail import Address, Bal, BalType, DeliverBy, Domain, Envelope, EnvelopeId, Recipient
+from mssmtp.storage import leasing
 from mssmtp.storage import (
     QUEUE_BEGIN,
     Handed,
@@ -91,6 +92,19 @@ def test_turns_go_round_when_there_is_room_for_one_sender_only(
         turn = lease.turn
         owners.append(lease.owner)
     assert owners == [zoe.id, ida.id] * 3
+
+
+def test_senders_whose_letters_wait_for_another_try_hide_nobodys_new_one(
+    store: Store, zoe: Bal, ida: Bal, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leasing, "MOST_OWNERS", 1)
+    put(store, clock, zoe.id, recipients("luc@cabinet-b.test"))
+    (tried,) = take(store, clock, Want(B, 20))
+    again = clock.now() + timedelta(hours=1)
+    outcome = Outcome(tried.envelope.id, tried.recipients[0], "retry", "451 4.3.0 later", again)
+    store.write(lambda w: w.record([outcome], TRANSFER)).result()
+    new = put(store, clock, ida.id, recipients("luc@cabinet-b.test"))
+    assert [lease.envelope.id for lease in take(store, clock, Want(B, 20))] == [new]
 
 
 def test_urgent_results_overtake(store: Store, zoe: Bal, clock: SteppingClock) -> None:
@@ -184,6 +198,19 @@ def test_a_journal_tells_what_a_dead_worker_had_begun_and_what_was_taken(
     results = [event.kind for event in store.read(lambda r: r.events(ids[0])).result()]
     assert results == ["scellement", "relais"]
     assert store.check().problems == ()
+
+
+def test_what_was_taken_stays_so_while_the_rest_of_the_letter_is_under_way(tmp_path: Path) -> None:
+    """RFC 9422: to a peer that takes few recipients at once a letter goes in several pieces."""
+    name = EnvelopeId("01AAAAAAAAAAAAAAAAAAAAAAAA")
+    journal = RelayJournal(tmp_path / "relay.journal")
+    journal.begin()
+    journal.note(name, (0, 1), "begun")
+    journal.note(name, (0,), "taken")
+    journal.note(name, (0, 1), "begun")
+    journal.close()
+    left = RelayJournal(tmp_path / "relay.journal").left()
+    assert left == {QueuePlace(name, 0): "taken", QueuePlace(name, 1): "begun"}
 
 
 def test_a_journal_of_another_boot_or_cut_short_is_not_believed_too_far(tmp_path: Path) -> None:
