@@ -212,7 +212,10 @@ class Relay:
             deaf()
             await self._pool.close()
             await self._hospitals.close()
-            if await self._give_back(lambda w: w.release(self._worker)):
+            # Cut short at the end: what a peer took before must not go out again (D4).
+            left = self._journal.unsettled
+            await self._tell_of_taken(left)
+            if await self._give_back(lambda w: w.take_back(self._worker, left)):
                 self._journal.end()
             self._stopped.set()
 

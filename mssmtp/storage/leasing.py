@@ -92,7 +92,7 @@ _FIRST = (
 _TURNS = sql(
     select(_OWNERS.c.owner)
     .where(_OWNERS.c.owner.is_not(None))
-    .where(_FIRST <= bindparam("now"))
+    .where(bindparam("now") >= _FIRST)
     .limit(bindparam("most"))
 )
 _TAKE = sql(

@@ -86,6 +86,11 @@ class RelayJournal:
         if self._octets > REWRITTEN_FROM_OCTETS:
             self._rewrite()
 
+    @property
+    def unsettled(self) -> dict[QueuePlace, Handed]:
+        """What was handed over and is not recorded, as far as this process knows."""
+        return dict(self._open)
+
     def end(self) -> None:
         """Every lease was given back: nothing is left to be known."""
         self._forget()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 import pytest
 
@@ -264,6 +264,43 @@ async def test_what_a_peer_took_before_the_worker_died_is_not_sent_again(
         hops = home.store.read(partial(_transfers, name=name)).result(10)
         doubts.append([hop.transfer.verdict for hop in hops].count("in doubt"))
     assert doubts == [0, 1, 0]
+
+
+class _AnswersOnce(asyncio.Event):
+    """The first message is answered, the next one never; `again`: it is here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = asyncio.Event()
+        self._messages = 0
+
+    async def wait(self) -> Literal[True]:
+        self._messages += 1
+        if self._messages > 1:
+            self.again.set()
+            await super().wait()
+        return True
+
+
+@pytest.mark.requirement("SEED-58")
+async def test_what_a_peer_took_of_a_letter_is_recorded_when_the_rest_is_cut_short(
+    world: World, home: Home
+) -> None:
+    """D4, RFC 9422: the service stops between two pieces of one letter."""
+    hold = _AnswersOnce()
+    limited = (*Script().extensions, b"LIMITS RCPTMAX=1")
+    peer = world.peer(script=Script(extensions=limited, hold=hold))
+    async with world.relaying(**{PEER: peer}) as relay:
+        name = home.queue(LUC, EVE)
+        async with asyncio.timeout(5):
+            await hold.again.wait()
+        await relay.stop(0.05)
+    (left,) = home.store.read(lambda r: r.queue_entry(name)).result(10)
+    assert left.recipient == EVE
+    assert "peut-être reçu" in str(left.last_reply)
+    kinds = [event.kind for event in home.store.read(lambda r: r.events(name)).result(10)]
+    assert kinds == ["scellement", "relais"]
+    assert home.store.check().problems == ()
 
 
 def _transfers(reading: Reading, name: EnvelopeId) -> tuple[TransferTrace, ...]:

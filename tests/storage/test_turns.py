@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from mssmtp.mail import Address, Bal, BalType, DeliverBy, Domain, Envelope, EnvelopeId, Recipient
-from mssmtp.storage import leasing
 from mssmtp.storage import (
     QUEUE_BEGIN,
     Handed,
@@ -21,6 +20,7 @@ from mssmtp.storage import (
     Store,
     Want,
     Writing,
+    leasing,
 )
 from tests.storage.support import SENDER, SKIP, TRANSFER, SteppingClock, message, recipients
 
