@@ -21,7 +21,7 @@ from mssmtp import pki
 from mssmtp.awaiting import awaited
 from mssmtp.errors import MailError, Reply
 from mssmtp.gateways import Gateway, Gateways
-from mssmtp.mail import Address, BalState, Domain, EnvelopeId, Operator, Recipient
+from mssmtp.mail import Address, Bal, BalState, Domain, EnvelopeId, Operator, Recipient
 from mssmtp.message.aliases import rewritten
 from mssmtp.outside import Clock, Resolver
 from mssmtp.pki import Anchors, Role
@@ -154,22 +154,39 @@ class Hospitals:
     async def bring_home(self, attempt: Attempt) -> None:
         """Into the boxes here: the gateway was undone while this waited, or its time has come
         (RFC 4865). What has become of a box meanwhile decides, as it does when mail comes in."""
-        lease = attempt.lease
-        wanted = [each.address for each in lease.recipients]
-        boxes = await awaited(self._store.read(lambda r: [r.bal(each) for each in wanted]))
-        local = []
-        for recipient, box in zip(lease.recipients, boxes, strict=True):
+        is_timed = attempt.lease.envelope.hold_until is not None
+        open_boxes = []
+        for recipient, box in await self._boxes(attempt.lease):
             if box is None or box.state is BalState.CLOSED:
                 attempt.replies[recipient] = from_reply(refusals.UNKNOWN.reply())
             elif box.state is BalState.SUSPENDED:
                 attempt.replies[recipient] = from_reply(refusals.RECIPIENT_SUSPENDED.reply())
             else:
-                is_timed = lease.envelope.hold_until is not None
                 attempt.replies[recipient] = from_reply(_AT_ITS_TIME if is_timed else _BROUGHT_HOME)
-                local.append(LocalDelivery(box.id, recipient))
+                open_boxes.append((recipient, box))
+        await self._keep(attempt, open_boxes)
+
+    async def keep_copies(self, attempt: Attempt) -> None:
+        """What a sender wanted later (RFC 4865) goes into the box too when a gateway does both:
+        with the first try, in the commit of its outcome. Raises MailError kinds."""
+        lease = attempt.lease
+        if lease.envelope.hold_until is None or lease.attempts:
+            return
+        if self._gateways.ways(lease.domain).stores:
+            found = await self._boxes(lease)
+            is_open = [(to, box) for to, box in found if box and box.state is BalState.ACTIVE]
+            await self._keep(attempt, is_open)
+
+    async def _boxes(self, lease: Lease) -> list[tuple[Recipient, Bal | None]]:
+        wanted = [each.address for each in lease.recipients]
+        boxes = await awaited(self._store.read(lambda r: [r.bal(each) for each in wanted]))
+        return list(zip(lease.recipients, boxes, strict=True))
+
+    async def _keep(self, attempt: Attempt, boxes: Sequence[tuple[Recipient, Bal | None]]) -> None:
+        marks = self._gateways.ways(attempt.lease.domain).marks
+        local = tuple(LocalDelivery(box.id, to, flags=marks) for to, box in boxes if box)
         if local:
-            letter = await asyncio.to_thread(self._copy, lease)
-            attempt.brought_home = (letter, tuple(local))
+            attempt.brought_home = (await asyncio.to_thread(self._copy, attempt.lease), local)
 
     def _copy(self, lease: Lease) -> Letter:
         """The letter once more, under a key of its own. Raises MailError kinds."""

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from mssmtp import metrics
 from mssmtp.awaiting import awaited
 from mssmtp.config import QueueSettings, Settings
-from mssmtp.errors import INTERNAL, MailError, Reply
+from mssmtp.errors import INTERNAL, MailError, Reply, StorageFull, StorageUnavailable
 from mssmtp.gateways import NO_GATEWAYS, Gateways
 from mssmtp.log import connection_id
 from mssmtp.mail import (
@@ -72,6 +72,10 @@ _TAKEN = PeerReply(250, "2.0.0 taken by the peer before the worker ended")
 _LEASE_MARGIN_S = 20.0
 _CONNECTIONS_OF_LETTER = 20
 """One after the other: peers that take few recipients or messages on each (RFC 9422)."""
+
+
+class _CopyNotKept(Exception):
+    """Of a letter for a hospital and for the box here: tried again when there is room."""
 
 
 class _Speaker:
@@ -397,12 +401,15 @@ class Relay:
             async with asyncio.timeout(left_s):
                 await self._attempt(attempt)
         except asyncio.CancelledError:
-            if attempt.in_doubt:
+            # With a copy for a box here nothing is marked: the journal leaves it at its first try.
+            if attempt.in_doubt and attempt.brought_home is None:
                 attempt.all_get(from_reply(FinalReplyLost.smtp))
                 self._recorder.mark(attempt)
             raise
         except TimeoutError:
             attempt.all_get(from_reply((FinalReplyLost if attempt.in_doubt else PeerFailed).smtp))
+        except _CopyNotKept:
+            return  # the lease ends by itself, and this is the first try still
         except Exception as error:
             # Our own bug must neither bounce the letter nor stop the queue (D10).
             metrics.internal_errors.labels("smtp_out").inc()
@@ -459,6 +466,11 @@ class Relay:
         if (late := self._too_late(lease)) is not None:
             attempt.all_get(from_reply(late))
             return
+        try:
+            await self._hospitals.keep_copies(attempt)
+        except (StorageFull, StorageUnavailable) as error:
+            logger.warning("no copy for the box yet", extra={"kind": type(error).__name__})
+            raise _CopyNotKept from error
         await self._hospitals.deliver(attempt, self._content(lease), _unfit)
         self._note_taken(attempt, Answers(attempt.replies, attempt.final))
         if attempt.connection is None and attempt.failure is not None:

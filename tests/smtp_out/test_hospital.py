@@ -14,6 +14,7 @@ from mssmtp.mail import Address, Envelope, Recipient
 from mssmtp.message.aliases import Aliases
 from tests.authority import A_DOMAIN
 from tests.smtp_out.peer import Peer, Script
+from tests.smtp_out.test_relay import LETTER as LETTER_OF_ZOE
 from tests.smtp_out.test_relay import ZOE, World, identities, world
 
 __all__ = ["identities", "world"]
@@ -200,6 +201,28 @@ async def test_what_waited_for_a_gateway_that_is_gone_goes_into_the_box(world: W
     (copy,) = world.store.reports
     assert copy.octets == LETTER
     assert copy.envelope.sender == ANNE
+    assert [each.recipient.address for each in copy.local] == [ZOE]
+
+
+@pytest.mark.requirement("DEF-19")
+async def test_what_is_wished_later_goes_to_the_hospital_and_once_into_the_box(
+    world: World,
+) -> None:
+    """RFC 4865 with a gateway that does both: at acceptance the box got nothing."""
+    peer = hospital(world, Script(replies={"DATA": b"451 4.3.0 later"}))
+    envelope = world.letter(TO_US, hold_until=world.clock.now() - timedelta(seconds=1))
+    async with peer:
+        world.gateways = gateway(world, peer.port, inbound="both")
+        async with world.relaying() as relay:
+            await world.settled()
+            peer.script = Script()
+            world.clock.advance(timedelta(hours=1))
+            relay.wake()
+            await world.settled(2)
+    assert world.store.results == ["delivered"]
+    (copy,) = world.store.reports
+    assert copy.octets == LETTER_OF_ZOE
+    assert copy.envelope.sender == envelope.sender
     assert [each.recipient.address for each in copy.local] == [ZOE]
 
 
