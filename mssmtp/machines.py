@@ -90,7 +90,7 @@ class Machines:
         self._key = entropy.token_bytes(32)
         self._guesses = Guesses()
         self._slow = threading.BoundedSemaphore(_SLOW_AT_ONCE)
-        self._known: set[bytes] = set()
+        self._known: set[tuple[str, bytes]] = set()
 
     def are_at(self, address: str) -> bool:
         """Some machine may come from `address`."""
@@ -127,10 +127,11 @@ class Machines:
         login, password = login.strip().casefold()[:_MOST_OCTETS], password[:_MOST_OCTETS]
         secret = self._digest(login, password)
         record = self._named(login, address)
-        if record is None or secret not in self._known:
+        # Two machines may share a box, and log in by its name: each has its own password and place.
+        if record is None or (record.name, secret) not in self._known:
             self._verify(login, password, address, record)
-            if len(self._known) < _MOST_KNOWN:
-                self._known.add(secret)
+            if record is not None and len(self._known) < _MOST_KNOWN:
+                self._known.add((record.name, secret))
         assert record is not None  # noqa: S101 - `_verify` has refused it
         self._guesses.right(login, address)
         return self._boxes.read(lambda reading: self.principal(reading, record)).result()
@@ -143,7 +144,8 @@ class Machines:
 
     def is_known(self, login: str, password: str) -> bool:
         """True when this password was right before, and needs no slow hash."""
-        return self._digest(login.strip().casefold(), password) in self._known
+        secret = self._digest(login.strip().casefold(), password)
+        return any((each.name, secret) in self._known for each in self._records)
 
     def refreshed(self, reading: BoxReading, principal: Principal) -> Principal:
         """The same machine as of now (ATT-18). Raises BadCredentials."""

@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mssmtp.config_senders import MachineSettings
+from mssmtp.identity import BadCredentials, app_password
+from mssmtp.machines import Machines, machines_of
 from mssmtp.mail import BalState, BalType
+from mssmtp.outside import SystemEntropy
 from mssmtp.smtp_appliance import ApplianceMachine
 from mssmtp.smtp_link import Link
-from tests.smtp_in.fakes import PASSWORD, PAUL, ZOE
-from tests.smtp_in.rig import APP_BOX, SCANNER, Rig, Wire, greeted, logged_in
+from tests.smtp_in.fakes import PASSWORD, PAUL, ZOE, per
+from tests.smtp_in.rig import APP_BOX, SCANNER, NowClock, Rig, Wire, greeted, logged_in
 
 LETTER = f"From: <{APP_BOX}>\nSubject: scan 12\n\nNumérisation.\n.\n".encode()
 OUTSIDE = "anne.tournesol@cabinet-b.test"
@@ -127,6 +130,22 @@ async def test_a_machine_is_known_at_its_addresses_only(rig: Rig) -> None:
         streams = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.7", 0))
         async with Wire(*streams) as wire:
             assert (await wire.reply()).startswith("554 5.7.1")
+
+
+def test_the_password_of_a_machine_is_none_where_another_of_its_box_stands(rig: Rig) -> None:
+    """MAC-02: also when both log in by the name of the box, and the first has done so."""
+    rig.store.bals[APP_BOX] = per(9, APP_BOX, type=BalType.APP)
+    other = {
+        "name": "scanner-etage",
+        "addresses": ["127.0.0.16/28"],
+        "password_hash": app_password.verifiers("another", SystemEntropy()).argon2,
+    }
+    records = [MachineSettings.model_validate(SCANNER | changes) for changes in ({}, other)]
+    machines = Machines(machines_of(records), rig.store, NowClock(), SystemEntropy())  # type: ignore[arg-type]
+    assert machines.authenticate(str(APP_BOX), PASSWORD, "127.0.0.1").login == "scanner-radio"
+    with pytest.raises(BadCredentials):
+        machines.authenticate(str(APP_BOX), PASSWORD, "127.0.0.17")
+    assert machines.authenticate(str(APP_BOX), "another", "127.0.0.18").login == "scanner-etage"
 
 
 @pytest.mark.attack
