@@ -60,8 +60,9 @@ def nearby(reading: Reading, client: Client, watching: Watching, heard: Heard) -
     if heard.everywhere or len(heard.mailboxes) > FEW:
         return None
     for id in heard.mailboxes:
-        state, mailbox = watching.known.states[id], reading.mailbox_by_id(id)
-        if mailbox is None or mailbox.name != state.inner:
+        # Unknown: the session itself has deleted it since it was heard of.
+        state, mailbox = watching.known.states.get(id), reading.mailbox_by_id(id)
+        if state is None or mailbox is None or mailbox.name != state.inner:
             return None
         rights = mailboxes.rights(reading, client.who, mailbox)
         if LOOKUP not in rights or (READ in rights) is not state.is_readable:

@@ -126,7 +126,8 @@ class SentWriting(SummaryWriting, SentLetterWriting):
         place = self._place(mailbox.bal, mailbox.id, letter)
         if place is None or place.uid is None or place.sides & _FILED:
             uid = self.append(mailbox.id, letter, flags, internal_date)
-            self._link_sent(mailbox.bal, letter, mailbox.id, uid)
+            is_same = place is not None and place.uid is not None
+            self._link_sent(mailbox.bal, letter, mailbox.id, uid, is_same=is_same)
             if place is not None and place.uid is None:
                 self._keep(place, uid, _FILED)
             return uid, True

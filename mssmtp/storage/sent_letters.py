@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, exists, insert, select, update
 
 from mssmtp.mail import BalId, Envelope, EnvelopeId, MailboxId, Uid
 from mssmtp.storage.keys import OwnerKey
@@ -38,7 +38,7 @@ _COPIES = sql(
     .where(messages.c.blob == bindparam("blob"))
     .where(mailboxes.c.bal == bindparam("bal"))
 )
-_LINK = sql(
+_LINK_QUERY = (
     update(sent)
     .where(sent.c.owner == bindparam("owner_"))
     .where(sent.c.digest == bindparam("digest_"))
@@ -49,6 +49,16 @@ _LINK = sql(
         .scalar_subquery()
     )
 )
+_LINK = sql(_LINK_QUERY)
+
+
+_STANDS_THERE = (
+    exists()
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(messages.c.blob == sent.c.blob)
+    .correlate(sent)
+)
+_LINK_IF_FREE = sql(_LINK_QUERY.where(~_STANDS_THERE))
 
 
 def sent_purpose(digest: bytes, envelope: str) -> bytes:
@@ -106,13 +116,20 @@ class SentLetterWriting(SentLetterReading, WritingView):
                 ),
             )
 
-    def _link_sent(self, bal: BalId, letter: Letter, mailbox: MailboxId, uid: Uid) -> None:
-        """That message is the sender's own copy of the letter from now on."""
+    def _link_sent(
+        self, bal: BalId, letter: Letter, mailbox: MailboxId, uid: Uid, *, is_same: bool = True
+    ) -> None:
+        """That message is the sender's own copy of the letter from now on.
+
+        Unless it `is_same`, by its body, only while there is no other: a Message-ID is copied by
+        whoever may file something here.
+        """
+        link = _LINK if is_same else _LINK_IF_FREE
         key = self._bal_key(bal)
         for name, value in letter.traced:
             if name == "message-id":
                 for digest in key.digests(SENT, by_message_id(value)):
-                    self._run(_LINK, owner_=key.id, digest_=digest, mailbox=mailbox, uid=uid)
+                    self._run(link, owner_=key.id, digest_=digest, mailbox=mailbox, uid=uid)
 
 
 def _names(envelope: Envelope, letter: Letter) -> Iterator[str]:

@@ -240,6 +240,21 @@ def test_a_look_that_fails_is_made_again(world: World, monkeypatch: pytest.Monke
     client.ok("NOOP")
 
 
+def test_what_was_heard_of_a_mailbox_that_the_session_deletes_harms_nothing(world: World) -> None:
+    """The news of its own deletion may come later than that of a letter in it."""
+    client = world.client(select=None)
+    client.ok("CREATE Essai")
+    client.ok("NOTIFY SET (personal (MessageNew MessageExpunge))")
+    watching = client.session.watching
+    assert watching is not None
+    (id,) = (id for id, state in watching.known.states.items() if state.name == "Essai")
+    watching.deleted(id)
+    watching._mailboxes.add(id)
+    client.received.clear()
+    client.ok("NOOP")
+    assert client.is_open
+
+
 def test_gen_08_who_listens_in_silence_is_kept_alive(world: World) -> None:
     client = world.client()
     client.ok("NOTIFY SET (selected (MessageNew MessageExpunge))")

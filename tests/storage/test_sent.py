@@ -13,8 +13,18 @@ import pytest
 
 from mssmtp.mail import Address, Bal, Envelope, Recipient, Uid
 from mssmtp.outside import SystemEntropy
-from mssmtp.storage import PATIENT, Letter, LocalDelivery, Mailbox, Reading, Store, Writing
-from tests.storage.support import TRANSFER, SteppingClock, behind, settings
+from mssmtp.storage import (
+    PATIENT,
+    Letter,
+    LocalDelivery,
+    Mailbox,
+    Reading,
+    Receipt,
+    Store,
+    Writing,
+    by_message_id,
+)
+from tests.storage.support import SUBMITTED, TRANSFER, SteppingClock, behind, settings
 
 TO = Recipient(Address.parse("marius@cabinet-b.test"))
 AT = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -41,7 +51,7 @@ def submitting(store: Store, zoe: Bal, octets: bytes) -> Callable[[Writing], obj
             queued=[TO],
             skip=35,
             owner=zoe.id,
-            transfer=TRANSFER,
+            transfer=SUBMITTED,
             facts=b"{}",
         )
         return writing.file_sent(zoe.id, sealed, envelope, SEEN)
@@ -80,6 +90,23 @@ def test_all_four_combinations_leave_one_copy(store: Store, zoe: Bal, size: int)
     assert (uid, is_new) == (4, True)
     store.write(submitting(store, zoe, client_first)).result()
     assert count(store, zoe) == 4
+
+
+@pytest.mark.requirement("SEED-79")
+def test_att_44_a_letter_under_a_borrowed_name_takes_no_outcome_away(
+    store: Store, zoe: Bal
+) -> None:
+    """Whoever may file into Sent of a shared box knows the Message-IDs that stand there."""
+    true, false = letter(1), letter(2).replace(b"<2@", b"<1@")
+    store.write(submitting(store, zoe, true)).result()
+    store.write(filing(store, zoe, false)).result()
+    told = Receipt("lu", "displayed", "", TO.address)
+    name = by_message_id("<1@hopital-a.test>")
+    report = store.new_envelope_id()
+    store.write(lambda w: w.receive(zoe.id, [name], [told], lambda _: True, report)).result()
+    mailbox = store.write(lambda w: sent(w, zoe)).result()
+    rows = store.read(lambda r: r.messages(mailbox.id)).result()
+    assert ["$MSSRead" in row.flags for row in rows] == [True, False]
 
 
 @pytest.mark.requirement("CL-80")
