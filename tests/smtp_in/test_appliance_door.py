@@ -141,7 +141,7 @@ def test_the_password_of_a_machine_is_none_where_another_of_its_box_stands(rig: 
         "password_hash": app_password.verifiers("another", SystemEntropy()).argon2,
     }
     records = [MachineSettings.model_validate(SCANNER | changes) for changes in ({}, other)]
-    machines = Machines(machines_of(records), rig.store, NowClock(), SystemEntropy())  # type: ignore[arg-type]
+    machines = Machines(machines_of(records), rig.store, NowClock(), SystemEntropy())
     assert machines.authenticate(str(APP_BOX), PASSWORD, "127.0.0.1").login == "scanner-radio"
     with pytest.raises(BadCredentials):
         machines.authenticate(str(APP_BOX), PASSWORD, "127.0.0.17")
