@@ -198,24 +198,30 @@ def decide(
     decision: Decision,
     how: tuple[str, datetime],
     told: Callable[[int], None],
+    *,
+    are_named: bool = True,
 ) -> int:
     """`decision` about each of `ids`, with a note in the ledger (who, why); how many recipients.
 
-    `told` hears how many letters are done.
+    `told` hears how many letters are done; `are_named`: the administrator meant each of them.
     """
     note, now = how
     count = done = 0
     for some in _portions(ids):
-        count += store.write(_decision(some, decision, note, now)).result()
+        job = _decision(some, decision, (note, now), is_named=are_named)
+        count += store.write(job).result()
         done += len(some)
         told(done)
     return count
 
 
 def _decision(
-    ids: Sequence[EnvelopeId], decision: Decision, note: str, now: datetime
+    ids: Sequence[EnvelopeId], decision: Decision, how: tuple[str, datetime], *, is_named: bool
 ) -> Callable[[Writing], int]:
-    return lambda writing: sum(writing.decide(each, decision, note, now) for each in ids)
+    note, now = how
+    return lambda writing: sum(
+        writing.decide(each, decision, note, now, is_named=is_named) for each in ids
+    )
 
 
 def _portions(ids: Iterable[EnvelopeId]) -> Iterator[list[EnvelopeId]]:

@@ -39,7 +39,10 @@ def retry(
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """Try waiting recipients now; everything when no id and no domain is given."""
+    """Try waiting recipients now; everything when no id and no domain is given.
+
+    What is held, and what its sender wants later, is tried only when its id is given.
+    """
     everything = not queue_ids and domain is None
     _act("retried", (queue_ids, domain, everything), reason, config, as_json=as_json)
 
@@ -109,6 +112,7 @@ def _act(
             decision,
             (note, server.CLOCK.now()),
             lambda done: told(decision, done, len(ids)),
+            are_named=bool(queue_ids),
         )
     if not count and queue_ids:
         why = "is not held" if decision == "released" else "has no waiting recipient"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import bindparam, case, delete, func, select, update
+from sqlalchemy import and_, bindparam, case, delete, func, select, update
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import Address, Domain, Door, EnvelopeId
@@ -103,6 +103,9 @@ _NOW = sql(
     update(queue).where(queue.c.envelope == bindparam("envelope_")).where(_WAITS).values(_AT_ONCE)
 )
 _IS_RELEASED = queue.c.release_at <= bindparam("now")
+_MAY_LEAVE = and_(queue.c.envelope == bindparam("envelope_"), queue.c.held.is_(False), _IS_RELEASED)
+_FREE = sql(select(func.count()).select_from(queue).where(_MAY_LEAVE))
+_FREE_NOW = sql(update(queue).where(_MAY_LEAVE).where(_WAITS).values(_AT_ONCE))
 _ALL_NOW = sql(update(queue).where(_WAITS).where(_IS_RELEASED).values(_AT_ONCE))
 _DOMAIN_NOW = sql(
     update(queue)
@@ -144,14 +147,27 @@ class QueueWriting(LeaseWriting, ReceiptWriting):
         """Stop or resume trying; how many recipients."""
         return self._woken(self._run(_HOLD if on else _UNHOLD, envelope_=envelope))
 
-    def decide(self, envelope: EnvelopeId, decision: Decision, note: str, now: datetime) -> int:
+    def decide(
+        self,
+        envelope: EnvelopeId,
+        decision: Decision,
+        note: str,
+        now: datetime,
+        *,
+        is_named: bool = True,
+    ) -> int:
         """What the administrator does about a message that waits; how many recipients.
 
-        The ledger keeps what, who and why (`note`), sealed under the sender's side.
+        Unless it `is_named`, one of many, what is held stays so and what its sender wants later
+        leaves then: to try everything again decides about neither. The ledger keeps what, who and
+        why (`note`), sealed under the sender's side.
         """
         if decision == "dropped":
             return self.drop(envelope, note)
-        if decision == "retried":
+        if decision == "retried" and not is_named:
+            count = int(self._new(_FREE, envelope_=envelope, now=to_us(now))[0])
+            self._woken(self._run(_FREE_NOW, envelope_=envelope, now=to_us(now)))
+        elif decision == "retried":
             self.hold(envelope, on=False)
             self.retry_now(envelope, now)
             count = len(self._all(OF_ENVELOPE, envelope=envelope))

@@ -96,6 +96,15 @@ def test_retry_makes_it_due_at_once(home: Home, queue_id: EnvelopeId) -> None:
     assert home.mssmtp("queue", "retry", "--json").json == {"queue_id": None, "recipients": 2}
 
 
+def test_trying_everything_again_lets_nothing_go_that_is_held(
+    home: Home, queue_id: EnvelopeId
+) -> None:
+    home.mssmtp("queue", "hold", queue_id, "--reason", "soupçon")
+    assert home.mssmtp("queue", "retry", "--json").json == {"queue_id": None, "recipients": 0}
+    states = [row["state"] for row in home.mssmtp("queue", "list", "--json").json]
+    assert states == ["held", "held"]
+
+
 def test_drop_needs_a_reason_and_keeps_it(home: Home, queue_id: EnvelopeId) -> None:
     without = home.mssmtp("queue", "drop", queue_id)
     assert without.code == 2

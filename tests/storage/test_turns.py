@@ -149,6 +149,28 @@ def test_nothing_leaves_before_the_time_its_sender_wants(
     assert lease.envelope.hold_until == until
 
 
+def test_to_try_everything_again_decides_about_nothing_else(
+    store: Store, zoe: Bal, clock: SteppingClock
+) -> None:
+    """RFC 4865: a letter leaves before the time its sender wants only when it is named."""
+    to, until = recipients("luc@cabinet-b.test"), clock.now() + timedelta(hours=3)
+    later = put(store, clock, zoe.id, to, hold_until=until)
+    held, plain = put(store, clock, zoe.id, to), put(store, clock, zoe.id, to)
+    store.write(lambda w: w.hold(held)).result()
+    now = clock.now()
+
+    def job(writing: Writing) -> list[int]:
+        return [
+            writing.decide(each, "retried", "admin", now, is_named=False)
+            for each in (later, held, plain)
+        ]
+
+    assert store.write(job).result() == [0, 0, 1]
+    assert [lease.envelope.id for lease in take(store, clock, Want(B, 9))] == [plain]
+    assert store.write(lambda w: w.decide(later, "retried", "admin", now)).result() == 1
+    assert [lease.envelope.id for lease in take(store, clock, Want(B, 9))] == [later]
+
+
 def test_the_wishes_of_the_sender_are_kept(store: Store, zoe: Bal, clock: SteppingClock) -> None:
     by = DeliverBy(clock.now() + timedelta(hours=1), "R", trace=True)
     id = put(
