@@ -21,6 +21,7 @@ from mssmtp.log import connection_id
 from mssmtp.mail import (
     Action,
     Address,
+    BalState,
     Change,
     Domain,
     Door,
@@ -33,7 +34,7 @@ from mssmtp.outside import Clock, Entropy, Resolver
 from mssmtp.own import OwnKeys
 from mssmtp.own_rows import own_names
 from mssmtp.pki import listed_name
-from mssmtp.policy import Engine
+from mssmtp.policy import Engine, refusals
 from mssmtp.responder import Responder
 from mssmtp.smtp_client import Answers, ClientSettings, Content, PeerConnection
 from mssmtp.smtp_hospital import Hospitals, Whose
@@ -426,6 +427,9 @@ class Relay:
 
     async def _attempt(self, attempt: Attempt) -> None:
         """Ask the policy again, find a judged connection, hand the letter over."""
+        if (lost := await self._lost_sender(attempt.lease)) is not None:
+            attempt.all_get(from_reply(lost))
+            return
         if self._hospitals.lane(attempt.lease.domain) is not None:
             await self._to_hospital(attempt)
             return
@@ -595,6 +599,15 @@ class Relay:
             by_s=0 if by is None else int((by.deadline - self._clock.now()).total_seconds()),
             ending=lambda: self._journal.note(envelope.id, lease.positions, "begun"),
         )
+
+    async def _lost_sender(self, lease: Lease) -> Reply | None:
+        """SEC-06: of who was suspended since nothing leaves that was wished later (RFC 4865)."""
+        sender = lease.envelope.sender
+        if lease.envelope.hold_until is None or sender is None or not self._is_ours(sender):
+            return None
+        box = await awaited(self._store.read(lambda r: r.bal(sender)))
+        is_suspended = box is not None and box.state is BalState.SUSPENDED
+        return refusals.BOX_SUSPENDED.reply() if is_suspended else None
 
     def _too_late(self, lease: Lease) -> Reply | None:
         """RFC 2852 4.1.4: behind its deadline a letter of mode R is not sent on."""

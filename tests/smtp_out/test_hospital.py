@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from mssmtp.config_senders import GatewaySettings
 from mssmtp.demo.authority import Authority, Identity, Make, Subject
 from mssmtp.gateways import NO_GATEWAYS, Gateway, Gateways
-from mssmtp.mail import Address, Envelope, Recipient
+from mssmtp.mail import Address, BalState, Envelope, Recipient
 from mssmtp.message.aliases import Aliases
 from tests.authority import A_DOMAIN
 from tests.smtp_out.peer import Peer, Script
@@ -224,6 +225,19 @@ async def test_what_is_wished_later_goes_to_the_hospital_and_once_into_the_box(
     assert copy.octets == LETTER_OF_ZOE
     assert copy.envelope.sender == envelope.sender
     assert [each.recipient.address for each in copy.local] == [ZOE]
+
+
+@pytest.mark.attack
+async def test_att_18_who_was_suspended_sends_nothing_that_was_wished_later(world: World) -> None:
+    """RFC 4865: the policy is asked again when the time has come."""
+    box = world.store.bals[ZOE]
+    world.store.bals[ZOE] = replace(box, state=BalState.SUSPENDED)
+    anne = Recipient(ANNE)
+    world.letter(anne, hold_until=world.clock.now() - timedelta(seconds=1))
+    async with world.relaying():
+        await world.settled()
+    assert world.store.results == ["failed"]
+    assert world.store.rows[0].reply.startswith("550 5.7.1")
 
 
 @pytest.mark.requirement("SEED-82", "OP-19")
