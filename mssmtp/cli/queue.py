@@ -13,7 +13,14 @@ import typer
 from mssmtp import app as server
 from mssmtp import queueing as room
 from mssmtp.cli import options, queue_act
-from mssmtp.cli.output import fail, out, print_json, print_table
+from mssmtp.cli.output import (
+    EXIT_USAGE,
+    fail,
+    machine_names,
+    out,
+    print_json,
+    print_table,
+)
 from mssmtp.config import Settings
 from mssmtp.mail import Domain, EnvelopeId, masked, masked_text
 from mssmtp.storage import QUEUE_BEGIN, Backlog, Owner, QueueEntry, QueuePlace, Reading
@@ -108,7 +115,7 @@ def _place(text: str | None) -> QueuePlace:
         return QUEUE_BEGIN
     envelope, _, position = text.partition(":")
     if not position.isascii() or not position.isdigit():
-        raise typer.BadParameter("--after wants a `place` as `queue list` prints it: ID:NUMBER")
+        fail("--after", "wants a place, ID:NUMBER", "`queue list` prints it.", EXIT_USAGE)
     return QueuePlace(EnvelopeId(envelope), int(position))
 
 
@@ -152,7 +159,15 @@ def show(queue_id: QueueId, config: options.Config = None, as_json: options.Json
     for title, rows in shown:
         if rows:
             names = tuple(dict.fromkeys(name for row in rows for name in row))
-            print_table(title, names, [tuple(row.get(each, "") for each in names) for row in rows])
+            print_table(
+                title, names, [tuple(_cell(row.get(each)) for each in names) for row in rows]
+            )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def _plan(entry: QueueEntry, settings: Settings) -> dict[str, object]:
@@ -244,7 +259,7 @@ def top(
     with server.store_of(settings) as store:
         rows = store.read(look).result()
     if as_json:
-        print_json(rows)
+        print_json([machine_names(row) for row in rows])
     elif not rows:
         out.print("The queue is empty.")
     else:
@@ -262,7 +277,7 @@ def _named(reading: Reading, owner: Owner, settings: Settings) -> str:
 def _backlog(backlog: Backlog, name: str) -> dict[str, object]:
     """Ages as Postfix's qshape shows them: how many waited for at most so long."""
     cut = (0, *backlog.younger_than, backlog.waiting)
-    ages = (str(high - low) for low, high in pairwise(cut))
+    ages = (high - low for low, high in pairwise(cut))
     return {
         "name": name,
         "waiting": backlog.waiting,

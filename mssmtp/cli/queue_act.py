@@ -11,7 +11,7 @@ import typer
 from mssmtp import app as server
 from mssmtp import queueing as room
 from mssmtp.cli import options, progress
-from mssmtp.cli.output import fail, out, print_json
+from mssmtp.cli.output import EXIT_USAGE, fail, out, print_json
 from mssmtp.mail import Domain, EnvelopeId
 from mssmtp.storage import Decision, Store
 
@@ -83,7 +83,9 @@ def drop(
 ) -> None:
     """Give up messages without a report to their senders; the reason stays in the ledger."""
     if not reason:
-        raise typer.BadParameter("say why: --reason; it stays in the ledger")
+        fail(
+            "queue drop", "wants a reason", "Say why: --reason; it stays in the ledger.", EXIT_USAGE
+        )
     _act("dropped", (queue_ids, domain, everything), reason, config, as_json=as_json)
 
 
@@ -97,7 +99,8 @@ def _act(
 ) -> None:
     queue_ids, of, everything = what
     if sum((bool(queue_ids), of is not None, everything)) != 1:
-        raise typer.BadParameter("give queue ids, or --domain, or --all")
+        remedy = "Give queue ids, or --domain, or --all: one of them."
+        fail("queue", "it is not clear what is meant", remedy, EXIT_USAGE)
     settings = options.settings(config)
     domain = None if of is None else options.domain_name(of)
     note = f"{_who()}: {reason}" if reason else _who()
