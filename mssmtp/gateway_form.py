@@ -22,6 +22,7 @@ from mssmtp.config import Endpoint, Settings, load
 from mssmtp.config_base import DomainName, Section
 from mssmtp.config_senders import HostAndPort
 from mssmtp.errors import ConfigError
+from mssmtp.gateways import Gateways
 from mssmtp.whole_files import write_whole
 
 FOLDER = "gateways"
@@ -172,16 +173,38 @@ def draft(form: Form, config: Path) -> Draft:
             f"`mssmtp gateway undo {form.name}` takes it out; then init again.",
         )
     folder = config.resolve().parent / FOLDER
-    files: dict[Path, bytes] = {}
-    lines = list(_block(form, folder, files))
+    copies: dict[Path, Path] = {}
+    lines = list(_block(form, folder, copies))
+    files = {target: _octets(source) for target, source in copies.items()}
     begin, end = _marks(form.name)
     if before.listen.gateways is None:
         text = _with_door(form, text, config)
     text = text + ("" if text.endswith("\n") else "\n") + begin + "".join(lines) + end
-    return Draft(config, text, files, _checked(config, text, files))
+    try:
+        settings = _checked(config, text, files)
+        Gateways.load(settings)  # two lines of the table for one address
+    except ConfigError as error:
+        _forget(files)
+        raise _as_given(error, copies | {_trial(config): config}) from error
+    return Draft(config, text, files, settings)
 
 
-def _block(form: Form, folder: Path, files: dict[Path, bytes]) -> Iterator[str]:
+def _as_given(error: ConfigError, given: dict[Path, Path]) -> ConfigError:
+    """The same, of the files that people know: the others are gone when they look for them."""
+    what = error.what
+    for written, known in given.items():
+        what = what.replace(str(written), str(known))
+    return ConfigError(what, error.why, error.remedy)
+
+
+def unknown(name: str) -> ConfigError:
+    """No gateway of the settings has this name."""
+    return ConfigError(
+        f"gateway {name}", "is not in the settings", "`mssmtp gateway list` prints them."
+    )
+
+
+def _block(form: Form, folder: Path, copies: dict[Path, Path]) -> Iterator[str]:
     names = (*form.outbound.names, *(_name_of(file) for file in form.outbound.certificates))
     values: dict[str, object] = {
         "name": form.name,
@@ -200,7 +223,7 @@ def _block(form: Form, folder: Path, files: dict[Path, bytes]) -> Iterator[str]:
     ):
         if source is not None:
             target = folder / f"{form.name}{ending}"
-            files[target] = _octets(source)
+            copies[target] = source
             values[key] = f"{FOLDER}/{target.name}"
     yield "[[gateways]]\n"
     for key, value in values.items():
@@ -235,9 +258,13 @@ def _with_door(form: Form, text: str, config: Path) -> str:
     return opened
 
 
+def _trial(config: Path) -> Path:
+    return config.with_name(f".{config.name}.trial")
+
+
 def _checked(config: Path, text: str, files: dict[Path, bytes]) -> Settings:
     """What `load` says of the new text, written beside the old one for a moment."""
-    trial = config.with_name(f".{config.name}.trial")
+    trial = _trial(config)
     for target, octets in files.items():
         target.parent.mkdir(mode=0o750, exist_ok=True)
         write_whole(target, octets)
@@ -272,6 +299,8 @@ def undo(name: str, config: Path) -> None:
     begin, end = _marks(name)
     start, stop = text.find(begin), text.find(end)
     if start < 0 or stop < start:
+        if all(each.name != name for each in load(config).gateways):
+            raise unknown(name)
         raise ConfigError(
             f"gateway {name}",
             f"was not written into {config} by `gateway init`",

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from mssmtp import app, pki
 from mssmtp.config import Settings
-from mssmtp.errors import BadAddress, ConfigError, MailError
+from mssmtp.errors import BadAddress, MailError
 from mssmtp.finding import Finding, Severity
-from mssmtp.gateway_form import Form, leaf_of
+from mssmtp.gateway_form import Form, leaf_of, unknown
 from mssmtp.gateways import Gateway, Gateways
 from mssmtp.mail import Address, Bal
 from mssmtp.revocation import judge_chain
@@ -34,9 +34,7 @@ def tried(settings: Settings, name: str, form: Form | None = None) -> tuple[Find
     gateways = Gateways.load(settings)
     gateway = next((each for each in gateways.all if each.name == name), None)
     if gateway is None:
-        raise ConfigError(
-            f"gateway {name}", "is not in the settings", "`mssmtp gateway list` prints them."
-        )
+        raise unknown(name)
     with app.store_of(settings) as store:
         trust = app.stored_trust(settings)
         services = app.services_of(settings, store, trust)
@@ -173,11 +171,17 @@ async def _inbound(services: Services, gateway: Gateway, store: Store) -> list[F
     try:
         reply = await hospitals.knock(box)
     except MailError as error:
-        remedy = "The log names the host and the reason; docs/gateway.md lists the causes."
-        return [Finding(Severity.ERROR, what, f"{error}: {error.reply}", remedy)]
+        remedy = "docs/gateway.md, « From us to the hospital », says what its servers need."
+        return [Finding(Severity.ERROR, what, _reason(error), remedy)]
     finally:
         await hospitals.close()
     if not reply.is_positive:
         remedy = "The hospital's server must take this address from us: see its own log."
         return [Finding(Severity.ERROR, what, f"RCPT TO of {box}: {reply}", remedy)]
     return [_ok(what, f"TLS, certificate, MAIL and RCPT TO of {box} are good ({reply.code})")]
+
+
+def _reason(error: MailError) -> str:
+    """What happened, when it is known, then what a sender would be told."""
+    said = str(error.reply)
+    return said if error.reply.text in str(error) else f"{error}: {said}"

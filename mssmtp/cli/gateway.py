@@ -12,7 +12,7 @@ import typer
 
 from mssmtp import gateway_form, gateway_trial
 from mssmtp.cli import options
-from mssmtp.cli.output import EXIT_TROUBLE, fail, out, print_json, print_table
+from mssmtp.cli.output import EXIT_TROUBLE, out, print_json, print_table
 from mssmtp.config import Settings, load
 from mssmtp.config_senders import GatewaySettings
 from mssmtp.finding import Finding, Severity
@@ -101,7 +101,7 @@ def show(name: Name, config: options.Config = None, as_json: options.Json = Fals
     settings = options.settings(config)
     gateway = next((each for each in Gateways.load(settings).all if each.name == name), None)
     if gateway is None:
-        fail(name, "is no gateway of the settings", "`mssmtp gateway list` prints them.")
+        raise gateway_form.unknown(name)
     pairs = {str(usual): str(mss) for usual, mss in gateway.aliases.to_mss.items()}
     told = gateway.settings.model_dump(mode="json")
     if as_json:
@@ -145,7 +145,7 @@ def _plain(found: Sequence[Finding]) -> list[dict[str, str]]:
 def _tell(found: Sequence[Finding]) -> None:
     for each in found:
         out.print(f"[{_COLOURS[each.severity]}]{each.severity:<8}[/]", end="")
-        out.print(f"{each.what}: {each.why}. {each.remedy}".strip(), markup=False)
+        out.print(f"{each.what}: {each.why.rstrip('.')}. {each.remedy}".strip(), markup=False)
 
 
 def _tell_state(name: str, *, is_on: bool, reloaded: bool) -> None:

@@ -28,6 +28,9 @@ def list_machines(config: options.Config = None, as_json: options.Json = False) 
     if as_json:
         print_json(rows)
         return
+    if not rows:
+        out.print("There is no machine. docs/admin.md shows a table [[machines]] for one.")
+        return
     columns = ("name", "box", "addresses", "known by", "state")
     print_table("Machines", columns, [tuple(row.values()) for row in rows])
 

@@ -80,8 +80,14 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     for column in columns:
         table.add_column(plain(column), overflow="fold")
     for row in rows:
-        table.add_row(*(Console().render_str(plain(str(cell)), markup=False) for cell in row))
+        table.add_row(*(Console().render_str(plain(_cell(each)), markup=False) for each in row))
     out.print(table, soft_wrap=False)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def fail(what: str, why: str, remedy: str, code: int = EXIT_TROUBLE) -> NoReturn:

@@ -159,15 +159,7 @@ def show(queue_id: QueueId, config: options.Config = None, as_json: options.Json
     for title, rows in shown:
         if rows:
             names = tuple(dict.fromkeys(name for row in rows for name in row))
-            print_table(
-                title, names, [tuple(_cell(row.get(each)) for each in names) for row in rows]
-            )
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
+            print_table(title, names, [tuple(row.get(each) for each in names) for row in rows])
 
 
 def _plan(entry: QueueEntry, settings: Settings) -> dict[str, object]:

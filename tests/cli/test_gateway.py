@@ -140,6 +140,7 @@ def test_conflicts_in_the_table_are_said(
     done = home.mssmtp("gateway", "init", str(form))
     assert done.code == code, done.out
     assert said in done.out + done.err
+    assert str(form.parent / "alias.csv") in done.err, "the file people know"
 
 
 @pytest.mark.requirement("DEF-19")
@@ -166,7 +167,10 @@ def test_a_certificate_the_door_would_refuse_is_said_before(
 
 @pytest.mark.requirement("SEED-82")
 def test_a_second_init_and_an_undo_of_nobody_say_what_to_do(home: Home, form: Path) -> None:
-    assert home.mssmtp("gateway", "undo", "chu").code == 2
+    for command in ("undo", "check", "show"):
+        nobody = home.mssmtp("gateway", command, "chu")
+        assert nobody.code == 2
+        assert "gateway chu: is not in the settings" in nobody.err
     assert home.mssmtp("gateway", "init", str(form)).code == 0
     again = home.mssmtp("gateway", "init", str(form))
     assert again.code == 2

@@ -29,6 +29,7 @@ def test_a_password_is_made_with_the_line_for_the_settings() -> None:
 
 def test_list_says_what_keeps_a_machine_from_sending(home: Home) -> None:
     assert home.mssmtp("machine", "list", "--json").json == []
+    assert home.mssmtp("machine", "list").out.startswith("There is no machine.")
     (row,) = with_machine(home, "scanner@hopital-a.test").mssmtp("machine", "list", "--json").json
     assert row["name"] == "scanner-radio"
     assert row["known_by"] == "password"
