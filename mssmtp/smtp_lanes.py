@@ -30,6 +30,9 @@ LONGEST_PAUSE_S = 60.0
 MOST_HELD = 4_000
 """Letters leased and not yet under way, of all domains; the fuller, the less each one gets."""
 _EXPRESS = 10
+_OVERTAKES = 50
+"""Letters that one step of priority (RFC 6710) may overtake: whoever calls everything urgent does
+not keep all others waiting for ever."""
 
 
 @dataclass(slots=True)
@@ -65,12 +68,19 @@ class Road:
     domain: Domain
     pace: Pace
     waiting: list[tuple[int, int, Lease]] = field(default_factory=list)
+    came: int = 0
+    """Leases that were ever added."""
     turn: int = 0
     recipients: int = 0
     """Of the leases that wait here or are under way."""
     failure: MailError | None = None
     failures: int = 0
     resumes_at: float = 0.0
+
+    @property
+    def urgent(self) -> int:
+        """How many of those that wait are so."""
+        return sum(each[2].envelope.priority > 0 for each in self.waiting)
 
     @property
     def ahead(self) -> int:
@@ -115,7 +125,6 @@ class Lanes:
         self._most, self._in_all = most, in_all
         self._lanes: dict[Hashable, Lane] = {}
         self._road_of: dict[Domain, tuple[Lane, Road]] = {}
-        self._number = 0
         self.running = 0
         self.held = 0
 
@@ -144,7 +153,10 @@ class Lanes:
                     continue
                 # Not letter by letter: a look at the queue is a commit.
                 most = room if room > ahead // 2 or not road.recipients else 0
-                want = Want(domain, most, _EXPRESS, road.turn)
+                express = _EXPRESS if most else _EXPRESS - road.urgent
+                if most + express <= 0:
+                    continue
+                want = Want(domain, most, express, road.turn)
             held += want.most
             wants.append(want)
         return wants
@@ -172,8 +184,9 @@ class Lanes:
     def add(self, lease: Lease, operator: Hashable) -> None:
         """Let `lease` wait for its turn. `operator`: domains with the same belong together."""
         lane, road = self._on(lease.domain, operator)
-        self._number += 1
-        heapq.heappush(road.waiting, (-lease.envelope.priority, self._number, lease))
+        road.came += 1
+        place = road.came - _OVERTAKES * lease.envelope.priority
+        heapq.heappush(road.waiting, (place, road.came, lease))
         road.turn = lease.turn
         road.recipients += len(lease.recipients)
         self.held += 1
@@ -259,7 +272,7 @@ class Lanes:
             return None
         for _ in range(len(lane.turns)):
             road = lane.turns[0]
-            urgent = road.waiting[0][0] < 0
+            urgent = road.waiting[0][2].envelope.priority > 0
             if (lane.pace.has_room and road.pace.has_room) or (
                 urgent and lane.pace.running <= int(lane.pace.allowed)
             ):

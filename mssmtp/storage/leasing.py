@@ -281,12 +281,18 @@ class LeaseWriting(QueueReading, DeliveryWriting):
 
     def _wanted(self, want: Want, now: int) -> list[Row]:
         rows: list[Row] = []
-        above = -(1 << 16)
+        above, urgent = -(1 << 16), 0
         while (found := self._one(_URGENCIES, domain=want.domain, above=above)) is not None:
             above = int(found[0])
-            room = want.most + (want.express if above < 0 else 0) - len(rows)
+            room = want.most - len(rows)
+            if above < 0:
+                room += want.express
+            else:
+                # A quarter is theirs, however much somebody calls urgent.
+                room = max(room, want.most // 4 - (len(rows) - urgent))
             if room > 0:
                 rows += self._turns(want, above, room, now)
+                urgent = len(rows) if above < 0 else urgent
         return rows
 
     def _turns(self, want: Want, urgency: int, room: int, now: int) -> list[Row]:

@@ -105,6 +105,20 @@ def test_what_is_urgent_overtakes_and_has_one_place_more() -> None:
     assert urgent.envelope.priority == 6
 
 
+def test_who_calls_everything_urgent_does_not_keep_the_others_waiting_for_ever() -> None:
+    lanes = Lanes(1, 200)
+    filled(lanes, a=1)
+    for _ in range(1_000):
+        lanes.add(lease("a.test", priority=9), "a")
+    passed = 0
+    while (started := next(lanes.start())).envelope.priority and passed < 2_000:
+        lanes.done(started)
+        lanes.add(lease("a.test", priority=9), "a")
+        passed += 1
+    assert 0 < passed <= 9 * 50
+    assert lanes.wants([(Domain("a.test"), NOW)], NOW, 0.0) == [], "no more of them for now"
+
+
 def test_who_cannot_be_reached_twice_is_left_alone_for_a_while() -> None:
     lanes = Lanes(20, 200)
     filled(lanes, a=3)

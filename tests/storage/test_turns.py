@@ -121,6 +121,18 @@ def test_urgent_results_overtake(store: Store, zoe: Bal, clock: SteppingClock) -
     assert (express.envelope.id, express.envelope.priority) == (urgent, 1)
 
 
+def test_a_flood_of_urgent_letters_leaves_a_quarter_to_the_others(
+    store: Store, zoe: Bal, ida: Bal, clock: SteppingClock
+) -> None:
+    for _ in range(12):
+        put(store, clock, zoe.id, recipients("luc@cabinet-b.test"), priority=9)
+    usual = put(store, clock, ida.id, recipients("luc@cabinet-b.test"))
+    slow = put(store, clock, ida.id, recipients("luc@cabinet-b.test"), priority=-3)
+    found = [lease.envelope.id for lease in take(store, clock, Want(B, 8))]
+    assert len(found) == 10
+    assert found[8:] == [usual, slow]
+
+
 def test_the_recipients_of_a_letter_at_one_domain_come_together(
     store: Store, zoe: Bal, clock: SteppingClock
 ) -> None:
