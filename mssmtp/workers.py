@@ -149,6 +149,29 @@ def _only_server(plan: Plan) -> Iterator[None]:
         os.close(handle)
 
 
+def have_reloaded(run: Path) -> bool:
+    """Tell the server whose directory this is to read its settings again; False: none runs there.
+
+    Only while the lock of the home is held: the process that a killed server has written down may
+    be somebody else's by now, whom SIGHUP would end.
+    """
+    try:
+        handle = os.open(run / "serve.lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        try:
+            os.kill(int((run / "ready").read_text("ascii")), signal.SIGHUP)
+        except (OSError, ValueError):
+            return False
+        return True
+    finally:
+        os.close(handle)
+
+
 def bind(door: str, endpoint: Endpoint) -> socket.socket:
     """A socket of this worker's own on a port all workers share; not listening yet.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +15,7 @@ from mssmtp.config import Settings, load
 from mssmtp.config_senders import GatewaySettings
 from mssmtp.finding import Finding, Severity
 from mssmtp.gateways import Gateways
+from mssmtp.workers import have_reloaded
 
 app = typer.Typer(
     help="Hospitals' own mail servers: form, init, list, show, check, undo.", no_args_is_help=True
@@ -59,7 +58,7 @@ def init(
     finally:
         if not is_on:
             gateway_form.abandon(draft)
-    reloaded = is_on and _reload(draft.settings)
+    reloaded = is_on and have_reloaded(draft.settings.store.home / "run")
     if as_json:
         print_json({"switched_on": is_on, "reloaded": reloaded, "findings": _plain(found)})
     else:
@@ -74,7 +73,7 @@ def undo(name: Name, config: options.Config = None, as_json: options.Json = Fals
     """Take a gateway that `init` switched on out of the settings; its boxes get their mail."""
     path = options.config_path(config)
     gateway_form.undo(name, path)
-    reloaded = _reload(load(path))
+    reloaded = have_reloaded(load(path).store.home / "run")
     if as_json:
         print_json({"undone": name, "reloaded": reloaded})
         return
@@ -158,13 +157,3 @@ def _tell_state(name: str, *, is_on: bool, reloaded: bool) -> None:
 
 def _reloading(*, reloaded: bool) -> str:
     return "The server takes it up now." if reloaded else "No server runs on this home."
-
-
-def _reload(settings: Settings) -> bool:
-    """Tell the running server; False when there is none."""
-    try:
-        process = int((settings.store.home / "run" / "ready").read_text("ascii"))
-        os.kill(process, signal.SIGHUP)
-    except (OSError, ValueError):
-        return False
-    return True

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -176,6 +179,25 @@ def test_a_second_init_and_an_undo_of_nobody_say_what_to_do(home: Home, form: Pa
     assert again.code == 2
     assert "gateway undo chu" in again.err
     assert load(home.config_file).gateways
+
+
+def test_only_a_server_that_runs_is_told(home: Home, form: Path) -> None:
+    """A killed server leaves its number behind, which may be somebody else's since."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _: heard.append(number))
+    run = home.config_file.parent / load(home.config_file).store.home / "run"
+    run.mkdir(exist_ok=True)
+    (run / "ready").write_text(f"{os.getpid()}\n")
+    (run / "serve.lock").touch()
+    try:
+        assert home.mssmtp("gateway", "init", str(form), "--json").json["reloaded"] is False
+        assert heard == []
+        with (run / "serve.lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert home.mssmtp("gateway", "undo", "chu", "--json").json["reloaded"] is True
+        assert heard == [signal.SIGHUP]
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_the_printed_form_is_one(home: Home, tmp_path: Path) -> None:
