@@ -49,14 +49,22 @@ class Became:
 
 def became(services: Services, envelope: EnvelopeId) -> tuple[Became, ...]:
     """Every recipient of a letter of whom something is known (messages.md §11)."""
-    journey = services.store.read(lambda reading: reading.journey(envelope)).result()
+    journey, waiting = services.store.read(
+        lambda reading: (reading.journey(envelope), reading.queue_entry(envelope))
+    ).result()
     by_recipient: dict[str, list[Step]] = {}
     for step in journey:
         by_recipient.setdefault(step.recipient, []).append(step)
-    return tuple(
+    told = [
         Became(to, sentence(max(reversed(steps), key=lambda step: step.rank)), tuple(steps))
         for to, steps in by_recipient.items()
-    )
+    ]
+    still = [str(each.recipient.address) for each in waiting]
+    told += [Became(to, _WAITING.format(envelope), ()) for to in still if to not in by_recipient]
+    return tuple(told)
+
+
+_WAITING = "Dans la file d'attente : `mssmtp queue why {}` dit pourquoi."
 
 
 def sentence(step: Step) -> str:

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from mssmtp.demo.authority import RESPONSIBLE, SUPPORT
-from mssmtp.mail import Address, BalId, Door, Envelope, EnvelopeId, Recipient
+from mssmtp.mail import Address, BalId, Door, Envelope, EnvelopeId, Facts, Recipient, Stage
+from mssmtp.policy import facts_to_bytes
 from mssmtp.storage import Outcome, Transfer
 from tests.home import CLOCK, PATIENT_DOMAIN, ZOE, Home
 
@@ -24,6 +25,7 @@ def queue_id(home: Home) -> EnvelopeId:
     """A letter to two recipients; the peer has deferred it once."""
     now = CLOCK.now()
     to = (LUC, PATIENT)
+    facts = facts_to_bytes(Facts(Stage.RECIPIENT, Door.SUBMISSION, now, ZOE))
     with home.store() as store:
         envelope = Envelope(store.new_envelope_id(), ZOE, to, now)
         letter = store.seal(LETTER)
@@ -32,7 +34,7 @@ def queue_id(home: Home) -> EnvelopeId:
         bal: BalId = owner.id
         store.write(
             lambda w: w.accept(
-                envelope, letter, local=(), queued=to, skip=46, owner=bal, transfer=IN, facts=b"{}"
+                envelope, letter, local=(), queued=to, skip=46, owner=bal, transfer=IN, facts=facts
             )
         ).result()
         later = now + timedelta(minutes=5)
@@ -95,6 +97,12 @@ def test_retry_makes_it_due_at_once(home: Home, queue_id: EnvelopeId) -> None:
     assert home.mssmtp("queue", "retry", queue_id).out == "2 recipient(s) made due.\n"
     assert due() == 2
     assert home.mssmtp("queue", "retry", "--json").json == {"queue_id": None, "recipients": 2}
+
+
+def test_explain_says_that_it_waits(home: Home, queue_id: EnvelopeId) -> None:
+    told = home.mssmtp("explain", queue_id).out
+    assert f"{LUC.address}: Dans la file d'attente : `mssmtp queue why {queue_id}`" in told
+    assert str(PATIENT.address) not in told, "OP-87"
 
 
 def test_trying_everything_again_lets_nothing_go_that_is_held(
