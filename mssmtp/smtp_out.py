@@ -564,6 +564,9 @@ class Relay:
             answers = await connection.send(recipient.address, (bare,), content)
             attempt.replies[recipient] = answers.by_recipient[bare]
             attempt.final = answers.final
+            self._note_taken(
+                attempt, Answers({recipient: attempt.replies[recipient]}, answers.final)
+            )
 
     def _is_ours(self, sender: Address) -> bool:
         return sender.domain in self._domains

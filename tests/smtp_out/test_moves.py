@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from mssmtp.mail import Address, BalState, Domain, Recipient
+from mssmtp.mail import Address, BalState, Domain, EnvelopeId, Recipient
 from mssmtp.outside import LookupFailed
 from mssmtp.policy import Moves
+from mssmtp.storage import Handed, RelayJournal
 from mssmtp.trust import Snapshot
 from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN, B_SUBJECT, unsigned_whitelist
 from tests.smtp_out.peer import Script
@@ -57,6 +59,25 @@ async def test_each_box_gets_a_letter_of_its_own_from_itself(leaving: World) -> 
     actions = {leaving.status(n)["Action"] for n in range(len(leaving.store.reports))}
     assert actions == {"failed", "relayed"}
     assert all(r.queued[0].address == ANNE for r in leaving.store.reports)
+
+
+@pytest.mark.requirement("OP-101", "SEED-58")
+async def test_what_was_taken_for_one_box_is_in_the_journal_before_the_next(
+    leaving: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D4: a worker that dies between two of these letters sends the first only once."""
+    noted: list[tuple[str, tuple[int, ...]]] = []
+
+    def note(_: RelayJournal, name: EnvelopeId, positions: Iterable[int], handed: Handed) -> None:
+        noted.append((handed, tuple(positions)))
+
+    monkeypatch.setattr(RelayJournal, "note", note)
+    peer = leaving.peer()
+    async with leaving.relaying(**{PEER: peer}):
+        leaving.letter(AT_ZOES, PAUL, sender=ANNE)
+        await leaving.store.until(lambda store: len(store.outcomes) >= 2)
+    begun = ("begun", (0, 1))
+    assert noted == [begun, ("taken", (0,)), begun, ("taken", (1,))]
 
 
 @pytest.mark.requirement("OP-101")
