@@ -29,7 +29,7 @@ def list_machines(config: options.Config = None, as_json: options.Json = False) 
         print_json(rows)
         return
     if not rows:
-        out.print("There is no machine. docs/admin.md shows a table [[machines]] for one.")
+        out.print("There is no machine: docs/admin.md shows a table [[machines]].", markup=False)
         return
     columns = ("name", "box", "addresses", "known by", "state")
     print_table("Machines", columns, [tuple(row.values()) for row in rows])
@@ -72,5 +72,5 @@ def password(as_json: options.Json = False) -> None:
         print_json({"password": secret, "password_hash": made})
         return
     out.print(f"Password, for the device: {app_password.grouped(secret)}")
-    out.print("Line for its table [[machines]]:")
+    out.print("Line for its table [[machines]]:", markup=False)
     out.print(f'password_hash = "{made}"', soft_wrap=True)

@@ -25,11 +25,12 @@ def test_a_password_is_made_with_the_line_for_the_settings() -> None:
     assert app_password.matching(made["password"], [made["password_hash"]])
     shown = typed("machine", "password").out
     assert 'password_hash = "$argon2id$' in shown
+    assert "its table [[machines]]:" in shown
 
 
 def test_list_says_what_keeps_a_machine_from_sending(home: Home) -> None:
     assert home.mssmtp("machine", "list", "--json").json == []
-    assert home.mssmtp("machine", "list").out.startswith("There is no machine.")
+    assert home.mssmtp("machine", "list").out.endswith("a table [[machines]].\n")
     (row,) = with_machine(home, "scanner@hopital-a.test").mssmtp("machine", "list", "--json").json
     assert row["name"] == "scanner-radio"
     assert row["known_by"] == "password"
