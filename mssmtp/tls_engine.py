@@ -36,6 +36,7 @@ class Engine:
         # Known without asking: each call into OpenSSL lets go of the interpreter.
         self._is_empty = False
         self._is_one_record = False
+        self._may_be_pending = False
         self._may_have_said = True
 
     def feed(self, octets: Buffer) -> None:
@@ -43,6 +44,7 @@ class Engine:
         # RFC 8446 5.1: the length of a record is in the octets 3 and 4 of its header.
         self._is_one_record = (
             self._is_empty
+            and not self._may_be_pending
             and len(octets) > _HEADER_OCTETS
             and len(octets) == _HEADER_OCTETS + (octets[3] << 8 | octets[4])
         )
@@ -76,6 +78,8 @@ class Engine:
         Raises EOFError when the peer has closed the session, TlsFailure.
         """
         octets: int = _LIB.SSL_read(self._ssl, _FFI.from_buffer(buffer), len(buffer))
+        # SSL_read gives of one record at most: what fills the buffer may not be all of it.
+        self._may_be_pending = octets == len(buffer)
         if octets > 0 and self._is_one_record:  # nothing else was in it, nor was it answered
             self._is_empty, self._is_one_record = True, False
             return octets

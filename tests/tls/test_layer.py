@@ -16,7 +16,7 @@ from OpenSSL import SSL
 
 from mssmtp.config import CertificateSettings, TlsSettings
 from mssmtp.tls import Engine, ServerContext, server_context
-from tests.tls.wires import MemoryClient, Recorder, client_of
+from tests.tls.wires import BufferedRecorder, MemoryClient, Recorder, client_of
 
 pytestmark = pytest.mark.timeout(20, method="thread")
 
@@ -167,6 +167,34 @@ async def test_octets_kept_while_paused_come_after_resuming_not_during(
     assert len(upper.received) == held
     await asyncio.sleep(0)
     assert bytes(upper.received) == b"a" * 65_000
+
+
+async def test_a_record_that_waits_behind_half_of_another_comes_too(
+    context: ServerContext, settings: TlsSettings
+) -> None:
+    """A door pauses in the middle of a record while exactly one more is at hand."""
+
+    class Pausing(BufferedRecorder):
+        def buffer_updated(self, nbytes: int) -> None:
+            super().buffer_updated(nbytes)
+            if self.recorder.events == ["made", "data"]:
+                self.recorder.transport.pause_reading()
+
+    upper = Pausing()
+    upper.buffer = bytearray(1_000)
+    client = MemoryClient(client_of(settings, "TLSv1.3"), context, upper)
+    client.handshake()
+    for octet in (b"-", b"a", b"b"):
+        client.session.write(octet * (1 if octet == b"-" else 5_500))
+        client.wire.arrive(client.outgoing.read())
+        if octet == b"-":
+            upper.recorder.transport.resume_reading()
+            await asyncio.sleep(0)
+            upper.recorder.events[:] = ["made"]  # and pause at the next
+    assert len(upper.recorder.received) == 1 + len(upper.buffer)
+    upper.recorder.transport.resume_reading()
+    await asyncio.sleep(0)
+    assert bytes(upper.recorder.received) == b"-" + b"a" * 5_500 + b"b" * 5_500
 
 
 async def test_a_door_that_fails_on_kept_octets_loses_its_connection(
