@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from mssmtp.errors import MailError
 from mssmtp.mail import Domain
-from mssmtp.storage import Lease, Want
+from mssmtp.storage import BY_HAND, Lease, Want
 
 STARTED_WITH = 5
 """Deliveries at once to who is not known yet."""
@@ -141,6 +141,8 @@ class Lanes:
                 continue
             share = max(1, (MOST_HELD - held) // 4)
             known = self._road_of.get(domain)
+            if known is not None and first <= BY_HAND:
+                known[1].resumes_at = at
             if known is None:
                 want = Want(domain, min(LEAST_AHEAD, share), _EXPRESS)
             elif known[1].is_paused(at):

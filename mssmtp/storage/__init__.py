@@ -54,6 +54,7 @@ from mssmtp.storage.rotation import RotationReport
 from mssmtp.storage.sent_letters import by_envid, by_message_id
 from mssmtp.storage.store import Store
 from mssmtp.storage.views import Reading, Writing
+from mssmtp.storage.waiting import BY_HAND
 
 __all__ = [
     "DELIVERED",
@@ -104,6 +105,7 @@ __all__ = [
     "Transfer",
     "TransferTrace",
     "Want",
+    "BY_HAND",
     "Writing",
     "by_envid",
     "by_message_id",

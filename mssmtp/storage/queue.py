@@ -25,7 +25,7 @@ from mssmtp.storage.model import (
     to_us,
 )
 from mssmtp.storage.receipts import ReceiptWriting
-from mssmtp.storage.schema import NEVER, envelopes, queue, sql
+from mssmtp.storage.schema import AT_ONCE, NEVER, envelopes, queue, sql
 from mssmtp.storage.view import Row
 from mssmtp.storage.waiting import ILLEGIBLE, OF_ENVELOPE, reply_purpose
 
@@ -95,7 +95,7 @@ _AT_ONCE = {
     "due": case(
         (queue.c.held.is_(True), NEVER),
         (queue.c.lease_until > bindparam("now"), queue.c.lease_until),
-        else_=bindparam("now"),
+        else_=AT_ONCE,
     ),
 }
 _WAITS = queue.c.next_attempt > bindparam("now")

@@ -330,6 +330,8 @@ RFC 6710 with its sign turned, so that what is urgent comes first. `release_at`:
 
 NEVER = 1 << 62
 """In `queue.due`: no time at all."""
+AT_ONCE = 1
+"""In `queue.due`: somebody said so, and a pause of the relay does not count."""
 
 sent = _clustered(
     "sent",

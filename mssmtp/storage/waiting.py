@@ -32,7 +32,7 @@ from mssmtp.storage.model import (
     from_us,
     to_us,
 )
-from mssmtp.storage.schema import NEVER, envelopes, queue, sql
+from mssmtp.storage.schema import AT_ONCE, NEVER, envelopes, queue, sql
 from mssmtp.storage.view import Row
 
 ILLEGIBLE = "illisible"
@@ -81,6 +81,8 @@ _NAMES = _NAMES.union_all(
         .scalar_subquery()
     ).where(_NAMES.c.domain.is_not(None))
 )
+BY_HAND = from_us(AT_ONCE)
+"""When nothing becomes due by itself: an administrator, or a new list, wants it tried now."""
 _FIRST = queue.alias("first")
 _FIRST_DUE = (
     select(func.min(_FIRST.c.due))
@@ -204,7 +206,7 @@ class QueueReading(EnvelopeReading, ContentReading):
 
     def queue_due(self) -> tuple[tuple[Domain, datetime | None], ...]:
         """Every domain that somebody's letter waits for, and when the first may be leased; None:
-        all are held."""
+        all are held. BY_HAND and before: somebody wants it tried now."""
         return tuple(
             (Domain(name), None if first >= NEVER else from_us(first))
             for name, first in self._all(_DOMAINS)
@@ -320,7 +322,7 @@ def _backlog(of: Owner, row: Row) -> Backlog:
         held=int(held),
         leased=int(leased),
         oldest=from_us(oldest),
-        due=None if due >= NEVER else from_us(due),
+        due=None if due >= NEVER else from_us(max(due, oldest)),
         younger_than=tuple(map(int, younger)),
     )
 

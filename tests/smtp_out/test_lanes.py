@@ -16,7 +16,7 @@ from mssmtp.smtp_lanes import (
     Pace,
 )
 from mssmtp.smtp_wire import PeerFailed
-from mssmtp.storage import Lease
+from mssmtp.storage import BY_HAND, Lease
 
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=15)
@@ -133,6 +133,9 @@ def test_who_cannot_be_reached_twice_is_left_alone_for_a_while() -> None:
     due = [(Domain("a.test"), NOW), (Domain("b.test"), NOW)]
     assert [want.domain for want in lanes.wants(due, NOW, 101.0)] == ["b.test"]
     assert 0 < lanes.next_look(due, NOW, 101.0) <= LONGEST_PAUSE_S
+    by_hand = [(Domain("a.test"), BY_HAND)]
+    assert [want.domain for want in lanes.wants(by_hand, NOW, 101.0)] == ["a.test"]
+    assert not road.is_paused(101.0), "who says now is not told to wait"
     (failing, _) = lanes.wants(due, NOW, 200.0)
     assert failing.most > FAILING_AT_ONCE - 10, "the next failure is theirs too"
     road.reached()
