@@ -42,7 +42,7 @@ from mssmtp.smtp_lanes import Lanes
 from mssmtp.smtp_pool import Pool, Reach
 from mssmtp.smtp_record import Attempt, Recorder, next_attempt
 from mssmtp.smtp_wire import (
-    DeadlinePassed,
+    DeadlineMissed,
     FinalReplyLost,
     NoDeadlineOnward,
     NoTlsOnward,
@@ -616,7 +616,7 @@ class Relay:
         """RFC 2852 4.1.4: behind its deadline a letter of mode R is not sent on."""
         by = lease.envelope.deliver_by
         if by is not None and by.mode == "R" and by.deadline <= self._clock.now():
-            return DeadlinePassed.smtp
+            return DeadlineMissed.smtp
         return None
 
     def _refused_by_policy(self, attempt: Attempt) -> Reply | None:

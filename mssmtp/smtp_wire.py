@@ -99,7 +99,7 @@ class NoTlsOnward(MailError):
     )
 
 
-class DeadlinePassed(MailError):
+class DeadlineMissed(MailError):
     """The time that the sender set for the delivery has passed (RFC 2852 4.1.4)."""
 
     smtp = Reply(

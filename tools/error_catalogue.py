@@ -104,7 +104,7 @@ REMEDIES: dict[str, str] = {
     "BadFrom": "Write one From field with a complete address.",
     "BalExists": "Choose another address.",
     "Cancelled": "Nothing, or try again.",
-    "DeadlinePassed": "Reach the recipient by another way; send again without the deadline.",
+    "DeadlineMissed": "Reach the recipient by another way; send again without the deadline.",
     "FinalReplyLost": "Wait: the letter is tried again, and may arrive twice.",
     "LookupFailed": "Check the address; the server tries again until the queue gives up.",
     "NationalIdRequired": "Give the RPPS or ADELI number, or choose type MED.",
