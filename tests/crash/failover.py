@@ -48,7 +48,9 @@ FROZEN_S = 0.6
 class Told:
     """What the writers were answered."""
 
-    acknowledged: dict[int, str] = field(default_factory=dict)
+    acknowledged: list[tuple[int, str]] = field(default_factory=list)
+    """(UID, subject), each that was told: a UID told twice hides no letter."""
+    uids: set[int] = field(default_factory=set)
     refused: Counter[str] = field(default_factory=Counter)
     tried: set[str] = field(default_factory=set)
     twice: list[int] = field(default_factory=list)
@@ -62,9 +64,11 @@ class Told:
         if said == "no":
             self.refused[what] += 1
             return False
-        if int(what) in self.acknowledged:
-            self.twice.append(int(what))
-        self.acknowledged[int(what)] = subject
+        uid = int(what)
+        if uid in self.uids:
+            self.twice.append(uid)
+        self.uids.add(uid)
+        self.acknowledged.append((uid, subject))
         return True
 
 
@@ -232,8 +236,10 @@ def verdict(home: Path, bal: Bal, told: Told, recovered_s: list[float]) -> Verdi
         rounds=len(recovered_s),
         acknowledged=len(told.acknowledged),
         refused=dict(told.refused),
-        in_doubt_and_stored=len(set(stored.values()) - set(told.acknowledged.values())),
-        lost=[s for uid, s in told.acknowledged.items() if stored.get(uid) != s],
+        in_doubt_and_stored=len(
+            set(stored.values()) - {subject for _, subject in told.acknowledged}
+        ),
+        lost=[s for uid, s in told.acknowledged if stored.get(uid) != s],
         doubled=[subject for subject, number in counted.items() if number > 1],
         uids_repeated=told.twice,
         slowest_answer_ms=told.slowest_ms,
