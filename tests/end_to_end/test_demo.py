@@ -190,7 +190,10 @@ def cells(output: str) -> str:
 def test_it_prints_the_trust_space_with_the_hostile_operator(shown: Shown) -> None:
     text = cells(shown.output)
     ports = {o["name"]: o["smtp"]["port"] for o in shown.manifest["operators"]}
-    assert f"hopital-a hopital-a.test {ports['hopital-a']} hopital-a.test" in text
+    assert (
+        f"hopital-a hopital-a.test, chu-g.test {ports['hopital-a']} hopital-a.test, chu-g.test"
+        in text
+    )
     assert f"cabinet-b cabinet-b.test {ports['cabinet-b']} cabinet-b.test" in text
     assert f"hostile pirate.test {ports['hostile']} no" in text
 
@@ -247,9 +250,9 @@ def test_it_ends_with_what_a_real_operator_still_lacks(shown: Shown) -> None:
     lacking = text.partition("still lacks")[2]
     for item in (
         "operator certificate: operator.pem Order an IGC-Santé SERV SSL certificate",
-        "declaration of hopital-a.test to ANS",
+        "declaration of hopital-a.test, chu-g.test to ANS",
         "send the rows of `mssmtp trust expected`",
-        "MX record of hopital-a.test Publish MX 10 mx.hopital-a.test.",
+        "MX record of hopital-a.test, chu-g.test Publish MX 10 mx.hopital-a.test.",
     ):
         assert item in lacking, item
 
