@@ -262,9 +262,14 @@ def workers(operator: Operator) -> dict[int, int]:
     """Resident octets of each process of an operator's server."""
     mark, found = os.fsencode(operator.config_file), {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and mark in (entry / "cmdline").read_bytes():
-            pages = int((entry / "statm").read_text().split()[1])
-            found[int(entry.name)] = pages * os.sysconf("SC_PAGE_SIZE")
+        if entry.name.isdigit():
+            try:
+                is_ours = mark in (entry / "cmdline").read_bytes()
+            except OSError:
+                continue  # somebody's process, which has ended meanwhile
+            if is_ours:
+                pages = int((entry / "statm").read_text().split()[1])
+                found[int(entry.name)] = pages * os.sysconf("SC_PAGE_SIZE")
     return found
 
 
