@@ -19,20 +19,19 @@ from mssmtp.errors import Damaged, MailError, StorageFull, StorageUnavailable
 from mssmtp.gateways import NO_GATEWAYS, Ways
 from mssmtp.mail import (
     Address,
-    BalState,
     Domain,
     Door,
-    Envelope,
+    EnvelopeId,
     Facts,
     Recipient,
-    RecipientFacts,
     Stage,
 )
 from mssmtp.outside import Clock
 from mssmtp.policy import Moves, facts_to_bytes
 from mssmtp.smtp_client import PeerConnection
+from mssmtp.smtp_reports import Reader, Ready
 from mssmtp.smtp_wire import PeerReply, TlsUnavailable, from_reply
-from mssmtp.storage import Lease, Letter, LocalDelivery, Outcome, Owner, Store, Transfer, Writing
+from mssmtp.storage import Lease, Letter, LocalDelivery, Outcome, Store, Transfer, Writing
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,7 +39,7 @@ T = TypeVar("T")
 NO_MOVES = Moves()
 EXPIRED_STATUS = "5.4.7"
 _HEADER_OCTETS = 262_144
-_RETURN_PATH = b"Return-Path: <>\r\n"
+_REPORTED = Transfer("in", Door.INTERNAL, "", "accept", "250 2.0.0 report")
 _TLS_ALARM_AFTER = timedelta(hours=1)
 _COMMIT_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
@@ -107,13 +106,7 @@ class _Notice:
     """A report to be delivered with the outcomes it is about."""
 
     concerned: tuple[Outcome, ...]
-    envelope: Envelope
-    letter: Letter
-    local: tuple[LocalDelivery, ...]
-    queued: tuple[Recipient, ...]
-    owner: Owner
-    facts: bytes
-    skip: int = len(_RETURN_PATH)
+    ready: Ready
 
 
 _Render = Callable[[dsn.Report], bytes]
@@ -165,7 +158,7 @@ class Recorder:
             for notice in notices:
                 # Dropped meanwhile, or another worker's by now: it is not ours to report.
                 if any(each in counted for each in notice.concerned):
-                    _accept(writing, notice)
+                    notice.ready.accept(writing, _REPORTED)
 
         try:
             # A failure without its report would be a letter lost unseen: both or none.
@@ -180,7 +173,7 @@ class Recorder:
                 "outcome lost, will be tried again", extra={"domain": attempt.lease.domain}
             )
             for notice in notices:
-                self._store.discard(notice.letter)
+                self._store.discard(notice.ready.letter)
 
     def mark(self, attempt: Attempt) -> None:
         """Queue the outcomes without waiting, for a delivery that was cancelled after the dot (D4).
@@ -317,18 +310,16 @@ class Recorder:
         lease = attempt.lease
         kept = tuple(delivery.recipient for delivery in local)
         facts = Facts(Stage.CONTENT, Door.INTERNAL, self._clock.now(), lease.envelope.sender)
-        return [
-            _Notice(
-                concerned=tuple(each for each in outcomes if each.recipient in kept),
-                envelope=replace(lease.envelope, id=self._store.new_envelope_id(), recipients=kept),
-                letter=letter,
-                local=local,
-                queued=(),
-                owner=lease.owner,
-                facts=facts_to_bytes(facts),
-                skip=lease.skip,
-            )
-        ]
+        ready = Ready(
+            envelope=replace(lease.envelope, id=self._store.new_envelope_id(), recipients=kept),
+            letter=letter,
+            local=local,
+            queued=(),
+            skip=lease.skip,
+            owner=lease.owner,
+            facts=facts_to_bytes(facts),
+        )
+        return [_Notice(tuple(each for each in outcomes if each.recipient in kept), ready)]
 
     async def _notice(
         self,
@@ -340,35 +331,16 @@ class Recorder:
         """A report, sealed and ready to be accepted; None when there is nobody to read it."""
         render, now = how
         lease = attempt.lease
-        envelope = Envelope(self._store.new_envelope_id(), None, (Recipient(sender),), now)
         is_ours = self._is_ours(sender, now)
-        bal = None
-        if is_ours:
-            bal = await asyncio.wrap_future(self._store.read(lambda r: r.bal(sender)))
-        if is_ours and (bal is None or bal.state is BalState.CLOSED):
+        reader = await Reader.find(self._store, sender, is_ours=is_ours)
+        if reader is None:
             logger.warning("nobody to report to", extra={"envelope": lease.envelope.id})
             return None
-        octets = render(await self._report(attempt, envelope, sender, concerned))
-        letter = await asyncio.to_thread(self._store.seal, _RETURN_PATH + octets)
-        facts = Facts(
-            stage=Stage.CONTENT,
-            door=Door.INTERNAL,
-            now=now,
-            sender=None,
-            recipients=(RecipientFacts(sender, is_ours, is_listed=True, bal=bal),),
-            size_octets=len(octets),
-        )
-        recipient = Recipient(sender)
-        ways = self._ways(sender.domain)
-        return _Notice(
-            concerned=tuple(concerned),
-            envelope=envelope,
-            letter=letter,
-            local=(LocalDelivery(bal.id, recipient),) if bal is not None and ways.stores else (),
-            queued=(recipient,) if bal is None or ways.forwards else (),
-            owner=bal.id if bal is not None else lease.owner,
-            facts=facts_to_bytes(facts),
-        )
+        id = self._store.new_envelope_id()
+        octets = render(await self._report(attempt, reader, (id, now), concerned))
+        made, ways = (id, now, octets), self._ways(sender.domain)
+        ready = await reader.ready(self._store, ways, made, lease.owner)
+        return _Notice(tuple(concerned), ready)
 
     def _is_ours(self, sender: Address, now: datetime) -> bool:
         """A report to a box that has moved goes where the box is (OP-101)."""
@@ -376,18 +348,21 @@ class Recorder:
         return settled and sender.domain in self._operator.domains
 
     async def _report(
-        self, attempt: Attempt, envelope: Envelope, sender: Address, concerned: list[Outcome]
+        self,
+        attempt: Attempt,
+        reader: Reader,
+        made: tuple[EnvelopeId, datetime],
+        concerned: list[Outcome],
     ) -> dsn.Report:
-        lease = attempt.lease
-        is_ours = self._is_ours(sender, envelope.received_at)
+        lease, (id, now) = attempt.lease, made
         return dsn.Report(
-            id=envelope.id,
+            id=id,
             host_name=self._operator.host_name,
-            domain=sender.domain if is_ours else self._operator.domains[0],
-            to=sender,
+            domain=reader.domain(self._operator),
+            to=reader.address,
             envid=lease.envelope.envid or lease.envelope.id,
             arrived_at=lease.envelope.received_at,
-            now=envelope.received_at,
+            now=now,
             statuses=tuple(
                 _status(attempt, each, self._contact(lease.domain).get("support"))
                 for each in concerned
@@ -425,25 +400,6 @@ class Recorder:
                 if self._clock.now() >= attempt.lease.until:
                     raise
         return await step()
-
-
-def _accept(writing: Writing, notice: _Notice) -> None:
-    writing.accept(
-        notice.envelope,
-        notice.letter,
-        local=notice.local,
-        queued=notice.queued,
-        skip=notice.skip,
-        owner=notice.owner,
-        transfer=Transfer(
-            direction="in",
-            door=Door.INTERNAL,
-            peer_address="",
-            verdict="accept",
-            reply="250 2.0.0 report",
-        ),
-        facts=notice.facts,
-    )
 
 
 def _asking(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from mssmtp import dsn
 from mssmtp.config import OperatorSettings
 from mssmtp.gateways import NO_GATEWAYS, Ways
 from mssmtp.mail import (
     Address,
+    Bal,
     BalState,
     Domain,
     Door,
@@ -54,7 +56,7 @@ class Ready:
     owner: Owner
     facts: bytes
 
-    def accept(self, writing: Writing) -> None:
+    def accept(self, writing: Writing, transfer: Transfer = _WRITTEN) -> None:
         """In the job that commits what it is about."""
         writing.accept(
             self.envelope,
@@ -63,8 +65,53 @@ class Ready:
             queued=self.queued,
             skip=self.skip,
             owner=self.owner,
-            transfer=_WRITTEN,
+            transfer=transfer,
             facts=self.facts,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads a report: the sender of what it is about, in a box here or at another operator."""
+
+    address: Address
+    bal: Bal | None
+
+    @classmethod
+    async def find(cls, store: Store, sender: Address, *, is_ours: bool) -> Reader | None:
+        """None: the box is gone or closed, and nobody reads there."""
+        if not is_ours:
+            return cls(sender, None)
+        bal = await asyncio.wrap_future(store.read(lambda r: r.bal(sender)))
+        return None if bal is None or bal.state is BalState.CLOSED else cls(sender, bal)
+
+    def domain(self, operator: OperatorSettings) -> Domain:
+        """Whose MAILER-DAEMON writes."""
+        return operator.domains[0] if self.bal is None else self.address.domain
+
+    async def ready(
+        self, store: Store, ways: Ways, made: tuple[EnvelopeId, datetime, bytes], owner: Owner
+    ) -> Ready:
+        """Seal a report, `made` as its id, its time and its octets. `owner` is that of the letter
+        it is about: its key seals what goes elsewhere."""
+        id, now, octets = made
+        bal, recipient, first = self.bal, Recipient(self.address), trace.return_path(None)
+        facts = Facts(
+            stage=Stage.CONTENT,
+            door=Door.INTERNAL,
+            now=now,
+            sender=None,
+            recipients=(RecipientFacts(self.address, bal is not None, is_listed=True, bal=bal),),
+            size_octets=len(octets),
+        )
+        return Ready(
+            envelope=Envelope(id, None, (recipient,), now),
+            letter=await asyncio.to_thread(store.seal, first + octets),
+            local=(LocalDelivery(bal.id, recipient),) if bal is not None and ways.stores else (),
+            queued=(recipient,) if bal is None or ways.forwards else (),
+            skip=len(first),
+            owner=bal.id if bal is not None else owner,
+            facts=facts_to_bytes(facts),
         )
 
 
@@ -109,48 +156,22 @@ class Reports:
         if sender is None or not due:
             return []
         is_ours = self._serves(sender.domain)
-        bal = None
-        if is_ours:
-            bal = await asyncio.wrap_future(self._store.read(lambda r: r.bal(sender)))
-            if bal is None or bal.state is BalState.CLOSED:
-                return []
-        report = self._report(about, sender, due, is_ours=is_ours)
+        reader = await Reader.find(self._store, sender, is_ours=is_ours)
+        if reader is None:
+            return []
+        report = self._report(about, reader, due)
         octets = (dsn.failure if event == "FAILURE" else dsn.delivered)(report)
-        first = trace.return_path(None)
-        letter = await asyncio.to_thread(self._store.seal, first + octets)
-        recipient, ways = Recipient(sender), self._ways(sender.domain)
-        facts = Facts(
-            stage=Stage.CONTENT,
-            door=Door.INTERNAL,
-            now=report.now,
-            sender=None,
-            recipients=(RecipientFacts(sender, is_ours, is_listed=True, bal=bal),),
-            size_octets=len(octets),
-        )
-        ready = Ready(
-            envelope=Envelope(EnvelopeId(report.id), None, (recipient,), report.now),
-            letter=letter,
-            local=(LocalDelivery(bal.id, recipient),) if bal is not None and ways.stores else (),
-            queued=(recipient,) if bal is None or ways.forwards else (),
-            skip=len(first),
-            owner=bal.id if bal is not None else about.owner,
-            facts=facts_to_bytes(facts),
-        )
-        return [ready]
+        made, ways = (EnvelopeId(report.id), report.now, octets), self._ways(sender.domain)
+        return [await reader.ready(self._store, ways, made, about.owner)]
 
     def _report(
-        self,
-        about: Reported,
-        sender: Address,
-        due: tuple[dsn.RecipientStatus, ...],
-        *,
-        is_ours: bool,
+        self, about: Reported, reader: Reader, due: tuple[dsn.RecipientStatus, ...]
     ) -> dsn.Report:
         return dsn.Report(
             id=self._store.new_envelope_id(),
             host_name=self._operator.host_name,
-            domain=sender.domain if is_ours else self._operator.domains[0],
-            to=sender,
+            domain=reader.domain(self._operator),
+            to=reader.address,
             envid=about.envelope.envid or about.envelope.id,
             arrived_at=about.envelope.received_at,
             now=self._clock.now(),
