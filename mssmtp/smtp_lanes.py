@@ -239,6 +239,23 @@ class Lanes:
         """Of a domain that a lease is under way to."""
         return self._road_of[domain][0]
 
+    def shared_failure(self, domain: Domain, at: float) -> MailError | None:
+        """Nobody was reached a moment ago: this letter need not wait as long as that one."""
+        road = self._road_of[domain][1]
+        return road.failure if road.is_paused(at) else None
+
+    def reached(self, domain: Domain) -> None:
+        """A connection was made for a lease that is under way."""
+        lane, road = self._road_of[domain]
+        lane.pace.succeeded()
+        road.reached()
+
+    def missed(self, domain: Domain, error: MailError, at: float) -> None:
+        """No connection could be made for a lease that is under way."""
+        lane, road = self._road_of[domain]
+        lane.pace.failed()
+        road.missed(error, at)
+
     def forget_idle(self, at: float) -> None:
         """Lanes on which nothing waits or moves, unless a failure is to be remembered."""
         for domain, (lane, road) in list(self._road_of.items()):

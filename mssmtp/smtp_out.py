@@ -19,30 +19,24 @@ from mssmtp.errors import INTERNAL, MailError, Reply, StorageFull, StorageUnavai
 from mssmtp.gateways import NO_GATEWAYS, Gateways
 from mssmtp.log import connection_id
 from mssmtp.mail import (
-    Action,
-    Address,
-    BalState,
     Change,
     Domain,
-    Door,
-    Facts,
     Recipient,
-    RecipientFacts,
-    Stage,
 )
 from mssmtp.outside import Clock, Entropy, Resolver
 from mssmtp.own import OwnKeys
 from mssmtp.own_rows import own_names
 from mssmtp.pki import listed_name
-from mssmtp.policy import Engine, refusals
+from mssmtp.policy import Engine
 from mssmtp.responder import Responder
-from mssmtp.smtp_client import Answers, ClientSettings, Content, PeerConnection
+from mssmtp.smtp_client import Answers, Content, PeerConnection
 from mssmtp.smtp_hospital import Hospitals, Whose
 from mssmtp.smtp_lanes import Lanes
+from mssmtp.smtp_leaving import Leaving
 from mssmtp.smtp_pool import Pool, Reach
 from mssmtp.smtp_record import Attempt, Recorder, next_attempt
+from mssmtp.smtp_speaker import OwnSpeaker
 from mssmtp.smtp_wire import (
-    DeadlineMissed,
     FinalReplyLost,
     NoDeadlineOnward,
     NoTlsOnward,
@@ -54,8 +48,7 @@ from mssmtp.smtp_wire import (
     from_reply,
 )
 from mssmtp.storage import Handed, Lease, QueuePlace, RelayJournal, Store, Want, Writing
-from mssmtp.tls_settings import ClientContext, OwnCertificate, client_context
-from mssmtp.trust import PeerRefused, Trust
+from mssmtp.trust import Trust
 from mssmtp.whitelist import Whitelist
 
 __all__ = ["Relay", "next_attempt"]
@@ -79,44 +72,11 @@ class _CopyNotKept(Exception):
     """Of a letter for a hospital and for the box here: tried again when there is room."""
 
 
-class _Speaker:
-    """Our TLS side for each certificate of ours that is in use."""
-
-    def __init__(self, settings: Settings, keys: OwnKeys) -> None:
-        self._settings, self._keys = settings, keys
-        self._clients: dict[OwnCertificate, ClientSettings] = {}
-        self.may_speak, self.met = keys.may_speak, keys.met
-        for slot in keys.slots:
-            self._client(slot.own)  # what cannot be used is said at the start
-
-    def for_sender(self, domain: Domain | None) -> ClientSettings:
-        return self._client(self._keys.for_sender(domain))
-
-    def _client(self, own: OwnCertificate) -> ClientSettings:
-        known = self._clients.get(own)
-        if known is None:
-            held, settings = {slot.own for slot in self._keys.slots}, self._settings
-            self._clients = {each: made for each, made in self._clients.items() if each in held}
-            known = self._clients[own] = ClientSettings(
-                host_name=settings.operator.host_name,
-                context=(
-                    client_context(settings.tls, own)
-                    if settings.pki.ocsp == "off"
-                    else ClientContext(settings.tls, own)
-                ),
-                connect_timeout_s=settings.smtp_out.connect_timeout_s,
-                command_timeout_s=settings.smtp_out.command_timeout_s,
-                handshake_timeout_s=settings.tls.handshake_timeout_s,
-                own=own,
-            )
-        return known
-
-
 def towards_hospitals(
     settings: Settings, keys: OwnKeys, resolver: Resolver, trust: Trust, clock: Clock
 ) -> Whose:
     """What connections to hospitals' own servers are made of. Raises ConfigError."""
-    speaker = _Speaker(settings, keys)
+    speaker = OwnSpeaker(settings, keys)
     return Whose(speaker, resolver, trust, clock, settings.queue.idle_connection_s)
 
 
@@ -149,10 +109,12 @@ class Relay:
         self._engine = engine
         self._clock = clock
         self._queue: QueueSettings = settings.queue
-        self._domains = frozenset(settings.operator.domains)
         self._worker = f"relay-{worker or entropy.token_bytes(6).hex()}"
         self._keys = keys or OwnKeys(settings, trust, clock)
-        speaker = _Speaker(settings, self._keys)
+        self._leaving = Leaving(
+            settings.operator.domains, engine, trust, store, clock, lambda: self._keys.unlisted
+        )
+        speaker = OwnSpeaker(settings, self._keys)
         names = frozenset(key for text in own_names(settings) if (key := listed_name(text)))
         reach = Reach(settings.smtp_out.ports, settings.queue.idle_connection_s, names)
         self._pool = Pool(speaker, reach, resolver, trust, clock, responder)
@@ -282,7 +244,7 @@ class Relay:
         now, moves = self._clock.now(), self._engine.moves
 
         def concerned(domain: Domain) -> bool:
-            if self._is_home(domain):  # its gateway was undone before this worker began
+            if self._leaving.is_home(domain):  # its gateway was undone before this worker began
                 return before is None and self._hospitals.lane(domain) is None
             if not listed.lists(domain):
                 return moves.leaving_until(domain, now) is None
@@ -427,16 +389,16 @@ class Relay:
 
     async def _attempt(self, attempt: Attempt) -> None:
         """Ask the policy again, find a judged connection, hand the letter over."""
-        if (lost := await self._lost_sender(attempt.lease)) is not None:
+        if (lost := await self._leaving.lost_sender(attempt.lease)) is not None:
             attempt.all_get(from_reply(lost))
             return
         if self._hospitals.lane(attempt.lease.domain) is not None:
             await self._to_hospital(attempt)
             return
-        if self._is_home(attempt.lease.domain):
+        if self._leaving.is_home(attempt.lease.domain):
             await self._hospitals.bring_home(attempt)
             return
-        refused = self._refused_by_policy(attempt) or self._too_late(attempt.lease)
+        refused = self._leaving.refused(attempt.lease) or self._leaving.too_late(attempt.lease)
         if refused is not None:
             attempt.all_get(from_reply(refused))
             return
@@ -463,11 +425,11 @@ class Relay:
 
     async def _to_hospital(self, attempt: Attempt) -> None:
         lease = attempt.lease
-        lane, road = self._lanes.lane(lease.domain), self._lanes.road(lease.domain)
-        if road.failure is not None and road.is_paused(self._clock.monotonic()):
-            attempt.fails(road.failure)
+        failure = self._lanes.shared_failure(lease.domain, self._clock.monotonic())
+        if failure is not None:
+            attempt.fails(failure)
             return
-        if (late := self._too_late(lease)) is not None:
+        if (late := self._leaving.too_late(lease)) is not None:
             attempt.all_get(from_reply(late))
             return
         try:
@@ -478,22 +440,19 @@ class Relay:
         await self._hospitals.deliver(attempt, self._content(lease), _unfit)
         self._note_taken(attempt, Answers(attempt.replies, attempt.final))
         if attempt.connection is None and attempt.failure is not None:
-            lane.pace.failed()
-            road.missed(attempt.failure, self._clock.monotonic())
+            self._lanes.missed(lease.domain, attempt.failure, self._clock.monotonic())
         else:
-            lane.pace.succeeded()
-            road.reached()
+            self._lanes.reached(lease.domain)
 
     async def _connect(self, attempt: Attempt) -> PeerConnection | None:
         """A judged connection; None, and the reason in `attempt`, when there is none."""
         lease = attempt.lease
-        lane, road = self._lanes.lane(lease.domain), self._lanes.road(lease.domain)
-        if road.failure is not None and road.is_paused(self._clock.monotonic()):
-            # Nobody was reached a moment ago: this letter need not wait as long as that one.
-            attempt.fails(road.failure)
+        failure = self._lanes.shared_failure(lease.domain, self._clock.monotonic())
+        if failure is not None:
+            attempt.fails(failure)
             return None
         sender = lease.envelope.sender
-        beside_us = self._leaves(lease.domain)
+        beside_us = self._leaving.is_handed_on(lease.domain)
         try:
             connection = await self._pool.borrow(
                 lease.domain, sender.domain if sender else None, beside_us=beside_us
@@ -501,11 +460,9 @@ class Relay:
         except MailError as error:
             attempt.fails(error)
             if not error.reply.is_permanent:
-                lane.pace.failed()
-                road.missed(error, self._clock.monotonic())
+                self._lanes.missed(lease.domain, error, self._clock.monotonic())
             return None
-        lane.pace.succeeded()
-        road.reached()
+        self._lanes.reached(lease.domain)
         return connection
 
     async def _hand_over(self, attempt: Attempt, connection: PeerConnection) -> None:
@@ -518,7 +475,8 @@ class Relay:
             return
         try:
             sender = lease.envelope.sender
-            if sender is not None and self._leaves(lease.domain) and not self._is_ours(sender):
+            handed_on = self._leaving.is_handed_on(lease.domain)
+            if handed_on and sender is not None and not self._leaving.is_ours(sender):
                 await self._hand_on(attempt, connection, content)
                 return
             while attempt.waiting and connection.is_open and not connection.is_spent:
@@ -568,19 +526,6 @@ class Relay:
                 attempt, Answers({recipient: attempt.replies[recipient]}, answers.final)
             )
 
-    def _is_ours(self, sender: Address) -> bool:
-        return sender.domain in self._domains
-
-    def _is_home(self, domain: Domain) -> bool:
-        """Served here, and queued only because a gateway that is gone was in front of it."""
-        settled = self._engine.moves.is_settled(domain, self._clock.now())
-        return domain in self._domains and settled
-
-    def _leaves(self, domain: Domain) -> bool:
-        """A domain of ours whose mail is forwarded to its other operator (OP-101)."""
-        until = self._engine.moves.leaving_until(domain, self._clock.now())
-        return domain in self._domains and until is not None
-
     def _content(self, lease: Lease) -> Content:
         """The letter as the wire sees it, read from the store block by block."""
         envelope, skip = lease.envelope, lease.skip
@@ -601,56 +546,6 @@ class Relay:
             by=by,
             by_s=0 if by is None else int((by.deadline - self._clock.now()).total_seconds()),
             ending=lambda: self._journal.note(envelope.id, lease.positions, "begun"),
-        )
-
-    async def _lost_sender(self, lease: Lease) -> Reply | None:
-        """SEC-06: of who was suspended since nothing leaves that was wished later (RFC 4865)."""
-        sender = lease.envelope.sender
-        if lease.envelope.hold_until is None or sender is None or not self._is_ours(sender):
-            return None
-        box = await awaited(self._store.read(lambda r: r.bal(sender)))
-        is_suspended = box is not None and box.state is BalState.SUSPENDED
-        return refusals.BOX_SUSPENDED.reply() if is_suspended else None
-
-    def _too_late(self, lease: Lease) -> Reply | None:
-        """RFC 2852 4.1.4: behind its deadline a letter of mode R is not sent on."""
-        by = lease.envelope.deliver_by
-        if by is not None and by.mode == "R" and by.deadline <= self._clock.now():
-            return DeadlineMissed.smtp
-        return None
-
-    def _refused_by_policy(self, attempt: Attempt) -> Reply | None:
-        """The list in force decides at each attempt (OP-34): a domain may have left it."""
-        snapshot = self._trust.snapshot
-        if snapshot.whitelist is None:
-            return PeerRefused("no list").reply
-        lease = attempt.lease
-        for recipient in lease.recipients:
-            verdict = self._engine.decide(self._facts(lease, recipient)).final
-            if verdict.action in (Action.REJECT, Action.DEFER):
-                return verdict.reply  # of the domain, hence of all recipients of this lease
-        return None
-
-    def _facts(self, lease: Lease, recipient: Recipient) -> Facts:
-        snapshot = self._trust.snapshot
-        sender = lease.envelope.sender
-        return Facts(
-            stage=Stage.RELAY,
-            door=Door.INTERNAL,
-            now=self._clock.now(),
-            sender=sender,
-            sender_is_local=sender is not None and sender.domain in self._domains,
-            recipients=(
-                RecipientFacts(
-                    address=recipient.address,
-                    is_local_domain=lease.domain in self._domains,
-                    is_listed=snapshot.lists(lease.domain),
-                    typed=recipient.typed,
-                ),
-            ),
-            size_octets=lease.size_octets - lease.skip,
-            list_date=snapshot.list_date,
-            own_unlisted=self._keys.unlisted,
         )
 
 

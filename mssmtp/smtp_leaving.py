@@ -1,0 +1,111 @@
+"""Whether a letter may still go where it was bound when it was accepted.
+
+Days may lie between the two: the list, the moves of our domains, the sender's box and the hour are
+looked at again at each attempt (OP-34, OP-101, SEC-06).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from mssmtp.awaiting import awaited
+from mssmtp.errors import Reply
+from mssmtp.mail import (
+    Action,
+    Address,
+    BalState,
+    Domain,
+    DomainState,
+    Door,
+    Facts,
+    Recipient,
+    RecipientFacts,
+    Stage,
+)
+from mssmtp.outside import Clock
+from mssmtp.policy import Engine, refusals
+from mssmtp.smtp_wire import DeadlineMissed
+from mssmtp.storage import Lease, Store
+from mssmtp.trust import PeerRefused, Trust
+
+Unlisted = Callable[[], tuple[tuple[Domain, DomainState], ...]]
+
+
+class Leaving:
+    """Asked for each lease. `unlisted`: domains of ours that the list does not know."""
+
+    def __init__(
+        self,
+        domains: Collection[Domain],
+        engine: Engine,
+        trust: Trust,
+        store: Store,
+        clock: Clock,
+        unlisted: Unlisted,
+    ) -> None:
+        self._domains = frozenset(domains)
+        self._engine, self._trust, self._store = engine, trust, store
+        self._clock, self._unlisted = clock, unlisted
+
+    def is_ours(self, sender: Address) -> bool:
+        """An address of a domain served here."""
+        return sender.domain in self._domains
+
+    def is_home(self, domain: Domain) -> bool:
+        """Served here, and queued only because a gateway that is gone was in front of it."""
+        settled = self._engine.moves.is_settled(domain, self._clock.now())
+        return domain in self._domains and settled
+
+    def is_handed_on(self, domain: Domain) -> bool:
+        """A domain of ours whose mail is forwarded to its other operator (OP-101)."""
+        until = self._engine.moves.leaving_until(domain, self._clock.now())
+        return domain in self._domains and until is not None
+
+    async def lost_sender(self, lease: Lease) -> Reply | None:
+        """SEC-06: of who was suspended since nothing leaves that was wished later (RFC 4865)."""
+        sender = lease.envelope.sender
+        if lease.envelope.hold_until is None or sender is None or not self.is_ours(sender):
+            return None
+        box = await awaited(self._store.read(lambda r: r.bal(sender)))
+        is_suspended = box is not None and box.state is BalState.SUSPENDED
+        return refusals.BOX_SUSPENDED.reply() if is_suspended else None
+
+    def too_late(self, lease: Lease) -> Reply | None:
+        """RFC 2852 4.1.4: behind its deadline a letter of mode R is not sent on."""
+        by = lease.envelope.deliver_by
+        if by is not None and by.mode == "R" and by.deadline <= self._clock.now():
+            return DeadlineMissed.smtp
+        return None
+
+    def refused(self, lease: Lease) -> Reply | None:
+        """The list in force decides at each attempt (OP-34): a domain may have left it."""
+        snapshot = self._trust.snapshot
+        if snapshot.whitelist is None:
+            return PeerRefused("no list").reply
+        for recipient in lease.recipients:
+            verdict = self._engine.decide(self._facts(lease, recipient)).final
+            if verdict.action in (Action.REJECT, Action.DEFER):
+                return verdict.reply  # of the domain, hence of all recipients of this lease
+        return None
+
+    def _facts(self, lease: Lease, recipient: Recipient) -> Facts:
+        snapshot = self._trust.snapshot
+        sender = lease.envelope.sender
+        return Facts(
+            stage=Stage.RELAY,
+            door=Door.INTERNAL,
+            now=self._clock.now(),
+            sender=sender,
+            sender_is_local=sender is not None and sender.domain in self._domains,
+            recipients=(
+                RecipientFacts(
+                    address=recipient.address,
+                    is_local_domain=lease.domain in self._domains,
+                    is_listed=snapshot.lists(lease.domain),
+                    typed=recipient.typed,
+                ),
+            ),
+            size_octets=lease.size_octets - lease.skip,
+            list_date=snapshot.list_date,
+            own_unlisted=self._unlisted(),
+        )
