@@ -15,7 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.letters import letter
+from bench.peers import postfix_services
 
+_TLS_PROXY = "tlsproxy unix - - n - 0 tlsproxy"
+"""Commented out in the file as delivered."""
 _MAIN = """
 compatibility_level = 3.6
 queue_directory = {place}/queue
@@ -65,7 +68,7 @@ class Postfix:
         (self._conf / "main.cf").write_text(
             _MAIN.format(place=self._place, ours=self._ours), "ascii"
         )
-        (self._conf / "master.cf").write_text(self._services(), "ascii")
+        (self._conf / "master.cf").write_text(postfix_services(self._port, _TLS_PROXY), "ascii")
         routes = (
             f"d{n}.test smtp:[127.0.0.{n}]:{self._sink}\n" for n in range(1, self._domains + 1)
         )
@@ -79,20 +82,6 @@ class Postfix:
         stop = ["postfix", "-c", str(self._conf), "stop"]
         subprocess.run(stop, check=False, capture_output=True)
         shutil.rmtree(self._place, ignore_errors=True)
-
-    def _services(self) -> str:
-        """Debian's services, without chroot, with smtpd on our port."""
-        lines = []
-        for line in Path("/usr/share/postfix/master.cf.dist").read_text("ascii").splitlines():
-            words = line.split()
-            if line[:1].isalpha() and len(words) >= 8:
-                if words[0] == "smtp" and words[1] == "inet":
-                    words[0] = f"127.0.0.1:{self._port}"
-                words[4] = "n"
-                line = " ".join(words)
-            lines.append(line)
-        lines.append("tlsproxy unix - - n - 0 tlsproxy")  # commented out as delivered
-        return "\n".join(lines) + "\n"
 
     def _run(self, *command: str) -> None:
         said = self._place / "said"

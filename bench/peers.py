@@ -160,7 +160,7 @@ class Peers:
         users = "".join(f"u{n}@{DOMAIN}:{{PLAIN}}pw{n}\n" for n in range(USERS))
         (self.place / "dovecot" / "users").write_text(users, "ascii")
         (self._postfix_conf / "main.cf").write_text(_POSTFIX.format(**names), "ascii")
-        (self._postfix_conf / "master.cf").write_text(self._services(), "ascii")
+        (self._postfix_conf / "master.cf").write_text(postfix_services(self.smtp_port), "ascii")
 
     def _make_crypt_key(self) -> None:
         folder = self.place / "dovecot"
@@ -175,19 +175,6 @@ class Peers:
         subprocess.run([*private, "-out", folder / "crypt.key"], check=True, capture_output=True)
         public: list[str | Path] = ["openssl", "pkey", "-in", folder / "crypt.key", "-pubout"]
         subprocess.run([*public, "-out", folder / "crypt.pub"], check=True, capture_output=True)
-
-    def _services(self) -> str:
-        """Debian's services, without chroot, with smtpd on our port."""
-        lines = []
-        for line in Path("/usr/share/postfix/master.cf.dist").read_text("ascii").splitlines():
-            words = line.split()
-            if line[:1].isalpha() and len(words) >= 8:
-                if words[0] == "smtp" and words[1] == "inet":
-                    words[0] = f"127.0.0.1:{self.smtp_port}"
-                words[4] = "n"
-                line = " ".join(words)
-            lines.append(line)
-        return "\n".join(lines) + "\n"
 
     def start(self) -> None:
         """Both, and one letter for every user: concurrent first deliveries lock each other out."""
@@ -251,3 +238,17 @@ def peers(
     finally:
         pair.stop()
         shutil.rmtree(place, ignore_errors=True)
+
+
+def postfix_services(port: int, *more: str) -> str:
+    """Debian's master.cf, without chroot, with smtpd on `port` of loopback, and `more` lines."""
+    lines = []
+    for line in Path("/usr/share/postfix/master.cf.dist").read_text("ascii").splitlines():
+        words = line.split()
+        if line[:1].isalpha() and len(words) >= 8:
+            if words[0] == "smtp" and words[1] == "inet":
+                words[0] = f"127.0.0.1:{port}"
+            words[4] = "n"
+            line = " ".join(words)
+        lines.append(line)
+    return "\n".join([*lines, *more]) + "\n"

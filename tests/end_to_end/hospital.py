@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from tests.end_to_end.test_postfix import MASTER_CF
+from tests.end_to_end import private_postfix
 from tests.space import RunningSpace, program
 
 T = TypeVar("T")
@@ -77,27 +77,10 @@ def lay_files(space: RunningSpace, home: Path) -> None:
 # ---------------------------------------------------------------- Postfix
 
 MAIN_CF = """\
-compatibility_level = 3.6
 myhostname = relais.chu-g.test
-queue_directory = {home}/queue
-data_directory = {home}/data
-maillog_file = {home}/maillog
-maillog_file_prefixes = {home}
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-smtp_dns_support_level = disabled
-smtp_host_lookup = native
-mydestination =
-mynetworks =
-alias_maps =
-message_size_limit = 0
-virtual_mailbox_limit = 0
 virtual_mailbox_domains = chu-g.example
-virtual_mailbox_base = {home}/mail
 virtual_mailbox_maps = inline:{{
     {{ cardio@chu-g.example = all/ }}, {{ pediatrie@chu-g.example = all/ }} }}
-virtual_uid_maps = static:{uid}
-virtual_gid_maps = static:{gid}
 relayhost = [127.0.0.1]:{door}
 smtpd_relay_restrictions = reject_unauth_destination
 smtpd_tls_security_level = encrypt
@@ -127,15 +110,9 @@ class Postfix:
     @classmethod
     def lay(cls, space: RunningSpace, home: Path, ports: Ports) -> Postfix:
         program("postfix")
-        user = pwd.getpwnam("postfix")
-        for name in ("etc", "queue", "data", "mail"):
-            (home / name).mkdir(mode=0o755)
-        for name in ("data", "mail"):
-            os.chown(home / name, user.pw_uid, user.pw_gid)
         lay_files(space, home)
-        values = {"home": home, "uid": user.pw_uid, "gid": user.pw_gid, "door": ports.door}
-        (home / "etc/main.cf").write_text(MAIN_CF.format(**values))
-        (home / "etc/master.cf").write_text(MASTER_CF.format(mx=ports.mx, inside=ports.inside))
+        main_cf = MAIN_CF.format(home=home, door=ports.door)
+        private_postfix.lay(home, main_cf, ports.mx, ports.inside)
         return cls(home, ports)
 
     @property
@@ -143,18 +120,10 @@ class Postfix:
         return (self.home / "maillog").read_text()
 
     def start(self) -> None:
-        self._command("start")
+        private_postfix.command(self.home, "start")
 
     def stop(self) -> None:
-        self._command("stop")
-
-    def _command(self, *arguments: str) -> None:
-        subprocess.run(
-            [program("postfix"), "-c", str(self.home / "etc"), *arguments],
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
+        private_postfix.command(self.home, "stop")
 
 
 # ---------------------------------------------------------------- Exim

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import shutil
 import smtplib
 import ssl
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.end_to_end import private_postfix
 from tests.end_to_end.mail import arrival, attachment, letter, say, submit
 from tests.free_ports import free_ports
 from tests.space import RunningSpace, program
@@ -32,26 +31,9 @@ T = TypeVar("T")
 WITHIN_S = 30.0
 
 MAIN_CF = """\
-compatibility_level = 3.6
 myhostname = mx.guest.test
-queue_directory = {home}/queue
-data_directory = {home}/data
-maillog_file = {home}/maillog
-maillog_file_prefixes = {home}
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-smtp_dns_support_level = disabled
-smtp_host_lookup = native
-mydestination =
-mynetworks =
-alias_maps =
-message_size_limit = 0
-virtual_mailbox_limit = 0
 virtual_mailbox_domains = guest.test
-virtual_mailbox_base = {home}/mail
 virtual_mailbox_maps = static:all/
-virtual_uid_maps = static:{uid}
-virtual_gid_maps = static:{gid}
 transport_maps = inline:{{ {{ cabinet-b.test = smtp:[127.0.0.1]:{b} }} }}
 smtpd_forbid_bare_newline = yes
 smtpd_forbid_bare_newline_exclusions =
@@ -70,34 +52,6 @@ smtp_tls_CAfile = {home}/ca.pem
 smtp_tls_loglevel = 1
 """
 """As an operator would set it up; without the exclusions loopback would pass bare newlines."""
-
-MASTER_CF = """\
-127.0.0.1:{mx} inet n - n - - smtpd
-127.0.0.1:{inside} inet n - n - - smtpd
-    -o smtpd_tls_security_level=none
-    -o smtpd_tls_req_ccert=no
-    -o mynetworks=127.0.0.0/8
-    -o smtpd_relay_restrictions=permit_mynetworks,reject
-postlog unix-dgram n - n - 1 postlogd
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-"""
 
 
 @dataclass(frozen=True)
@@ -136,30 +90,18 @@ class Postfix:
         return found
 
     def command(self, *arguments: str) -> None:
-        subprocess.run(
-            [program("postfix"), "-c", str(self.home / "etc"), *arguments],
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
+        private_postfix.command(self.home, *arguments)
 
 
 def lay(space: RunningSpace, home: Path) -> Postfix:
     """Its configuration, certificate and directories."""
-    user = pwd.getpwnam("postfix")
-    for name in ("etc", "queue", "data", "mail"):
-        (home / name).mkdir(mode=0o755)
-    for name in ("data", "mail"):
-        os.chown(home / name, user.pw_uid, user.pw_gid)
     certificate, key = space.guest
     shutil.copy(certificate, home / "operator.pem")
     shutil.copy(key, home / "operator.key")
     shutil.copy(space.ca_file, home / "ca.pem")
     [inside] = free_ports(1)
     mx = int(space.manifest["guest"]["smtp"]["port"])
-    values = {"home": home, "uid": user.pw_uid, "gid": user.pw_gid, "b": space.b.smtp}
-    (home / "etc/main.cf").write_text(MAIN_CF.format(**values))
-    (home / "etc/master.cf").write_text(MASTER_CF.format(mx=mx, inside=inside))
+    private_postfix.lay(home, MAIN_CF.format(home=home, b=space.b.smtp), mx, inside)
     return Postfix(home, mx, inside)
 
 
