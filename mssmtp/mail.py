@@ -1,4 +1,5 @@
-"""The nouns every room shares: Operator, Principal, Bal, Envelope, Facts, Verdict, Change."""
+"""The nouns every room shares: Operator, Principal, Person, Structure, Actor, Bal, Envelope, Facts,
+Verdict, Change."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from mssmtp.errors import BadAddress, NonAsciiAddress, Reply
 
 BalId = NewType("BalId", int)
 AccountId = NewType("AccountId", int)
+PersonId = NewType("PersonId", int)
+StructureId = NewType("StructureId", int)
 MailboxId = NewType("MailboxId", int)
 Uid = NewType("Uid", int)
 UidValidity = NewType("UidValidity", int)
@@ -148,6 +151,92 @@ class PersonState(StrEnum):
     CERTIFIED = "certified"
 
 
+class Category(StrEnum):
+    """Professional categories (SEED-30): health professionals; chiropractors, osteopaths,
+    psychologists and psychotherapists, who use a title; medico-social, social and others."""
+
+    HEALTH_PROFESSIONAL = "health-professional"
+    TITLE_USER = "title-user"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with an account: one person, one account, one login.
+
+    `usual_address` is the ordinary e-mail address, the unique key of the account (SEED-49).
+    `national_id` is `8`+RPPS or `0`+ADELI (OP-37); `profession` a code of TRE_G15, "" when none
+    was given. `state` stays copied on the person's own boxes (`Bal.person`).
+    """
+
+    id: PersonId
+    account: AccountId
+    state: PersonState
+    usual_address: Address
+    last_name: str
+    first_name: str
+    national_id: str | None = None
+    profession: str = ""
+    category: Category = Category.OTHER
+    structure: StructureId | None = None
+    language: str = "fr"
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A client of the operator: hospital, practice, home (SEED-26, SEED-41).
+
+    It has a FINESS (9 digits) or a SIRET (14) or SIREN (9) in `siret`. `domain` is the one MSSanté
+    domain of all its users (SEED-03), its own or a generic one. `invites`: who is invited when a
+    usual address is unknown (DEF-09). `has_app_passwords` false: its people may have none.
+    """
+
+    id: StructureId
+    name: str
+    finess: str | None = None
+    siret: str | None = None
+    region: str = ""
+    domain: Domain | None = None
+    is_health_establishment: bool = False
+    is_closed: bool = False
+    invites: Literal["portal", "all", "off"] = "portal"
+    has_app_passwords: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.finess or self.siret):
+            raise ValueError("a structure has a FINESS, a SIRET or a SIREN (SEED-26)")
+
+
+class AdminLevel(StrEnum):
+    """Three levels of administration (MED-16), the widest first."""
+
+    OPERATOR = "operator"
+    REGION = "region"
+    STRUCTURE = "structure"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts administratively. `region` and `structure` are the scope of those two levels;
+    `account` is the actor's own, when there is one; `name` is what traces say."""
+
+    level: AdminLevel
+    name: str
+    region: str | None = None
+    structure: StructureId | None = None
+    account: AccountId | None = None
+
+    def __post_init__(self) -> None:
+        scope = (self.region is not None, self.structure is not None)
+        if scope != (self.level is AdminLevel.REGION, self.level is AdminLevel.STRUCTURE):
+            raise ValueError(f"no scope of an administrator of level {self.level}: {scope}")
+
+    @property
+    def scope(self) -> str:
+        """Region or number of the structure, for traces and tables; "" of the operator."""
+        return self.region or ("" if self.structure is None else str(self.structure))
+
+
 class Role(StrEnum):
     """What a person is in an ORG box; `rights` are the letters of RFC 4314 2.1.
 
@@ -176,7 +265,8 @@ _RIGHTS = {
 @dataclass(frozen=True, slots=True)
 class Bal:
     """One MSSanté mailbox. `national_id` is `8`+RPPS or `0`+ADELI (OP-37); `keeps_sent`: what is
-    submitted from it is filed in Sent (CL-80)."""
+    submitted from it is filed in Sent (CL-80); `is_red_listed`: it is not published (OP-54);
+    `reacts`: a script or an automatic reply is to be asked at delivery."""
 
     id: BalId
     address: Address
@@ -186,6 +276,9 @@ class Bal:
     national_id: str | None = None
     usual_address: Address | None = None
     keeps_sent: bool = True
+    structure: StructureId | None = None
+    is_red_listed: bool = False
+    reacts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
