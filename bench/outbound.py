@@ -36,12 +36,12 @@ from mssmtp.config import (
     LimitSettings,
     OperatorSettings,
     PkiSettings,
-    PolicySettings,
     Settings,
     SmtpOutSettings,
     StoreSettings,
     TlsSettings,
 )
+from mssmtp.config_policy import PolicySettings
 from mssmtp.demo.authority import Authority, Make, Subject, row
 from mssmtp.mail import Address, BalType, Domain, Door, Envelope, Recipient
 from mssmtp.outside import SystemClock, SystemEntropy

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from mssmtp.config_base import MEBI, Cell, DomainName, Section, several
+from mssmtp.config_policy import PolicySettings
 from mssmtp.config_senders import GatewaySettings, MachineSettings, check_senders
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Domain
@@ -347,41 +348,6 @@ class LimitSettings(Section):
     idle_imap_s: float = Field(86_400.0, description="IMAP silence after login (GEN-08).")
     idle_prelogin_s: float = Field(120.0, description="IMAP time before login.")
     wrong_passwords: int = Field(5, description="Wrong passwords before a connection is closed.")
-
-
-class ApicryptSettings(Section):
-    """Apicrypt addressing (SEED-57, APX-03)."""
-
-    mode: Literal["rewrite", "refuse", "off"] = Field("rewrite", description="APX-03.")
-    domains: tuple[str, ...] = Field(
-        ("medical*.apicrypt.org",),
-        description="Native domains; `*` stands for digits only.",
-    )
-    interop_domain: DomainName = Field(
-        Domain("interop-mssante.apicrypt.org"), description="Domain written instead."
-    )
-    mapping: dict[str, str] = Field(
-        {}, description="Typed address = interop local part, where it is not the same."
-    )
-
-
-class PolicySettings(Section):
-    """Tables of the rules. A must rule is relaxed only by `relax`, and then doctor stays red."""
-
-    from_policy: Literal["reject", "flag", "ignore"] = Field("reject", description="OP-15.")
-    patient_domains: tuple[DomainName, ...] = Field(
-        (Domain("patient.mssante.fr"),), description="Domains whose addresses are masked (OP-87)."
-    )
-    test_words: tuple[str, ...] = Field(
-        ("test", "tests", "formation", "recette", "audit", "demo", "preprod"),
-        description="Words that mark a listed domain as one for tests or training, between dots or"
-        " hyphens of its name: who writes there in production is warned (OP-99).",
-    )
-    check_ins: bool = Field(True, description="Check the key of a patient's address (OP-88).")
-    apicrypt: ApicryptSettings = Field(default_factory=ApicryptSettings)
-    relax: tuple[str, ...] = Field(
-        (), description="Names of must rules switched off by a test profile; doctor stays red."
-    )
 
 
 class QueueSettings(Section):

@@ -112,7 +112,8 @@ def _moves(settings: Settings, now: datetime, stored: Callable[[], Snapshot]) ->
 
 
 def _policy(settings: Settings) -> Iterator[Finding]:
-    relaxed = Engine(settings.policy, settings.limits).relaxed_rules
+    engine = Engine(settings.policy, settings.limits)
+    relaxed = engine.relaxed_rules
     for rule in relaxed:
         yield Finding(
             Severity.ERROR,
@@ -122,6 +123,13 @@ def _policy(settings: Settings) -> Iterator[Finding]:
         )
     if not relaxed:
         yield Finding(Severity.OK, "policy", "no must rule is relaxed")
+    for opened in engine.opened_beyond:
+        yield Finding(
+            Severity.WARNING,
+            "policy habilitation",
+            f"opens more than the shipped table: {opened}",
+            "Keep it only if the rules of the space allow it; the line is in policy.habilitation.",
+        )
 
 
 def _antivirus(settings: Settings, now: datetime, *, deep: bool) -> Iterator[Finding]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mssmtp.config import LimitSettings, PolicySettings
+from mssmtp.config import LimitSettings
+from mssmtp.config_policy import PolicySettings
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Action, Address, Domain, Door, Facts, RecipientFacts, Stage, Verdict
 from mssmtp.policy import (
@@ -103,6 +104,11 @@ class Engine:
     def relaxed_rules(self) -> tuple[str, ...]:
         """The must rules a test profile has switched off; `doctor` is red while there are any."""
         return tuple(sorted(self._relaxed))
+
+    @property
+    def opened_beyond(self) -> tuple[str, ...]:
+        """What the settings let boxes do that the shipped table does not, in words."""
+        return self._tables.habilitation.beyond()
 
     def is_for_tests(self, domain: Domain) -> bool:
         """Is it a test or training domain by its name (OP-99)?"""

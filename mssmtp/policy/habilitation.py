@@ -1,89 +1,96 @@
-"""Who may write to whom: the rights table of area E, row by row."""
+"""Who may write to whom, by the table of area E (`grants.py`)."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-
-from mssmtp.mail import Bal, BalState, BalType, Facts, PersonState, RecipientFacts, Stage, Verdict
-from mssmtp.policy import refusals
+from mssmtp.mail import Bal, BalState, Facts, PersonState, RecipientFacts, Stage, Verdict
+from mssmtp.policy import grants, refusals
+from mssmtp.policy.grants import Cell, Who
 from mssmtp.policy.refusals import Refusal
-from mssmtp.policy.rule import SUBMISSION, Rule, refuse
+from mssmtp.policy.rule import OPERATOR, SUBMISSION, Rule, accept, refuse
 from mssmtp.policy.sender import boxes_acted_in, candidates
 from mssmtp.policy.tables import Tables
 
 
-class Row(StrEnum):
-    """A row of the rights table: that of the box acted in, not of the person."""
-
-    NOTHING = "pre-registered, suspended or closed"
-    ANSWERS = "confirmed, not certified"
-    INSIDE = "inside the operator"
-    TRUST_SPACE = "trust space"
-    PATIENT = "patient"
+def who_acts(box: Bal, tables: Tables) -> Who:
+    """What counts of `box`: that of the box acted in, never of the person behind it (SEED-20)."""
+    kind = grants.PATIENT if tables.is_patient(box.address) else box.type.value
+    return Who(kind, box.person, box.national_id is not None)
 
 
-def row_of(box: Bal, tables: Tables) -> Row:
-    """The row of `box`. A box of a patient domain is that of Mon espace santé (OP-89)."""
-    if box.state is not BalState.ACTIVE or box.person is PersonState.PRE_REGISTERED:
-        return Row.NOTHING
-    if tables.is_patient(box.address):
-        return Row.PATIENT
-    if box.person is PersonState.NOT_CERTIFIED:
-        return Row.ANSWERS
-    if box.type in (BalType.ORG, BalType.APP):
-        return Row.TRUST_SPACE
-    if box.type is BalType.PER and box.national_id is not None:
-        return Row.TRUST_SPACE
-    return Row.INSIDE
+def _place(recipient: RecipientFacts, tables: Tables) -> str:
+    if tables.is_patient(recipient.address):
+        return grants.PATIENTS
+    if not recipient.is_local_domain:
+        return grants.OPERATORS
+    return grants.UNKNOWN if recipient.bal is None else recipient.bal.type.value
 
 
-def _lacking(row: Row, recipient: RecipientFacts) -> Refusal | None:
-    """What refuses a message from a box of `row` to `recipient`, if anything does."""
-    if row is Row.TRUST_SPACE:
-        return None
-    if row is Row.INSIDE:
-        return None if recipient.is_local_domain else refusals.NOT_ENTITLED
-    if row is Row.ANSWERS:
-        answers = recipient.is_local_domain and recipient.has_written
-        return None if answers else refusals.NOT_CERTIFIED
-    if row is Row.PATIENT:
-        return None if recipient.has_written else refusals.PATIENT_FIRST
+def _lacking(who: Who) -> Refusal:
+    """Which remedy helps `who`."""
+    if who.kind == grants.PATIENT:
+        return refusals.PATIENT_FIRST
+    if who.person is PersonState.NOT_CERTIFIED:
+        return refusals.NOT_CERTIFIED
     return refusals.NOT_ENTITLED
 
 
-def _judged(box: Bal, facts: Facts, tables: Tables) -> Verdict | None:
-    row = row_of(box, tables)
+def _judged(box: Bal, facts: Facts, tables: Tables) -> Verdict:
+    """Of one box to all recipients."""
+    who = who_acts(box, tables)
+    line = ""
     for recipient in facts.recipients:
-        lacking = _lacking(row, recipient)
-        if lacking is not None:
-            who = f"{tables.shown(box.address)} ({box.type}, {box.person}, {row})"
+        place = _place(recipient, tables)
+        found = tables.habilitation.grants.get(Cell(who, place, recipient.has_written))
+        if found is None or box.state is not BalState.ACTIVE:
             written = "has written to it" if recipient.has_written else "has not written to it"
-            where = "served here" if recipient.is_local_domain else "elsewhere"
             return refuse(
-                "habilitation.trust-space",
-                lacking.reply(),
-                f"{who} to {tables.shown(recipient.address)} ({where}, {written})",
+                _NAME,
+                _lacking(who).reply(),
+                f"no line grants it: {tables.shown(box.address)} ({who}, {box.state}) to "
+                f"{tables.shown(recipient.address)} ({place}, {written})",
             )
-    return None
+        line = found
+    return accept(_NAME, f"line {line}: {who}" if line else "no recipient yet")
 
 
 def _entitled(facts: Facts, tables: Tables) -> Verdict | None:
     if waiting := candidates(facts):
         # A null reverse-path before From is known: refused only when no box of the login may.
         verdicts = [_judged(box, facts, tables) for box in waiting]
-        return None if None in verdicts else verdicts[0]
-    boxes = boxes_acted_in(facts)
-    verdicts = [_judged(box, facts, tables) for box in boxes]
-    return next((verdict for verdict in verdicts if verdict is not None), None)
+        return next((each for each in verdicts if each.reply is None), verdicts[0])
+    verdicts = [_judged(box, facts, tables) for box in boxes_acted_in(facts)]
+    refused = next((each for each in verdicts if each.reply is not None), None)
+    return refused or (verdicts[0] if verdicts else None)
 
 
+def _exchange(facts: Facts, tables: Tables) -> Verdict | None:
+    """Who has no MSSanté exchange does not receive from other operators either (area E table)."""
+    for recipient in facts.recipients:
+        if recipient.bal is None:
+            continue
+        who = who_acts(recipient.bal, tables)
+        if who not in tables.habilitation.receives:
+            because = f"no line lets {tables.shown(recipient.address)} ({who}) receive"
+            return refuse("recipient.exchange", refusals.RECIPIENT_INTERNAL.reply(), because)
+    return None
+
+
+_NAME = "habilitation.trust-space"
 RULES = (
     Rule(
-        "habilitation.trust-space",
+        _NAME,
         ("SEED-32", "SEED-37", "DEF-08", "OP-89", "OP-94"),
         frozenset({Stage.RECIPIENT, Stage.CONTENT}),
         SUBMISSION,
         _entitled,
+        must=True,
+    ),
+    Rule(
+        "recipient.exchange",
+        ("SEED-32", "DEF-08"),
+        frozenset({Stage.RECIPIENT}),
+        OPERATOR,
+        _exchange,
         must=True,
     ),
 )

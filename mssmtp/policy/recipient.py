@@ -9,10 +9,8 @@ from mssmtp.errors import Reply
 from mssmtp.mail import (
     Action,
     BalState,
-    BalType,
     Domain,
     Facts,
-    PersonState,
     RecipientFacts,
     Stage,
     Verdict,
@@ -158,25 +156,6 @@ def _forward(facts: Facts, tables: Tables) -> Verdict | None:
     return None
 
 
-def _exchange(facts: Facts, tables: Tables) -> Verdict | None:
-    """Who has no MSSanté exchange does not receive from other operators either (area E table)."""
-    for recipient in facts.recipients:
-        box = recipient.bal
-        if box is None or tables.is_patient(recipient.address):
-            continue
-        shown = tables.shown(recipient.address)
-        why = ""
-        if box.type in (BalType.MED, BalType.INT):
-            why = f"{shown} is a {box.type} box"
-        elif box.person is not PersonState.CERTIFIED:
-            why = f"the holder of {shown} is {box.person}"
-        elif box.type is BalType.PER and box.national_id is None:
-            why = f"{shown} is a PER box without RPPS or ADELI"
-        if why:
-            return refuse("recipient.exchange", refusals.RECIPIENT_INTERNAL.reply(), why)
-    return None
-
-
 def _ins(facts: Facts, tables: Tables) -> Verdict | None:
     for recipient in facts.recipients:
         if not tables.is_patient(recipient.address) or ins.is_valid(recipient.address.local):
@@ -206,7 +185,6 @@ RULES = (
         grants=True,
     ),
     Rule("recipient.forward", ("OP-101",), _ASKED, OPERATOR, _forward, grants=True),
-    Rule("recipient.exchange", ("SEED-32", "DEF-08"), _ASKED, OPERATOR, _exchange, must=True),
     Rule("recipient.ins", ("OP-87", "OP-88"), _ASKED, SUBMISSION, _ins),
     Rule("relay.none", ("OP-13", "OP-17"), _ASKED, OPERATOR, _no_relay, must=True),
 )

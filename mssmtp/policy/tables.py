@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mssmtp.config import ApicryptSettings, LimitSettings, PolicySettings
+from mssmtp.config import LimitSettings
+from mssmtp.config_policy import ApicryptSettings, PolicySettings
 from mssmtp.errors import BadAddress, ConfigError
 from mssmtp.mail import Address, Domain, masked
+from mssmtp.policy.grants import Table
 from mssmtp.policy.moves import Moves
 
 _PATTERN = re.compile(r"[a-z0-9*]([a-z0-9*.-]*[a-z0-9*])?\Z")
@@ -89,6 +91,7 @@ class Tables:
     check_ins: bool
     apicrypt: ApicryptTable
     limits: LimitSettings
+    habilitation: Table
     moves: Moves = Moves()
     test_words: frozenset[str] = frozenset()
 
@@ -101,6 +104,7 @@ class Tables:
             policy.check_ins,
             ApicryptTable.of(policy.apicrypt),
             limits,
+            Table.of(policy.habilitation),
             moves,
             frozenset(word.lower() for word in policy.test_words),
         )

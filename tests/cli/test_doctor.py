@@ -171,6 +171,16 @@ def test_an_error_is_code_1_with_why_and_remedy_beside_the_rest(
     assert all(f["why"] for f in answer.json)
 
 
+def test_a_table_of_rights_that_opens_more_than_the_shipped_one_is_a_warning(home: Home) -> None:
+    line = '[[policy.habilitation]]\nname = "more"\nboxes = ["INT"]\nto = ["operators"]\n'
+    home.edit("[queue]", f"{line}\n[queue]")
+    answer = home.mssmtp("doctor", "--json")
+    assert answer.code == 0
+    (found,) = (f for f in answer.json if f["what"] == "policy habilitation")
+    assert found["severity"] == "warning"
+    assert "INT, certified, to operators (line more)" in found["why"]
+
+
 def test_a_certificate_that_ends_soon_is_a_warning_only(home: Home, authority: Authority) -> None:
     certificate(days=20)(home, authority)
     answer = home.mssmtp("doctor")

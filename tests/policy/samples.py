@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
-from mssmtp.config import ApicryptSettings, LimitSettings, PolicySettings
+from mssmtp.config import LimitSettings
+from mssmtp.config_policy import ApicryptSettings, PolicySettings
 from mssmtp.mail import (
     AccountId,
     Address,

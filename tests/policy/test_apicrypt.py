@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mssmtp.config import ApicryptSettings, LimitSettings
+from mssmtp.config import LimitSettings
+from mssmtp.config_policy import ApicryptSettings
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Domain, RecipientFacts, Stage
 from mssmtp.policy import Engine

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mssmtp.config import LimitSettings, PolicySettings
+from mssmtp.config import LimitSettings
+from mssmtp.config_policy import PolicySettings
 from mssmtp.errors import MailError
 from mssmtp.mail import (
     Address,

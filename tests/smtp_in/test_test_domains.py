@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from mssmtp.config import LimitSettings, PolicySettings
+from mssmtp.config import LimitSettings
+from mssmtp.config_policy import PolicySettings
 from mssmtp.mail import Domain
 from mssmtp.own import OwnKeys
 from mssmtp.policy import Engine

@@ -22,13 +22,13 @@ from mssmtp.config import (
     LimitSettings,
     OperatorSettings,
     PkiSettings,
-    PolicySettings,
     QueueSettings,
     Settings,
     SmtpOutSettings,
     StoreSettings,
     TlsSettings,
 )
+from mssmtp.config_policy import PolicySettings
 from mssmtp.demo.authority import Authority, Identity, Make, Subject
 from mssmtp.errors import StorageUnavailable
 from mssmtp.gateways import NO_GATEWAYS, Gateways
