@@ -16,11 +16,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import cast
 
+from cryptography import x509
+
 from mssmtp import metrics, processors, tls
 from mssmtp.awaiting import awaited
 from mssmtp.config import Settings
 from mssmtp.errors import MailError
 from mssmtp.identity.authenticator import Authenticator
+from mssmtp.identity.sasl import MECHANISMS, Claim, Mechanisms
 from mssmtp.imap import effects, responses
 from mssmtp.imap.conversation import converse
 from mssmtp.imap.deflate import BadStream, Deflate
@@ -28,7 +31,7 @@ from mssmtp.imap.effects import Effect, Woken
 from mssmtp.imap.incoming import UNAVAILABLE, Ended
 from mssmtp.imap.session import Session, State, Timing
 from mssmtp.log import connection_id
-from mssmtp.logins import Left, Logins
+from mssmtp.logins import Left, Logins, Peer
 from mssmtp.mail import BalId, Change, MailboxId, Principal
 from mssmtp.outside import Clock
 from mssmtp.storage import Store, deadlines
@@ -117,6 +120,7 @@ class ImapDoor:
         self.authenticator = authenticator
         self.clock = clock
         self.timing = timing or Timing()
+        self.mechanisms = self._mechanisms()
         self.implicit_tls = implicit_tls
         self.context = tls.server_context(
             settings.tls, presenter or settings.tls.users, ask_certificate=False
@@ -126,9 +130,15 @@ class ImapDoor:
         self.long_reads = asyncio.Semaphore(_LONG_READS)
         self._server: asyncio.AbstractServer | None = None
         self._unsubscribe: Callable[[], None] | None = None
-        self._logins = Logins(authenticator, "imap")
+        self._logins = self._made_logins()
         self._letters = ThreadPoolExecutor(_LETTER_THREADS, "imap-letter", processors.roam)
         # Apart from both: neither slow hashes nor slow disks hold up who is logged in already.
+
+    def _mechanisms(self) -> Mechanisms:
+        return MECHANISMS
+
+    def _made_logins(self) -> Logins:
+        return Logins(self.authenticator, "imap")
 
     async def start(self, sock: socket.socket) -> None:
         """Listen on `sock`, bound already."""
@@ -168,12 +178,10 @@ class ImapDoor:
             and self.per_address[address] < limits.connections_per_address
         )
 
-    async def check(
-        self, login: str, password: str, address: str, is_gone: Callable[[], bool]
-    ) -> Principal:
+    async def enter(self, claim: Claim, peer: Peer) -> Principal:
         """Who that is. Raises what the authenticator raises, and Ended for who has left."""
         try:
-            principal = await self._logins.check(login, password, address, is_gone)
+            principal = await self._logins.enter(claim, peer)
         except Left as error:
             raise Ended from error
         except MailError:
@@ -239,6 +247,7 @@ class _Connection(asyncio.Protocol):
             door.clock,
             secure=door.implicit_tls,
             timing=door.timing,
+            mechanisms=door.mechanisms,
             patient_domains=frozenset(door.settings.policy.patient_domains),
         )
         self._pending = bytearray()
@@ -436,6 +445,10 @@ class _Connection(asyncio.Protocol):
             case _:
                 await self._perform_rare(effect)
 
+    def _peer(self) -> Peer:
+        chain = self._transport.get_extra_info("peer_chain") or ()
+        return Peer(self._address, lambda: self._lost, cast("tuple[x509.Certificate, ...]", chain))
+
     async def _note(self, note: effects.Note) -> None:
         store = self._door.store
         who, now = (note.account, note.mailbox), self._door.clock.now()
@@ -453,8 +466,7 @@ class _Connection(asyncio.Protocol):
             case effects.Listen():
                 self._listen(effect.bals)
             case effects.Authenticate():
-                who = effect.login, effect.password, self._address
-                effect.answer(await self._door.check(*who, lambda: self._lost))
+                effect.answer(await self._door.enter(effect.claim, self._peer()))
             case effects.Refresh():
                 effect.answer(await self._door.refresh(effect.principal))
             case effects.Pause():

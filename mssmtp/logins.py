@@ -1,17 +1,24 @@
-"""Passwords of a door's clients, checked away from its loop and in fair turns (ATT-14, ATT-41)."""
+"""Whether a door's clients are who they say (ATT-14, ATT-41).
+
+Passwords are checked away from the loop and in fair turns; who judges tokens and certificates is
+given by the door that takes them.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cryptography import x509
+
 from mssmtp import processors
 from mssmtp.awaiting import awaited
 from mssmtp.errors import StorageUnavailable
+from mssmtp.identity import Bearer, Claim, Credentials, Presented
 from mssmtp.mail import Principal
 from mssmtp.storage import deadlines
 
@@ -28,6 +35,15 @@ def _forget(job: asyncio.Future[Principal]) -> None:
 
 class Left(ConnectionResetError):
     """The client has gone while it waited: its password is not worth a slow hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of a connection, as the transport knows it. `chain`: what it has presented."""
+
+    address: str
+    is_gone: Callable[[], bool]
+    chain: Sequence[x509.Certificate] = ()
 
 
 @dataclass(slots=True)
@@ -48,15 +64,50 @@ class Passwords(Protocol):
     def is_known(self, login: str, password: str) -> bool: ...
 
 
+class Bearers(Protocol):
+    """Who judges tokens."""
+
+    async def enter(self, claim: Bearer, address: str) -> Principal:
+        """Raises LoginRefused."""
+        ...
+
+
+class Systems(Protocol):
+    """Who knows the certificates of systems."""
+
+    async def enter(self, claim: Presented, chain: Sequence[x509.Certificate]) -> Principal:
+        """Raises LoginRefused."""
+        ...
+
+
 class Logins:
     """One per door. A password that was right before never waits behind slow hashes, so that
     guessing delays neither those elsewhere nor those behind the same address who are known."""
 
-    def __init__(self, authenticator: Passwords, name: str) -> None:
+    def __init__(
+        self,
+        authenticator: Passwords,
+        name: str,
+        *,
+        bearers: Bearers | None = None,
+        systems: Systems | None = None,
+    ) -> None:
         self._authenticator = authenticator
+        self._bearers, self._systems = bearers, systems
         self._lines: dict[str, _Line] = {}
         self._slow = ThreadPoolExecutor(_SLOW_THREADS, f"{name}-login", processors.roam)
         self._quick = ThreadPoolExecutor(_QUICK_THREADS, f"{name}-known")
+
+    async def enter(self, claim: Claim, peer: Peer) -> Principal:
+        """Who that is. Raises LoginRefused kinds, Left; what the store raises passes."""
+        match claim:
+            case Credentials():
+                return await self.check(claim.login, claim.password, peer.address, peer.is_gone)
+            case Bearer() if self._bearers is not None:
+                return await self._bearers.enter(claim, peer.address)
+            case Presented() if self._systems is not None:
+                return await self._systems.enter(claim, peer.chain)
+        raise TypeError(f"{type(claim).__name__} is not offered at this door")
 
     async def check(
         self, login: str, password: str, address: str, is_gone: Callable[[], bool]

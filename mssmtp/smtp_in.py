@@ -17,7 +17,8 @@ from cryptography import x509
 
 from mssmtp import metrics, processors
 from mssmtp.errors import Reply
-from mssmtp.logins import Logins, Passwords
+from mssmtp.identity import MECHANISMS, Mechanisms
+from mssmtp.logins import Logins
 from mssmtp.machines import Machines, machines_of
 from mssmtp.mail import Door
 from mssmtp.pki import CertificateRefused
@@ -51,14 +52,18 @@ class _SmtpDoor:
         self.content_threads: Executor = ThreadPoolExecutor(
             _CONTENT_THREADS, f"smtp-{door}-content", processors.roam
         )
-        self.logins = Logins(self._passwords(), f"smtp-{door}")
+        self.mechanisms = self._mechanisms()
+        self.logins = self._logins(f"smtp-{door}")
         self._servers: list[asyncio.AbstractServer] = []
         self._links: set[Link] = set()
         self._addresses: Counter[str] = Counter()
         self._stopping = False
 
-    def _passwords(self) -> Passwords:
-        return self.services.authenticator
+    def _mechanisms(self) -> Mechanisms:
+        return MECHANISMS
+
+    def _logins(self, name: str) -> Logins:
+        return Logins(self.services.authenticator, name)
 
     # ------------------------------------------------------------ connections
 
@@ -197,8 +202,8 @@ class ApplianceDoor(_SmtpDoor):
         if implicit_tls:
             self.starttls = None
 
-    def _passwords(self) -> Passwords:
-        return self.machines
+    def _logins(self, name: str) -> Logins:
+        return Logins(self.machines, name)
 
     def admit(self, link: Link, address: str) -> Reply | None:
         """Nobody but a machine has anything to say here."""

@@ -13,6 +13,7 @@ from typing import NoReturn, Protocol, cast
 
 from mssmtp import metrics
 from mssmtp.errors import INTERNAL, BadAddress, BadSyntax, MailError, Reply
+from mssmtp.identity import Mechanisms
 from mssmtp.log import connection_id
 from mssmtp.logins import Logins
 from mssmtp.pki import CertificateRefused
@@ -62,6 +63,7 @@ class House(Protocol):
     starttls: ServerContext | None
     content_threads: Executor
     logins: Logins
+    mechanisms: Mechanisms
 
     def admit(self, link: Link, address: str) -> Reply | None:
         """Count the connection; a reply: it is turned away with that."""

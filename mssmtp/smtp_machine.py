@@ -11,7 +11,8 @@ from datetime import timedelta
 
 from mssmtp import metrics
 from mssmtp.errors import BadSyntax, MailError
-from mssmtp.identity import MECHANISMS, Challenge, Credentials, Exchange, LoginRefused
+from mssmtp.identity import Challenge, Claim, Exchange, LoginRefused
+from mssmtp.logins import Peer
 from mssmtp.mail import Door
 from mssmtp.smtp import replies
 from mssmtp.smtp.syntax import BadArgument, MailCommand, RcptCommand
@@ -95,7 +96,7 @@ class Machine(Reception):
             last = self._services.clock.now() + hold
             lines.append(f"FUTURERELEASE {hold // timedelta(seconds=1)} {last:%Y-%m-%dT%H:%M:%SZ}")
         if known.auth:
-            lines.append(f"AUTH {' '.join(MECHANISMS)}")
+            lines.append(f"AUTH {' '.join(self._house.mechanisms)}")
         return lines
 
     async def _helo(self, hostname: str | None) -> None:
@@ -181,20 +182,25 @@ class Machine(Reception):
         exchange = self._exchange(words[0])
         step = exchange.begin(words[1].encode("ascii") if len(words) == 2 else None)
         while isinstance(step, Challenge):
-            self._out += b"334 " + step.octets + b"\r\n"
-            step = exchange.receive(await self._line())
-        await self._log_in(step)
+            step = exchange.receive(await self._challenged(step))
+        await self._log_in(exchange, step)
+
+    async def _challenged(self, challenge: Challenge) -> bytes:
+        """What the client answers."""
+        self._out += b"334 " + challenge.octets + b"\r\n"
+        return await self._line()
 
     def _exchange(self, mechanism: str) -> Exchange:
-        return Exchange(mechanism)
+        return Exchange(mechanism, self._house.mechanisms)
 
-    async def _log_in(self, credentials: Credentials) -> None:
+    async def _log_in(self, exchange: Exchange, claim: Claim) -> None:
         door = self._house.rules.door.value
+        peer = Peer(self.address, lambda: self._wire is None, self._peer_chain())
         try:
-            self._conversation.principal = await self._house.logins.check(
-                credentials.login, credentials.password, self.address, lambda: self._wire is None
-            )
+            self._conversation.principal = await self._house.logins.enter(claim, peer)
         except LoginRefused as refused:
+            if (last := exchange.refused(refused)) is not None:
+                await self._challenged(last)
             metrics.logins.labels(door, "refused").inc()
             self._wrong_passwords += 1
             await asyncio.sleep(min(refused.delay_s, _LONGEST_DELAY_S))

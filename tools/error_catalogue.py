@@ -103,6 +103,7 @@ REMEDIES: dict[str, str] = {
     "BadExchange": "Repair or update the client.",
     "BadFrom": "Write one From field with a complete address.",
     "BalExists": "Choose another address.",
+    "CannotBeAsked": "Nothing: the software tries again in a few minutes; passwords still work.",
     "Cancelled": "Nothing, or try again.",
     "DeadlineMissed": "Reach the recipient by another way; send again without the deadline.",
     "FinalReplyLost": "Wait: the letter is tried again, and may arrive twice.",
@@ -121,16 +122,17 @@ REMEDIES: dict[str, str] = {
     "PeerTakesLess": "Reduce or split the attachments.",
     "PeerViolates": "Tell the other operator; the message is tried again.",
     "TlsUnavailable": "Tell the other operator; the message is tried again.",
+    "TokenRefused": "Log in to Pro Santé Connect again; ask who answers for the box for access.",
     "TooComplex": "Attach the documents directly or in one archive.",
     "TooManyGuesses": "Wait a minute, then enter the password again.",
-    "UnknownMechanism": "Choose PLAIN or LOGIN in the client.",
+    "UnknownMechanism": "Choose a mechanism that the server announces.",
 }
 
 IMAP: dict[str, tuple[str, str]] = {
     "ALREADYEXISTS": ("CREATE or RENAME to a name that is taken.", "Choose another name."),
     "AUTHENTICATIONFAILED": (
-        "Unknown login, wrong, revoked or expired password, suspended account: one answer for all.",
-        "Make a new application password for this device.",
+        "Unknown login, wrong, revoked or expired secret, suspended account: one answer for all.",
+        "Make a new application password for this device; with Pro Santé Connect, log in again.",
     ),
     "BADEVENT": (
         "NOTIFY of an event that is not served (AnnotationChange).",
@@ -183,7 +185,7 @@ IMAP: dict[str, tuple[str, str]] = {
         "The client asks for larger ones; 500 messages are the least.",
     ),
     "TRYCREATE": ("COPY, MOVE or APPEND to no mailbox.", "The client makes it, then tries again."),
-    "UNAVAILABLE": ("The store cannot be read or written now.", "Try again later."),
+    "UNAVAILABLE": ("The store, or Pro Santé Connect, does not answer now.", "Try again later."),
     "UNKNOWN-CTE": (
         "FETCH BINARY of a part whose transfer encoding nobody knows.",
         "Fetch the part as it is, with BODY; the sender should repair the message.",

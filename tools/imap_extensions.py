@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from mssmtp.identity import EXTERNAL, MECHANISMS, with_tokens
 from mssmtp.imap import capabilities
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,7 +17,8 @@ SHOWN = 3
 
 RFCS = {
     "IMAP4rev1": 3501, "IMAP4rev2": 9051, "STARTTLS": 3501, "LOGINDISABLED": 3501,
-    "AUTH=PLAIN": 4616, "SASL-IR": 4959, "ID": 2971, "ENABLE": 5161, "IDLE": 2177,
+    "AUTH=PLAIN": 4616, "AUTH=OAUTHBEARER": 7628, "AUTH=EXTERNAL": 4422, "SASL-IR": 4959,
+    "ID": 2971, "ENABLE": 5161, "IDLE": 2177,
     "LITERAL-": 7888, "LITERAL+": 7888, "UIDPLUS": 4315, "MOVE": 6851, "UNSELECT": 3691,
     "NAMESPACE": 2342, "ACL": 4314, "RIGHTS=texk": 4314, "LIST-MYRIGHTS": 8440, "QUOTA": 9208,
     "QUOTA=RES-STORAGE": 9208, "QUOTA=RES-MESSAGE": 9208, "SPECIAL-USE": 6154,
@@ -30,7 +32,11 @@ RFCS = {
     "METADATA": 5464, "LIST-METADATA": 9590, "APPENDLIMIT": 7889, "COMPRESS=DEFLATE": 4978,
     "MESSAGELIMIT": 9738,
 }  # fmt: skip
-NO_RFC = {"XLIST": "outlook_reads_xlist_once", "AUTH=LOGIN": "sasl_login_and_plain"}
+NO_RFC = {
+    "XLIST": "outlook_reads_xlist_once",
+    "AUTH=LOGIN": "sasl_login_and_plain",
+    "AUTH=XOAUTH2": "xoauth2_refuses_with_a_challenge_and_lets_retry",
+}
 """Names older than any RFC, and the transcript that shows each."""
 BY_SETTING = ("APPENDLIMIT", "COMPRESS=DEFLATE")
 """Put together in `session.py`."""
@@ -41,7 +47,7 @@ def announced() -> list[str]:
     names = (
         *capabilities.ALWAYS,
         *capabilities.BEFORE_TLS,
-        *capabilities.BEFORE_LOGIN,
+        *capabilities.before_login({**with_tokens(MECHANISMS, challenge=True), **EXTERNAL}),
         *capabilities.AFTER_LOGIN,
         *BY_SETTING,
     )

@@ -7,20 +7,37 @@ from mssmtp.identity.authenticator import (
     LoginRefused,
     TooManyGuesses,
 )
+from mssmtp.identity.bearer import EXTERNAL, with_tokens
 from mssmtp.identity.national_id import BadNationalId
-from mssmtp.identity.sasl import MECHANISMS, OLD_FORMS, Challenge, Credentials, Exchange
+from mssmtp.identity.sasl import (
+    MECHANISMS,
+    OLD_FORMS,
+    Bearer,
+    Challenge,
+    Claim,
+    Credentials,
+    Exchange,
+    Mechanisms,
+    Presented,
+)
 
 __all__ = [
+    "EXTERNAL",
     "MECHANISMS",
     "OLD_FORMS",
     "Authenticator",
     "BadCredentials",
     "BadNationalId",
+    "Bearer",
     "Challenge",
+    "Claim",
     "Credentials",
     "Exchange",
     "LoginRefused",
+    "Mechanisms",
+    "Presented",
     "TooManyGuesses",
     "Verifiers",
     "WeakPassword",
+    "with_tokens",
 ]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from mssmtp import processors
 from mssmtp.errors import BadAddress, MailError, Reply
@@ -37,7 +37,14 @@ T = TypeVar("T")
 
 
 class LoginRefused(MailError):
-    """Base: the door waits `delay_s` before it answers; other sessions are not affected."""
+    """Base: the door waits `delay_s` before it answers; other sessions are not affected.
+
+    `is_guess`: a password may have been tried, and a door makes its client wait. `imap_text` is
+    what IMAP says, in ASCII, where it is not what it always says with that code.
+    """
+
+    is_guess: ClassVar[bool] = True
+    imap_text: ClassVar[str] = ""
 
     def __init__(self, message: str = "", *, delay_s: float = 0.0) -> None:
         super().__init__(message)

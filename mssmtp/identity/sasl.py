@@ -1,7 +1,7 @@
-"""SASL PLAIN (RFC 4616) and LOGIN, server side, sans-IO: lines in, one step out.
+"""SASL (RFC 4422), server side, sans-IO: lines in, one step out. PLAIN (RFC 4616) and LOGIN.
 
-A step is a Challenge to send, or the Credentials; everything else is an exception. One exchange
-object serves one command and never answers twice, whatever the client does (ATT-13).
+A step is a Challenge to send, or a Claim for the door to judge; everything else is an exception.
+One exchange object serves one command and never answers twice, whatever the client does (ATT-13).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mssmtp.errors import BadSyntax, Reply
-from mssmtp.identity.authenticator import BadCredentials
+from mssmtp.identity.authenticator import BadCredentials, LoginRefused
 
 MAX_LINE_OCTETS = 12_288
 """RFC 4954 4: a base64 line of at least this much must be taken; we take no more."""
@@ -24,7 +24,7 @@ MAX_NAME_OCTETS = 255
 class UnknownMechanism(BadSyntax):
     """A mechanism that is not offered (RFC 4954 4: 504)."""
 
-    smtp = Reply(504, "5.5.4", "Mécanisme inconnu ; choisissez PLAIN ou LOGIN.")
+    smtp = Reply(504, "5.5.4", "Mécanisme inconnu ; choisissez un de ceux que le serveur annonce.")
     imap = "CANNOT"
 
 
@@ -57,13 +57,36 @@ class Credentials:
     password: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A token, and the address of the box it is to open (client-access.md 2)."""
+
+    box: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """EXTERNAL: whoever the TLS layer has shown, in `box`; "" is the only one it may open."""
+
+    box: str
+
+
+Claim = Credentials | Bearer | Presented
+"""What a client says it is; nothing is verified yet."""
+
+
 class Dialog(Protocol):
     """The server's side of one mechanism; it sees decoded octets only."""
 
     opening: bytes
     """The challenge to a client that sends no initial response."""
 
-    def step(self, response: bytes) -> bytes | Credentials:
+    refusal: bytes | None
+    """The challenge that comes before a refusal, for the client to acknowledge; None: there is
+    none (RFC 7628 3.2.3)."""
+
+    def step(self, response: bytes) -> bytes | Claim:
         """The next challenge, or what the client has said. Raises BadExchange, BadCredentials."""
         ...
 
@@ -72,12 +95,13 @@ class _Plain:
     """RFC 4616."""
 
     opening = b""
+    refusal: bytes | None = None
 
     def step(self, response: bytes) -> Credentials:
         parts = response.split(b"\0")
         if len(parts) != 3:
             raise BadExchange("PLAIN has three parts")
-        authzid, authcid, password = (_text(part) for part in parts)
+        authzid, authcid, password = (text_of(part) for part in parts)
         if not authcid or not password:
             raise BadExchange("empty authcid or password")
         # ATT-17: acting for somebody else is the policy's matter, never a login's.
@@ -97,12 +121,13 @@ class _Login:
     """LOGIN was never more than a draft; these prompts are what clients compare with (OLC-09)."""
 
     opening = b"Username:"
+    refusal: bytes | None = None
 
     def __init__(self) -> None:
         self._login: str | None = None
 
     def step(self, response: bytes) -> bytes | Credentials:
-        text = _text(response)
+        text = text_of(response)
         if not text or "\0" in text:
             raise BadExchange("empty line, or NUL")
         if self._login is None:
@@ -113,7 +138,8 @@ class _Login:
 
 Mechanisms = Mapping[str, Callable[[], Dialog]]
 MECHANISMS: Mechanisms = {"PLAIN": _Plain, "LOGIN": _Login}
-"""What is offered, over TLS only, in the order it is announced. One more is one more Dialog."""
+"""For who has a password, over TLS only, in the order it is announced. One more is one more
+Dialog."""
 OLD_FORMS: Mechanisms = {"PLAIN": _BarePlain, "LOGIN": _Login}
 """As scanners and analysers write them (MAC-02), for their listener only."""
 
@@ -135,7 +161,7 @@ class Exchange:
         self._begun = False
         self._ended = False
 
-    def begin(self, initial: bytes | None = None) -> Challenge | Credentials:
+    def begin(self, initial: bytes | None = None) -> Challenge | Claim:
         """The first step. `initial` is the initial response as sent, None when there is none.
 
         `=` stands for an empty one (RFC 4954 4, RFC 4959 3). Raises BadExchange, BadCredentials.
@@ -147,13 +173,13 @@ class Exchange:
             return Challenge(base64.b64encode(self._dialog.opening))
         return self._step(b"" if initial == b"=" else initial)
 
-    def receive(self, line: bytes) -> Challenge | Credentials:
+    def receive(self, line: bytes) -> Challenge | Claim:
         """The next step, for `line` without its CRLF. Raises Cancelled too."""
         if not self._begun:
             raise BadExchange("not begun")
         return self._step(line)
 
-    def _step(self, line: bytes) -> Challenge | Credentials:
+    def _step(self, line: bytes) -> Challenge | Claim:
         if self._ended:
             raise BadExchange("already over")
         try:
@@ -161,10 +187,17 @@ class Exchange:
         except (BadSyntax, BadCredentials):
             self._ended = True
             raise
-        if isinstance(step, Credentials):
-            self._ended = True
-            return step
-        return Challenge(base64.b64encode(step))
+        if isinstance(step, bytes):
+            return Challenge(base64.b64encode(step))
+        self._ended = True
+        return step
+
+    def refused(self, error: LoginRefused) -> Challenge | None:
+        """What is still to be sent when the claim was refused: the client answers it with one line,
+        whatever that is, and then hears of the refusal. A wait or an outage is told at once."""
+        if self._dialog.refusal is None or error.reply.is_temporary:
+            return None
+        return Challenge(base64.b64encode(self._dialog.refusal))
 
 
 def _mended(line: bytes) -> bytes:
@@ -187,7 +220,8 @@ def _decoded(line: bytes) -> bytes:
     return octets
 
 
-def _text(octets: bytes) -> str:
+def text_of(octets: bytes) -> str:
+    """A name or password of at most 255 octets. Raises BadExchange."""
     if len(octets) > MAX_NAME_OCTETS:
         raise BadExchange("more than 255 octets")
     try:

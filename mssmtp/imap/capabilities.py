@@ -5,15 +5,12 @@ A name stands here only when its tests pass: everything announced can be relied 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 ALWAYS = ("IMAP4rev1", "IMAP4rev2", "SASL-IR", "ID", "ENABLE", "IDLE")
 BEFORE_TLS = ("LITERAL-", "STARTTLS", "LOGINDISABLED")
 """OP-81."""
-BEFORE_LOGIN = ("LITERAL-", "AUTH=PLAIN", "AUTH=LOGIN")
-"""LITERAL- bounds what a stranger sends unasked; LITERAL+ is for who has logged in (RFC 7888
-forbids to announce both at once)."""
 AFTER_LOGIN = (
     "LITERAL+",
     "UIDPLUS",
@@ -62,6 +59,21 @@ AFTER_LOGIN = (
     "UIDBATCHES",
     "NOTIFY",
 )
+
+
+def before_login(mechanisms: Collection[str]) -> list[str]:
+    """For a stranger under TLS. Where no password is taken LOGIN is not either (RFC 3501 6.2.3).
+
+    LITERAL- bounds what a stranger sends unasked; LITERAL+ is for who has logged in (RFC 7888
+    forbids to announce both at once).
+    """
+    closed = [] if takes_passwords(mechanisms) else ["LOGINDISABLED"]
+    return ["LITERAL-", *(f"AUTH={name}" for name in mechanisms), *closed]
+
+
+def takes_passwords(mechanisms: Collection[str]) -> bool:
+    """Whether LOGIN, which is SASL PLAIN by another name, is taken."""
+    return "PLAIN" in mechanisms
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Generator
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from mssmtp.identity.sasl import Claim
 from mssmtp.mail import AccountId, BalId, MailboxId, Principal
 
 if TYPE_CHECKING:
@@ -122,14 +123,13 @@ class OffLoop(Asking[T]):
 
 
 class Authenticate(Asking[Principal]):
-    """Check a password, slowly, off the loop."""
+    """Judge who the client says it is: by password (slowly, off the loop), token, certificate."""
 
-    __slots__ = ("login", "password")
+    __slots__ = ("claim",)
 
-    def __init__(self, login: str, password: str) -> None:
+    def __init__(self, claim: Claim) -> None:
         super().__init__()
-        self.login = login
-        self.password = password
+        self.claim = claim
 
 
 class Refresh(Asking[Principal]):
@@ -242,9 +242,9 @@ def off_loop(
     return effect.answered
 
 
-def authenticate(login: str, password: str) -> Steps[Principal]:
+def authenticate(claim: Claim) -> Steps[Principal]:
     """See Authenticate."""
-    effect = Authenticate(login, password)
+    effect = Authenticate(claim)
     yield effect
     return effect.answered
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mssmtp.config import LimitSettings
+from mssmtp.identity.sasl import MECHANISMS, Mechanisms
 from mssmtp.imap import capabilities
 from mssmtp.imap.capabilities import Dialect
 from mssmtp.imap.framer import Framer
@@ -49,6 +50,7 @@ class Session:
     secure: bool
     timing: Timing = field(default_factory=Timing)
     patient_domains: frozenset[str] = frozenset()
+    mechanisms: Mechanisms = field(default_factory=lambda: MECHANISMS)
     state: State = State.NOT_AUTHENTICATED
     principal_or_none: Principal | None = None
     selected_or_none: Selected | None = None
@@ -131,4 +133,4 @@ class Session:
             return [*capabilities.ALWAYS, *capabilities.AFTER_LOGIN, *further]
         if not self.secure:
             return [*capabilities.ALWAYS, *capabilities.BEFORE_TLS]
-        return [*capabilities.ALWAYS, *capabilities.BEFORE_LOGIN]
+        return [*capabilities.ALWAYS, *capabilities.before_login(self.mechanisms)]

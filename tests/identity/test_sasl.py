@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mssmtp.errors import MailError
-from mssmtp.identity import BadCredentials, Challenge, Credentials, Exchange
+from mssmtp.identity import BadCredentials, Challenge, Claim, Credentials, Exchange
 from mssmtp.identity.sasl import BadExchange, Cancelled, UnknownMechanism
 
 LOGIN, PASSWORD = "zoe@hopital-a.test", "corbeau-1234567"
@@ -23,7 +23,7 @@ def b64(text: str) -> bytes:
 GOOD = b64(f"\0{LOGIN}\0{PASSWORD}")
 
 
-def plain(line: bytes) -> Challenge | Credentials:
+def plain(line: bytes) -> Challenge | Claim:
     return Exchange("PLAIN").begin(line)
 
 

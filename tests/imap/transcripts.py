@@ -5,6 +5,9 @@
     shared: yes   roles: lecteur,responsable   Zoé's and Luc's in the box of radiology
     quota: 2048/4                      octets and messages of Zoé's box
     clients: 3   logins: 123           Zoé, Luc, and radiology's own login
+    tokens: on                         XOAUTH2 and OAUTHBEARER beside passwords; `silent`: the
+                                       refusal comes without a challenge
+    systems: yes                       EXTERNAL alone
     1> STORE 1 +FLAGS (\\Deleted)      a command; OK is expected
     1>NO CANNOT DELETE Sent            refused with that code
     1>BAD FETCH                        not understood
@@ -20,16 +23,18 @@
 
 `$name` in an expected line binds a word the first time and must be the same word afterwards; `...`
 stands for anything. `@message3` in a command is a literal of that message, `@{text}` of that text,
-in which `\\r\\n` and `\\0` are these octets.
+in which `\\r\\n` and `\\0` are these octets; `~64{text}` is its base64, in which `^A` is octet 1.
 An expectation looks at what its client received since its last command.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mssmtp.identity import EXTERNAL, MECHANISMS, with_tokens
 from mssmtp.imap.effects import Woken
 from mssmtp.mail import Role
 from mssmtp.storage import PATIENT
@@ -39,6 +44,7 @@ _STEP = re.compile(
     r"(?P<client>\d)(?P<kind>>>|>NO |>BAD |>|<|!|\.)\s?(?P<text>.*)\Z|~ (?P<event>.*)\Z"
 )
 _LITERAL = re.compile(rb"@message(\d+)|@\{([^}]*)\}")
+_BASE64 = re.compile(r"~64\{([^}]*)\}")
 
 
 def _message(text: bytes) -> bytes:
@@ -46,6 +52,10 @@ def _message(text: bytes) -> bytes:
     found = _LITERAL.fullmatch(text)
     assert found, "not a message"
     return message(int(found[1])) if found[1] else _unescaped(found[2])
+
+
+def _sasl(text: str) -> bytes:
+    return text.replace("^A", "\x01").encode()
 
 
 def _unescaped(text: bytes) -> bytes:
@@ -97,6 +107,11 @@ class Player:
         if "quota" in settings:  # octets/messages, of Zoé's box; the others have no limit
             octets, messages = map(int, settings["quota"].split("/"))
             self.world.limit(octets, messages)
+        if "tokens" in settings:  # on: with the challenge of XOAUTH2; silent: without
+            challenge = settings["tokens"] == "on"
+            self.world.mechanisms = with_tokens(MECHANISMS, challenge=challenge)
+        if "systems" in settings:
+            self.world.mechanisms = EXTERNAL
         self.world.fill(int(settings.get("messages", "0")))
         state = settings.get("state", "selected")
         for who in settings.get("logins", "1" * int(settings.get("clients", "1"))):
@@ -165,7 +180,8 @@ class Player:
         return _LITERAL.sub(literal, self._filled(text).encode("utf-8"))
 
     def _filled(self, text: str) -> str:
-        return re.sub(r"\$(\w+)", lambda m: self.bound.get(m[1], m[0]), text)
+        filled = re.sub(r"\$(\w+)", lambda m: self.bound.get(m[1], m[0]), text)
+        return _BASE64.sub(lambda m: base64.b64encode(_sasl(m[1])).decode(), filled)
 
     def _command(self, client: int, text: str, expected: str) -> None:
         self._begin(client)

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mssmtp.config import LimitSettings, StoreSettings
-from mssmtp.identity.authenticator import BadCredentials
+from mssmtp.identity import BadCredentials, Bearer, Claim, Credentials, Presented
+from mssmtp.identity.sasl import MECHANISMS
+from mssmtp.identity.tokens import CannotBeAsked, TokenRefused
 from mssmtp.imap import effects
 from mssmtp.imap.conversation import converse
 from mssmtp.imap.effects import Effect, Woken
@@ -114,6 +116,7 @@ class World:
         self.store = Store(settings, self.clock, SystemEntropy())
         self.clients: list[Client] = []
         self.closed: set[str] = set()
+        self.mechanisms = MECHANISMS
         self.heard_up_to = 0
         self.zoe, self.luc, self.service = map(self._bal, (ZOE, LUC, SERVICE))
 
@@ -215,6 +218,24 @@ class World:
             raise BadCredentials
         return self.store.read(lambda r: r.principal(account.id)).result()
 
+    def enter(self, claim: Claim) -> Principal:
+        """What the door's logins answer here."""
+        match claim:
+            case Credentials():
+                return self.login(claim.login, claim.password)
+            case Bearer():
+                return self.bearer(claim)
+            case Presented():
+                raise BadCredentials
+
+    def bearer(self, claim: Bearer) -> Principal:
+        """A token is good for the box it was made for; `away` when it cannot be asked about."""
+        if claim.token == "away":
+            raise CannotBeAsked
+        if claim.token != f"good-{claim.box.partition('@')[0]}":
+            raise TokenRefused
+        return self.login(claim.box, PASSWORD)
+
     def client(self, login: str | None = ZOE, select: str | None = "INBOX") -> Client:
         """A client, logged in and with a mailbox selected unless told otherwise."""
         made = Client(self, secure=True)
@@ -244,6 +265,7 @@ class Client:
             secure,
             timing or Timing(),
             patient_domains=frozenset({"patient.test"}),
+            mechanisms=world.mechanisms,
         )
         self.received = bytearray()
         self.said = bytearray()
@@ -361,7 +383,7 @@ class Client:
             case effects.OffLoop():
                 effect.answer(effect.work(self.world.store))
             case effects.Authenticate():
-                effect.answer(self.world.login(effect.login, effect.password))
+                effect.answer(self.world.enter(effect.claim))
             case effects.Refresh():
                 effect.answer(self.world.login(effect.principal.login, PASSWORD))
             case effects.Listen():

@@ -1,11 +1,14 @@
-"""AUTHENTICATE (RFC 3501 6.2.2) by PLAIN (RFC 4616) or LOGIN, with SASL-IR (RFC 4959)."""
+"""AUTHENTICATE (RFC 3501 6.2.2) with SASL-IR (RFC 4959), by the mechanisms of the door.
+
+They are in `identity`: PLAIN (RFC 4616), OAUTHBEARER (RFC 7628), EXTERNAL (RFC 4422 A) and others.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mssmtp.identity.authenticator import BadCredentials
-from mssmtp.identity.sasl import Challenge, Credentials, Exchange
+from mssmtp.identity.authenticator import LoginRefused
+from mssmtp.identity.sasl import Challenge, Exchange
 from mssmtp.imap import incoming, responses
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.commands.login import log_in, wrong_password
@@ -26,19 +29,22 @@ class Authenticate(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done | None]:
         if not session.secure:
             raise Refused("PRIVACYREQUIRED")
-        exchange = Exchange(self.mechanism)
+        exchange = Exchange(self.mechanism, session.mechanisms)
         try:
             step = exchange.begin(self.initial)
             while isinstance(step, Challenge):
-                yield from send(responses.continuation(step.octets))
-                step = exchange.receive((yield from _line(session, tag)))
-        except BadCredentials as error:
+                step = exchange.receive((yield from _challenged(session, tag, step)))
+            return (yield from log_in(session, step))
+        except LoginRefused as error:
+            if (last := exchange.refused(error)) is not None:
+                yield from _challenged(session, tag, last)
             return (yield from wrong_password(session, tag, error))
-        return (yield from _log_in(session, tag, step))
 
 
-def _log_in(session: Session, tag: bytes, said: Credentials) -> Steps[Done | None]:
-    return (yield from log_in(session, tag, said.login, said.password))
+def _challenged(session: Session, tag: bytes, challenge: Challenge) -> Steps[bytes]:
+    """What the client answers."""
+    yield from send(responses.continuation(challenge.octets))
+    return (yield from _line(session, tag))
 
 
 def _line(session: Session, tag: bytes) -> Steps[bytes]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from mssmtp.errors import MailError
 from mssmtp.identity.authenticator import BadCredentials, LoginRefused
+from mssmtp.identity.sasl import Claim, Credentials
 from mssmtp.imap import responses
+from mssmtp.imap.capabilities import takes_passwords
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Pause, Steps, authenticate, send
 from mssmtp.imap.responses import Refused
@@ -26,34 +28,36 @@ class Login(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done | None]:
         if not session.secure:
             raise Refused("PRIVACYREQUIRED")
+        if not takes_passwords(session.mechanisms):
+            raise Refused("CANNOT", b"No password is taken here; use AUTHENTICATE")
         try:
             login, password = self.login.decode("utf-8"), self.password.decode("utf-8")
         except UnicodeDecodeError:  # ATT-11: only this login fails
             return (yield from wrong_password(session, tag, BadCredentials()))
-        return (yield from log_in(session, tag, login, password))
+        try:
+            return (yield from log_in(session, Credentials(login, password)))
+        except LoginRefused as error:
+            return (yield from wrong_password(session, tag, error))
 
 
-def log_in(session: Session, tag: bytes, login: str, password: str) -> Steps[Done | None]:
-    """Check, and answer with the capabilities of the new state (AND-01)."""
-    try:
-        principal = yield from authenticate(login, password)
-    except MailError as error:
-        if not isinstance(error, LoginRefused):
-            raise
-        return (yield from wrong_password(session, tag, error))
-    session.log_in(principal)
+def log_in(session: Session, claim: Claim) -> Steps[Done]:
+    """Check, and answer with the capabilities of the new state (AND-01). Raises LoginRefused."""
+    session.log_in((yield from authenticate(claim)))
     return Done(b"Logged in", b"CAPABILITY " + session.capabilities)
 
 
 def wrong_password(session: Session, tag: bytes, error: LoginRefused) -> Steps[Done | None]:
     """Answer late; after `limits.wrong_passwords` of them say BYE. Nobody else waits (ATT-14)."""
     session.wrong_passwords += 1
-    yield Pause(min(max(error.delay_s, session.timing.wrong_password_s), LONGEST_PAUSE_S))
+    if error.is_guess:  # CL-20: a token that has ended is told at once; a new one follows
+        yield Pause(min(max(error.delay_s, session.timing.wrong_password_s), LONGEST_PAUSE_S))
+    told: MailError = error
+    if error.imap_text:
+        told = Refused(error.imap, error.imap_text.encode("ascii"))
     if session.wrong_passwords < session.limits.wrong_passwords:
-        raise error
-    yield from send(
-        responses.refusal(tag, error) + responses.untagged(b"BYE", b"Too many wrong passwords")
-    )
+        raise told from error
+    farewell = responses.untagged(b"BYE", b"Too many wrong passwords")
+    yield from send(responses.refusal(tag, told) + farewell)
     session.state = State.LOGOUT
     return None
 
