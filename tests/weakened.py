@@ -34,6 +34,41 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "size of a bulk file before it is read",
+        "mssmtp/bulk/reading.py",
+        "    if size > MAX_FILE_OCTETS:\n",
+        "    if False:\n",
+        ("tests/bulk/test_csv.py",),
+    ),
+    Weakening(
+        "what a workbook unpacks to",
+        "mssmtp/bulk/xlsx_guard.py",
+        "        if part.file_size > most or (is_dense and part.file_size > 1_048_576):\n",
+        "        if False:\n",
+        ("tests/bulk/test_xlsx.py",),
+    ),
+    Weakening(
+        "elements of a workbook",
+        "mssmtp/bulk/xlsx_guard.py",
+        "            or self.inside > MAX_IN_ROW\n",
+        "",
+        ("tests/bulk/test_xlsx.py",),
+    ),
+    Weakening(
+        "document type of a workbook",
+        "mssmtp/bulk/xlsx_guard.py",
+        "    parser.StartDoctypeDeclHandler = _no_doctype\n",
+        "",
+        ("tests/bulk/test_xlsx.py",),
+    ),
+    Weakening(
+        "two lines of one account",
+        "mssmtp/bulk/plan.py",
+        "        if len(lines) > 1:\n",
+        "        if False:\n",
+        ("tests/bulk/test_plan.py",),
+    ),
+    Weakening(
         "replies behind a group of commands",
         "mssmtp/smtp_wire.py",
         "        elif self._buffer and not self._outstanding:\n",

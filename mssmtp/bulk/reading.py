@@ -1,0 +1,50 @@
+"""A stream -> lines, whichever of the two forms it has; told at once when it has neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
+
+from mssmtp.bulk import csv_file, xlsx_file
+from mssmtp.bulk.columns import MAX_FILE_OCTETS, MAX_LINES, BadFile, Line
+
+_ZIP = b"PK\x03\x04"
+_OLE = b"\xd0\xcf\x11\xe0"
+
+
+def read_lines(stream: BinaryIO, renamed: Mapping[str, str]) -> tuple[Line, ...]:
+    """Every line of a CSV or XLSX file that is not blank. Raises BadFile.
+
+    The size is asked before anything is read (a file of 1 GB costs nothing); `renamed` as in
+    `columns.header`.
+    """
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    if size > MAX_FILE_OCTETS:
+        raise BadFile(
+            "fichier",
+            f"il fait {size // 1_048_576} Mio, plus que {MAX_FILE_OCTETS // 1_048_576}",
+            "Coupez-le en plusieurs fichiers, ou ôtez les feuilles et les images.",
+        )
+    start = stream.read(4)
+    stream.seek(0)
+    if start == _OLE:
+        raise BadFile(
+            "fichier",
+            "c'est un classeur .xls ancien, ou un .xlsx protégé par mot de passe",
+            "Enregistrez-le sans mot de passe au format .xlsx, ou « CSV UTF-8 ».",
+        )
+    rows = xlsx_file.rows(stream) if start == _ZIP else csv_file.rows(stream)
+    lines = tuple(_bounded(rows, renamed))
+    if not lines:
+        raise BadFile("fichier", "il n'a aucune ligne après l'en-tête", "Ajoutez des lignes.")
+    return lines
+
+
+def _bounded(rows: csv_file.Rows, renamed: Mapping[str, str]) -> Iterator[Line]:
+    for count, line in enumerate(csv_file.lines(rows, renamed)):
+        if count >= MAX_LINES:
+            raise BadFile(
+                "fichier", f"il a plus de {MAX_LINES} lignes", "Coupez-le en plusieurs fichiers."
+            )
+        yield line
