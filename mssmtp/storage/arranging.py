@@ -6,10 +6,13 @@ from mssmtp.mail import Address, Bal, BalId, BalType, MailboxId, PersonState
 from mssmtp.storage.mailboxes import INBOX, deletable, mailbox_name
 from mssmtp.storage.messages import MessageWriting
 from mssmtp.storage.model import BadMailboxName, MailboxExists, NoSuchBal, NoSuchMailbox
-from mssmtp.storage.people import PeopleWriting
+from mssmtp.storage.people import NO_DETAILS
+from mssmtp.storage.people_values import BalDetails
+from mssmtp.storage.persons import PersonWriting
+from mssmtp.storage.structures import StructureWriting
 
 
-class ArrangementWriting(PeopleWriting, MessageWriting):
+class ArrangementWriting(PersonWriting, StructureWriting, MessageWriting):
     """Operations on whole mailboxes and BALs."""
 
     def create_bal(
@@ -34,10 +37,18 @@ class ArrangementWriting(PeopleWriting, MessageWriting):
             national_id=national_id,
             usual_address=usual_address,
         )
-        id = self._add_bal(wanted)
-        self._add_first_mailboxes(id)
+        made = self.add_box(wanted)
         if login is not None:
-            self.create_account(login, id)
+            self.create_account(login, made.id)
+        return made
+
+    def add_box(self, wanted: Bal, details: BalDetails = NO_DETAILS) -> Bal:
+        """`wanted` with an id of its own, its key, INBOX and special mailboxes; no account has it.
+
+        Raises BalExists, NationalIdRequired (OP-38).
+        """
+        id = self._add_bal(wanted, details)
+        self._add_first_mailboxes(id)
         made = self.bal_by_id(id)
         if made is None:
             raise NoSuchBal

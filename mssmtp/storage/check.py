@@ -130,13 +130,14 @@ def _parts(vault: Vault, *, deep: bool) -> Iterator[Part[Any]]:
         check_mailboxes,
         check_sealed,
         check_sent,
+        check_stations,
     )
 
     rooms = [
         check_mailboxes,
         check_contents,
         check_envelopes,
-        *([check_sealed, check_sent] if deep else ()),
+        *([check_sealed, check_sent, check_stations] if deep else ()),
     ]
     for room in rooms:
         for part in room.PARTS:

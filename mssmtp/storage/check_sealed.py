@@ -14,6 +14,7 @@ from sqlalchemy import BindParameter, ColumnElement, bindparam, select, tuple_
 from mssmtp.errors import Damaged, MailError
 from mssmtp.mail import AccountId, BalId, BlobId, EnvelopeId, MailboxId
 from mssmtp.storage.annotations import ANNOTATION, annotation_purpose
+from mssmtp.storage.app_passwords import password_purpose
 from mssmtp.storage.check import END, PAGE, Claim, Look, Part, within
 from mssmtp.storage.contents import SUMMARY
 from mssmtp.storage.delivery import StoredEnvelope
@@ -23,7 +24,7 @@ from mssmtp.storage.ledger import FACTS, LINES, line_digest, trace_purpose
 from mssmtp.storage.mailboxes import NAME, SUBSCRIPTION
 from mssmtp.storage.messages import PACK_UIDS
 from mssmtp.storage.model import Shredded
-from mssmtp.storage.people import CORRESPONDENT, password_purpose
+from mssmtp.storage.people import CORRESPONDENT
 from mssmtp.storage.rights import acl_purpose, member_purpose
 from mssmtp.storage.schema import (
     accounts,

@@ -1,4 +1,4 @@
-"""BALs, accounts, memberships, application passwords, correspondents.
+"""BALs, accounts, memberships, correspondents.
 
 Addresses, names and logins are sealed under the master key and looked up by keyed digest; type,
 state and dates are in clear.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
+from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 
@@ -27,20 +28,20 @@ from mssmtp.mail import (
     PersonState,
     Principal,
     Role,
+    StructureId,
 )
+from mssmtp.storage.app_passwords import AppPasswordReading, AppPasswordWriting
 from mssmtp.storage.model import (
     Account,
-    AppPassword,
     BalExists,
     NationalIdRequired,
     NoSuchBal,
-    from_us,
     to_us,
 )
+from mssmtp.storage.people_values import BalDetails
 from mssmtp.storage.rights import RightsReading
 from mssmtp.storage.schema import (
     accounts,
-    app_passwords,
     bals,
     correspondents,
     members,
@@ -49,9 +50,19 @@ from mssmtp.storage.schema import (
 from mssmtp.storage.view import Row, WritingView
 
 CORRESPONDENT = b"correspondent\0"
+NO_DETAILS = BalDetails()
 _NATIONAL_ID = re.compile(r"(8\d{11}|0[0-9A-Z]{9})\Z")
 
-_BAL = select(bals.c.id, bals.c.sealed, bals.c.type, bals.c.state, bals.c.person, bals.c.sent_copy)
+_BAL = select(
+    bals.c.id,
+    bals.c.sealed,
+    bals.c.type,
+    bals.c.state,
+    bals.c.person,
+    bals.c.sent_copy,
+    bals.c.red_listed,
+    bals.c.reacts,
+)
 _BAL_BY_DIGEST = sql(_BAL.where(bals.c.digest == bindparam("digest")))
 _BAL_BY_USUAL = sql(_BAL.where(bals.c.usual_digest == bindparam("digest")))
 _BAL_BY_ID = sql(_BAL.where(bals.c.id == bindparam("id")))
@@ -59,22 +70,12 @@ _BALS = sql(_BAL.order_by(bals.c.id))
 _ACCOUNT = select(accounts.c.id, accounts.c.sealed, accounts.c.active, accounts.c.bal)
 _ACCOUNT_BY_LOGIN = sql(_ACCOUNT.where(accounts.c.login_digest == bindparam("digest")))
 _ACCOUNT_BY_ID = sql(_ACCOUNT.where(accounts.c.id == bindparam("id")))
+_ACCOUNT_OF_BAL = sql(_ACCOUNT.where(accounts.c.bal == bindparam("bal")))
 _MEMBERSHIPS = sql(
     select(members.c.bal, members.c.sealed)
     .where(members.c.account == bindparam("account"))
     .order_by(members.c.bal)
 )
-_PASSWORD = select(
-    app_passwords.c.id,
-    app_passwords.c.sealed,
-    app_passwords.c.created_at,
-    app_passwords.c.last_used_at,
-    app_passwords.c.revoked_at,
-    app_passwords.c.account,
-    app_passwords.c.bal,
-).order_by(app_passwords.c.id)
-_PASSWORDS = sql(_PASSWORD.where(app_passwords.c.account == bindparam("account")))
-_PASSWORDS_OF_BOX = sql(_PASSWORD.where(app_passwords.c.bal == bindparam("bal")))
 _HAS_WRITTEN = sql(
     select(correspondents.c.digest)
     .where(correspondents.c.bal == bindparam("bal"))
@@ -95,12 +96,25 @@ _NEW_BAL = sql(
                 "usual_digest",
                 "last_uid_validity",
                 "created_at",
+                "structure",
+                "red_listed",
             )
         }
     )
     .returning(bals.c.id)
 )
 _SEAL_BAL = sql(update(bals).where(bals.c.id == bindparam("bal")).values(sealed=bindparam("new")))
+_SEALED_BAL = sql(select(bals.c.sealed).where(bals.c.id == bindparam("bal")))
+_SET_USUAL = sql(
+    update(bals).where(bals.c.id == bindparam("bal")).values(usual_digest=bindparam("new"))
+)
+_SET_STRUCTURE = sql(
+    update(bals).where(bals.c.id == bindparam("bal")).values(structure=bindparam("new"))
+)
+_SET_RED_LISTED = sql(
+    update(bals).where(bals.c.id == bindparam("bal")).values(red_listed=bindparam("new"))
+)
+_OF_STRUCTURE = sql(_BAL.where(bals.c.structure == bindparam("structure")).order_by(bals.c.id))
 _SET_STATE = sql(update(bals).where(bals.c.id == bindparam("bal")).values(state=bindparam("new")))
 _SET_SENT_COPY = sql(
     update(bals).where(bals.c.id == bindparam("bal")).values(sent_copy=bindparam("new"))
@@ -113,34 +127,18 @@ _NEW_ACCOUNT = sql(
 _SEAL_ACCOUNT = sql(
     update(accounts).where(accounts.c.id == bindparam("account")).values(sealed=bindparam("new"))
 )
+_RENAME_ACCOUNT = sql(
+    update(accounts)
+    .where(accounts.c.id == bindparam("account"))
+    .values(login_digest=bindparam("new_digest"), sealed=bindparam("new"), bal=bindparam("new_bal"))
+)
 _SET_ACTIVE = sql(
     update(accounts).where(accounts.c.id == bindparam("account")).values(active=bindparam("new"))
-)
-_NEW_PASSWORD = sql(
-    insert(app_passwords)
-    .values({name: bindparam(name) for name in ("account", "sealed", "created_at", "bal")})
-    .returning(app_passwords.c.id)
-)
-_SEAL_PASSWORD = sql(
-    update(app_passwords)
-    .where(app_passwords.c.id == bindparam("password"))
-    .values(sealed=bindparam("new"))
-)
-_REVOKE = sql(
-    update(app_passwords)
-    .where(app_passwords.c.id == bindparam("password"))
-    .where(app_passwords.c.revoked_at.is_(None))
-    .values(revoked_at=bindparam("at"))
-)
-_TOUCH = sql(
-    update(app_passwords)
-    .where(app_passwords.c.id == bindparam("password"))
-    .values(last_used_at=bindparam("at"))
 )
 _NEW_CORRESPONDENT = sql(insert(correspondents))
 
 
-class PeopleReading(RightsReading):
+class PeopleReading(AppPasswordReading, RightsReading):
     """Who is who."""
 
     def bal(self, address: Address) -> Bal | None:
@@ -173,6 +171,33 @@ class PeopleReading(RightsReading):
             if self._legible(self._master_open, bal_purpose(row[0]), row[1]) is not None
         )
 
+    def bals_of(self, structure: StructureId) -> tuple[Bal, ...]:
+        """Those of one structure that can be read, oldest first."""
+        found = (
+            self._opened_bal(row)
+            for row in self._all(_OF_STRUCTURE, structure=structure)
+            if self._legible(self._master_open, bal_purpose(row[0]), row[1]) is not None
+        )
+        return tuple(bal for bal in found if bal.structure == structure)
+
+    def bal_details(self, bal: BalId) -> BalDetails:
+        """Its attributes beside `Bal`. Raises NoSuchBal, Damaged."""
+        details = dict(self._sealed_bal(bal).get("details", {}))
+        holders = tuple(details.pop("national_ids", ()))
+        return BalDetails(**details, national_ids=holders)
+
+    def _sealed_bal(self, bal: BalId) -> dict[str, Any]:
+        row = self._one(_SEALED_BAL, bal=bal)
+        if row is None:
+            raise NoSuchBal
+        opened: dict[str, Any] = json.loads(self._master_open(bal_purpose(bal), row[0]))
+        return opened
+
+    def account_of(self, bal: BalId) -> Account | None:
+        """The account whose own box it is."""
+        row = self._one(_ACCOUNT_OF_BAL, bal=bal)
+        return self._opened_account(row) if row else None
+
     def account(self, login: str) -> Account | None:
         """The account of a login name; case does not matter."""
         row = self._sought(_ACCOUNT_BY_LOGIN, b"login", login.casefold())
@@ -185,36 +210,6 @@ class PeopleReading(RightsReading):
         """The login name of an account, None when there is no such account."""
         row = self._one(_ACCOUNT_BY_ID, id=account)
         return self._opened_account(row).login if row else None
-
-    def app_passwords(self, account: AccountId) -> tuple[AppPassword, ...]:
-        """Every application password that can be read, revoked ones too."""
-        return self._opened_passwords(self._all(_PASSWORDS, account=account))
-
-    def box_passwords(self, bal: BalId) -> tuple[AppPassword, ...]:
-        """Those that members have for this box alone."""
-        return self._opened_passwords(self._all(_PASSWORDS_OF_BOX, bal=bal))
-
-    def _opened_passwords(self, rows: list[Row]) -> tuple[AppPassword, ...]:
-        found = []
-        for id, sealed, created_at, last_used_at, revoked_at, account, box in rows:
-            octets = self._legible(self._master_open, password_purpose(account, id), sealed)
-            opened = {} if octets is None else json.loads(octets)
-            if not opened or opened.get("box") != box:  # ATT-19: the database alone binds nothing
-                continue
-            found.append(
-                AppPassword(
-                    id,
-                    opened["name"],
-                    opened["argon2"],
-                    opened["scram"],
-                    from_us(created_at),
-                    None if last_used_at is None else from_us(last_used_at),
-                    None if revoked_at is None else from_us(revoked_at),
-                    AccountId(account),
-                    None if box is None else BalId(box),
-                )
-            )
-        return tuple(found)
 
     def principal(self, account: AccountId) -> Principal:
         """Who the account is: own BAL first, then memberships; only active ones.
@@ -252,9 +247,9 @@ class PeopleReading(RightsReading):
     def _opened_bal(self, row: Row) -> Bal:
         if (known := self._vault.known.bal(row)) is not None:
             return known
-        id, sealed, type, state, person, sent_copy = row
+        id, sealed, type, state, person, sent_copy, red_listed, reacts = row
         opened = json.loads(self._master_open(bal_purpose(id), sealed))
-        usual = opened["usual"]
+        usual, structure = opened["usual"], opened.get("structure")
         bal = Bal(
             BalId(id),
             Address.parse(opened["address"]),
@@ -264,6 +259,9 @@ class PeopleReading(RightsReading):
             opened["national_id"],
             Address.parse(usual) if usual else None,
             sent_copy is None or bool(sent_copy),
+            None if structure is None else StructureId(structure),
+            bool(red_listed),
+            bool(reacts),
         )
         self._vault.known.keep_bal(row, bal)
         return bal
@@ -273,10 +271,10 @@ class PeopleReading(RightsReading):
         return Account(AccountId(row[0]), login, bool(row[2]))
 
 
-class PeopleWriting(PeopleReading, WritingView):
+class PeopleWriting(PeopleReading, AppPasswordWriting, WritingView):
     """Changes of people."""
 
-    def _add_bal(self, bal: Bal) -> BalId:
+    def _add_bal(self, bal: Bal, details: BalDetails = NO_DETAILS) -> BalId:
         """Rows of a BAL and its key; `bal.id` is not looked at.
 
         Raises BalExists, NationalIdRequired (OP-37, OP-38).
@@ -288,11 +286,15 @@ class PeopleWriting(PeopleReading, WritingView):
         taken = [bal.address] if usual is None else [bal.address, usual]
         if any(self.bal(address) or self.bal_by_usual(address) for address in taken):
             raise BalExists
-        sealed = {
+        sealed: dict[str, Any] = {
             "address": str(bal.address),
             "national_id": bal.national_id,
             "usual": None if usual is None else str(usual),
         }
+        if bal.structure is not None:
+            sealed["structure"] = bal.structure
+        if details != NO_DETAILS:
+            sealed["details"] = asdict(details)
         row = self._new(
             _NEW_BAL,
             digest=self._vault.keys.digest(b"address", bal.address.key),
@@ -303,6 +305,8 @@ class PeopleWriting(PeopleReading, WritingView):
             usual_digest=None if usual is None else self._vault.keys.digest(b"address", usual.key),
             last_uid_validity=0,
             created_at=to_us(self._vault.clock.now()),
+            structure=bal.structure,
+            red_listed=bal.is_red_listed or None,
         )
         octets = json.dumps(sealed).encode()
         self._run(_SEAL_BAL, bal=row[0], new=self._master_seal(bal_purpose(row[0]), octets))
@@ -322,6 +326,31 @@ class PeopleWriting(PeopleReading, WritingView):
             raise NoSuchBal
         self.effects.first.append(self._vault.lately.changed)
 
+    def set_red_listed(self, bal: BalId, *, on: bool) -> None:
+        """Whether it is kept out of publication (OP-54). Raises NoSuchBal."""
+        if not self._run(_SET_RED_LISTED, bal=bal, new=on):
+            raise NoSuchBal
+        self.effects.first.append(self._vault.lately.changed)
+
+    def set_bal_details(self, bal: BalId, details: BalDetails) -> None:
+        """Other attributes; address and type never change (OP-41). Raises NoSuchBal."""
+        self._reseal_bal(bal, details=asdict(details))
+
+    def set_bal_structure(self, bal: BalId, structure: StructureId | None) -> None:
+        """The structure it belongs to. Raises NoSuchBal."""
+        self._reseal_bal(bal, structure=structure)
+        self._run(_SET_STRUCTURE, bal=bal, new=structure)
+
+    def _set_usual(self, bal: BalId, usual: Address) -> None:
+        self._reseal_bal(bal, usual=str(usual))
+        digest = self._vault.keys.digest(b"address", usual.key)
+        self._run(_SET_USUAL, bal=bal, new=digest)
+
+    def _reseal_bal(self, bal: BalId, **changes: object) -> None:
+        octets = json.dumps(self._sealed_bal(bal) | changes).encode()
+        self._run(_SEAL_BAL, bal=bal, new=self._master_seal(bal_purpose(bal), octets))
+        self.effects.first.append(self._vault.lately.changed)
+
     def create_account(self, login: str, bal: BalId | None = None) -> Account:
         """A new account; `bal` is its own. Raises BalExists when the login is taken."""
         self._follow_masters()
@@ -338,38 +367,33 @@ class PeopleWriting(PeopleReading, WritingView):
         self._run(_SEAL_ACCOUNT, account=row[0], new=sealed)
         return Account(AccountId(row[0]), login, True)
 
+    def give_box(self, account: AccountId, bal: BalId) -> None:
+        """Make `bal` the account's own box. Raises NoSuchBal when there is no such account, or it
+        has another one."""
+        row = self._one(_ACCOUNT_BY_ID, id=account)
+        if row is None or row[3] not in (None, bal):
+            raise NoSuchBal
+        self._seal_account(account, self._opened_account(row).login, bal)
+
+    def _rename_account(self, account: AccountId, login: str) -> None:
+        row = self._one(_ACCOUNT_BY_ID, id=account)
+        if row is None:
+            raise NoSuchBal
+        self._seal_account(account, login, row[3])
+
+    def _seal_account(self, account: AccountId, login: str, bal: int | None) -> None:
+        self._run(
+            _RENAME_ACCOUNT,
+            account=account,
+            new_digest=self._vault.keys.digest(b"login", login.casefold()),
+            new=self._master_seal(account_purpose(account, bal), login.encode()),
+            new_bal=bal,
+        )
+
     def set_account_active(self, account: AccountId, *, active: bool) -> None:
         """Allow or forbid to log in. Raises NoSuchBal when there is no such account."""
         if not self._run(_SET_ACTIVE, account=account, new=active):
             raise NoSuchBal
-
-    def add_app_password(
-        self, account: AccountId, name: str, argon2: str, scram: str, box: BalId | None = None
-    ) -> int:
-        """Store the verifiers of a new application password (CL-31); returns its id.
-
-        `box`: it opens that box alone, by the box's address.
-        """
-        opened = {"name": name, "argon2": argon2, "scram": scram, "box": box}
-        row = self._new(
-            _NEW_PASSWORD,
-            account=account,
-            sealed=b"",
-            created_at=to_us(self._vault.clock.now()),
-            bal=box,
-        )
-        octets = json.dumps(opened).encode()
-        sealed = self._master_seal(password_purpose(account, row[0]), octets)
-        self._run(_SEAL_PASSWORD, password=row[0], new=sealed)
-        return int(row[0])
-
-    def revoke_app_password(self, password: int) -> None:
-        """End an application password; its first revocation date stays."""
-        self._run(_REVOKE, password=password, at=to_us(self._vault.clock.now()))
-
-    def touch_app_password(self, password: int, at: datetime) -> None:
-        """Remember when it was used last (CL-31: it expires unused)."""
-        self._run(_TOUCH, password=password, at=to_us(at))
 
     def _remember_correspondent(self, bal: BalId, sender: Address) -> None:
         if self._vault.known.wrote(bal, sender.key):
@@ -390,8 +414,3 @@ def bal_purpose(bal: int) -> bytes:
 def account_purpose(account: int, bal: int | None) -> bytes:
     """The same of `accounts`: whose mail the account reads is bound too."""
     return b"login\0%d\0%d" % (account, bal or 0)
-
-
-def password_purpose(account: int, password: int) -> bytes:
-    """The same of `app_passwords`."""
-    return b"app-password\0%d\0%d" % (account, password)

@@ -1,4 +1,4 @@
-"""The tables, in one place, for both engines.
+"""The tables for both engines; those of people are in `schema_people.py`.
 
 Statements are SQLAlchemy Core expressions compiled once by `sql()` and run on the driver's own
 cursor: through Core a point read costs 3.7 times as much (perf/README.md). Their SQLite text names
@@ -20,8 +20,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
-    Table,
     Text,
 )
 from sqlalchemy.dialects import sqlite
@@ -30,40 +28,46 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter
 
-VERSION = "0007"
+from mssmtp.storage.schema_base import Number, clustered, counted
+from mssmtp.storage.schema_base import metadata as metadata
+from mssmtp.storage.schema_people import accounts as accounts
+from mssmtp.storage.schema_people import administrators as administrators
+from mssmtp.storage.schema_people import app_passwords as app_passwords
+from mssmtp.storage.schema_people import bals as bals
+from mssmtp.storage.schema_people import bindings as bindings
+from mssmtp.storage.schema_people import correspondents as correspondents
+from mssmtp.storage.schema_people import delegations as delegations
+from mssmtp.storage.schema_people import domains as domains
+from mssmtp.storage.schema_people import members as members
+from mssmtp.storage.schema_people import passwords as passwords
+from mssmtp.storage.schema_people import persons as persons
+from mssmtp.storage.schema_people import records as records
+from mssmtp.storage.schema_people import register as register
+from mssmtp.storage.schema_people import retired as retired
+from mssmtp.storage.schema_people import secrets as secrets
+from mssmtp.storage.schema_people import structures as structures
+from mssmtp.storage.schema_people import suspensions as suspensions
+from mssmtp.storage.schema_services import answered as answered
+from mssmtp.storage.schema_services import invited as invited
+from mssmtp.storage.schema_services import notices as notices
+from mssmtp.storage.schema_services import preferences as preferences
+from mssmtp.storage.schema_services import scripts as scripts
+from mssmtp.storage.schema_services import traces as traces
+
+VERSION = "0008"
 """Newest schema this code knows; the alembic revision of the same name makes it."""
 
-KNOWN_VERSIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007"})
+KNOWN_VERSIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"})
 
-metadata = MetaData()
-
-# SQLite makes only INTEGER (not BIGINT) primary keys the rowid itself.
-_Number = BigInteger().with_variant(Integer(), "sqlite")
-
-
-def _table(name: str, *columns: Column[object] | Index) -> Table:
-    return Table(name, metadata, *columns)
-
-
-def _clustered(name: str, *columns: Column[object] | Index) -> Table:
-    """Rows stored in primary-key order, without a second tree."""
-    return Table(name, metadata, *columns, sqlite_with_rowid=False)
-
-
-def _counted(name: str, *columns: Column[object] | Index) -> Table:
-    """Numbers are never used twice, also after deletion."""
-    return Table(name, metadata, *columns, sqlite_autoincrement=True)
-
-
-meta = _clustered(
+meta = clustered(
     "meta",
     Column("key", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
 
-owners = _counted(
+owners = counted(
     "owners",
-    Column("id", _Number, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("bal", BigInteger, unique=True),
     Column("domain", Text, unique=True),
     Column("handle", LargeBinary, nullable=False),
@@ -74,67 +78,11 @@ owners = _counted(
 """`mark` is the first octet of everything sealed under the key `wrapped`. While a rotation runs,
 `older` is the key before it; values may still begin with the mark before."""
 
-# ---------------------------------------------------------------- people
-
-bals = _counted(
-    "bals",
-    Column("id", _Number, primary_key=True),
-    Column("digest", LargeBinary, nullable=False, unique=True),
-    Column("sealed", LargeBinary, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("person", Text, nullable=False),
-    Column("usual_digest", LargeBinary, unique=True),
-    Column("last_uid_validity", BigInteger, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("quota_octets", BigInteger),
-    Column("quota_messages", BigInteger),
-    Column("sent_copy", Boolean),
-)
-"""A quota that is null is the one of the settings; 0 is none. `sent_copy` false: submission files
-no copy in Sent; null is yes."""
-
-accounts = _counted(
-    "accounts",
-    Column("id", _Number, primary_key=True),
-    Column("login_digest", LargeBinary, nullable=False, unique=True),
-    Column("sealed", LargeBinary, nullable=False),
-    Column("bal", BigInteger),
-    Column("active", Boolean, nullable=False),
-)
-
-members = _clustered(
-    "members",
-    Column("account", BigInteger, primary_key=True),
-    Column("bal", BigInteger, primary_key=True),
-    Column("sealed", LargeBinary),
-)
-"""`sealed` is the role: it proves that the operator, not the database, let the account in."""
-
-app_passwords = _counted(
-    "app_passwords",
-    Column("id", _Number, primary_key=True),
-    Column("account", BigInteger, nullable=False, index=True),
-    Column("sealed", LargeBinary, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("last_used_at", BigInteger),
-    Column("revoked_at", BigInteger),
-    Column("bal", BigInteger, index=True),
-)
-"""`bal`: the one box this password opens, by its address; null for all of the account's."""
-
-correspondents = _clustered(
-    "correspondents",
-    Column("bal", BigInteger, primary_key=True),
-    Column("digest", LargeBinary, primary_key=True),
-    Column("sealed", LargeBinary),
-)
-
 # ---------------------------------------------------------------- content
 
-blobs = _counted(
+blobs = counted(
     "blobs",
-    Column("number", _Number, primary_key=True),
+    Column("number", Number, primary_key=True),
     Column("id", LargeBinary, nullable=False, unique=True),
     Column("size", BigInteger, nullable=False),
     Column("envelope", Text),
@@ -143,7 +91,7 @@ blobs = _counted(
 )
 """`data` is null when the sealed chunks are a file named by `id`."""
 
-blob_keys = _clustered(
+blob_keys = clustered(
     "blob_keys",
     Column("blob", BigInteger, primary_key=True),
     Column("owner", BigInteger, primary_key=True),
@@ -153,7 +101,7 @@ blob_keys = _clustered(
 )
 """One row per owner that still refers to the blob; dropping it shreds the owner's access."""
 
-doomed_files = _clustered(
+doomed_files = clustered(
     "doomed_files",
     Column("id", LargeBinary, primary_key=True),
 )
@@ -161,9 +109,9 @@ doomed_files = _clustered(
 
 # ---------------------------------------------------------------- mailboxes
 
-mailboxes = _counted(
+mailboxes = counted(
     "mailboxes",
-    Column("id", _Number, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("bal", BigInteger, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
@@ -179,7 +127,7 @@ mailboxes = _counted(
     Index("mailboxes_by_name", "bal", "digest", unique=True),
 )
 
-messages = _clustered(
+messages = clustered(
     "messages",
     Column("mailbox", BigInteger, primary_key=True),
     Column("uid", BigInteger, primary_key=True),
@@ -195,7 +143,7 @@ messages = _clustered(
 """What a message came with: `modseq` and `flags` are those of `states`, where that names it.
 `saved_at`: since when it is in this mailbox (RFC 8514), null when that is not known."""
 
-states = _clustered(
+states = clustered(
     "states",
     Column("mailbox", BigInteger, primary_key=True),
     Column("window", BigInteger, primary_key=True),
@@ -206,7 +154,7 @@ states = _clustered(
 """Flags and modseqs of the messages of a window that were changed since they came (`states.py`);
 `modseq` is the newest of them."""
 
-expunged = _clustered(
+expunged = clustered(
     "expunged",
     Column("mailbox", BigInteger, primary_key=True),
     Column("uid", BigInteger, primary_key=True),
@@ -214,14 +162,14 @@ expunged = _clustered(
     Index("expunged_by_modseq", "mailbox", "modseq"),
 )
 
-keywords = _clustered(
+keywords = clustered(
     "keywords",
     Column("mailbox", BigInteger, primary_key=True),
     Column("bit", Integer, primary_key=True),
     Column("sealed", LargeBinary, nullable=False),
 )
 
-packs = _clustered(
+packs = clustered(
     "packs",
     Column("mailbox", BigInteger, primary_key=True),
     Column("window", BigInteger, primary_key=True),
@@ -230,7 +178,7 @@ packs = _clustered(
 )
 """A cache of the summaries of the UIDs of one window; may be emptied at any time."""
 
-texts = _clustered(
+texts = clustered(
     "texts",
     Column("mailbox", BigInteger, primary_key=True),
     Column("kind", Integer, primary_key=True),
@@ -242,7 +190,7 @@ texts = _clustered(
 """A cache of what SEARCH looks through, of the UIDs `first` to `last`; may be emptied at any time.
 `kind`: 0 header sections, 1 bodies, 2 sieves of bodies."""
 
-subscriptions = _clustered(
+subscriptions = clustered(
     "subscriptions",
     Column("bal", BigInteger, primary_key=True),
     Column("digest", LargeBinary, primary_key=True),
@@ -250,7 +198,7 @@ subscriptions = _clustered(
 )
 """Subscribed names without a mailbox: RFC 3501 6.3.6 keeps them."""
 
-acl = _clustered(
+acl = clustered(
     "acl",
     Column("mailbox", BigInteger, primary_key=True),
     Column("account", BigInteger, primary_key=True),
@@ -258,7 +206,7 @@ acl = _clustered(
 )
 """Rights of one member in one mailbox of an ORG box, in the place of those of the role."""
 
-entries = _clustered(
+entries = clustered(
     "metadata",
     Column("bal", BigInteger, primary_key=True),
     Column("mailbox", BigInteger, primary_key=True),
@@ -268,7 +216,7 @@ entries = _clustered(
 )
 """Annotations (RFC 5464). `mailbox` 0: of the server; `account` 0: shared, else private to it."""
 
-readings = _clustered(
+readings = clustered(
     "readings",
     Column("bal", BigInteger, primary_key=True),
     Column("day", Integer, primary_key=True),
@@ -283,7 +231,7 @@ person has seen it. `day` counts from 1970; `at` is the first time."""
 
 # ---------------------------------------------------------------- envelopes and evidence
 
-envelopes = _clustered(
+envelopes = clustered(
     "envelopes",
     Column("id", Text, primary_key=True),
     Column("at", BigInteger, nullable=False),
@@ -300,7 +248,7 @@ envelopes = _clustered(
 )
 """Conservation (D3): accepted = delivered + bounced + dropped + rows in `queue`."""
 
-queue = _clustered(
+queue = clustered(
     "queue",
     Column("envelope", Text, primary_key=True),
     Column("position", Integer, primary_key=True),
@@ -333,7 +281,7 @@ NEVER = 1 << 62
 AT_ONCE = 1
 """In `queue.due`: somebody said so, and a pause of the relay does not count."""
 
-sent = _clustered(
+sent = clustered(
     "sent",
     Column("owner", BigInteger, primary_key=True),
     Column("digest", LargeBinary, primary_key=True),
@@ -346,7 +294,7 @@ sent = _clustered(
 """From what a notice names (Message-ID, ENVID) to the envelope and to the sender's own copy of it.
 `digest` is keyed, `sealed` the name itself."""
 
-sent_copies = _clustered(
+sent_copies = clustered(
     "sent_copies",
     Column("mailbox", BigInteger, primary_key=True),
     Column("digest", LargeBinary, primary_key=True),
@@ -356,9 +304,9 @@ sent_copies = _clustered(
 """Which message of a mailbox Sent is the letter of that Message-ID and body (CL-80); it may be
 expunged since. `digest` is keyed; `sides`: 1 it was submitted, 2 a client has filed it."""
 
-events = _counted(
+events = counted(
     "events",
-    Column("number", _Number, primary_key=True),
+    Column("number", Number, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("envelope", Text, index=True),
@@ -367,16 +315,16 @@ events = _counted(
     Column("digest", LargeBinary, nullable=False),
 )
 
-event_lines = _clustered(
+event_lines = clustered(
     "event_lines",
     Column("event", BigInteger, primary_key=True),
     Column("owner", BigInteger, primary_key=True),
     Column("sealed", LargeBinary, nullable=False),
 )
 
-transfers = _counted(
+transfers = counted(
     "transfers",
-    Column("number", _Number, primary_key=True),
+    Column("number", Number, primary_key=True),
     Column("envelope", Text, nullable=False, index=True),
     Column("at", BigInteger, nullable=False),
     Column("owner", BigInteger, nullable=False),
@@ -384,7 +332,7 @@ transfers = _counted(
     Column("sealed", LargeBinary, nullable=False),
 )
 
-facts = _clustered(
+facts = clustered(
     "facts",
     Column("envelope", Text, primary_key=True),
     Column("expires_at", BigInteger, nullable=False, index=True),
@@ -392,9 +340,9 @@ facts = _clustered(
     Column("sealed", LargeBinary, nullable=False),
 )
 
-changes = _counted(
+changes = counted(
     "changes",
-    Column("number", _Number, primary_key=True),
+    Column("number", Number, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("bal", BigInteger, nullable=False),
     Column("mailbox", BigInteger, nullable=False),

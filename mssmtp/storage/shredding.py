@@ -26,6 +26,7 @@ from mssmtp.storage.schema import (
     members,
     messages,
     owners,
+    persons,
     queue,
     readings,
     sent,
@@ -53,6 +54,7 @@ _OF_ACCOUNT = tuple(
         (app_passwords, app_passwords.c.account),
         (members, members.c.account),
         (acl, acl.c.account),
+        (persons, persons.c.account),
         (accounts, accounts.c.id),
     )
 )

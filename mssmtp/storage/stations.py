@@ -8,30 +8,13 @@ an older mark.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    FromClause,
-    Integer,
-    LargeBinary,
-    Table,
-    Text,
-    and_,
-    bindparam,
-    func,
-    literal_column,
-    or_,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import FromClause, Table
 
 from mssmtp.mail import Address
 from mssmtp.storage.annotations import ANNOTATION, annotation_purpose
+from mssmtp.storage.app_passwords import password_purpose
 from mssmtp.storage.contents import SUMMARY
 from mssmtp.storage.delivery import ENVELOPE, RECIPIENT, recipient_purpose
 from mssmtp.storage.flags import keyword_purpose
@@ -42,8 +25,8 @@ from mssmtp.storage.people import (
     CORRESPONDENT,
     account_purpose,
     bal_purpose,
-    password_purpose,
 )
+from mssmtp.storage.persons import NATIONAL, USUAL, person_purpose
 from mssmtp.storage.rights import acl_purpose, member_purpose
 from mssmtp.storage.schema import (
     accounts,
@@ -53,6 +36,7 @@ from mssmtp.storage.schema import (
     blob_keys,
     blobs,
     correspondents,
+    domains,
     entries,
     envelopes,
     event_lines,
@@ -62,174 +46,30 @@ from mssmtp.storage.schema import (
     members,
     owners,
     packs,
+    persons,
     queue,
+    records,
     sent,
-    sql,
+    structures,
     subscriptions,
     texts,
     transfers,
 )
 from mssmtp.storage.sent_letters import SENT, sent_purpose
+from mssmtp.storage.station import Digests, Purpose, Values, station
+from mssmtp.storage.station import Opener as Opener
+from mssmtp.storage.station import Station as Station
+from mssmtp.storage.structures import (
+    FINESS,
+    SIRET,
+    domain_purpose,
+    record_purpose,
+    structure_purpose,
+)
 from mssmtp.storage.summaries import pack_purpose
 from mssmtp.storage.texts import texts_purpose
 from mssmtp.storage.view import owner_name
 from mssmtp.storage.waiting import reply_purpose
-
-Values = Mapping[str, Any]
-"""Columns of one row by name."""
-
-Purpose = Callable[[Values], bytes]
-Digests = Callable[["Opener", Values, Mapping[str, bytes]], dict[str, bytes | None]]
-
-
-class Opener(Protocol):
-    """A key as a station needs it: `OwnerKey`, and the two uses of a `Keyring`."""
-
-    def open(self, purpose: bytes, sealed: bytes) -> bytes:
-        """Raises Damaged."""
-        ...
-
-    def seal(self, purpose: bytes, octets: bytes) -> bytes:
-        """Under the newest key."""
-        ...
-
-    def digest(self, purpose: bytes, text: str) -> bytes:
-        """Under the newest key."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Station:
-    """One table. `under`: an owner's key, or one of the two uses of the master key."""
-
-    table: Table
-    under: Literal["owner", "names", "wrapping"]
-    sealed: Mapping[str, Purpose]
-    digests: Digests
-    names: tuple[str, ...]
-    """Columns of `load`, the first of them the id of the owner."""
-    stale: str
-    """Primary keys and sizes of at most `most` stale rows behind `after_…`."""
-    load: str
-    """Stale rows from `first_…` to `last_…`."""
-    update: str
-    waiting: str
-    """How many rows are stale."""
-    behind: str
-    """Ids of the owners that have stale rows."""
-    page: str
-    """As `load`, but every row, stale or not, at most `most` behind `after_…`."""
-    rows: str
-    """How many rows `owner` has, or everybody together when it is null."""
-
-    @property
-    def name(self) -> str:
-        """For reports."""
-        return self.table.name
-
-    def keys(self) -> tuple[str, ...]:
-        """Names of the primary key's columns."""
-        return tuple(column.name for column in self.table.primary_key.columns)
-
-    def start(self) -> tuple[object, ...]:
-        """A primary key before every other."""
-        return tuple(_least(column) for column in self.table.primary_key.columns)
-
-    def renewed(self, key: Opener, row: Values) -> dict[str, bytes | None]:
-        """New values of the columns that change. Raises Damaged."""
-        opened = {
-            name: key.open(purpose(row), row[name])
-            for name, purpose in self.sealed.items()
-            if row[name]
-        }
-        new = self.digests(key, row, opened)
-        later = {**row, **new}
-        new |= {name: row[name] for name in self.sealed}
-        new |= {name: key.seal(self.sealed[name](later), opened[name]) for name in opened}
-        return new
-
-
-def _station(
-    source: FromClause,
-    table: Table,
-    sealed: Mapping[str, Purpose],
-    also: tuple[Column[Any], ...] = (),
-    *,
-    under: Literal["owner", "names", "wrapping"] = "owner",
-    digests: Digests = lambda key, row, opened: {},
-    changed: tuple[str, ...] = (),
-) -> Station:
-    """Compile the statements of a station. `changed`: digests beside the sealed columns."""
-    keys = list(table.primary_key.columns)
-    owner = owners.c.id if under == "owner" else literal_column("0", Integer).label("owner")
-    columns = [*keys, *(table.c[name] for name in sealed), *also]
-    size: ColumnElement[int] = sum(
-        (func.coalesce(func.length(table.c[name]), 0) for name in sealed), literal_column("0")
-    )
-    old = _old(table, sealed, under)
-    everybody = bindparam("owner", type_=Integer).is_(None)
-    mine = or_(everybody, owners.c.id == bindparam("owner")) if under == "owner" else everybody
-    return Station(
-        table,
-        under,
-        sealed,
-        digests,
-        ("owner", *(column.name for column in columns)),
-        sql(
-            select(*keys, size)
-            .select_from(source)
-            .where(old, tuple_(*keys) > _bound("after", keys))
-            .order_by(*keys)
-            .limit(bindparam("most"))
-        ),
-        sql(
-            select(owner, *columns)
-            .select_from(source)
-            .where(old, tuple_(*keys) >= _bound("first", keys))
-            .where(tuple_(*keys) <= _bound("last", keys))
-        ),
-        sql(
-            update(table)
-            .where(and_(*(key == bindparam(f"at_{key.name}") for key in keys)))
-            .values({name: bindparam(f"new_{name}") for name in (*sealed, *changed)})
-        ),
-        sql(select(func.count()).select_from(source).where(old)),
-        sql(select(owner).select_from(source).where(old).distinct()),
-        sql(
-            select(owner, *columns)
-            .select_from(source)
-            .where(tuple_(*keys) > _bound("after", keys))
-            .order_by(*keys)
-            .limit(bindparam("most"))
-        ),
-        sql(select(func.count()).select_from(source).where(mine)),
-    )
-
-
-def _old(table: Table, sealed: Mapping[str, Purpose], under: str) -> ColumnElement[bool]:
-    """Rows with a value that does not begin with the newest mark."""
-    mark = owners.c.mark if under == "owner" else bindparam("mark", type_=LargeBinary)
-    # What is empty was destroyed on purpose, and needs no key.
-    found = or_(
-        *(
-            and_(
-                func.length(table.c[name]) > 0,
-                func.substr(table.c[name], 1, 1, type_=LargeBinary) != mark,
-            )
-            for name in sealed
-        )
-    )
-    return and_(owners.c.older.is_not(None), found) if under == "owner" else found
-
-
-def _bound(prefix: str, keys: list[Column[Any]]) -> ColumnElement[Any]:
-    return tuple_(*(bindparam(f"{prefix}_{key.name}", type_=key.type) for key in keys))
-
-
-def _least(column: Column[Any]) -> object:
-    if isinstance(column.type, Text):
-        return ""
-    return b"" if isinstance(column.type, LargeBinary) else -1
 
 
 def _by_bal(table: Table) -> FromClause:
@@ -259,6 +99,28 @@ def _bal_digests(key: Opener, _: Values, opened: Mapping[str, bytes]) -> dict[st
     }
 
 
+def _person_digests(key: Opener, _: Values, opened: Mapping[str, bytes]) -> dict[str, bytes | None]:
+    found = json.loads(opened["sealed"])
+    number = found["national_id"]
+    return {
+        "usual_digest": key.digest(USUAL, Address.parse(found["usual"]).key),
+        "national_digest": None if number is None else key.digest(NATIONAL, number),
+    }
+
+
+def _structure_digests(
+    key: Opener, _: Values, opened: Mapping[str, bytes]
+) -> dict[str, bytes | None]:
+    found = json.loads(opened["sealed"])
+    return {
+        name: key.digest(kind, found[of]) if found[of] else None
+        for name, kind, of in (
+            ("finess_digest", FINESS, "finess"),
+            ("siret_digest", SIRET, "siret"),
+        )
+    }
+
+
 def _recipient_digest(
     key: Opener, _: Values, opened: Mapping[str, bytes]
 ) -> dict[str, bytes | None]:
@@ -276,14 +138,14 @@ def _wrapped(row: Values) -> bytes:
 
 
 MASTER_STATIONS = (
-    _station(
+    station(
         owners,
         owners,
         {"wrapped": _wrapped, "older": _wrapped},
         (owners.c.handle, owners.c.bal, owners.c.domain),
         under="wrapping",
     ),
-    _station(
+    station(
         bals,
         bals,
         {"sealed": lambda row: bal_purpose(row["id"])},
@@ -291,7 +153,7 @@ MASTER_STATIONS = (
         digests=_bal_digests,
         changed=("digest", "usual_digest"),
     ),
-    _station(
+    station(
         accounts,
         accounts,
         {"sealed": lambda row: account_purpose(row["id"], row["bal"])},
@@ -302,41 +164,66 @@ MASTER_STATIONS = (
         },
         changed=("login_digest",),
     ),
-    _station(
+    station(
         members,
         members,
         {"sealed": lambda row: member_purpose(row["account"], row["bal"])},
         under="names",
     ),
-    _station(
+    station(
         app_passwords,
         app_passwords,
         {"sealed": lambda row: password_purpose(row["account"], row["id"])},
         (app_passwords.c.account,),
         under="names",
     ),
+    station(
+        persons,
+        persons,
+        {"sealed": lambda row: person_purpose(row["id"], row["account"])},
+        (persons.c.account,),
+        under="names",
+        digests=_person_digests,
+        changed=("usual_digest", "national_digest"),
+    ),
+    station(
+        structures,
+        structures,
+        {"sealed": lambda row: structure_purpose(row["id"])},
+        under="names",
+        digests=_structure_digests,
+        changed=("finess_digest", "siret_digest"),
+    ),
+    station(domains, domains, {"sealed": lambda row: domain_purpose(row["domain"])}, under="names"),
+    station(
+        records,
+        records,
+        {"sealed": lambda row: record_purpose(row["id"], row["subject"], row["subject_id"])},
+        (records.c.subject, records.c.subject_id),
+        under="names",
+    ),
 )
 """What is sealed or looked up under the master key."""
 
 OWNER_STATIONS = (
-    _station(
+    station(
         _by_bal(mailboxes),
         mailboxes,
         {"sealed": lambda row: mailbox_purpose(row["id"])},
         digests=_text_digest(NAME),
         changed=("digest",),
     ),
-    _station(
+    station(
         _by_mailbox(keywords),
         keywords,
         {"sealed": lambda row: keyword_purpose(row["mailbox"], row["bit"])},
     ),
-    _station(
+    station(
         _by_mailbox(acl),
         acl,
         {"sealed": lambda row: acl_purpose(row["mailbox"], row["account"])},
     ),
-    _station(
+    station(
         _by_bal(entries),
         entries,
         {"sealed": lambda row: annotation_purpose(row["mailbox"], row["account"], row["digest"])},
@@ -345,21 +232,21 @@ OWNER_STATIONS = (
         },
         changed=("digest",),
     ),
-    _station(
+    station(
         _by_bal(subscriptions),
         subscriptions,
         {"sealed": lambda row: SUBSCRIPTION + row["digest"]},
         digests=_text_digest(NAME),
         changed=("digest",),
     ),
-    _station(
+    station(
         _by_bal(correspondents),
         correspondents,
         {"sealed": lambda row: CORRESPONDENT + row["digest"]},
         digests=_text_digest(CORRESPONDENT),
         changed=("digest",),
     ),
-    _station(
+    station(
         _by_owner(blob_keys).join(blobs, blobs.c.number == blob_keys.c.blob),
         blob_keys,
         {
@@ -368,12 +255,12 @@ OWNER_STATIONS = (
         },
         (blobs.c.id,),
     ),
-    _station(
+    station(
         _by_mailbox(packs),
         packs,
         {"sealed": lambda row: pack_purpose(row["mailbox"], row["window"])},
     ),
-    _station(
+    station(
         _by_mailbox(texts),
         texts,
         {
@@ -383,10 +270,8 @@ OWNER_STATIONS = (
         },
         (texts.c.last,),
     ),
-    _station(
-        _by_owner(envelopes), envelopes, {"sealed": lambda row: ENVELOPE + row["id"].encode()}
-    ),
-    _station(
+    station(_by_owner(envelopes), envelopes, {"sealed": lambda row: ENVELOPE + row["id"].encode()}),
+    station(
         queue.join(envelopes, envelopes.c.id == queue.c.envelope).join(
             owners, owners.c.id == envelopes.c.owner
         ),
@@ -398,24 +283,24 @@ OWNER_STATIONS = (
         digests=_recipient_digest,
         changed=("digest",),
     ),
-    _station(
+    station(
         _by_owner(sent),
         sent,
         {"sealed": lambda row: sent_purpose(row["digest"], row["envelope"])},
         digests=_text_digest(SENT),
         changed=("digest",),
     ),
-    _station(
+    station(
         _by_owner(event_lines),
         event_lines,
         {"sealed": lambda row: LINES + str(row["event"]).encode()},
     ),
-    _station(
+    station(
         _by_owner(transfers),
         transfers,
         {"sealed": lambda row: trace_purpose(row["envelope"], row["at"], row["clear"])},
         (transfers.c.envelope, transfers.c.at, transfers.c.clear),
     ),
-    _station(_by_owner(facts), facts, {"sealed": _envelope(FACTS)}),
+    station(_by_owner(facts), facts, {"sealed": _envelope(FACTS)}),
 )
 """What is sealed or looked up under the key of a BAL or a domain."""

@@ -5,17 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 
 from mssmtp.storage.ledger import LedgerReading
-from mssmtp.storage.people import PeopleReading
+from mssmtp.storage.persons import PersonReading
 from mssmtp.storage.rebuilding import RebuildReading, RebuildWriting
 from mssmtp.storage.resealing import ResealReading, ResealWriting
 from mssmtp.storage.rotating import RotationReading, RotationWriting
 from mssmtp.storage.sent import SentWriting
 from mssmtp.storage.shredding import ShredWriting
+from mssmtp.storage.structures import StructureReading
 from mssmtp.storage.waiting import QueueReading
 
 
 class Reading(
-    ResealReading, QueueReading, PeopleReading, RebuildReading, LedgerReading, RotationReading
+    ResealReading,
+    QueueReading,
+    PersonReading,
+    StructureReading,
+    RebuildReading,
+    LedgerReading,
+    RotationReading,
 ):
     """One snapshot of the store."""
 

@@ -13,10 +13,21 @@ from typing import Any
 import pytest
 
 from mssmtp.errors import ConfigError
-from mssmtp.mail import Address, Bal, BalType, MailboxId, Recipient, Uid
+from mssmtp.mail import (
+    Address,
+    Bal,
+    BalType,
+    MailboxId,
+    Recipient,
+    Structure,
+    StructureId,
+    Uid,
+    domain,
+)
 from mssmtp.outside import SystemEntropy
 from mssmtp.storage import Outcome, Reading, RotationReport, Store, Writing
 from mssmtp.storage.keys import MasterState, OwnerMark, OwnerRow
+from mssmtp.storage.people_values import NewPerson, Record, ServedDomain
 from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS
 from tests.storage.support import (
     SENDER,
@@ -110,9 +121,31 @@ def fill(store: Store, *, packs: bool = True) -> Bal:
         writing.annotate(bal.id, "/private/comment", b"\xe9t\xc3\xa9", account=account.id)
 
     store.write(rest).result()
+    store.write(fill_people).result()
     if packs:
         fill_windows(store, box)
     return bal
+
+
+def fill_people(writing: Writing) -> None:
+    """Two persons, structures, domains, records."""
+    for number, (last, finess) in enumerate((("Tartempion", "130000011"), ("Durand", "130000029"))):
+        structure = writing.create_structure(
+            Structure(StructureId(0), f"Clinique {last}", finess, f"1300000{number}000019")
+        )
+        served = domain(f"{last}.mssante.test")
+        writing.put_domain(ServedDomain(served, structure.id, purpose=last))
+        person = writing.create_person(
+            NewPerson(
+                Address.parse(f"{last}@cabinet.example"),
+                last,
+                "Zoé",
+                national_id=f"8{10_000_000_000 + number}",
+                structure=structure.id,
+            )
+        )
+        dated = Record("attestation", SteppingClock().now(), {"by": last})
+        writing.add_record("person", person.id, dated)
 
 
 def fill_windows(store: Store, box: MailboxId) -> None:
@@ -156,6 +189,12 @@ def seen(store: Store) -> dict[str, Any]:
                 found[f"bodies {box.id}"] = [r.body(box.id, uid) for uid in uids[:5]]
         account = r.account("ZOE@hopital-a.test")
         assert account is not None
+        found["structures"] = r.structures(), r.served_domains()
+        for person in r.persons():
+            assert r.person(person.usual_address) == person
+            assert person.national_id is not None
+            assert r.person_by_national_id(person.national_id) == person
+            found[f"person {person.id}"] = person, r.records("person", person.id)
         found["account"] = account, r.principal(account.id), r.app_passwords(account.id)
         for entry in r.queue():
             found[f"letter {entry.envelope}"] = r.letter_octets(entry.envelope)

@@ -16,7 +16,16 @@ import pytest
 from sqlalchemy import LargeBinary, Table, select
 
 from mssmtp.errors import Damaged, MailError
-from mssmtp.mail import AccountId, Address, BalId, MailboxId, Uid
+from mssmtp.mail import (
+    AccountId,
+    Address,
+    BalId,
+    MailboxId,
+    PersonId,
+    StructureId,
+    Uid,
+    domain,
+)
 from mssmtp.storage import Reading, Store
 from mssmtp.storage.keys import NONCE_OCTETS
 from mssmtp.storage.schema import envelopes, metadata, sql
@@ -36,6 +45,7 @@ NOT_SEALED = {
     ("states", "octets"): "UIDs, modseqs, bits of flags",
     ("events", "previous"): "digest of an event, which names nobody",
     ("events", "digest"): "the same",
+    ("administrators", "certificate"): "SHA-256 of a certificate, believed only as sealed",
 }
 KEYED = {
     ("bals", "digest"),
@@ -48,8 +58,38 @@ KEYED = {
     ("queue", "digest"),
     ("sent", "digest"),
     ("sent_copies", "digest"),
+    ("persons", "usual_digest"),
+    ("persons", "national_digest"),
+    ("structures", "finess_digest"),
+    ("structures", "siret_digest"),
+    ("retired", "digest"),
+    ("register", "digest"),
+    ("administrators", "digest"),
+    ("secrets", "digest"),
+    ("bindings", "digest"),
+    ("notices", "digest"),
+    ("invited", "digest"),
+    ("scripts", "digest"),
+    ("answered", "digest"),
 }
 """Keyed digests for look-ups."""
+NOT_WRITTEN = {
+    ("retired", "sealed"),
+    ("register", "sealed"),
+    ("administrators", "sealed"),
+    ("delegations", "sealed"),
+    ("passwords", "sealed"),
+    ("secrets", "sealed"),
+    ("bindings", "sealed"),
+    ("suspensions", "sealed"),
+    ("traces", "sealed"),
+    ("notices", "sealed"),
+    ("invited", "sealed"),
+    ("preferences", "sealed"),
+    ("scripts", "sealed"),
+    ("answered", "sealed"),
+}
+"""No code fills these tables; whoever does, gives them a station."""
 
 
 @pytest.mark.attack
@@ -62,8 +102,8 @@ def test_att_19_every_column_of_octets_is_sealed_keyed_or_named_here() -> None:
         if isinstance(column.type, LargeBinary)
     }
     stations = {(station.name, name) for station in STATIONS for name in station.sealed}
-    assert octets == stations | KEYED | NOT_SEALED.keys()
-    assert not stations & (KEYED | NOT_SEALED.keys())
+    assert octets == stations | KEYED | NOT_SEALED.keys() | NOT_WRITTEN
+    assert not stations & (KEYED | NOT_SEALED.keys() | NOT_WRITTEN)
 
 
 # ---------------------------------------------------------------- what can be seen
@@ -72,6 +112,10 @@ ADDRESSES = (
     "zoe@hopital-a.test",
     "secretariat@hopital-a.test",
     "secretariat@clinique.test",
+)
+PEOPLE = (
+    ("Tartempion", "130000011", "810000000000"),
+    ("Durand", "130000029", "810000000001"),
 )
 LOGINS = ("zoe@hopital-a.test", "remplacante")
 NAMES = ("INBOX", "Sent", "Drafts", "Trash", "Junk", "Archive", "Suivi", "Ancien", "Perdu")
@@ -105,8 +149,23 @@ class Sight:
         for number in (1, 2):
             self._look_at_account(AccountId(number))
             self._look_at_bal(BalId(number))
+        self._look_at_people()
         self._look_at_envelopes()
         return self.found
+
+    def _look_at_people(self) -> None:
+        for number in (1, 2):
+            at = PersonId(number)
+            self.ask(f"person {at}", lambda r: r.person_by_id(at))  # noqa: B023
+            place = StructureId(number)
+            self.ask(f"structure {place}", lambda r: r.structure(place))  # noqa: B023
+            self.ask(f"records {at}", lambda r: r.records("person", at))  # noqa: B023
+        for last, finess, national in PEOPLE:
+            usual, served = Address.parse(f"{last}@cabinet.example"), domain(f"{last}.mssante.test")
+            self.ask(f"person {last}", lambda r: r.person(usual))  # noqa: B023
+            self.ask(f"national {last}", lambda r: r.person_by_national_id(national))  # noqa: B023
+            self.ask(f"finess {last}", lambda r: r.structure_by_number(finess))  # noqa: B023
+            self.ask(f"served {last}", lambda r: r.served_domain(served))  # noqa: B023
 
     def _look_at_account(self, id: AccountId) -> None:
         who = self.ask(f"account {id}", lambda r: r.principal(id))

@@ -1,0 +1,117 @@
+"""Application passwords: one for each device, verifiers only (CL-31)."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from sqlalchemy import bindparam, insert, select, update
+
+from mssmtp.mail import AccountId, BalId
+from mssmtp.storage.model import AppPassword, from_us, to_us
+from mssmtp.storage.schema import app_passwords, sql
+from mssmtp.storage.view import Row, View, WritingView
+
+_PASSWORD = select(
+    app_passwords.c.id,
+    app_passwords.c.sealed,
+    app_passwords.c.created_at,
+    app_passwords.c.last_used_at,
+    app_passwords.c.revoked_at,
+    app_passwords.c.account,
+    app_passwords.c.bal,
+).order_by(app_passwords.c.id)
+_PASSWORDS = sql(_PASSWORD.where(app_passwords.c.account == bindparam("account")))
+_PASSWORDS_OF_BOX = sql(_PASSWORD.where(app_passwords.c.bal == bindparam("bal")))
+_NEW_PASSWORD = sql(
+    insert(app_passwords)
+    .values({name: bindparam(name) for name in ("account", "sealed", "created_at", "bal")})
+    .returning(app_passwords.c.id)
+)
+_SEAL_PASSWORD = sql(
+    update(app_passwords)
+    .where(app_passwords.c.id == bindparam("password"))
+    .values(sealed=bindparam("new"))
+)
+_REVOKE = sql(
+    update(app_passwords)
+    .where(app_passwords.c.id == bindparam("password"))
+    .where(app_passwords.c.revoked_at.is_(None))
+    .values(revoked_at=bindparam("at"))
+)
+_TOUCH = sql(
+    update(app_passwords)
+    .where(app_passwords.c.id == bindparam("password"))
+    .values(last_used_at=bindparam("at"))
+)
+
+
+class AppPasswordReading(View):
+    """Which devices have one."""
+
+    def app_passwords(self, account: AccountId) -> tuple[AppPassword, ...]:
+        """Every application password that can be read, revoked ones too."""
+        return self._opened_passwords(self._all(_PASSWORDS, account=account))
+
+    def box_passwords(self, bal: BalId) -> tuple[AppPassword, ...]:
+        """Those that members have for this box alone."""
+        return self._opened_passwords(self._all(_PASSWORDS_OF_BOX, bal=bal))
+
+    def _opened_passwords(self, rows: list[Row]) -> tuple[AppPassword, ...]:
+        found = []
+        for id, sealed, created_at, last_used_at, revoked_at, account, box in rows:
+            octets = self._legible(self._master_open, password_purpose(account, id), sealed)
+            opened = {} if octets is None else json.loads(octets)
+            if not opened or opened.get("box") != box:  # ATT-19: the database alone binds nothing
+                continue
+            found.append(
+                AppPassword(
+                    id,
+                    opened["name"],
+                    opened["argon2"],
+                    opened["scram"],
+                    from_us(created_at),
+                    None if last_used_at is None else from_us(last_used_at),
+                    None if revoked_at is None else from_us(revoked_at),
+                    AccountId(account),
+                    None if box is None else BalId(box),
+                )
+            )
+        return tuple(found)
+
+
+class AppPasswordWriting(AppPasswordReading, WritingView):
+    """Giving and revoking them."""
+
+    def add_app_password(
+        self, account: AccountId, name: str, argon2: str, scram: str, box: BalId | None = None
+    ) -> int:
+        """Store the verifiers of a new application password (CL-31); returns its id.
+
+        `box`: it opens that box alone, by the box's address.
+        """
+        opened = {"name": name, "argon2": argon2, "scram": scram, "box": box}
+        row = self._new(
+            _NEW_PASSWORD,
+            account=account,
+            sealed=b"",
+            created_at=to_us(self._vault.clock.now()),
+            bal=box,
+        )
+        octets = json.dumps(opened).encode()
+        sealed = self._master_seal(password_purpose(account, row[0]), octets)
+        self._run(_SEAL_PASSWORD, password=row[0], new=sealed)
+        return int(row[0])
+
+    def revoke_app_password(self, password: int) -> None:
+        """End an application password; its first revocation date stays."""
+        self._run(_REVOKE, password=password, at=to_us(self._vault.clock.now()))
+
+    def touch_app_password(self, password: int, at: datetime) -> None:
+        """Remember when it was used last (CL-31: it expires unused)."""
+        self._run(_TOUCH, password=password, at=to_us(at))
+
+
+def password_purpose(account: int, password: int) -> bytes:
+    """What the sealed part of a row of `app_passwords` is bound to."""
+    return b"app-password\0%d\0%d" % (account, password)
