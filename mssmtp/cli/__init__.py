@@ -18,6 +18,7 @@ from mssmtp.cli import (
     gateway,
     init,
     machine,
+    policy,
     queue,
     serve,
     store,
@@ -62,6 +63,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(bal.app, name="bal")
 app.add_typer(gateway.app, name="gateway")
 app.add_typer(machine.app, name="machine")
+app.add_typer(policy.app, name="policy")
 app.add_typer(queue.app, name="queue")
 app.add_typer(store.app, name="store")
 app.add_typer(trust.app, name="trust")

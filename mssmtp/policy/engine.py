@@ -24,6 +24,7 @@ from mssmtp.policy import (
     size,
     standing,
 )
+from mssmtp.policy.grants import Table
 from mssmtp.policy.moves import Moves
 from mssmtp.policy.rule import FAMILIES, Rewrite, Rule
 from mssmtp.policy.tables import Tables
@@ -104,6 +105,11 @@ class Engine:
     def relaxed_rules(self) -> tuple[str, ...]:
         """The must rules a test profile has switched off; `doctor` is red while there are any."""
         return tuple(sorted(self._relaxed))
+
+    @property
+    def habilitation(self) -> Table:
+        """Who may write to whom."""
+        return self._tables.habilitation
 
     @property
     def opened_beyond(self) -> tuple[str, ...]:

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal, cast
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from mssmtp.errors import Damaged
 from mssmtp.mail import Address, Door, Envelope, EnvelopeId
 from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.model import (
@@ -80,6 +81,13 @@ _NEW_FACTS = sql(insert(facts))
 _FACTS_OF = sql(
     select(facts.c.owner, facts.c.sealed).where(facts.c.envelope == bindparam("envelope"))
 )
+_SOME_FACTS = sql(
+    select(facts.c.envelope, facts.c.owner, facts.c.sealed)
+    .where(facts.c.envelope > bindparam("after"))
+    .order_by(facts.c.envelope)
+    .limit(bindparam("most"))
+)
+_COUNT_FACTS = sql(select(func.count()).select_from(facts))
 _OLD_FACTS = sql(delete(facts).where(facts.c.expires_at <= bindparam("now")))
 _STRAYED_FACTS = sql(
     update(facts)
@@ -151,6 +159,23 @@ class LedgerReading(View):
         """The facts of the decision on an envelope; None once they expired."""
         row = self._one(_FACTS_OF, envelope=envelope)
         return self._owner_key(row[0]).open(FACTS + envelope.encode(), row[1]) if row else None
+
+    def kept_facts(self, after: EnvelopeId, most: int) -> list[tuple[EnvelopeId, bytes | None]]:
+        """Facts of the decisions behind `after`, oldest first; None where the key is gone."""
+        return [
+            (EnvelopeId(envelope), self._facts_opened(EnvelopeId(envelope), owner, sealed))
+            for envelope, owner, sealed in self._all(_SOME_FACTS, after=after, most=most)
+        ]
+
+    def count_facts(self) -> int:
+        """Of how many decisions the facts are kept."""
+        return int(self._all(_COUNT_FACTS)[0][0])
+
+    def _facts_opened(self, envelope: EnvelopeId, owner: int, sealed: bytes) -> bytes | None:
+        try:
+            return self._owner_key(owner).open(FACTS + envelope.encode(), sealed)
+        except Damaged:
+            return None
 
     def _opened_lines(self, event: int) -> tuple[tuple[str, str, str], ...]:
         for owner, sealed in self._all(_OPENABLE, event=event):

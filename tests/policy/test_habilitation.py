@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from mssmtp.errors import ConfigError
 from mssmtp.mail import Bal, BalState, BalType, PersonState, RecipientFacts, Stage
 from mssmtp.policy import Engine
 from mssmtp.policy.grants import SHIPPED, Table
+from mssmtp.policy.matrix import markdown
 from mssmtp.policy.tables import Tables
 from tests.policy.samples import (
     ENGINE,
@@ -214,3 +216,8 @@ def test_what_the_settings_open_beyond_the_shipped_table_can_be_told() -> None:
     assert Table.of(()).beyond() == ()
     (told,) = Table.of((wider,)).beyond()
     assert told == "INT, certified, to operators (line more)"
+
+
+def test_the_document_shows_the_shipped_table() -> None:
+    document = Path(__file__).resolve().parents[2] / "docs/habilitation.md"
+    assert markdown(Table.of(())) in document.read_text("utf-8")
