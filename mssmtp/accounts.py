@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mssmtp.errors import ConfigError
 from mssmtp.identity.app_password import check_chosen, new_password, verifiers
-from mssmtp.mail import AccountId, Address, Bal, BalType, PersonState
+from mssmtp.mail import Address, Bal, BalType, PersonState
 from mssmtp.outside import Entropy
 from mssmtp.storage import Reading, Store, Writing
 
@@ -34,21 +35,19 @@ class AddedBal:
     password: str
 
 
-def bind_password(store: Store, org: Bal, account: AccountId, device: str, entropy: Entropy) -> str:
-    """A password with which a member opens the ORG box by its own address, and nothing else."""
-    password = new_password(entropy)
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What makes the box, in whichever transaction; the slow hash is done."""
 
-    def beside(reading: Reading) -> list[str]:
-        rows = reading.box_passwords(org.id)
-        own = reading.account(str(org.address))
-        return [row.argon2 for row in (*(reading.app_passwords(own.id) if own else ()), *rows)]
+    password: str
+    job: Callable[[Writing], Bal]
 
-    hashes = store.read(beside).result()
-    made = verifiers(password, entropy, beside=hashes)
-    store.write(
-        lambda writing: writing.add_app_password(account, device, made.argon2, made.scram, org.id)
-    ).result()
-    return password
+
+def hashes_beside(reading: Reading, org: Bal) -> list[str]:
+    """Hashes that a login by the ORG box's address is compared with."""
+    rows = reading.box_passwords(org.id)
+    own = reading.account(str(org.address))
+    return [row.argon2 for row in (*(reading.app_passwords(own.id) if own else ()), *rows)]
 
 
 def add_bal(store: Store, new: NewBal, entropy: Entropy, password: str | None = None) -> AddedBal:
@@ -57,6 +56,12 @@ def add_bal(store: Store, new: NewBal, entropy: Entropy, password: str | None = 
     `password` is a chosen one; a good one is made when it is None. Raises ConfigError (weak
     password, unknown member) and the store's refusals (BalExists, NationalIdRequired).
     """
+    made = prepared(new, entropy, password)
+    return AddedBal(store.write(made.job).result(), made.password)
+
+
+def prepared(new: NewBal, entropy: Entropy, password: str | None = None) -> Prepared:
+    """`add_bal` in two steps. Raises ConfigError for a weak password."""
     if password is None:
         password = new_password(entropy)
     else:
@@ -83,4 +88,4 @@ def add_bal(store: Store, new: NewBal, entropy: Entropy, password: str | None = 
             writing.add_member(bal.id, member.id)
         return bal
 
-    return AddedBal(store.write(job).result(), password)
+    return Prepared(password, job)

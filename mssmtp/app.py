@@ -21,6 +21,7 @@ from typing import Protocol
 import uvloop
 
 from mssmtp import log, processors, tls, workers
+from mssmtp.admin import Office
 from mssmtp.antivirus import Clamd
 from mssmtp.config import CertificateSettings, Endpoint, Settings, load
 from mssmtp.errors import ConfigError
@@ -60,6 +61,8 @@ GRACE_S = 20.0
 """How long an orderly stop lets sessions finish what is in flight."""
 SUPERVISOR_GRACE_S = GRACE_S + 10.0
 
+ADMIN_SOCKET = "admin_socket"
+"""The door that is no port."""
 _PRUNE_EVERY_S = 86_400.0
 _READINGS_EVERY_S = 5.0
 
@@ -181,6 +184,9 @@ def keep_memory_private() -> None:
 
 def serve(config: Path, count: int) -> int:
     """Run the server of `config` with `count` workers until it is told to stop; its exit code."""
+    # Imported by the supervisor, for all workers; a command has no use for an HTTP server.
+    from mssmtp import admin_server
+
     settings = load(config)
     log.configure(settings.log.level)
     _harden()
@@ -190,14 +196,20 @@ def serve(config: Path, count: int) -> int:
     # Verified once, before the fork: the workers share its memory and start without waiting.
     known = _Known(settings, stored_trust(settings).snapshot, pairs)
 
+    admin: list[socket.socket] = []
+
     def run(context: workers.WorkerContext) -> None:
         processors.settle(context.number, count)
-        uvloop.run(_Worker(config, context, known).run())
+        uvloop.run(_Worker(config, context, known, admin[0]).run())
 
     home = settings.store.home
     with workers.shared_metrics(home) as place:
         doors = endpoints(settings)
-        plan = workers.Plan(home, count, doors, SUPERVISOR_GRACE_S, metrics=place)
+
+        def bind() -> None:
+            admin.append(admin_server.bind_socket(home / "run"))
+
+        plan = workers.Plan(home, count, doors, SUPERVISOR_GRACE_S, metrics=place, on_locked=bind)
         return workers.supervise(plan, run)
 
 
@@ -296,6 +308,8 @@ def build(
     `worker` is the same for whoever replaces it: the leases of one that was killed are given back
     at once, not after `queue.lease`.
     """
+    from mssmtp.admin_server import AdminDoor
+
     services = services_of(settings, store, trust, pairs)
     engine, authenticator = services.engine, services.authenticator
     out = settings.smtp_out
@@ -339,19 +353,29 @@ def build(
         ),
         OwnWatch(settings, keys, trust, Outside(CLOCK, ENTROPY, _fetch_of(settings))),
         keys,
-        {name: makers[name]() for name in endpoints(settings) if name in makers},
+        {
+            ADMIN_SOCKET: AdminDoor(Office(store, settings, CLOCK, ENTROPY)),
+            **{name: makers[name]() for name in endpoints(settings) if name in makers},
+        },
     )
 
 
 class _Worker:
     """One process's doors on one event loop."""
 
-    def __init__(self, config: Path, context: workers.WorkerContext, known: _Known) -> None:
+    def __init__(
+        self,
+        config: Path,
+        context: workers.WorkerContext,
+        known: _Known,
+        admin: socket.socket,
+    ) -> None:
         # Read again: after SIGHUP the worker that replaces another serves the new settings.
         self._config = config
         self._settings = load(config)
         self._context = context
         self._known = known
+        self._admin = admin
         self._name = f"worker-{context.number}"
         self._stop = asyncio.Event()
         self._trust = known.trust(self._settings)
@@ -412,6 +436,7 @@ class _Worker:
             await asyncio.to_thread(rooms.metrics.close)
 
     async def _open_doors(self, rooms: Rooms) -> None:
+        await rooms.doors[ADMIN_SOCKET].start(self._admin)
         for name, endpoint in endpoints(self._settings).items():
             sock = workers.bind(name, endpoint)
             if name == "metrics":

@@ -79,7 +79,8 @@ RunWorker = Callable[[WorkerContext], None]
 class Plan:
     """What to supervise. `endpoints`: door name and where it listens, for clear errors.
 
-    `on_ready` is called in the supervisor, once, when every worker listens.
+    `on_ready` is called in the supervisor, once, when every worker listens; `on_locked` before the
+    first is forked, when the home is ours: what it opens, every worker inherits.
     """
 
     home: Path
@@ -88,6 +89,7 @@ class Plan:
     grace_s: float = 30.0
     on_ready: Callable[[], None] | None = None
     metrics: MetricsPlace | None = None
+    on_locked: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -113,6 +115,8 @@ def supervise(plan: Plan, run_worker: RunWorker) -> int:
             _probe(door, endpoint)
         if plan.metrics is not None:
             plan.metrics.clean()
+        if plan.on_locked is not None:
+            plan.on_locked()
         gc.collect()
         gc.freeze()  # what is loaded now is never copied by a worker's collector
         return _Supervisor(plan, run_worker).run()

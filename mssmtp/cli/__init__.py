@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mssmtp import __version__
+from mssmtp.asking import Refused
 from mssmtp.cli import (
     bal,
     check_config,
@@ -24,7 +25,7 @@ from mssmtp.cli import (
     store,
     trust,
 )
-from mssmtp.cli.output import fail, fail_config
+from mssmtp.cli.output import EXIT_TROUBLE, EXIT_USAGE, fail, fail_config
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.log import SentenceFormatter
 
@@ -75,6 +76,9 @@ def main() -> None:
         logging.lastResort.setFormatter(SentenceFormatter())
     try:
         app(prog_name="mssmtp")
+    except Refused as error:
+        code = EXIT_USAGE if error.is_usage else EXIT_TROUBLE
+        fail(error.what, error.why, error.remedy, code)
     except ConfigError as error:
         fail_config(error)
     except MailError as error:

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from mssmtp import app as server
-from mssmtp.accounts import NewBal, add_bal
+from mssmtp.asking import Row
 from mssmtp.cli import bal_members, bal_room, options
-from mssmtp.cli.output import fail, out, print_json, print_table
-from mssmtp.config import Endpoint, Settings
-from mssmtp.identity import national_id
+from mssmtp.cli.output import out, print_json, print_table
 from mssmtp.identity.app_password import grouped
-from mssmtp.mail import Address, Bal, BalState, BalType, PersonState, masked
-from mssmtp.storage import BalExists, NationalIdRequired, Reading
+from mssmtp.mail import BalType, PersonState
 
 app = typer.Typer(help="Boxes: add, list, show, suspend; members, room.", no_args_is_help=True)
 app.add_typer(bal_members.app, name="member")
 app.command()(bal_room.quota)
 app.command()(bal_room.sent_copy)
 app.command()(bal_room.readings)
-
-Row = dict[str, object]
-Rows = list[Row]
 
 BoxAddress = Annotated[str, typer.Argument(metavar="ADDRESS", help="Address of the box.")]
 
@@ -52,59 +44,33 @@ def add(
     as_json: options.Json = False,
 ) -> None:
     """Make a working box and print its mail client settings and password, once."""
-    settings = options.settings(config)
-    box = options.address(address)
-    if box.domain not in settings.operator.domains:
-        served = ", ".join(settings.operator.domains)
-        fail(str(box), f"its domain is not served here ({served})", "Use a served domain.")
-    new = NewBal(
-        box,
-        type,
-        PersonState.NOT_CERTIFIED if not_certified else PersonState.CERTIFIED,
-        national_id.required(type, rpps or adeli),
-        options.address(usual) if usual else None,
-        tuple(member or ()),
-    )
-    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
-    with server.store_of(settings) as store:
-        try:
-            added = add_bal(store, new, server.ENTROPY, password)
-        except (BalExists, NationalIdRequired) as error:
-            fail(str(box), error.reply.text, "`mssmtp bal list` prints the boxes.")
-    _print_added(added.bal, added.password, settings, as_json=as_json)
-
-
-def _print_added(bal: Bal, password: str, settings: Settings, *, as_json: bool) -> None:
-    listen = settings.listen
-    doors = {
-        "imap_tls": _place(settings, listen.imaps),
-        "imap_starttls": _place(settings, listen.imap),
-        "submission_tls": _place(settings, listen.submissions),
-        "submission_starttls": _place(settings, listen.submission),
+    given: Row = {
+        "address": address,
+        "type": type.value,
+        "national_id": rpps or adeli,
+        "usual_address": usual,
+        "person": (PersonState.NOT_CERTIFIED if not_certified else PersonState.CERTIFIED).value,
+        "members": member or [],
     }
-    shown = _masked(bal.address, settings)
+    if password_stdin:
+        given["password"] = sys.stdin.readline().rstrip("\r\n")
+    made = options.desk(config).row("bal.add", given)
     if as_json:
-        added = {"address": shown, "login": shown, "type": bal.type, "password": password}
-        print_json(added | doors)
+        print_json(made)
         return
+    doors = ("imap_tls", "imap_starttls", "submission_tls", "submission_starttls")
     rows = [
-        ("address, user name", shown),
-        ("app password (shown once)", grouped(password)),
-        *((name.replace("_", ", "), place) for name, place in doors.items() if place),
+        ("address, user name", made["address"]),
+        ("app password (shown once)", grouped(str(made["password"]))),
+        *((name.replace("_", ", "), made[name]) for name in doors if made[name]),
     ]
-    print_table(f"Box added: {bal.type}", ("setting", "value"), rows)
-
-
-def _place(settings: Settings, endpoint: Endpoint | None) -> str | None:
-    return f"{settings.operator.host_name}:{endpoint.port}" if endpoint else None
+    print_table(f"Box added: {made['type']}", ("setting", "value"), rows)
 
 
 @app.command("list")
 def list_(config: options.Config = None, as_json: options.Json = False) -> None:
     """Every box."""
-    settings = options.settings(config)
-    with server.store_of(settings) as store:
-        rows = [_row(bal, settings) for bal in store.read(lambda r: r.bals()).result()]
+    rows = options.desk(config).pages("bal.list", {})
     if as_json:
         print_json(rows)
     elif not rows:
@@ -116,20 +82,14 @@ def list_(config: options.Config = None, as_json: options.Json = False) -> None:
 @app.command()
 def show(address: BoxAddress, config: options.Config = None, as_json: options.Json = False) -> None:
     """One box: state, devices, mailboxes."""
-    settings = options.settings(config)
-    wanted = options.address(address)
-
-    with server.store_of(settings) as store:
-        found = store.read(lambda reading: _shown(reading, wanted, settings)).result()
-    if found is None:
-        fail(str(wanted), "is no box here", "`mssmtp bal list` prints them.")
-    box, devices, mailboxes = found
+    box = options.desk(config).row("bal.show", {"address": address})
     if as_json:
-        print_json(box | {"devices": devices, "mailboxes": mailboxes})
+        print_json(box)
         return
+    devices, mailboxes = box.pop("devices"), box.pop("mailboxes")
     print_table("Box", ("what", "value"), list(box.items()))
     for title, rows in (("Devices", devices), ("Mailboxes", mailboxes)):
-        if rows:
+        if isinstance(rows, list) and rows:
             print_table(title, tuple(rows[0]), [tuple(row.values()) for row in rows])
 
 
@@ -138,60 +98,20 @@ def suspend(
     address: BoxAddress, config: options.Config = None, as_json: options.Json = False
 ) -> None:
     """Suspend a box: its login is refused and its mail deferred with 450 4.2.1 (OP-50)."""
-    settings = options.settings(config)
-    wanted = options.address(address)
-    with server.store_of(settings) as store:
-        bal = store.read(lambda r: r.bal(wanted)).result()
-        if bal is None:
-            fail(str(wanted), "is no box here", "`mssmtp bal list` prints them.")
-        store.write(lambda w: w.set_bal_state(bal.id, BalState.SUSPENDED)).result()
-    shown = _masked(bal.address, settings)
+    _move("bal.suspend", address, config, as_json=as_json)
+
+
+@app.command()
+def activate(
+    address: BoxAddress, config: options.Config = None, as_json: options.Json = False
+) -> None:
+    """Make a suspended box active again."""
+    _move("bal.activate", address, config, as_json=as_json)
+
+
+def _move(operation: str, address: str, config: options.Config, *, as_json: bool) -> None:
+    moved = options.desk(config).row(operation, {"address": address})
     if as_json:
-        print_json({"address": shown, "state": BalState.SUSPENDED})
+        print_json(moved)
     else:
-        out.print(f"{shown} is suspended.", markup=False)
-
-
-def _shown(reading: Reading, wanted: Address, settings: Settings) -> tuple[Row, Rows, Rows] | None:
-    """The box, its devices and its mailboxes."""
-    bal = reading.bal(wanted)
-    if bal is None:
-        return None
-    account = reading.account(str(bal.address))
-    devices: Rows = [
-        {
-            "name": password.name,
-            "created_at": _time(password.created_at),
-            "last_used_at": _time(password.last_used_at),
-            "revoked": password.revoked_at is not None,
-        }
-        for password in (reading.app_passwords(account.id) if account else ())
-    ]
-    mailboxes: Rows = [
-        {
-            "name": box.name,
-            "messages": box.messages,
-            "unseen": box.unseen,
-            "size_octets": box.size_octets,
-        }
-        for box in reading.mailboxes(bal.id)
-    ]
-    return _row(bal, settings), devices, mailboxes
-
-
-def _time(at: datetime | None) -> str | None:
-    return at.isoformat(timespec="seconds") if at else None
-
-
-def _masked(address: Address, settings: Settings) -> str:
-    return masked(address, frozenset(settings.policy.patient_domains))
-
-
-def _row(bal: Bal, settings: Settings) -> Row:
-    return {
-        "address": _masked(bal.address, settings),
-        "type": bal.type.value,
-        "state": bal.state.value,
-        "person": bal.person.value,
-        "national_id": bal.national_id or "",
-    }
+        out.print(f"{moved['address']} is {moved['state']}.", markup=False)

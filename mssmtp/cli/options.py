@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mssmtp.asking import Desk
 from mssmtp.cli.output import for_machines, patient_domains
 from mssmtp.config import Settings, load
 from mssmtp.errors import BadAddress, ConfigError
@@ -55,6 +56,11 @@ def settings(path: Path | None) -> Settings:
     found = load(config_path(path))
     patient_domains.set(frozenset(found.policy.patient_domains))
     return found
+
+
+def desk(path: Path | None) -> Desk:
+    """Where operations are asked for. Raises ConfigError."""
+    return Desk(settings(path))
 
 
 def address(text: str) -> Address:

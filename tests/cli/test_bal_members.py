@@ -43,10 +43,10 @@ def test_a_member_is_added_listed_given_another_role_and_removed(home: Home) -> 
     ("arguments", "why"),
     [
         (("add", ZOE_, ORG), "is a box of type PER"),
-        (("add", "personne@hopital-a.test", ZOE_), "is no box here"),
-        (("add", ORG, "personne@hopital-a.test"), "is no login here"),
+        (("add", "personne@hopital-a.test", ZOE_), "n'existe pas ici"),
+        (("add", ORG, "personne@hopital-a.test"), "n'existe pas ici"),
         (("add", ORG, ORG), "is the box itself"),
-        (("set", ORG, "personne@hopital-a.test", "--role", "lecteur"), "is no login here"),
+        (("set", ORG, "personne@hopital-a.test", "--role", "lecteur"), "n'existe pas ici"),
         (("add", ORG, ZOE_, "--role", "chef"), "chef"),
     ],
 )

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mssmtp.accounts import bind_password
+from mssmtp.accounts import hashes_beside
 from mssmtp.config import StoreSettings
 from mssmtp.identity import Authenticator, BadCredentials, app_password
+from mssmtp.identity.app_password import new_password, verifiers
 from mssmtp.mail import Address, Bal, BalState, BalType, PersonState, Role
 from mssmtp.storage import Store, Writing
 from tests.identity.fakes import Clock, Entropy
@@ -105,7 +106,11 @@ def test_att_18_a_members_password_for_one_box_opens_that_box_while_he_is_a_memb
     door = Authenticator(store, clock, Entropy(b"process"))
     person = door.authenticate(ZOE, PASSWORD)
     store.write(lambda w: w.add_member(org.id, person.account, Role.LECTEUR)).result()
-    bound = bind_password(store, org, person.account, "telephone", Entropy(b"bound"))
+    bound = new_password(Entropy(b"bound"))
+    beside = store.read(lambda reading: hashes_beside(reading, org)).result()
+    made = verifiers(bound, Entropy(b"salt"), beside=beside)
+    given = (person.account, "telephone", made.argon2, made.scram, org.id)
+    store.write(lambda w: w.add_app_password(*given)).result()
     for _ in range(2):  # the second time from memory
         session = door.authenticate(str(org.address), bound)
         assert (session.login, session.box, session.account) == (ZOE, org.id, person.account)

@@ -1,0 +1,184 @@
+"""An operation of administration: a name, a least level, whose object it is, what it does.
+
+The doors, the commands and the portal all come here. A desk is one call: it asks for authority in
+the very transaction that reads or writes, and leaves the functional trace there too (OP-72).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mssmtp.admin.authority import Conflict, Place, demand_level, demand_reach, reaches
+from mssmtp.config import Settings
+from mssmtp.errors import ConfigError, MailError
+from mssmtp.mail import Actor, Address, AdminLevel, masked
+from mssmtp.outside import Clock, Entropy
+from mssmtp.storage import Reading, Store, Writing
+
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+Row: TypeAlias = dict[str, Json]
+Answer: TypeAlias = Row | list[Row]
+
+MOST_OCTETS = 65_536
+"""Of the input of an operation that does not say otherwise."""
+MOST_ROWS = 1_000
+"""Of one answer of a list; who wants more asks again, `after` the last."""
+_TOLD = 200
+"""Characters of one value in a trace."""
+
+
+class Input(BaseModel):
+    """Base of what operations are given: frozen, no unknown field."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+I = TypeVar("I", bound=Input)  # noqa: E741 - the input
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What operations work with."""
+
+    store: Store
+    settings: Settings
+    clock: Clock
+    entropy: Entropy
+
+
+@dataclass(slots=True)
+class Desk(Generic[I]):
+    """One call of an operation by one actor."""
+
+    office: Office
+    actor: Actor
+    operation: Operation
+    input: I
+    _place: Callable[[Reading, Actor, I], Place | None]
+    named: str = ""
+    """The object, as the actor named it."""
+    _about: Place | None = field(default=None, init=False)
+
+    @property
+    def store(self) -> Store:
+        """For what is not about one object; `read` and `write` ask for authority, this does not."""
+        return self.office.store
+
+    def read(self, query: Callable[[Reading], T]) -> T:
+        """What `query` finds, once the object is known to be within reach. Raises Unknown."""
+
+        def job(reading: Reading) -> T:
+            self._demand(reading)
+            return query(reading)
+
+        return self.store.read(job).result()
+
+    def write(self, job: Callable[[Writing], T]) -> T:
+        """Authority, `job` and its trace in one transaction. Raises Unknown."""
+        if not self.operation.changes:
+            raise RuntimeError(f"{self.operation.name} is announced as one that changes nothing")
+
+        def whole(writing: Writing) -> T:
+            self._about = self._demand(writing)
+            return job(writing)
+
+        return self.store.write(whole).result()
+
+    def concerns(self, place: Place) -> None:
+        """Inside a job: what was made, for the trace."""
+        self._about = place
+
+    def reaches(self, place: Place) -> bool:
+        """For lists: whether the actor may see what is there."""
+        return reaches(self.actor, place)
+
+    def shown(self, address: Address) -> str:
+        """As answers print it: of a patient only the ends (OP-87)."""
+        return masked(address, frozenset(self.office.settings.policy.patient_domains))
+
+    def _demand(self, reading: Reading) -> Place | None:
+        place = self._place(reading, self.actor, self.input)
+        if place is not None:
+            self.named = place.what
+            demand_reach(self.actor, place)
+        return place
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One line of the table; made by `operation`."""
+
+    name: str
+    level: AdminLevel
+    changes: bool
+    input: type[Input]
+    most_octets: int
+    meaning: str
+    """What it does, in one sentence."""
+    scoped: bool
+    """Its object belongs to somebody; otherwise it acts within the actor's own scope."""
+    start: Callable[[Office, Actor, bytes], Answer]
+    """JSON in. Raises ConfigError: Denied, Unknown, Conflict, or the input is wrong."""
+
+
+def operation(
+    name: str,
+    level: AdminLevel,
+    input: type[I],
+    place: Callable[[Reading, Actor, I], Place | None],
+    run: Callable[[Desk[I]], Answer],
+    *,
+    changes: bool = True,
+    scoped: bool = True,
+    most_octets: int = MOST_OCTETS,
+) -> Operation:
+    """The operation `name`: `run`, for whoever has `level` and reaches `place`.
+
+    `place` looks at the object named in the input; None: there is none, and `run` itself shows no
+    more than `Desk.reaches`.
+    """
+
+    def start(office: Office, actor: Actor, body: bytes) -> Answer:
+        demand_level(actor, level, name)
+        desk = Desk(office, actor, made, parsed(input, body), place)
+        # Before any work: who may not gets no slow hash out of us either.
+        try:
+            desk.read(lambda _: None)
+            return run(desk)
+        except MailError as error:
+            raise Conflict(desk.named, error) from error
+
+    meaning = " ".join((run.__doc__ or "").split("\n\n")[0].split())
+    made = Operation(name, level, changes, input, most_octets, meaning, scoped, start)
+    return made
+
+
+def parsed(model: type[I], body: bytes) -> I:
+    """`body` as the input of an operation. Raises ConfigError; says where, never what was given."""
+    try:
+        return model.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(step) for step in first["loc"])
+        known = ", ".join(model.model_fields) or "aucun"
+        raise ConfigError(
+            where or "entrée", first["msg"], f"Champs de cette opération : {known}."
+        ) from error
+
+
+def told(input: Input) -> str:
+    """`input` for a trace: secrets are stars (pydantic's SecretStr), long values are cut."""
+    values = input.model_dump(mode="json", exclude_defaults=True)
+    short = {name: _short(value) for name, value in values.items()}
+    return json.dumps(short, ensure_ascii=False, separators=(",", ":"))
+
+
+def _short(value: object) -> object:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if len(text) <= _TOLD else text[:_TOLD] + "…"

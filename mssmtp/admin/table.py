@@ -1,0 +1,13 @@
+"""Every operation there is, by name: what the doors serve and the matrix shows (ATT-38)."""
+
+from __future__ import annotations
+
+from mssmtp.admin import boxes, members
+from mssmtp.admin.operation import Operation
+
+OPERATIONS: tuple[Operation, ...] = (
+    *boxes.OPERATIONS,
+    *members.OPERATIONS,
+)
+
+BY_NAME = {each.name: each for each in OPERATIONS}
