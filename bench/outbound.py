@@ -1,11 +1,12 @@
 """Outbound delivery beside Debian's Postfix, turn by turn in one run, with the ratio.
 
     python -m bench.outbound [--messages 10000] [--domains 1,200] [--rounds 3] [--octets 3500]
-                             [--workers 2] [--base-port 27000] [--json]
+                             [--workers 2] [--base-port 27000] [--as-delivered] [--json]
 
 Both start with a full queue and deliver it over mutual TLS to the same server, which takes
 everything (`bench.outbound_sink`). Postfix is measured with its connection cache of TLS sessions
-on (`smtp_tls_connection_reuse`), which is not its default; without it each letter is a handshake.
+on (`smtp_tls_connection_reuse`); `--as-delivered` leaves it off, as Debian has it: then each letter
+is a handshake.
 Processor time is that of the sender's processes. Every measurement is taken of both within seconds
 of each other, once a round; a ratio is made within a round. Needs root and Debian's postfix.
 """
@@ -259,7 +260,9 @@ def sink(place: Path, port: int, hosts: int) -> Iterator[Callable[[], tuple[int,
 def theirs(place: Path, port: int, domains: int, given: argparse.Namespace) -> Figure:
     """The same letters from the hold queue of a Postfix of its own."""
     with (
-        Postfix(place, given.base_port + 25, port, domains) as postfix,
+        Postfix(
+            place, given.base_port + 25, port, domains, reuses=not given.as_delivered
+        ) as postfix,
         sink(place, port, domains) as counts,
     ):
         postfix.fill(given.messages, given.octets)
@@ -287,6 +290,7 @@ def main() -> None:
     parser.add_argument("--base-port", type=int, default=27_000)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--ours-only", action="store_true")
+    parser.add_argument("--as-delivered", action="store_true")
     given = parser.parse_args()
     found: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="mssmtp-outbound-", dir="/var/tmp") as folder:  # noqa: S108

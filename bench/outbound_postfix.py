@@ -44,7 +44,7 @@ transport_maps = hash:{place}/transport
 smtp_tls_security_level = encrypt
 smtp_tls_chain_files = {ours}/ours.key {ours}/ours.pem
 smtp_tls_CAfile = {ours}/anchors.pem
-smtp_tls_connection_reuse = yes
+smtp_tls_connection_reuse = {reuse}
 smtp_connection_cache_on_demand = yes
 smtp_destination_concurrency_limit = 20
 smtp_host_lookup = native
@@ -55,7 +55,11 @@ disable_dns_lookups = yes
 class Postfix:
     """One instance, from `with` to its end."""
 
-    def __init__(self, ours: Path, port: int, sink: int, domains: int) -> None:
+    def __init__(
+        self, ours: Path, port: int, sink: int, domains: int, *, reuses: bool = True
+    ) -> None:
+        """`reuses`: with the cache of TLS connections, which is off as delivered."""
+        self._reuse = "yes" if reuses else "no"
         self._ours, self._port, self._sink, self._domains = ours, port, sink, domains
         self._place = ours / "postfix"
         self._conf = self._place / "conf"
@@ -66,7 +70,7 @@ class Postfix:
             (self._place / name).mkdir(parents=True)
         shutil.chown(self._place / "data", "postfix")
         (self._conf / "main.cf").write_text(
-            _MAIN.format(place=self._place, ours=self._ours), "ascii"
+            _MAIN.format(place=self._place, ours=self._ours, reuse=self._reuse), "ascii"
         )
         (self._conf / "master.cf").write_text(postfix_services(self._port, _TLS_PROXY), "ascii")
         routes = (

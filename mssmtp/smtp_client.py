@@ -228,7 +228,9 @@ class PeerConnection:
         return most is not None and self.messages >= most
 
     def _limit(self, name: str) -> int | None:
-        for word in self.extensions.get("limits", "").lower().split():
+        if "limits" not in self.extensions:
+            return None
+        for word in self.extensions["limits"].lower().split():
             key, _, value = word.partition("=")
             if key == name and value.isascii() and value.isdigit() and len(value) <= 6:
                 return int(value) or None  # RFC 9422 4: at least 1

@@ -125,6 +125,7 @@ class Lanes:
         self._most, self._in_all = most, in_all
         self._lanes: dict[Hashable, Lane] = {}
         self._road_of: dict[Domain, tuple[Lane, Road]] = {}
+        self._crowd = 0
         self.running = 0
         self.held = 0
 
@@ -136,9 +137,9 @@ class Lanes:
         """How much to take for each domain of which something is due."""
         wants = []
         held = self.held
-        for domain, first in due:
-            if first is None or first > now:
-                continue
+        ready = [(domain, first) for domain, first in due if first is not None and first <= now]
+        self._crowd = self._operators(domain for domain, _ in ready)
+        for domain, first in ready:
             share = max(1, (MOST_HELD - held) // 4)
             known = self._road_of.get(domain)
             if known is not None and first <= BY_HAND:
@@ -197,8 +198,13 @@ class Lanes:
 
     def start(self) -> Iterator[Lease]:
         """The leases that may be delivered now, each counted as under way: to be `done` later."""
-        for lane in list(self._lanes.values()):
-            while (road := self._next(lane)) is not None:
+        if self.running >= self._in_all:
+            return
+        waiting = [lane for lane in self._lanes.values() if lane.turns]
+        busy = sum(bool(lane.turns) or lane.pace.running > 0 for lane in self._lanes.values())
+        share = self._in_all // max(1, busy, self._crowd)
+        for lane in waiting:
+            while (road := self._next(lane, share)) is not None:
                 lane.pace.running += 1
                 road.pace.running += 1
                 self.running += 1
@@ -280,19 +286,31 @@ class Lanes:
         self._road_of[domain] = lane, road
         return lane, road
 
-    def _next(self, lane: Lane) -> Road | None:
+    def _operators(self, domains: Iterable[Domain]) -> int:
+        """To how many something is due; a domain not known yet counts as one of its own."""
+        keys = {
+            known[0].key if (known := self._road_of.get(domain)) is not None else domain
+            for domain in domains
+        }
+        return len(keys)
+
+    def _next(self, lane: Lane, share: int) -> Road | None:
         """The road whose turn it is, if the lane, the road and all together have room.
 
-        No lane may have more places than half of those that are still free: a crowd of slow
-        operators leaves room for the next one. What is urgent has one place more.
+        No lane may have more places than its share of all, nor than half of those that are still
+        free: a crowd of slow operators leaves room for the next one, and among many each gets few
+        connections for many letters instead of a handshake for every other one. What is urgent
+        has one place more.
         """
         free = self._in_all - self.running
-        if free <= 0 or lane.pace.running >= max(1, free // 2):
+        places = max(1, min(free // 2, share))
+        if free <= 0 or lane.pace.running > places:
             return None
+        has_room = lane.pace.has_room and lane.pace.running < places
         for _ in range(len(lane.turns)):
             road = lane.turns[0]
             urgent = road.waiting[0][2].envelope.priority > 0
-            if (lane.pace.has_room and road.pace.has_room) or (
+            if (has_room and road.pace.has_room) or (
                 urgent and lane.pace.running <= int(lane.pace.allowed)
             ):
                 return road

@@ -190,7 +190,7 @@ class Relay:
         """A predecessor died between a peer's 250 and its record: senders who asked hear of it."""
         until = self._clock.now() + self._queue.lease
         try:
-            leases = await asyncio.wrap_future(
+            leases = await awaited(
                 self._store.write(lambda w: w.taken_over(self._worker, left, until))
             )
             for lease in leases:
@@ -254,7 +254,7 @@ class Relay:
             return writing.retry_domains(filter(concerned, writing.queue_domains()), now)
 
         try:
-            made_due = await asyncio.wrap_future(self._store.write(job))
+            made_due = await awaited(self._store.write(job))
         except MailError as error:
             logger.warning("queue not readable", extra={"kind": type(error).__name__})
             return  # asked again at the next look
@@ -531,7 +531,7 @@ class Relay:
         envelope, skip = lease.envelope, lease.skip
 
         async def read(start: int, stop: int) -> bytes:
-            return await asyncio.wrap_future(
+            return await awaited(
                 self._store.read(lambda r: r.letter_octets(envelope.id, skip + start, skip + stop))
             )
 

@@ -89,7 +89,7 @@ class Pool:
         self._trust = trust
         self._clock = clock
         self._responder = responder
-        self._idle: list[tuple[float, PeerConnection]] = []
+        self._idle: dict[str, list[tuple[float, PeerConnection]]] = {}
 
     async def borrow(
         self, domain: Domain, sender: Domain | None = None, *, beside_us: bool = False
@@ -144,25 +144,27 @@ class Pool:
     def give_back(self, connection: PeerConnection) -> None:
         """Keep `connection` for the next letter, if it can still be used."""
         if connection.is_open:
-            self._idle.append((self._clock.monotonic(), connection))
+            kept = self._idle.setdefault(connection.target.host, [])
+            kept.append((self._clock.monotonic(), connection))
 
     async def sweep(self) -> None:
         """Close what was idle for too long, until cancelled."""
         while True:
             await asyncio.sleep(self._reach.idle_s / 2)
             limit = self._clock.monotonic() - self._reach.idle_s
-            old = [
-                each
-                for since, each in self._idle
-                if since <= limit or not each.is_open or each.is_spent
-            ]
-            self._idle = [pair for pair in self._idle if pair[1] not in old]
+            old = []
+            for host, pairs in list(self._idle.items()):
+                kept = [pair for pair in pairs if _is_good(pair, limit)]
+                old += [pair[1] for pair in pairs if not _is_good(pair, limit)]
+                self._idle[host] = kept
+                if not kept:
+                    del self._idle[host]
             await _end(old)
 
     async def close(self) -> None:
         """Say QUIT on every idle connection."""
-        idle, self._idle = self._idle, []
-        await _end([each for _, each in idle])
+        idle, self._idle = self._idle, {}
+        await _end([each for pairs in idle.values() for _, each in pairs])
 
     async def _reuse(self, wanted: Wanted, hosts: tuple[str, ...]) -> PeerConnection | None:
         """An idle connection to one of `hosts`, judged for the domain too, that still lives."""
@@ -192,24 +194,23 @@ class Pool:
     def _take(
         self, hosts: tuple[str, ...], sender: Domain | None
     ) -> Iterator[tuple[float, PeerConnection]]:
-        # By certificate of ours: many connections share one, and reading its name is slow.
+        """Those to the first of `hosts` first; of one host who has waited longest."""
+        for host in hosts:
+            while (pair := self._first(host, sender)) is not None:
+                yield pair
+
+    def _first(self, host: str, sender: Domain | None) -> tuple[float, PeerConnection] | None:
+        # By certificate of ours: many connections share one.
         speaks: dict[OwnCertificate, bool] = {}
-
-        def fits(each: PeerConnection) -> bool:
-            if each.is_spent or each.target.host not in hosts:
-                return False
-            own = each.own
-            if own is None:
-                return True
-            if own not in speaks:
+        pairs = self._idle.get(host, [])
+        for number, (_, each) in enumerate(pairs):
+            if each.is_spent:
+                continue
+            if (own := each.own) is not None and own not in speaks:
                 speaks[own] = self._speaker.may_speak(own, sender)
-            return speaks[own]
-
-        while fit := [pair for pair in self._idle if fits(pair[1])]:
-            best = min(fit, key=lambda pair: hosts.index(pair[1].target.host))
-            self._idle.remove(best)
-            yield best
-            speaks.clear()  # a new list may have come meanwhile
+            if own is None or speaks[own]:
+                return pairs.pop(number)
+        return None
 
     async def _open(self, target: Target, wanted: Wanted) -> PeerConnection:
         metrics.connections.labels("relay").inc()
@@ -254,6 +255,12 @@ class Pool:
             raise PeerNotTrusted("our own server")  # the letter would come back to us
         self._speaker.met(operator, connection.chain)
         connection.judged[domain] = operator
+
+
+def _is_good(pair: tuple[float, PeerConnection], limit: float) -> bool:
+    """Of what is kept: used after `limit`, and still of use."""
+    since, connection = pair
+    return since > limit and connection.is_open and not connection.is_spent
 
 
 async def _end(connections: list[PeerConnection]) -> None:

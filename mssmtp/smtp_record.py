@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from mssmtp import dsn, metrics
+from mssmtp.awaiting import awaited
 from mssmtp.config import OperatorSettings, QueueSettings
 from mssmtp.errors import Damaged, MailError, StorageFull, StorageUnavailable
 from mssmtp.gateways import NO_GATEWAYS, Ways
@@ -165,9 +166,7 @@ class Recorder:
             notices += await self._persevere(lambda: self._notices(attempt, outcomes, now), attempt)
             notices += self._homecoming(attempt, outcomes)
             # Shielded: what the peer took is written also when this wait is cut short (D4).
-            await self._persevere(
-                lambda: asyncio.shield(asyncio.wrap_future(self._store.write(job))), attempt
-            )
+            await self._persevere(lambda: asyncio.shield(awaited(self._store.write(job))), attempt)
         except (StorageFull, StorageUnavailable):
             logger.error(
                 "outcome lost, will be tried again", extra={"domain": attempt.lease.domain}
@@ -377,9 +376,7 @@ class Recorder:
         full = lease.envelope.ret == "FULL" and lease.size_octets - start <= dsn.FULL_OCTETS
         stop = lease.size_octets if full else min(lease.size_octets, start + _HEADER_OCTETS)
         try:
-            return await asyncio.wrap_future(
-                self._store.read(lambda r: r.letter_octets(name, start, stop))
-            )
+            return await awaited(self._store.read(lambda r: r.letter_octets(name, start, stop)))
         except Damaged:
             return b""  # D10: the sender must hear of it all the same
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mssmtp import dsn
+from mssmtp.awaiting import awaited
 from mssmtp.config import OperatorSettings
 from mssmtp.gateways import NO_GATEWAYS, Ways
 from mssmtp.mail import (
@@ -82,7 +83,7 @@ class Reader:
         """None: the box is gone or closed, and nobody reads there."""
         if not is_ours:
             return cls(sender, None)
-        bal = await asyncio.wrap_future(store.read(lambda r: r.bal(sender)))
+        bal = await awaited(store.read(lambda r: r.bal(sender)))
         return None if bal is None or bal.state is BalState.CLOSED else cls(sender, bal)
 
     def domain(self, operator: OperatorSettings) -> Domain:

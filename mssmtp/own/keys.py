@@ -182,7 +182,9 @@ class OwnKeys:
         """May a connection opened with `own` carry mail of `domain` too?"""
         if domain is None or domain not in self._served:
             return True
-        return name_of(own) in self._names(domain)
+        # Chosen for it, or replaced since by one of the same name.
+        fit = self._chosen().by_domain.get(domain, ())
+        return own in fit or name_of(own) in self._names(domain)
 
     def state(self, domain: Domain) -> DomainState:
         """Where a served domain stands in the list (DEF-01); without a list, as remembered."""

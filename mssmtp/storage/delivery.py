@@ -137,8 +137,13 @@ class EnvelopeReading(View):
         row = self._one(_ENVELOPE_ROW, envelope=id)
         if row is None:
             return None
+        key = self._owner_key(row[1])  # first: of who was shredded nothing is remembered
+        if (known := self._vault.known.envelope((id, *row))) is not None:
+            return known
         at, owner, blob, skip, size, sealed = row
-        return StoredEnvelope(id, (at, owner, blob, skip, size, sealed), self._owner_key(owner))
+        opened = StoredEnvelope(id, (at, owner, blob, skip, size, sealed), key)
+        self._vault.known.keep_envelope((id, *row), opened)
+        return opened
 
 
 class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting):

@@ -1,5 +1,5 @@
 """What was looked up once and stays so: which mailboxes are INBOX and Sent, who has written to
-whom, and what the sealed row of a box says.
+whom, and what the sealed rows of boxes and envelopes say.
 
 These keep their ids as long as their box, a correspondent is never forgotten, and ids never come
 twice: an answer stays right in every process. Only a rollback can take one back, or a server that
@@ -8,11 +8,16 @@ took over without the last commits; then everything is forgotten.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mssmtp.mail import Bal, BalId, MailboxId
 
+if TYPE_CHECKING:
+    from mssmtp.storage.delivery import StoredEnvelope
+
 REMEMBERED = 16_384
+ENVELOPES = 4_096
+"""A relay opens each several times between its lease and its outcome."""
 
 
 class Known:
@@ -23,6 +28,7 @@ class Known:
         self._sent: dict[BalId, MailboxId] = {}
         self._correspondents: set[tuple[BalId, str]] = set()
         self._bals: dict[tuple[Any, ...], Bal] = {}
+        self._envelopes: dict[tuple[Any, ...], StoredEnvelope] = {}
 
     def inbox(self, bal: BalId) -> MailboxId | None:
         """Its INBOX, when it was looked up before."""
@@ -64,6 +70,17 @@ class Known:
             self._bals = {}
         self._bals[row] = bal
 
+    def envelope(self, row: tuple[Any, ...]) -> StoredEnvelope | None:
+        """What these very octets said when they were opened."""
+        return self._envelopes.get(row)
+
+    def keep_envelope(self, row: tuple[Any, ...], envelope: StoredEnvelope) -> None:
+        """Remember it."""
+        if len(self._envelopes) >= ENVELOPES:
+            self._envelopes = {}
+        self._envelopes[row] = envelope
+
     def forget(self) -> None:
         """After a rollback, or when master keys changed."""
         self._inboxes, self._sent, self._correspondents, self._bals = {}, {}, set(), {}
+        self._envelopes = {}

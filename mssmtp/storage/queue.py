@@ -59,9 +59,13 @@ _RETRY = sql(
     )
 )
 _DONE = sql(delete(queue).where(ONE))
-_LEFT = sql(
-    select(func.count()).select_from(queue).where(queue.c.envelope == bindparam("envelope"))
+_SETTLED = sql(
+    delete(queue)
+    .where(queue.c.envelope == bindparam("envelope"))
+    .where(queue.c.digest == bindparam("digest"))
+    .returning(queue.c.position)
 )
+_LEFT = sql(select(queue.c.position).where(queue.c.envelope == bindparam("envelope")).limit(1))
 _COUNT = sql(
     update(envelopes)
     .where(envelopes.c.id == bindparam("envelope"))
@@ -243,22 +247,17 @@ class QueueWriting(LeaseWriting, ReceiptWriting):
         counted = []
         for outcome in outcomes:
             digests = key.digests(RECIPIENT, outcome.recipient.address.key)
-            rows = [row for d in digests for row in self._all(_BYRECIPIENT, envelope=id, digest=d)]
-            if outcome.result == "retry" and held_until is not None:
-                # Whoever leased it since has a lease that ends later.
-                rows = [row for row in rows if row[1] <= to_us(held_until)]
+            if outcome.result == "retry":
+                rows = self._tried(key, digests, outcome, held_until)
+            else:
+                rows = sum(len(self._all(_SETTLED, envelope=id, digest=d)) for d in digests)
+                delivered += rows * (outcome.result == "delivered")
+                bounced += rows * (outcome.result != "delivered")
             if rows:
                 counted.append(outcome)
-            for position, _ in rows:
-                if outcome.result == "retry":
-                    self._retry(key, position, outcome)
-                    if outcome.warned:
-                        self._outcome_event(key, outcome)
-                    continue
-                self._run(_DONE, envelope_=id, position_=position)
-                delivered += outcome.result == "delivered"
-                bounced += outcome.result != "delivered"
-                self._outcome_event(key, outcome)
+            if outcome.result != "retry" or outcome.warned:
+                for _ in range(rows):
+                    self._outcome_event(key, outcome)
         addresses: list[Address] = [outcome.recipient.address for outcome in outcomes]
         trace = (stored.size, stored.traced)
         self._trace_transfer(stored.envelope, addresses, transfer, key, trace)
@@ -266,6 +265,23 @@ class QueueWriting(LeaseWriting, ReceiptWriting):
         if any(each.warned or each.result in ("failed", "expired") for each in counted):
             self.show_outcome(id)
         return counted
+
+    def _tried(
+        self,
+        key: OwnerKey,
+        digests: Iterable[bytes],
+        outcome: Outcome,
+        held_until: datetime | None,
+    ) -> int:
+        """Have a recipient wait for its next attempt; how many rows that are."""
+        id = outcome.envelope
+        rows = [row for d in digests for row in self._all(_BYRECIPIENT, envelope=id, digest=d)]
+        if held_until is not None:
+            # Whoever leased it since has a lease that ends later.
+            rows = [row for row in rows if row[1] <= to_us(held_until)]
+        for position, _ in rows:
+            self._retry(key, position, outcome)
+        return len(rows)
 
     def _retry(self, key: OwnerKey, position: int, outcome: Outcome) -> None:
         if outcome.next_attempt is None:
@@ -293,14 +309,8 @@ class QueueWriting(LeaseWriting, ReceiptWriting):
         """Count what left the queue; when nobody is left, drop the content."""
         id = stored.envelope.id
         if delivered or bounced or dropped:
-            self._run(
-                _COUNT,
-                envelope=id,
-                more_delivered=delivered,
-                more_bounced=bounced,
-                more_dropped=dropped,
-            )
-        left = self._new(_LEFT, envelope=id)[0]
-        if not left and stored.blob is not None:
+            more = {"more_delivered": delivered, "more_bounced": bounced, "more_dropped": dropped}
+            self._run(_COUNT, envelope=id, **more)
+        if stored.blob is not None and self._apart(_LEFT, envelope=id) is None:
             self._run(_FORGET_BLOB, envelope=id)
             self._release(stored.blob, stored.owner)

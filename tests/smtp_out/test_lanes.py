@@ -95,6 +95,35 @@ def test_a_crowd_of_slow_operators_leaves_room_for_the_next() -> None:
     assert domains(list(lanes.start())) == ["next"]
 
 
+def test_among_many_operators_each_has_its_share_of_all_connections() -> None:
+    """A handshake costs more than a letter: few connections for many letters, not many for few."""
+    lanes = Lanes(most=20, in_all=8)
+    letters = {f"{chr(97 + n)}x": 6 for n in range(4)}
+    due = [(Domain(f"{name}.test"), NOW) for name in letters]
+    lanes.wants(due, NOW, 0.0)
+    filled(lanes, ax=6)
+    assert domains(list(lanes.start())) == ["ax", "ax"], "the others are expected: they are due"
+    filled(lanes, bx=6, cx=6, dx=6)
+    started = domains(list(lanes.start()))
+    assert all(started.count(name) <= 2 for name in letters)
+    lanes.wants(due[:1], NOW, 0.0)
+    alone = Lanes(most=20, in_all=8)
+    alone.wants(due[:1], NOW, 0.0)
+    filled(alone, ax=6)
+    assert len(list(alone.start())) > 2, "nobody else is there: no share"
+
+
+def test_many_domains_of_one_operator_are_one_among_the_crowd() -> None:
+    lanes = Lanes(most=20, in_all=100)
+    names = [f"a{n}" for n in range(50)]
+    filled(lanes, **dict.fromkeys(names, 1))
+    list(lanes.start())
+    lanes.wants([(Domain(f"{name}.test"), NOW) for name in names], NOW, 0.0)
+    for _ in range(30):
+        lanes.reached(Domain("a0.test"))
+    assert list(lanes.start()), "its fifty domains do not make it a fiftieth"
+
+
 def test_what_is_urgent_overtakes_and_has_one_place_more() -> None:
     lanes = Lanes(20, 200)
     filled(lanes, a=30)

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from mssmtp.smtp_client import PeerConnection
+from mssmtp.smtp_client import PeerConnection, Target
 from mssmtp.smtp_pool import Pool, Reach, Speaker
 from mssmtp.trust import Trust
 from tests.smtp_out.fakes import FakeResolver
@@ -20,6 +20,7 @@ class Broken:
     """An idle connection on which saying QUIT fails in a way nobody foresaw."""
 
     is_open = True
+    target = Target("mx.b.test", "127.0.0.1", 25)
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
