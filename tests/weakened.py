@@ -160,6 +160,20 @@ WEAKENINGS = (
         ("tests/smtp_in/test_antivirus.py",),
     ),
     Weakening(
+        "work of one run of a script",
+        "mssmtp/sieve/budget.py",
+        "        if self.left < 0:\n",
+        "        if False:\n",
+        ("tests/sieve/test_script.py",),
+    ),
+    Weakening(
+        "redirections of one letter",
+        "mssmtp/sieve/interpreter.py",
+        "        if len(self._forwards) > MAX_FORWARDS:\n",
+        "        if False:\n",
+        ("tests/sieve/test_script.py",),
+    ),
+    Weakening(
         "length of an IMAP line",
         "mssmtp/imap/framer.py",
         "            if len(self._buffer) > room + 1:\n",

@@ -15,6 +15,7 @@ from mssmtp.storage.queue import QueueWriting
 from mssmtp.storage.schema import (
     accounts,
     acl,
+    answered,
     app_passwords,
     bals,
     correspondents,
@@ -27,8 +28,10 @@ from mssmtp.storage.schema import (
     messages,
     owners,
     persons,
+    preferences,
     queue,
     readings,
+    scripts,
     sent,
     sql,
     subscriptions,
@@ -66,9 +69,16 @@ _OF_BAL = tuple(
         (subscriptions, subscriptions.c.bal),
         (entries, entries.c.bal),
         (readings, readings.c.bal),
+        (scripts, scripts.c.bal),
+        (answered, answered.c.bal),
         (app_passwords, app_passwords.c.bal),
         (bals, bals.c.id),
     )
+)
+_PREFERENCES = sql(
+    delete(preferences)
+    .where(preferences.c.subject == bindparam("subject"))
+    .where(preferences.c.id == bindparam("id"))
 )
 _OF_OWNER = tuple(
     sql(delete(table).where(table.c.owner == bindparam("owner")))
@@ -113,8 +123,10 @@ class ShredWriting(QueueWriting):
         for (account,) in self._all(_ACCOUNTS, bal=bal):
             for statement in _OF_ACCOUNT:
                 self._run(statement, account=account)
+            self._run(_PREFERENCES, subject="account", id=account)
         for statement in _OF_BAL:
             self._run(statement, bal=bal)
+        self._run(_PREFERENCES, subject="bal", id=bal)
         self._run(_SHRED, bal_=bal, nothing=b"")
         for statement in _OF_OWNER:
             self._run(statement, owner=owner)

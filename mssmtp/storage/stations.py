@@ -27,10 +27,12 @@ from mssmtp.storage.people import (
     bal_purpose,
 )
 from mssmtp.storage.persons import NATIONAL, USUAL, person_purpose
+from mssmtp.storage.preferences import preference_purpose
 from mssmtp.storage.rights import acl_purpose, member_purpose
 from mssmtp.storage.schema import (
     accounts,
     acl,
+    answered,
     app_passwords,
     bals,
     blob_keys,
@@ -47,14 +49,17 @@ from mssmtp.storage.schema import (
     owners,
     packs,
     persons,
+    preferences,
     queue,
     records,
+    scripts,
     sent,
     structures,
     subscriptions,
     texts,
     transfers,
 )
+from mssmtp.storage.scripts import ANSWERED, SCRIPT, answered_purpose, script_purpose
 from mssmtp.storage.sent_letters import SENT, sent_purpose
 from mssmtp.storage.station import Digests, Purpose, Values, station
 from mssmtp.storage.station import Opener as Opener
@@ -202,6 +207,12 @@ MASTER_STATIONS = (
         (records.c.subject, records.c.subject_id),
         under="names",
     ),
+    station(
+        preferences,
+        preferences,
+        {"sealed": lambda row: preference_purpose(row["subject"], row["id"], row["kind"])},
+        under="names",
+    ),
 )
 """What is sealed or looked up under the master key."""
 
@@ -288,6 +299,22 @@ OWNER_STATIONS = (
         sent,
         {"sealed": lambda row: sent_purpose(row["digest"], row["envelope"])},
         digests=_text_digest(SENT),
+        changed=("digest",),
+    ),
+    station(
+        _by_bal(scripts),
+        scripts,
+        {"sealed": lambda row: script_purpose(row["digest"])},
+        digests=lambda key, row, opened: {
+            "digest": key.digest(SCRIPT, json.loads(opened["sealed"])[0])
+        },
+        changed=("digest",),
+    ),
+    station(
+        _by_bal(answered),
+        answered,
+        {"sealed": lambda row: answered_purpose(row["digest"])},
+        digests=_text_digest(ANSWERED),
         changed=("digest",),
     ),
     station(

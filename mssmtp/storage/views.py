@@ -9,6 +9,7 @@ from mssmtp.storage.persons import PersonReading
 from mssmtp.storage.rebuilding import RebuildReading, RebuildWriting
 from mssmtp.storage.resealing import ResealReading, ResealWriting
 from mssmtp.storage.rotating import RotationReading, RotationWriting
+from mssmtp.storage.scripts import ScriptReading, ScriptWriting
 from mssmtp.storage.sent import SentWriting
 from mssmtp.storage.shredding import ShredWriting
 from mssmtp.storage.structures import StructureReading
@@ -23,19 +24,29 @@ class Reading(
     RebuildReading,
     LedgerReading,
     RotationReading,
+    ScriptReading,
 ):
     """One snapshot of the store."""
 
 
-class Writing(ResealWriting, ShredWriting, SentWriting, RebuildWriting, RotationWriting, Reading):
+class Writing(
+    ResealWriting,
+    ShredWriting,
+    SentWriting,
+    RebuildWriting,
+    RotationWriting,
+    ScriptWriting,
+    Reading,
+):
     """The store inside a group commit; what a job raises undoes the job alone."""
 
     def prune(self, now: datetime) -> None:
-        """Forget facts whose time is over, files whose removal a crash prevented, and sent letters
-        that no client will file any more.
+        """Forget facts whose time is over, files whose removal a crash prevented, sent letters that
+        no client will file any more, and who may be answered again.
 
         Events are never purged (SEED-66).
         """
         self._forget_facts(now)
         self._bury_files()
         self._forget_sent(now)
+        self._forget_answered(now)

@@ -16,6 +16,7 @@ from mssmtp.errors import ConfigError
 from mssmtp.mail import (
     Address,
     Bal,
+    BalId,
     BalType,
     MailboxId,
     Recipient,
@@ -122,6 +123,7 @@ def fill(store: Store, *, packs: bool = True) -> Bal:
 
     store.write(rest).result()
     store.write(fill_people).result()
+    store.write(lambda w: fill_services(w, bal.id)).result()
     if packs:
         fill_windows(store, box)
     return bal
@@ -146,6 +148,15 @@ def fill_people(writing: Writing) -> None:
         )
         dated = Record("attestation", SteppingClock().now(), {"by": last})
         writing.add_record("person", person.id, dated)
+
+
+def fill_services(writing: Writing, bal: BalId) -> None:
+    """Two scripts, people who were answered, and choices."""
+    for name in ("vacances", "tri"):
+        writing.put_script(bal, name, f"# {name}".encode())
+        writing.remember_answered(bal, f"{name}@autre.test", SteppingClock().now())
+        writing.prefer("bal", bal, name, name.encode())
+    writing.activate_script(bal, "tri")
 
 
 def fill_windows(store: Store, box: MailboxId) -> None:
@@ -177,6 +188,8 @@ def seen(store: Store) -> dict[str, Any]:
             assert bal.usual_address is None or r.bal_by_usual(bal.usual_address) == bal
             found[f"subscribed {bal.id}"] = r.subscriptions(bal.id)
             found[f"wrote {bal.id}"] = r.has_written(bal.id, SENDER)
+            found[f"scripts {bal.id}"] = r.scripts(bal.id), r.active_script(bal.id)
+            found[f"chosen {bal.id}"] = r.preference("bal", bal.id, "tri")
             found[f"members {bal.id}"] = r.members(bal.id)
             found[f"notes {bal.id}"] = r.annotations(bal.id, account=1)
             for box in r.mailboxes(bal.id):

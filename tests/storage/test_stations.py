@@ -85,9 +85,6 @@ NOT_WRITTEN = {
     ("traces", "sealed"),
     ("notices", "sealed"),
     ("invited", "sealed"),
-    ("preferences", "sealed"),
-    ("scripts", "sealed"),
-    ("answered", "sealed"),
 }
 """No code fills these tables; whoever does, gives them a station."""
 
@@ -181,6 +178,10 @@ class Sight:
         self.ask(f"bal {bal}", lambda r: r.bal_by_id(bal))
         self.ask(f"wrote {bal}", lambda r: r.has_written(bal, SENDER))
         self.ask(f"never {bal}", lambda r: r.has_written(bal, Address.parse("nul@autre.test")))
+        self.ask(f"chosen {bal}", lambda r: r.preference("bal", bal, "tri"))
+        self.ask(f"active {bal}", lambda r: r.active_script(bal))
+        for name in ("tri", "vacances"):
+            self.ask(f"script {bal} {name}", lambda r, n=name: r.script(bal, n))  # type: ignore[misc]
         for name in self.ask(f"names {bal}", lambda r: r.subscriptions(bal)):
             self.found[f"subscribed {bal} {name}"] = name
         self.found.pop(f"names {bal}", None)
