@@ -474,6 +474,8 @@ async def _prune_daily(store: Store) -> None:
     while True:
         try:
             await asyncio.wrap_future(store.write(prune))
+            while await asyncio.wrap_future(store.write(lambda w: w.forget_traces(CLOCK.now()))):
+                pass
             await asyncio.to_thread(store.scrub)
         except Exception:
             # A full or lost disk is the doors' to refuse; what is old can wait for tomorrow. Raised

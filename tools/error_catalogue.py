@@ -108,6 +108,7 @@ REMEDIES: dict[str, str] = {
     "DeadlineMissed": "Reach the recipient by another way; send again without the deadline.",
     "FinalReplyLost": "Wait: the letter is tried again, and may arrive twice.",
     "LookupFailed": "Check the address; the server tries again until the queue gives up.",
+    "AdministratorExists": "Remove the administrator who has the name, certificate or user.",
     "PersonExists": "Look that person up; one person has one account.",
     "NoSuchPerson": "Check the usual address.",
     "StructureExists": "Change the structure that has this number.",

@@ -3,6 +3,7 @@
 Only this room speaks SQL. What identifies a patient is sealed before it reaches the disk.
 """
 
+from mssmtp.storage.administrators import Administrator, AdministratorExists
 from mssmtp.storage.letters import LetterWriter
 from mssmtp.storage.mailboxes import INBOX
 from mssmtp.storage.model import (
@@ -53,6 +54,7 @@ from mssmtp.storage.relay_journal import RelayJournal
 from mssmtp.storage.rotation import RotationReport
 from mssmtp.storage.sent_letters import by_envid, by_message_id
 from mssmtp.storage.store import Store
+from mssmtp.storage.traces import Trace, TraceKind
 from mssmtp.storage.views import Reading, Writing
 from mssmtp.storage.waiting import BY_HAND
 
@@ -65,6 +67,8 @@ __all__ = [
     "SYSTEM_FLAGS",
     "Accepted",
     "Account",
+    "Administrator",
+    "AdministratorExists",
     "AppPassword",
     "Backlog",
     "BadMailboxName",
@@ -102,6 +106,8 @@ __all__ = [
     "TooManyKeywords",
     "TooManyMailboxes",
     "UseTaken",
+    "Trace",
+    "TraceKind",
     "Transfer",
     "TransferTrace",
     "Want",

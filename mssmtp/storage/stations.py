@@ -13,6 +13,11 @@ from collections.abc import Mapping
 from sqlalchemy import FromClause, Table
 
 from mssmtp.mail import Address
+from mssmtp.storage.administrators import (
+    ADMINISTRATOR,
+    administrator_label,
+    administrator_purpose,
+)
 from mssmtp.storage.annotations import ANNOTATION, annotation_purpose
 from mssmtp.storage.app_passwords import password_purpose
 from mssmtp.storage.contents import SUMMARY
@@ -32,6 +37,7 @@ from mssmtp.storage.rights import acl_purpose, member_purpose
 from mssmtp.storage.schema import (
     accounts,
     acl,
+    administrators,
     answered,
     app_passwords,
     bals,
@@ -57,6 +63,7 @@ from mssmtp.storage.schema import (
     structures,
     subscriptions,
     texts,
+    traces,
     transfers,
 )
 from mssmtp.storage.scripts import ANSWERED, SCRIPT, answered_purpose, script_purpose
@@ -73,6 +80,7 @@ from mssmtp.storage.structures import (
 )
 from mssmtp.storage.summaries import pack_purpose
 from mssmtp.storage.texts import texts_purpose
+from mssmtp.storage.traces import act_purpose
 from mssmtp.storage.view import owner_name
 from mssmtp.storage.waiting import reply_purpose
 
@@ -211,6 +219,27 @@ MASTER_STATIONS = (
         preferences,
         preferences,
         {"sealed": lambda row: preference_purpose(row["subject"], row["id"], row["kind"])},
+        under="names",
+    ),
+    station(
+        administrators,
+        administrators,
+        {"sealed": lambda row: administrator_purpose(row["id"])},
+        under="names",
+        digests=lambda key, row, opened: {
+            "digest": key.digest(ADMINISTRATOR, administrator_label(opened["sealed"]))
+        },
+        changed=("digest",),
+    ),
+    station(
+        traces,
+        traces,
+        {
+            "sealed": lambda row: act_purpose(
+                row["at"], row["kind"], row["account"], row["bal"], row["structure"]
+            )
+        },
+        (traces.c.at, traces.c.kind, traces.c.account, traces.c.bal, traces.c.structure),
         under="names",
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from mssmtp.storage.administrators import AdministratorReading, AdministratorWriting
 from mssmtp.storage.ledger import LedgerReading
 from mssmtp.storage.persons import PersonReading
 from mssmtp.storage.rebuilding import RebuildReading, RebuildWriting
@@ -13,6 +14,7 @@ from mssmtp.storage.scripts import ScriptReading, ScriptWriting
 from mssmtp.storage.sent import SentWriting
 from mssmtp.storage.shredding import ShredWriting
 from mssmtp.storage.structures import StructureReading
+from mssmtp.storage.traces import TraceReading, TraceWriting
 from mssmtp.storage.waiting import QueueReading
 
 
@@ -21,6 +23,8 @@ class Reading(
     QueueReading,
     PersonReading,
     StructureReading,
+    AdministratorReading,
+    TraceReading,
     RebuildReading,
     LedgerReading,
     RotationReading,
@@ -33,6 +37,8 @@ class Writing(
     ResealWriting,
     ShredWriting,
     SentWriting,
+    AdministratorWriting,
+    TraceWriting,
     RebuildWriting,
     RotationWriting,
     ScriptWriting,

@@ -14,7 +14,9 @@ import pytest
 
 from mssmtp.errors import ConfigError
 from mssmtp.mail import (
+    Actor,
     Address,
+    AdminLevel,
     Bal,
     BalId,
     BalType,
@@ -26,7 +28,7 @@ from mssmtp.mail import (
     domain,
 )
 from mssmtp.outside import SystemEntropy
-from mssmtp.storage import Outcome, Reading, RotationReport, Store, Writing
+from mssmtp.storage import Administrator, Outcome, Reading, RotationReport, Store, Writing
 from mssmtp.storage.keys import MasterState, OwnerMark, OwnerRow
 from mssmtp.storage.people_values import NewPerson, Record, ServedDomain
 from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS
@@ -148,6 +150,14 @@ def fill_people(writing: Writing) -> None:
         )
         dated = Record("attestation", SteppingClock().now(), {"by": last})
         writing.add_record("person", person.id, dated)
+        writing.add_administrator(
+            Administrator(
+                Actor(AdminLevel.STRUCTURE, f"dsi {last}", structure=structure.id),
+                certificate=f"{number:064x}",
+                uid=5_000 + number,
+            )
+        )
+        writing.trace("administration", f"dsi {last}", "person.add", account=person.account)
 
 
 def fill_services(writing: Writing, bal: BalId) -> None:

@@ -76,13 +76,11 @@ KEYED = {
 NOT_WRITTEN = {
     ("retired", "sealed"),
     ("register", "sealed"),
-    ("administrators", "sealed"),
     ("delegations", "sealed"),
     ("passwords", "sealed"),
     ("secrets", "sealed"),
     ("bindings", "sealed"),
     ("suspensions", "sealed"),
-    ("traces", "sealed"),
     ("notices", "sealed"),
     ("invited", "sealed"),
 }
