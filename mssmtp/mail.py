@@ -266,7 +266,8 @@ _RIGHTS = {
 class Bal:
     """One MSSanté mailbox. `national_id` is `8`+RPPS or `0`+ADELI (OP-37); `keeps_sent`: what is
     submitted from it is filed in Sent (CL-80); `is_red_listed`: it is not published (OP-54);
-    `reacts`: a script or an automatic reply is to be asked at delivery."""
+    `reacts`: a script or an automatic reply is to be asked at delivery; `exchanges` false: its
+    MSSanté access is not activated yet (SEED-27)."""
 
     id: BalId
     address: Address
@@ -279,6 +280,7 @@ class Bal:
     structure: StructureId | None = None
     is_red_listed: bool = False
     reacts: bool = False
+    exchanges: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ REMEDIES: dict[str, str] = {
     "FinalReplyLost": "Wait: the letter is tried again, and may arrive twice.",
     "LookupFailed": "Check the address; the server tries again until the queue gives up.",
     "AdministratorExists": "Remove the administrator who has the name, certificate or user.",
+    "AddressRetired": "Choose another address: a closed one stays with whom it was.",
     "PersonExists": "Look that person up; one person has one account.",
     "NoSuchPerson": "Check the usual address.",
     "StructureExists": "Change the structure that has this number.",

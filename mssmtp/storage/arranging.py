@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mssmtp.mail import Address, Bal, BalId, BalType, MailboxId, PersonState
+from mssmtp.storage.boxes import NO_DETAILS
 from mssmtp.storage.mailboxes import INBOX, deletable, mailbox_name
 from mssmtp.storage.messages import MessageWriting
 from mssmtp.storage.model import BadMailboxName, MailboxExists, NoSuchBal, NoSuchMailbox
-from mssmtp.storage.people import NO_DETAILS
 from mssmtp.storage.people_values import BalDetails
 from mssmtp.storage.persons import PersonWriting
 from mssmtp.storage.structures import StructureWriting

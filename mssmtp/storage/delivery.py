@@ -172,8 +172,10 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting):
         blob = self._adopt(letter, envelope.id) if local or queued else 0
         kept = blob if queued else None
         self._add_envelope(envelope, letter, key, (len(local), len(queued), skip, kept))
-        if transfer.door is Door.SUBMISSION and not isinstance(owner, str):
-            self._remember_sent(envelope, letter, key, blob)
+        if transfer.door in (Door.SUBMISSION, Door.GATEWAY) and not isinstance(owner, str):
+            self._note_sent(owner, envelope.received_at)
+            if transfer.door is Door.SUBMISSION:
+                self._remember_sent(envelope, letter, key, blob)
         events = [self._sealing_event(envelope, letter, key)]
         stored: dict[BalId, Stored] = {}
         for delivery in local:

@@ -1,5 +1,5 @@
 """What was looked up once and stays so: which mailboxes are INBOX and Sent, who has written to
-whom, and what the sealed rows of boxes and envelopes say.
+whom, what the sealed rows of boxes and envelopes say, and that a box was used today.
 
 These keep their ids as long as their box, a correspondent is never forgotten, and ids never come
 twice: an answer stays right in every process. Only a rollback can take one back, or a server that
@@ -29,6 +29,7 @@ class Known:
         self._correspondents: set[tuple[BalId, str]] = set()
         self._bals: dict[tuple[Any, ...], Bal] = {}
         self._envelopes: dict[tuple[Any, ...], StoredEnvelope] = {}
+        self._active: dict[BalId, int] = {}
 
     def inbox(self, bal: BalId) -> MailboxId | None:
         """Its INBOX, when it was looked up before."""
@@ -80,7 +81,18 @@ class Known:
             self._envelopes = {}
         self._envelopes[row] = envelope
 
+    def was_active(self, bal: BalId, day: int) -> bool:
+        """True when it is written that somebody was active in `bal` on that day."""
+        return self._active.get(bal) == day
+
+    def keep_active(self, bal: BalId, day: int) -> None:
+        """Remember it."""
+        if len(self._active) >= REMEMBERED:
+            self._active = {}
+        self._active[bal] = day
+
     def forget(self) -> None:
         """After a rollback, or when master keys changed."""
         self._inboxes, self._sent, self._correspondents, self._bals = {}, {}, set(), {}
         self._envelopes = {}
+        self._active = {}

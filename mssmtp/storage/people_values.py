@@ -9,9 +9,20 @@ from typing import Literal
 
 from mssmtp.errors import MailError, Reply
 from mssmtp.mail import Address, Category, Domain, Person, PersonState, StructureId
+from mssmtp.storage.model import BalExists
 
 Subject = Literal["structure", "person", "bal"]
 """Whom a record is about."""
+
+
+class AddressRetired(BalExists):
+    """A box had this address and is gone: it is given to nobody again (OP-51)."""
+
+    smtp = Reply(
+        550,
+        "5.1.1",
+        "Cette adresse a été fermée et reste réservée ; choisissez-en une autre.",
+    )
 
 
 class PersonExists(MailError):

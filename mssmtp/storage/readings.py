@@ -17,9 +17,10 @@ from typing import Literal
 from sqlalchemy import BigInteger, Integer, Text, bindparam, insert, select
 
 from mssmtp.mail import AccountId, BalId, EnvelopeId, MailboxId
+from mssmtp.storage.activity import ActivityReading, ActivityWriting
 from mssmtp.storage.model import from_us, to_us
 from mssmtp.storage.schema import blobs, mailboxes, messages, readings, sql
-from mssmtp.storage.view import View, WritingView, ranges
+from mssmtp.storage.view import ranges
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ class Noted:
                     self._at_us.pop(who, None)
 
 
-class ReadingsReading(View):
+class ReadingsReading(ActivityReading):
     """Looking at what was read."""
 
     def reading_events(
@@ -178,7 +179,7 @@ class ReadingsReading(View):
         )
 
 
-class ReadingsWriting(ReadingsReading, WritingView):
+class ReadingsWriting(ReadingsReading, ActivityWriting):
     """Writing what was noted."""
 
     def record_readings(self) -> None:
@@ -192,6 +193,7 @@ class ReadingsWriting(ReadingsReading, WritingView):
 
     def _record(self, noted: list[_Note]) -> None:
         for who, at_us, uids in noted:
+            self._note_read(who.mailbox, who.kind, at_us)
             for low, high in ranges(uids):
                 self._run(
                     _RECORD,

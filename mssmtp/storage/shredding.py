@@ -112,7 +112,8 @@ class ShredWriting(QueueWriting):
     def shred_key(self, bal: BalId, reason: str) -> None:
         """Destroy the key of a box, with the accounts of its people; letters that wait are dropped.
 
-        Its address is free again. Nothing happens when it is shredded already. Raises NoSuchBal.
+        Its address is given to nobody again (OP-51). Nothing happens when it is shredded already.
+        Raises NoSuchBal.
         """
         if (owner := self._owner_id(bal)) is None:
             raise NoSuchBal
@@ -124,6 +125,8 @@ class ShredWriting(QueueWriting):
             for statement in _OF_ACCOUNT:
                 self._run(statement, account=account)
             self._run(_PREFERENCES, subject="account", id=account)
+        if (gone := self.bal_by_id(bal)) is not None:
+            self._retire(gone.address)
         for statement in _OF_BAL:
             self._run(statement, bal=bal)
         self._run(_PREFERENCES, subject="bal", id=bal)

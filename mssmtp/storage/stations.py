@@ -20,6 +20,7 @@ from mssmtp.storage.administrators import (
 )
 from mssmtp.storage.annotations import ANNOTATION, annotation_purpose
 from mssmtp.storage.app_passwords import password_purpose
+from mssmtp.storage.boxes import RETIRED, bal_purpose, retired_purpose
 from mssmtp.storage.contents import SUMMARY
 from mssmtp.storage.delivery import ENVELOPE, RECIPIENT, recipient_purpose
 from mssmtp.storage.flags import keyword_purpose
@@ -29,7 +30,6 @@ from mssmtp.storage.mailboxes import NAME, SUBSCRIPTION, mailbox_purpose
 from mssmtp.storage.people import (
     CORRESPONDENT,
     account_purpose,
-    bal_purpose,
 )
 from mssmtp.storage.persons import NATIONAL, USUAL, person_purpose
 from mssmtp.storage.preferences import preference_purpose
@@ -58,6 +58,7 @@ from mssmtp.storage.schema import (
     preferences,
     queue,
     records,
+    retired,
     scripts,
     sent,
     structures,
@@ -241,6 +242,16 @@ MASTER_STATIONS = (
         },
         (traces.c.at, traces.c.kind, traces.c.account, traces.c.bal, traces.c.structure),
         under="names",
+    ),
+    station(
+        retired,
+        retired,
+        {"sealed": lambda row: retired_purpose(row["id"])},
+        under="names",
+        digests=lambda key, row, opened: {
+            "digest": key.digest(RETIRED, Address.parse(opened["sealed"].decode()).key)
+        },
+        changed=("digest",),
     ),
 )
 """What is sealed or looked up under the master key."""

@@ -148,6 +148,7 @@ def fill_people(writing: Writing) -> None:
                 structure=structure.id,
             )
         )
+        writing._retire(Address.parse(f"{last}@ancien.test"))
         dated = Record("attestation", SteppingClock().now(), {"by": last})
         writing.add_record("person", person.id, dated)
         writing.add_administrator(
@@ -217,6 +218,8 @@ def seen(store: Store) -> dict[str, Any]:
             assert r.person(person.usual_address) == person
             assert person.national_id is not None
             assert r.person_by_national_id(person.national_id) == person
+            former = Address.parse(f"{person.last_name}@ancien.test")
+            found[f"former {former}"] = r.is_retired(former)
             found[f"person {person.id}"] = person, r.records("person", person.id)
         found["account"] = account, r.principal(account.id), r.app_passwords(account.id)
         for entry in r.queue():

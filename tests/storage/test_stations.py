@@ -74,7 +74,6 @@ KEYED = {
 }
 """Keyed digests for look-ups."""
 NOT_WRITTEN = {
-    ("retired", "sealed"),
     ("register", "sealed"),
     ("delegations", "sealed"),
     ("passwords", "sealed"),
@@ -159,6 +158,8 @@ class Sight:
             usual, served = Address.parse(f"{last}@cabinet.example"), domain(f"{last}.mssante.test")
             self.ask(f"person {last}", lambda r: r.person(usual))  # noqa: B023
             self.ask(f"national {last}", lambda r: r.person_by_national_id(national))  # noqa: B023
+            former = Address.parse(f"{last}@ancien.test")
+            self.ask(f"retired {last}", lambda r: r.is_retired(former))  # noqa: B023
             self.ask(f"finess {last}", lambda r: r.structure_by_number(finess))  # noqa: B023
             self.ask(f"served {last}", lambda r: r.served_domain(served))  # noqa: B023
 

@@ -1,0 +1,313 @@
+"""Boxes: address, type and what is known of each; addresses are sealed and found by keyed digest.
+
+Type, state and dates are in clear.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+
+from mssmtp.errors import Damaged
+from mssmtp.mail import (
+    Address,
+    Bal,
+    BalId,
+    BalState,
+    BalType,
+    Change,
+    ChangeKind,
+    MailboxId,
+    ModSeq,
+    PersonState,
+    StructureId,
+)
+from mssmtp.storage.model import (
+    BalExists,
+    NationalIdRequired,
+    NoSuchBal,
+    to_us,
+)
+from mssmtp.storage.people_values import AddressRetired, BalDetails
+from mssmtp.storage.schema import (
+    bals,
+    retired,
+    sql,
+)
+from mssmtp.storage.view import Row, View, WritingView
+
+RETIRED = b"retired"
+NO_DETAILS = BalDetails()
+_NATIONAL_ID = re.compile(r"(8\d{11}|0[0-9A-Z]{9})\Z")
+_BAL = select(
+    bals.c.id,
+    bals.c.sealed,
+    bals.c.type,
+    bals.c.state,
+    bals.c.person,
+    bals.c.sent_copy,
+    bals.c.red_listed,
+    bals.c.reacts,
+)
+_BAL_BY_DIGEST = sql(_BAL.where(bals.c.digest == bindparam("digest")))
+_BAL_BY_USUAL = sql(_BAL.where(bals.c.usual_digest == bindparam("digest")))
+_BAL_BY_ID = sql(_BAL.where(bals.c.id == bindparam("id")))
+_BALS = sql(_BAL.order_by(bals.c.id))
+_NEW_BAL = sql(
+    insert(bals)
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                "digest",
+                "sealed",
+                "type",
+                "state",
+                "person",
+                "usual_digest",
+                "last_uid_validity",
+                "created_at",
+                "structure",
+                "red_listed",
+            )
+        }
+    )
+    .returning(bals.c.id)
+)
+_SEAL_BAL = sql(update(bals).where(bals.c.id == bindparam("bal")).values(sealed=bindparam("new")))
+_SEALED_BAL = sql(select(bals.c.sealed).where(bals.c.id == bindparam("bal")))
+_SET_USUAL = sql(
+    update(bals).where(bals.c.id == bindparam("bal")).values(usual_digest=bindparam("new"))
+)
+_SET_STRUCTURE = sql(
+    update(bals).where(bals.c.id == bindparam("bal")).values(structure=bindparam("new"))
+)
+_SET_RED_LISTED = sql(
+    update(bals).where(bals.c.id == bindparam("bal")).values(red_listed=bindparam("new"))
+)
+_RETIRED = sql(select(retired.c.id).where(retired.c.digest == bindparam("digest")))
+_NEW_RETIRED = sql(
+    insert(retired)
+    .values({name: bindparam(name) for name in ("digest", "at", "sealed")})
+    .returning(retired.c.id)
+)
+_SEAL_RETIRED = sql(
+    update(retired).where(retired.c.id == bindparam("retired")).values(sealed=bindparam("new"))
+)
+_OF_STRUCTURE = sql(_BAL.where(bals.c.structure == bindparam("structure")).order_by(bals.c.id))
+_SET_STATE = sql(
+    update(bals)
+    .where(bals.c.id == bindparam("bal"))
+    .values(state=bindparam("new"), closed_at=bindparam("closed"))
+)
+_SET_SENT_COPY = sql(
+    update(bals).where(bals.c.id == bindparam("bal")).values(sent_copy=bindparam("new"))
+)
+
+
+class BoxReading(View):
+    """Which boxes there are."""
+
+    def bal(self, address: Address) -> Bal | None:
+        """The BAL of exactly this address, in any state. Raises Damaged."""
+        row = self._sought(_BAL_BY_DIGEST, b"address", address.key)
+        found = self._opened_bal(row) if row else None
+        if found is not None and found.address.key != address.key:
+            raise Damaged("a BAL stands under another address")
+        return found
+
+    def bal_by_id(self, bal: BalId) -> Bal | None:
+        """The BAL with this id."""
+        row = self._one(_BAL_BY_ID, id=bal)
+        return self._opened_bal(row) if row else None
+
+    def bal_by_usual(self, address: Address) -> Bal | None:
+        """The BAL whose holder registered `address` as usual address (SEED-29)."""
+        row = self._sought(_BAL_BY_USUAL, b"address", address.key)
+        found = self._opened_bal(row) if row else None
+        usual = None if found is None else found.usual_address
+        if found is not None and (usual is None or usual.key != address.key):
+            raise Damaged("a BAL stands under another usual address")
+        return found
+
+    def bals(self) -> tuple[Bal, ...]:
+        """Every BAL that can be read, oldest first."""
+        return tuple(
+            self._opened_bal(row)
+            for row in self._all(_BALS)
+            if self._legible(self._master_open, bal_purpose(row[0]), row[1]) is not None
+        )
+
+    def is_retired(self, address: Address) -> bool:
+        """A box had this address and is gone: nobody is given it again (OP-51)."""
+        return self._sought(_RETIRED, RETIRED, address.key) is not None
+
+    def bals_of(self, structure: StructureId) -> tuple[Bal, ...]:
+        """Those of one structure that can be read, oldest first."""
+        found = (
+            self._opened_bal(row)
+            for row in self._all(_OF_STRUCTURE, structure=structure)
+            if self._legible(self._master_open, bal_purpose(row[0]), row[1]) is not None
+        )
+        return tuple(bal for bal in found if bal.structure == structure)
+
+    def bal_details(self, bal: BalId) -> BalDetails:
+        """Its attributes beside `Bal`. Raises NoSuchBal, Damaged."""
+        details = dict(self._sealed_bal(bal).get("details", {}))
+        holders = tuple(details.pop("national_ids", ()))
+        return BalDetails(**details, national_ids=holders)
+
+    def _sealed_bal(self, bal: BalId) -> dict[str, Any]:
+        row = self._one(_SEALED_BAL, bal=bal)
+        if row is None:
+            raise NoSuchBal
+        opened: dict[str, Any] = json.loads(self._master_open(bal_purpose(bal), row[0]))
+        return opened
+
+    def _sought(self, statement: str, purpose: bytes, text: str) -> Row | None:
+        """The row under the digest of `text`, which a rotation may just have changed."""
+        for _ in range(2):
+            for digest in self._vault.keys.digests(purpose, text):
+                if (row := self._one(statement, digest=digest)) is not None:
+                    return row
+            if not self._follow_masters():
+                break
+        return None
+
+    def _opened_bal(self, row: Row) -> Bal:
+        if (known := self._vault.known.bal(row)) is not None:
+            return known
+        id, sealed, type, state, person, sent_copy, red_listed, reacts = row
+        opened = json.loads(self._master_open(bal_purpose(id), sealed))
+        usual, structure = opened["usual"], opened.get("structure")
+        bal = Bal(
+            BalId(id),
+            Address.parse(opened["address"]),
+            BalType(type),
+            BalState(state),
+            PersonState(person),
+            opened["national_id"],
+            Address.parse(usual) if usual else None,
+            sent_copy is None or bool(sent_copy),
+            None if structure is None else StructureId(structure),
+            bool(red_listed),
+            bool(reacts),
+            bool(opened.get("exchanges", True)),
+        )
+        self._vault.known.keep_bal(row, bal)
+        return bal
+
+
+class BoxWriting(BoxReading, WritingView):
+    """Making and changing them."""
+
+    def _add_bal(self, bal: Bal, details: BalDetails = NO_DETAILS) -> BalId:
+        """Rows of a BAL and its key; `bal.id` is not looked at.
+
+        Raises BalExists, NationalIdRequired (OP-37, OP-38).
+        """
+        if bal.type is BalType.PER and not _NATIONAL_ID.match(bal.national_id or ""):
+            raise NationalIdRequired
+        self._follow_masters()
+        usual = bal.usual_address
+        taken = [bal.address] if usual is None else [bal.address, usual]
+        if any(self.bal(address) or self.bal_by_usual(address) for address in taken):
+            raise BalExists
+        if self.is_retired(bal.address):
+            raise AddressRetired
+        sealed: dict[str, Any] = {
+            "address": str(bal.address),
+            "national_id": bal.national_id,
+            "usual": None if usual is None else str(usual),
+        }
+        if bal.structure is not None:
+            sealed["structure"] = bal.structure
+        if not bal.exchanges:
+            sealed["exchanges"] = False
+        if details != NO_DETAILS:
+            sealed["details"] = asdict(details)
+        row = self._new(
+            _NEW_BAL,
+            digest=self._vault.keys.digest(b"address", bal.address.key),
+            sealed=b"",
+            type=bal.type.value,
+            state=bal.state.value,
+            person=bal.person.value,
+            usual_digest=None if usual is None else self._vault.keys.digest(b"address", usual.key),
+            last_uid_validity=0,
+            created_at=to_us(self._vault.clock.now()),
+            structure=bal.structure,
+            red_listed=bal.is_red_listed or None,
+        )
+        octets = json.dumps(sealed).encode()
+        self._run(_SEAL_BAL, bal=row[0], new=self._master_seal(bal_purpose(row[0]), octets))
+        self._add_owner(bal=BalId(row[0]), domain=None)
+        return BalId(row[0])
+
+    def set_bal_state(self, bal: BalId, state: BalState) -> None:
+        """Suspend, close or reopen. Raises NoSuchBal."""
+        closed = to_us(self._vault.clock.now()) if state is BalState.CLOSED else None
+        if not self._run(_SET_STATE, bal=bal, new=state.value, closed=closed):
+            raise NoSuchBal
+        self.effects.first.append(self._vault.lately.changed)
+        self.effects.changes.append(Change(ChangeKind.MAILBOX, bal, MailboxId(0), ModSeq(0)))
+
+    def _retire(self, address: Address) -> None:
+        row = self._new(
+            _NEW_RETIRED,
+            digest=self._vault.keys.digest(RETIRED, address.key),
+            at=to_us(self._vault.clock.now()),
+            sealed=b"",
+        )
+        sealed = self._master_seal(retired_purpose(row[0]), str(address).encode())
+        self._run(_SEAL_RETIRED, retired=row[0], new=sealed)
+
+    def set_sent_copy(self, bal: BalId, *, on: bool) -> None:
+        """Whether submission files a copy in Sent (CL-80). Raises NoSuchBal."""
+        if not self._run(_SET_SENT_COPY, bal=bal, new=on):
+            raise NoSuchBal
+        self.effects.first.append(self._vault.lately.changed)
+
+    def set_red_listed(self, bal: BalId, *, on: bool) -> None:
+        """Whether it is kept out of publication (OP-54). Raises NoSuchBal."""
+        if not self._run(_SET_RED_LISTED, bal=bal, new=on):
+            raise NoSuchBal
+        self.effects.first.append(self._vault.lately.changed)
+
+    def set_bal_details(self, bal: BalId, details: BalDetails) -> None:
+        """Other attributes; address and type never change (OP-41). Raises NoSuchBal."""
+        self._reseal_bal(bal, details=asdict(details))
+
+    def set_exchange(self, bal: BalId, *, on: bool) -> None:
+        """Open or close exchange with other operators and patients (SEED-27). Raises NoSuchBal."""
+        self._reseal_bal(bal, exchanges=on)
+        self.effects.changes.append(Change(ChangeKind.MAILBOX, bal, MailboxId(0), ModSeq(0)))
+
+    def set_bal_structure(self, bal: BalId, structure: StructureId | None) -> None:
+        """The structure it belongs to. Raises NoSuchBal."""
+        self._reseal_bal(bal, structure=structure)
+        self._run(_SET_STRUCTURE, bal=bal, new=structure)
+
+    def _set_usual(self, bal: BalId, usual: Address) -> None:
+        self._reseal_bal(bal, usual=str(usual))
+        digest = self._vault.keys.digest(b"address", usual.key)
+        self._run(_SET_USUAL, bal=bal, new=digest)
+
+    def _reseal_bal(self, bal: BalId, **changes: object) -> None:
+        octets = json.dumps(self._sealed_bal(bal) | changes).encode()
+        self._run(_SEAL_BAL, bal=bal, new=self._master_seal(bal_purpose(bal), octets))
+        self.effects.first.append(self._vault.lately.changed)
+
+
+def bal_purpose(bal: int) -> bytes:
+    """What the sealed part of a row of `bals` is bound to."""
+    return b"bal\0%d" % bal
+
+
+def retired_purpose(retired: int) -> bytes:
+    """The same of `retired`."""
+    return b"retired\0%d" % retired
