@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from mmap import mmap
 from pathlib import Path
 from typing import Protocol
 
@@ -33,6 +34,7 @@ from mssmtp.outside import DnsResolver, SystemClock, SystemEntropy
 from mssmtp.own import NotFetched, Outside, OwnKeys, OwnWatch, space_in_force
 from mssmtp.pki import Anchors
 from mssmtp.policy import Engine, Moves
+from mssmtp.rates import Rates, shared_memory
 from mssmtp.responder import Responder
 from mssmtp.smtp.content import TOP_OCTETS
 from mssmtp.smtp_hospital import Whose
@@ -194,7 +196,7 @@ def serve(config: Path, count: int) -> int:
     for file in expired(settings):
         logger.error("own certificate has expired", extra={"file": str(file)})
     # Verified once, before the fork: the workers share its memory and start without waiting.
-    known = _Known(settings, stored_trust(settings).snapshot, pairs)
+    known = _Known(settings, stored_trust(settings).snapshot, pairs, shared_memory())
 
     admin: list[socket.socket] = []
 
@@ -220,6 +222,8 @@ class _Known:
     settings: Settings
     snapshot: Snapshot
     pairs: tuple[OwnCertificate, ...]
+    paces: mmap
+    """Of boxes that write, for all workers (`rates.py`)."""
 
     def trust(self, settings: Settings) -> Trust:
         """Where a worker begins; from nothing when anchors or pin have changed since."""
@@ -247,7 +251,11 @@ class Rooms:
 
 
 def services_of(
-    settings: Settings, store: Store, trust: Trust, pairs: tuple[OwnCertificate, ...] = ()
+    settings: Settings,
+    store: Store,
+    trust: Trust,
+    pairs: tuple[OwnCertificate, ...] = (),
+    paces: mmap | None = None,
 ) -> Services:
     """What the SMTP doors, and `explain` in their place, lean on. Raises ConfigError."""
     return Services(
@@ -262,6 +270,7 @@ def services_of(
         _responder(settings, trust),
         Clamd.of(settings.antivirus),
         Gateways.load(settings),
+        Rates(settings.policy.rates, paces),
     )
 
 
@@ -300,6 +309,7 @@ def build(
     trust: Trust,
     worker: str,
     pairs: tuple[OwnCertificate, ...] = (),
+    paces: mmap | None = None,
 ) -> Rooms:
     """The rooms of one worker, nothing started. Raises ConfigError.
 
@@ -310,7 +320,7 @@ def build(
     """
     from mssmtp.admin_server import AdminDoor
 
-    services = services_of(settings, store, trust, pairs)
+    services = services_of(settings, store, trust, pairs, paces)
     engine, authenticator = services.engine, services.authenticator
     out = settings.smtp_out
     resolver = DnsResolver(ENTROPY, out.nameservers, out.nameserver_port)
@@ -408,7 +418,7 @@ class _Worker:
 
     async def _serve(self, store: Store) -> None:
         pairs = self._known.pairs
-        rooms = build(self._settings, store, self._trust, self._name, pairs)
+        rooms = build(self._settings, store, self._trust, self._name, pairs, self._known.paces)
         self._keys = rooms.keys
         await rooms.feed.load()
         async with asyncio.TaskGroup() as tasks:

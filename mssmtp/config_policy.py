@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mssmtp.config_base import DomainName, Section, several
-from mssmtp.mail import BalType, Domain, PersonState
+from mssmtp.errors import BadAddress
+from mssmtp.mail import BalType, Domain, PersonState, domain
 
 BoxKind = BalType | Literal["patient"]
 """Of whom a line of the table speaks: a type of box; `patient`: any box of a patient domain."""
@@ -65,6 +67,79 @@ class ApicryptSettings(Section):
     )
 
 
+class DomainRuleSettings(Section):
+    """What is done with recipients of one domain of other operators."""
+
+    domain: str = Field(
+        description="The domain; *.name stands for every domain below name. The longest name that"
+        " fits counts, alone."
+    )
+    action: Literal["rewrite", "route", "refuse"] = Field(
+        description="rewrite: `to` is written instead, the local part kept; route: `hosts` are"
+        " asked instead of its MX; refuse: the sender is told why."
+    )
+    to: DomainName | None = Field(None, description="Of rewrite: the domain written instead.")
+    hosts: tuple[DomainName, ...] = Field(
+        (),
+        description="Of route: host names, best first. Their certificate has to be listed for the"
+        " domain all the same.",
+    )
+    reason: str = Field(
+        "",
+        max_length=200,
+        description="Of refuse: the sentence the sender reads, with what to do instead.",
+    )
+
+    @field_validator("domain")
+    @classmethod
+    def _is_domain(cls, text: str) -> str:
+        folded = text.strip().lower()
+        _domain(folded.removeprefix("*."))
+        return folded
+
+    @field_validator("reason")
+    @classmethod
+    def _is_one_line(cls, text: str) -> str:
+        if not text.isprintable():
+            raise ValueError("a reason is one line of readable text")
+        return text
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> DomainRuleSettings:
+        given = {"rewrite": self.to is not None, "route": bool(self.hosts)}
+        for action, is_given in given.items():
+            if is_given is not (action == self.action):
+                wants = "`to`" if action == "rewrite" else "`hosts`"
+                raise ValueError(f'{self.domain}: {wants} goes with action = "{action}"')
+        return self
+
+
+def _domain(text: str) -> Domain:
+    try:
+        return domain(text)
+    except BadAddress as error:
+        raise ValueError(f"« {text} » is not a domain name") from error
+
+
+EXECUTABLES = (
+    *(".exe", ".com", ".scr", ".pif", ".cpl", ".msi", ".msp", ".bat", ".cmd", ".ps1", ".vbs"),
+    *(".vbe", ".jse", ".wsf", ".wsh", ".hta", ".lnk", ".reg", ".jar", ".iso", ".img"),
+)
+"""What runs when it is clicked: in no letter between professionals."""
+
+
+class RateSettings(Section):
+    """How many recipients one box may write to, counted over all workers."""
+
+    per_hour: int = Field(
+        600, ge=0, description="Of a PER, ORG, MED or INT box; 0: as many as it likes."
+    )
+    app_per_hour: int = Field(
+        36_000, ge=0, description="Of an APP box, or one a hospital's gateway speaks for."
+    )
+    burst: int = Field(200, ge=1, description="So many at once; an hour's share comes back evenly.")
+
+
 class PolicySettings(Section):
     """Tables of the rules. A must rule is relaxed only by `relax`, and then doctor stays red."""
 
@@ -77,8 +152,18 @@ class PolicySettings(Section):
         description="Words that mark a listed domain as one for tests or training, between dots or"
         " hyphens of its name: who writes there in production is warned (OP-99).",
     )
-    check_ins: bool = Field(True, description="Check the key of a patient's address (OP-88).")
+    check_ins: Literal["refuse", "warn"] = Field(
+        "refuse",
+        description="A patient's address that is no INS with its key (OP-88): refused, or taken"
+        " with a word of warning.",
+    )
+    forbidden_attachments: tuple[str, ...] = Field(
+        EXECUTABLES,
+        description="What boxes here may not attach: ends of names, with their dot, or media types."
+        " What other operators bring is not looked at.",
+    )
     apicrypt: ApicryptSettings = Field(default_factory=ApicryptSettings)
+    rates: RateSettings = Field(default_factory=RateSettings)
     relax: tuple[str, ...] = Field(
         (), description="Names of must rules switched off by a test profile; doctor stays red."
     )
@@ -87,3 +172,19 @@ class PolicySettings(Section):
         description="One table [[policy.habilitation]] for each line of who may write to whom that"
         " is not as shipped; `mssmtp policy show` prints them all (docs/habilitation.md).",
     )
+    domain_rules: Annotated[tuple[DomainRuleSettings, ...], BeforeValidator(several)] = Field(
+        (),
+        description="One table [[policy.domain_rules]] for each domain of others whose recipients"
+        " are written otherwise, reached otherwise, or refused.",
+    )
+
+    @field_validator("forbidden_attachments")
+    @classmethod
+    def _are_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        for each in types:
+            if not _TYPE.match(each):
+                raise ValueError(f"« {each} » is neither .end of a name nor a media type")
+        return tuple(each.lower() for each in types)
+
+
+_TYPE = re.compile(r"\.[A-Za-z0-9]{1,10}\Z|[A-Za-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,100}\Z")

@@ -480,6 +480,7 @@ class Facts:
     `shown_domains` the listed domains a reader sees in From and Sender (ATT-42). `own_unlisted`
     are the domains served here that the list does not give to a certificate of ours (DEF-01).
     `malware`: what the scanner found, by its name; "" when it found nothing or there is none.
+    `wait_s`: until the box acted in may write to one more recipient; 0: now.
     """
 
     stage: Stage
@@ -499,6 +500,7 @@ class Facts:
     list_date: datetime | None = None
     own_unlisted: tuple[tuple[Domain, DomainState], ...] = ()
     malware: str = ""
+    wait_s: int = 0
 
 
 class Action(StrEnum):

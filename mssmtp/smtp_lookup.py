@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -14,11 +15,12 @@ from mssmtp.config import Settings
 from mssmtp.errors import MailError
 from mssmtp.gateways import NO_GATEWAYS, Gateways
 from mssmtp.identity import Authenticator, BadCredentials
-from mssmtp.mail import Address, Domain, Door, Principal, Recipient, RecipientFacts, Stage
+from mssmtp.mail import Address, Bal, Domain, Door, Principal, Recipient, RecipientFacts, Stage
 from mssmtp.outside import Clock, Entropy
 from mssmtp.own import OwnKeys
 from mssmtp.pki import Role
 from mssmtp.policy.engine import Engine
+from mssmtp.rates import Rates
 from mssmtp.responder import Responder
 from mssmtp.smtp import replies
 from mssmtp.smtp.syntax import MailCommand, RcptCommand
@@ -45,6 +47,7 @@ class Services:
     responder: Responder | None = None
     antivirus: Clamd | None = None
     gateways: Gateways = NO_GATEWAYS
+    rates: Rates | None = None
 
     @property
     def domains(self) -> frozenset[Domain]:
@@ -176,7 +179,9 @@ async def destination(
         if found.bal is not None and not found.is_full:
             services.store.lately.keep(mark, found.bal)
     facts = transaction.facts(Stage.RECIPIENT, services.clock.now(), [found])
+    facts = replace(facts, wait_s=_wait_s(services, transaction))
     settled = judged(services.engine, facts).facts.recipients[0]
+    _charge(services, transaction)
     recipient = Recipient(
         settled.address,
         typed=settled.typed,
@@ -185,6 +190,29 @@ async def destination(
         orcpt=command.orcpt or (f"rfc822;{settled.typed}" if settled.typed else None),
     )
     return Destination(recipient, settled)
+
+
+def _wait_s(services: Services, transaction: Transaction) -> int:
+    """Until the box that writes may write to one more; whole seconds, rounded up."""
+    box, rates = _writing(transaction), services.rates
+    if box is None or rates is None:
+        return 0
+    is_machine = transaction.door is Door.GATEWAY
+    return ceil(rates.wait_s(box, services.clock.monotonic(), is_machine=is_machine))
+
+
+def _charge(services: Services, transaction: Transaction) -> None:
+    box, rates = _writing(transaction), services.rates
+    if box is not None and rates is not None:
+        is_machine = transaction.door is Door.GATEWAY
+        rates.charge(box, services.clock.monotonic(), is_machine=is_machine)
+
+
+def _writing(transaction: Transaction) -> Bal | None:
+    """The box acted in; with a null reverse-path the first of the login."""
+    if transaction.acting is not None or transaction.principal is None:
+        return transaction.acting
+    return next(iter(transaction.principal.bals), None)
 
 
 def is_real_mail_to_tests(

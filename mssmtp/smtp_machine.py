@@ -249,6 +249,8 @@ class Machine(Reception):
             domain = accepted.recipient.address.domain
             logger.warning("production mail to a test domain", extra={"domain": domain})
             self.say(replies.to_test_domain(domain))
+        elif self._services.engine.is_doubtful(accepted.recipient.address):
+            self.say(replies.DOUBTFUL_PATIENT)
         else:
             self.say(replies.RECIPIENT_OK)
 

@@ -35,6 +35,7 @@ from mssmtp.smtp_lanes import Lanes
 from mssmtp.smtp_leaving import Leaving
 from mssmtp.smtp_pool import Pool, Reach
 from mssmtp.smtp_record import Attempt, Recorder, next_attempt
+from mssmtp.smtp_routes import Routed
 from mssmtp.smtp_speaker import OwnSpeaker
 from mssmtp.smtp_wire import (
     FinalReplyLost,
@@ -117,7 +118,8 @@ class Relay:
         speaker = OwnSpeaker(settings, self._keys)
         names = frozenset(key for text in own_names(settings) if (key := listed_name(text)))
         reach = Reach(settings.smtp_out.ports, settings.queue.idle_connection_s, names)
-        self._pool = Pool(speaker, reach, resolver, trust, clock, responder)
+        routed = Routed(resolver, engine.hosts)
+        self._pool = Pool(speaker, reach, routed, trust, clock, responder)
         self._recorder = Recorder(
             settings.operator,
             settings.queue,

@@ -27,9 +27,14 @@ def show(config: options.Config = None, as_json: options.Json = False) -> None:
     found = [dict(zip(_KEYS, row.cells, strict=True)) for row in rows(engine.habilitation)]
     if as_json:
         told = {"habilitation": found, "beyond": engine.opened_beyond}
-        print_json(told | {"relaxed": engine.relaxed_rules})
+        print_json(
+            told | {"relaxed": engine.relaxed_rules, "domain_rules": _domain_rules(settings)}
+        )
         return
     print_table("Who may write to whom", COLUMNS, [tuple(row.values()) for row in found])
+    if ruled := _domain_rules(settings):
+        columns = ("domain", "action", "what")
+        print_table("Domains", columns, [tuple(each.values()) for each in ruled])
     for opened in engine.opened_beyond:
         out.print(f"Beyond the shipped table: {opened}.", markup=False)
     for rule in engine.relaxed_rules:
@@ -37,6 +42,17 @@ def show(config: options.Config = None, as_json: options.Json = False) -> None:
 
 
 _KEYS = tuple(name.replace(" ", "_") for name in COLUMNS)
+
+
+def _domain_rules(settings: Settings) -> list[dict[str, str]]:
+    return [
+        {
+            "domain": rule.domain,
+            "action": rule.action,
+            "what": rule.to or " ".join(rule.hosts) or rule.reason,
+        }
+        for rule in sorted(settings.policy.domain_rules, key=lambda rule: rule.domain)
+    ]
 
 
 @app.command("try")

@@ -16,8 +16,10 @@ from mssmtp.mail import Action, Address, Domain, Door, Facts, RecipientFacts, St
 from mssmtp.policy import (
     apicrypt,
     content,
+    domains,
     habilitation,
     header_from,
+    ins,
     recipient,
     refusals,
     sender,
@@ -29,11 +31,12 @@ from mssmtp.policy.moves import Moves
 from mssmtp.policy.rule import FAMILIES, Rewrite, Rule
 from mssmtp.policy.tables import Tables
 
-REWRITES: tuple[Rewrite, ...] = recipient.REWRITES + apicrypt.REWRITES
+REWRITES: tuple[Rewrite, ...] = recipient.REWRITES + apicrypt.REWRITES + domains.REWRITES
 RULES: tuple[Rule, ...] = (
     sender.RULES
     + recipient.RULES
     + apicrypt.RULES
+    + domains.RULES
     + habilitation.RULES
     + header_from.RULES
     + content.RULES
@@ -133,12 +136,25 @@ class Engine:
     def target(self, address: Address) -> Address | None:
         """The address a door must look up too, for `RecipientFacts.target`; None: nothing more.
 
-        APX-03: the interop address of a native Apicrypt recipient.
+        APX-03: the interop address of a native Apicrypt recipient; what a domain's rule writes
+        instead.
         """
         table = self._tables.apicrypt
         if table.mode != "rewrite" or not table.is_native(address.domain):
-            return None
+            return self._tables.domains.rewritten(address)
         return table.interop(address)
+
+    def hosts(self, name: Domain) -> tuple[str, ...]:
+        """Hosts that are asked instead of the MX of `name`; nobody: its MX."""
+        return self._tables.domains.hosts(name)
+
+    def is_doubtful(self, address: Address) -> bool:
+        """A patient's address without its key, where that is no more than a warning (OP-88)."""
+        return (
+            self._tables.check_ins == "warn"
+            and self._tables.is_patient(address)
+            and not ins.is_valid(address.local)
+        )
 
     def decide(self, facts: Facts) -> Decision:
         """The decision on `facts` at their stage. The same facts always give the same decision."""

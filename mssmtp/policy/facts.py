@@ -88,6 +88,7 @@ def facts_to_bytes(facts: Facts) -> bytes:
         "list": facts.list_date.isoformat() if facts.list_date else None,
         "unlisted": [[domain, state] for domain, state in facts.own_unlisted],
         "malware": facts.malware or None,
+        "wait": facts.wait_s,
     }
     return _JSON.encode(_sparse(tree)).encode("ascii")
 
@@ -242,6 +243,7 @@ def _facts(node: _Node) -> Facts:
         list_date=None if listed is None else datetime.fromisoformat(listed),
         own_unlisted=tuple(_read_unlisted(each) for each in node.items("unlisted")),
         malware=node.optional_text("malware") or "",
+        wait_s=node.number("wait"),
     )
 
 

@@ -160,7 +160,7 @@ def _ins(facts: Facts, tables: Tables) -> Verdict | None:
     for recipient in facts.recipients:
         if not tables.is_patient(recipient.address) or ins.is_valid(recipient.address.local):
             continue
-        if tables.check_ins:
+        if tables.check_ins == "refuse":
             because = (
                 f"{tables.shown(recipient.address)} is not an INS of 15 characters with its key"
             )

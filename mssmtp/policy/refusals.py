@@ -100,6 +100,15 @@ SENDER_NOT_OURS = Refusal(
     "A message made by the server itself has a sender outside the domains served here.",
     "A fault of the server: report it.",
 )
+SENDER_TOO_FAST = Refusal(
+    "sender.rate",
+    450,
+    "4.7.1",
+    "Cette boîte écrit à trop de destinataires ; réessayez dans {minutes} min, ou demandez une "
+    "limite plus haute à votre opérateur.",
+    "Submission: the box has written to more recipients than policy.rates lets it.",
+    "Wait; if nobody of the service sent so much, change the password and tell the operator.",
+)
 BOX_PRE_REGISTERED = Refusal(
     "bal.state.pre-registered",
     550,
@@ -330,6 +339,14 @@ APICRYPT_AMBIGUOUS = Refusal(
     "Two native Apicrypt addresses lead to one interop address (APX-04).",
     "Confirm in the Apicrypt directory, then write to the interop address itself.",
 )
+DOMAIN_REFUSED = Refusal(
+    "domain.refuse",
+    550,
+    "5.7.1",
+    "L'opérateur n'envoie pas vers {domain} ; {reason}.",
+    "Submission to a domain that a table [[policy.domain_rules]] refuses.",
+    "Do as the sentence says; the operator changes the rule (`mssmtp policy show`).",
+)
 FROM_UNBOUND = Refusal(
     "from.bound",
     553,
@@ -384,6 +401,15 @@ MALWARE = Refusal(
     "Submission and operator door: the scanner named by antivirus.clamd found malware (OP-68). "
     "Nothing is delivered; trace and event remain.",
     "Have the computer scanned that prepared the message; send it again without the infected file.",
+)
+FORBIDDEN_ATTACHMENT = Refusal(
+    "content.attachment",
+    550,
+    "5.7.1",
+    "La pièce « {name} » est d'un type refusé ({kind}) ; retirez-la ou envoyez-la en PDF.",
+    "Submission: an attachment of a type in policy.forbidden_attachments, as a rule one that runs "
+    "when it is clicked.",
+    "Send the document itself, as PDF for example.",
 )
 MESSAGE_TOO_BIG = Refusal(
     "size.message",

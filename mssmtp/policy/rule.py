@@ -22,6 +22,7 @@ FAMILIES = (
     "bal",
     "relay",
     "apicrypt",
+    "domain",
     "recipient",
     "habilitation",
     "from",

@@ -97,6 +97,16 @@ def _not_yet(facts: Facts, tables: Tables) -> Verdict | None:
     return refuse("sender.not-yet", reply, f"{domain} is served here from {coming:%Y-%m-%d}")
 
 
+def _rate(facts: Facts, tables: Tables) -> Verdict | None:
+    """A box that was taken over, or a program gone wild, reaches few before somebody looks."""
+    if not facts.wait_s:
+        return None
+    minutes = str(-(-facts.wait_s // 60))
+    box = facts.acting.address if facts.acting is not None else facts.sender
+    because = f"{tables.shown(box)} has written to too many; {facts.wait_s} s to wait"
+    return refuse("sender.rate", refusals.SENDER_TOO_FAST.reply(minutes=minutes), because)
+
+
 def _state(facts: Facts, tables: Tables) -> Verdict | None:
     for box in boxes_acted_in(facts):
         shown = tables.shown(box.address)
@@ -114,6 +124,7 @@ RULES = (
     Rule("sender.bound", ("OP-86", "ATT-42"), _ASKED, SUBMISSION, _bound, must=True, grants=True),
     Rule("sender.operator", ("OP-10", "OP-14"), _ASKED, OPERATOR, _operator, grants=True),
     Rule("sender.internal", ("OP-19",), _ASKED, INTERNAL, _internal, grants=True),
+    Rule("sender.rate", ("OP-86",), frozenset({Stage.RECIPIENT}), SUBMISSION, _rate),
     Rule("sender.not-yet", ("OP-101",), _ASKED, SUBMISSION, _not_yet),
     Rule(
         "bal.state",

@@ -100,6 +100,12 @@ def rewritten(address: str) -> Reply:
     return Reply(250, "2.1.5", f"Destinataire accepté ; adresse utilisée : {address}")
 
 
+DOUBTFUL_PATIENT = Reply(
+    250, "2.1.5", "Destinataire accepté ; la clé de ce matricule INS est fausse : vérifiez-le"
+)
+"""OP-88, where that is no more than a warning."""
+
+
 PRIORITY_LOWERED = Reply(250, "2.3.6", "0 est la priorité retenue pour ce message")
 """RFC 6710 4: the new value comes first."""
 

@@ -81,7 +81,11 @@ def test_show_prints_who_may_write_to_whom_and_by_which_line(home: Home) -> None
         "lines": "inside",
     }
     assert told["beyond"] == []
-    assert "professionals" in home.mssmtp("policy", "show").out
+    rule = '[[policy.domain_rules]]\ndomain = "*.loin.test"\naction = "refuse"\n'
+    home.edit("[queue]", f"{rule}\n[queue]")
+    people = home.mssmtp("policy", "show").out
+    assert "professionals" in people
+    assert "*.loin.test" in people
 
 
 @pytest.mark.requirement("SEED-32")

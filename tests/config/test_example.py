@@ -81,13 +81,13 @@ def test_values_reach_the_file_in_every_form() -> None:
         "operator.domains": ("a.test", "b.test"),
         "smtp_out.ports": {"mx.a.test": 10025},
         "smtp_out.nameserver_port": 5353,
-        "policy.check_ins": False,
+        "limits.imap_compress": True,
         "listen.imap": "::1:143",
         "operator.name": 'quote " and \\',
     }
     read = tomllib.loads(render(values))
     assert read["operator"]["domains"] == ["a.test", "b.test"]
     assert read["smtp_out"] == {"ports": {"mx.a.test": 10025}, "nameserver_port": 5353}
-    assert read["policy"]["check_ins"] is False
+    assert read["limits"]["imap_compress"] is True
     assert read["listen"]["imap"] == {"host": "::1", "port": 143}
     assert read["operator"]["name"] == 'quote " and \\'

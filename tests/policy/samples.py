@@ -209,4 +209,5 @@ facts = st.builds(
     attachments=st.lists(attachments, max_size=4).map(tuple),
     list_date=st.none() | _times,
     malware=st.sampled_from(["", "Mssmtp.Test.UNOFFICIAL"]),
+    wait_s=st.sampled_from([0, 1, 3600]),
 )

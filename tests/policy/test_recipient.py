@@ -125,11 +125,14 @@ def test_the_key_of_an_ins(local: str, valid: bool) -> None:
 
 
 @pytest.mark.requirement("OP-87", "OP-88")
-def test_a_wrong_ins_is_refused_at_submission_unless_switched_off() -> None:
+def test_a_wrong_ins_is_refused_at_submission_unless_it_is_a_warning() -> None:
     facts = submitted(Stage.RECIPIENT, ZOE, to(f"199019999999978@{PATIENTS}"))
     assert outcome(ENGINE.decide(facts)) == "recipient.ins 550 5.1.3"
-    lenient = Engine(POLICY.model_copy(update={"check_ins": False}), LimitSettings())
+    lenient = Engine(POLICY.model_copy(update={"check_ins": "warn"}), LimitSettings())
     assert outcome(lenient.decide(facts)) == "accept"
+    assert lenient.is_doubtful(facts.recipients[0].address)
+    assert not lenient.is_doubtful(at(f"{INS}@{PATIENTS}"))
+    assert not ENGINE.is_doubtful(facts.recipients[0].address)
 
 
 def test_an_ins_is_checked_in_the_patients_domain_only() -> None:

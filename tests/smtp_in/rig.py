@@ -23,6 +23,7 @@ from mssmtp.mail import Address, BalType
 from mssmtp.outside import SystemEntropy
 from mssmtp.own import OwnKeys
 from mssmtp.policy.engine import Engine
+from mssmtp.rates import Rates
 from mssmtp.responder import Responder
 from mssmtp.smtp_in import (
     ApplianceDoor,
@@ -70,6 +71,7 @@ class Rig:
     responder: Responder | None = field(default=None, kw_only=True)
     gateways: Gateways = field(default=NO_GATEWAYS, kw_only=True)
     antivirus: Clamd | None = field(default=None, kw_only=True)
+    rates: Rates | None = field(default=None, kw_only=True)
 
     def limit(self, **limits: float) -> None:
         """Other limits, before a door is opened."""
@@ -95,6 +97,7 @@ class Rig:
             self.responder,
             self.antivirus,
             gateways=self.gateways,
+            rates=self.rates,
         )
 
     def client(self, identity: Identity | None) -> ssl.SSLContext:

@@ -42,6 +42,8 @@ SETTINGS: dict[str, Value] = {
     "queue__lease": "PT40S",
     "smtp_out__connect_timeout_s": 3,
     "smtp_out__command_timeout_s": 3,
+    "policy__rates__per_hour": 0,
+    "policy__rates__app_per_hour": 0,
 }
 BRISK = """
 import sys
