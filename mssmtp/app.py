@@ -24,11 +24,13 @@ import uvloop
 from mssmtp import log, processors, tls, workers
 from mssmtp.admin import Office
 from mssmtp.antivirus import Clamd
+from mssmtp.bearers import Bearers
 from mssmtp.config import CertificateSettings, Endpoint, Settings, load
 from mssmtp.errors import ConfigError
 from mssmtp.gateways import Gateways
 from mssmtp.identity.authenticator import Authenticator
 from mssmtp.imap_server import ImapDoor
+from mssmtp.introspection import asking, introspection_of
 from mssmtp.message.scanner import ScanLimits
 from mssmtp.outside import DnsResolver, SystemClock, SystemEntropy
 from mssmtp.own import NotFetched, Outside, OwnKeys, OwnWatch, space_in_force
@@ -143,6 +145,8 @@ def _check_beside_the_store(settings: Settings, trust: Trust | None = None) -> O
     read_master_key(settings.store.master_key_file)
     Engine(settings.policy, settings.limits)
     Gateways.load(settings)
+    if settings.psc is not None:
+        asking(settings, settings.psc)
     return keys
 
 
@@ -247,6 +251,7 @@ class Rooms:
     watch: OwnWatch
     keys: OwnKeys
     doors: dict[str, Door] = field(default_factory=dict)
+    bearers: Bearers | None = None
     metrics: workers.MetricsServer | None = None
 
 
@@ -271,7 +276,16 @@ def services_of(
         Clamd.of(settings.antivirus),
         Gateways.load(settings),
         Rates(settings.policy.rates, paces),
+        _bearers(settings, store),
     )
+
+
+def _bearers(settings: Settings, store: Store) -> Bearers | None:
+    """Who judges tokens of Pro Santé Connect. Raises ConfigError."""
+    if settings.psc is None:
+        return None
+    ask = asking(settings, settings.psc)
+    return Bearers(introspection_of(settings.psc, ask, CLOCK), store)
 
 
 def towards(services: Services) -> Whose:
@@ -334,6 +348,7 @@ def build(
             CLOCK,
             implicit_tls=implicit_tls,
             presenter=keys.to_users,
+            bearers=services.bearers,
         )
 
     makers: dict[str, Callable[[], Door]] = {
@@ -367,6 +382,7 @@ def build(
             ADMIN_SOCKET: AdminDoor(Office(store, settings, CLOCK, ENTROPY)),
             **{name: makers[name]() for name in endpoints(settings) if name in makers},
         },
+        services.bearers,
     )
 
 
@@ -439,6 +455,8 @@ class _Worker:
             logger.info("stopping")
             await _finish(rooms)
             await relay
+            if rooms.bearers is not None:
+                await rooms.bearers.close()
             for task in background:
                 task.cancel()
             await _record_all(store)

@@ -27,6 +27,7 @@ from pydantic import (
 from mssmtp.config_base import MEBI, Cell, DomainName, Section, several
 from mssmtp.config_policy import PolicySettings
 from mssmtp.config_senders import GatewaySettings, MachineSettings, check_senders
+from mssmtp.config_tokens import AuthSettings, PscSettings
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Domain
 
@@ -461,6 +462,8 @@ class Settings(Section):
         description="One table [[machines]] for each scanner or analyser that sends through"
         " listen.appliances.",
     )
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    psc: PscSettings | None = None
     imap: ImapSettings = Field(default_factory=ImapSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 

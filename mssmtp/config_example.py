@@ -96,9 +96,12 @@ def _section(model: type[BaseModel], prefix: str, values: Mapping[str, Value]) -
         yield ""
         yield from _comment(title)
         key = f"{prefix}{name}"
-        several = get_origin(model.model_fields[name].annotation) is tuple
-        is_shown = not several or any(each.startswith(f"{key}.") for each in values)
-        yield f"[{key}]" if is_shown else f"# [[{key}]]"
+        is_set = any(each.startswith(f"{key}.") for each in values)
+        if get_origin(model.model_fields[name].annotation) is tuple:
+            yield f"[{key}]" if is_set else f"# [[{key}]]"
+        else:
+            is_optional = model.model_fields[name].default is None
+            yield f"# [{key}]" if is_optional and not is_set else f"[{key}]"
         yield from _section(inner, f"{prefix}{name}.", values)
 
 

@@ -20,10 +20,11 @@ from cryptography import x509
 
 from mssmtp import metrics, processors, tls
 from mssmtp.awaiting import awaited
+from mssmtp.bearers import Bearers
 from mssmtp.config import Settings
 from mssmtp.errors import MailError
 from mssmtp.identity.authenticator import Authenticator
-from mssmtp.identity.sasl import MECHANISMS, Claim, Mechanisms
+from mssmtp.identity.sasl import Claim, Mechanisms
 from mssmtp.imap import effects, responses
 from mssmtp.imap.conversation import converse
 from mssmtp.imap.deflate import BadStream, Deflate
@@ -31,7 +32,7 @@ from mssmtp.imap.effects import Effect, Woken
 from mssmtp.imap.incoming import UNAVAILABLE, Ended
 from mssmtp.imap.session import Session, State, Timing
 from mssmtp.log import connection_id
-from mssmtp.logins import Left, Logins, Peer
+from mssmtp.logins import Left, Logins, Peer, offered
 from mssmtp.mail import BalId, Change, MailboxId, Principal
 from mssmtp.outside import Clock
 from mssmtp.storage import Store, deadlines
@@ -110,14 +111,17 @@ class ImapDoor:
         implicit_tls: bool = False,
         timing: Timing | None = None,
         presenter: Presenter | None = None,
+        bearers: Bearers | None = None,
     ) -> None:
-        """`presenter`: of the users' certificate; read from its files without one.
+        """`presenter`: of the users' certificate; read from its files without one. `bearers`: who
+        judges tokens, where the settings offer them.
 
         Raises ConfigError when it cannot be loaded.
         """
         self.settings = settings
         self.store = store
         self.authenticator = authenticator
+        self.bearers = bearers
         self.clock = clock
         self.timing = timing or Timing()
         self.mechanisms = self._mechanisms()
@@ -135,10 +139,10 @@ class ImapDoor:
         # Apart from both: neither slow hashes nor slow disks hold up who is logged in already.
 
     def _mechanisms(self) -> Mechanisms:
-        return MECHANISMS
+        return offered(self.settings)
 
     def _made_logins(self) -> Logins:
-        return Logins(self.authenticator, "imap")
+        return Logins(self.authenticator, "imap", bearers=self.bearers)
 
     async def start(self, sock: socket.socket) -> None:
         """Listen on `sock`, bound already."""

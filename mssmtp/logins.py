@@ -17,8 +17,17 @@ from cryptography import x509
 
 from mssmtp import processors
 from mssmtp.awaiting import awaited
+from mssmtp.config import Settings
 from mssmtp.errors import StorageUnavailable
-from mssmtp.identity import Bearer, Claim, Credentials, Presented
+from mssmtp.identity import (
+    MECHANISMS,
+    Bearer,
+    Claim,
+    Credentials,
+    Mechanisms,
+    Presented,
+    with_tokens,
+)
 from mssmtp.mail import Principal
 from mssmtp.storage import deadlines
 
@@ -62,6 +71,13 @@ class Passwords(Protocol):
         self, login: str, password: str, address: str = ""
     ) -> Future[Principal | None]: ...
     def is_known(self, login: str, password: str) -> bool: ...
+
+
+def offered(settings: Settings) -> Mechanisms:
+    """What a door of persons offers: tokens only where their issuer can be asked."""
+    if settings.psc is None:
+        return MECHANISMS
+    return with_tokens(MECHANISMS, challenge=settings.auth.xoauth2_challenge)
 
 
 class Bearers(Protocol):

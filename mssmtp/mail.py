@@ -289,7 +289,8 @@ class Principal:
 
     `app_password` is the row of the application password used, so that revoking one device ends
     its sessions (CL-31, ATT-18). `roles`: what the account is in the boxes that are not its own.
-    `box`: the one box that the password opens, when it was made for one alone.
+    `box`: the one box that the password opens, when it was made for one alone. `subject`: the
+    national identifier of the token that was shown in place of a password.
     """
 
     account: AccountId
@@ -298,6 +299,7 @@ class Principal:
     app_password: int | None = None
     roles: Mapping[BalId, Role] = field(default_factory=dict)
     box: BalId | None = None
+    subject: str | None = None
 
     @property
     def first(self) -> BalId | None:

@@ -167,6 +167,11 @@ own_crl_seconds_left = Gauge(
     "Time until the first CRL that a certificate of ours names ends; old when it cannot be had",
     multiprocess_mode="livemostrecent",
 )
+introspections = Counter(
+    "mssmtp_introspections_total",
+    "Tokens of Pro Sante Connect and what is said of them",
+    ["answer"],
+)
 ocsp_answers = Counter("mssmtp_ocsp_answers_total", "Answers of OCSP responders", ["verdict"])
 crl_seconds_left = Gauge(
     "mssmtp_crl_seconds_left",

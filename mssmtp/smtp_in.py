@@ -18,7 +18,7 @@ from cryptography import x509
 from mssmtp import metrics, processors
 from mssmtp.errors import Reply
 from mssmtp.identity import MECHANISMS, Mechanisms
-from mssmtp.logins import Logins
+from mssmtp.logins import Logins, offered
 from mssmtp.machines import Machines, machines_of
 from mssmtp.mail import Door
 from mssmtp.pki import CertificateRefused
@@ -180,6 +180,12 @@ class SubmissionDoor(_SmtpDoor):
         )
         if implicit_tls:
             self.starttls = None
+
+    def _mechanisms(self) -> Mechanisms:
+        return offered(self.services.settings)
+
+    def _logins(self, name: str) -> Logins:
+        return Logins(self.services.authenticator, name, bearers=self.services.bearers)
 
 
 class ApplianceDoor(_SmtpDoor):

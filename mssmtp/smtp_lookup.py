@@ -11,6 +11,7 @@ from cryptography import x509
 
 from mssmtp.antivirus import Clamd
 from mssmtp.awaiting import awaited
+from mssmtp.bearers import Bearers
 from mssmtp.config import Settings
 from mssmtp.errors import MailError
 from mssmtp.gateways import NO_GATEWAYS, Gateways
@@ -48,6 +49,7 @@ class Services:
     antivirus: Clamd | None = None
     gateways: Gateways = NO_GATEWAYS
     rates: Rates | None = None
+    bearers: Bearers | None = None
 
     @property
     def domains(self) -> frozenset[Domain]:

@@ -104,6 +104,7 @@ REMEDIES: dict[str, str] = {
     "BadFrom": "Write one From field with a complete address.",
     "BalExists": "Choose another address.",
     "CannotBeAsked": "Nothing: the software tries again in a few minutes; passwords still work.",
+    "BindingTaken": "Unbind it from the other account first; a person has one account.",
     "Cancelled": "Nothing, or try again.",
     "DeadlineMissed": "Reach the recipient by another way; send again without the deadline.",
     "FinalReplyLost": "Wait: the letter is tried again, and may arrive twice.",

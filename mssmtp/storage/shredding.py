@@ -18,6 +18,7 @@ from mssmtp.storage.schema import (
     answered,
     app_passwords,
     bals,
+    bindings,
     correspondents,
     entries,
     envelopes,
@@ -58,6 +59,7 @@ _OF_ACCOUNT = tuple(
         (members, members.c.account),
         (acl, acl.c.account),
         (persons, persons.c.account),
+        (bindings, bindings.c.account),
         (accounts, accounts.c.id),
     )
 )
@@ -72,6 +74,7 @@ _OF_BAL = tuple(
         (scripts, scripts.c.bal),
         (answered, answered.c.bal),
         (app_passwords, app_passwords.c.bal),
+        (bindings, bindings.c.bal),
         (bals, bals.c.id),
     )
 )

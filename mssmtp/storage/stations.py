@@ -20,6 +20,7 @@ from mssmtp.storage.administrators import (
 )
 from mssmtp.storage.annotations import ANNOTATION, annotation_purpose
 from mssmtp.storage.app_passwords import password_purpose
+from mssmtp.storage.bindings import BINDING, binding_purpose, digested
 from mssmtp.storage.boxes import RETIRED, bal_purpose, retired_purpose
 from mssmtp.storage.contents import SUMMARY
 from mssmtp.storage.delivery import ENVELOPE, RECIPIENT, recipient_purpose
@@ -41,6 +42,7 @@ from mssmtp.storage.schema import (
     answered,
     app_passwords,
     bals,
+    bindings,
     blob_keys,
     blobs,
     correspondents,
@@ -120,6 +122,11 @@ def _person_digests(key: Opener, _: Values, opened: Mapping[str, bytes]) -> dict
         "usual_digest": key.digest(USUAL, Address.parse(found["usual"]).key),
         "national_digest": None if number is None else key.digest(NATIONAL, number),
     }
+
+
+def _binding_digest(key: Opener, _: Values, opened: Mapping[str, bytes]) -> dict[str, bytes | None]:
+    found = json.loads(opened["sealed"])
+    return {"digest": key.digest(BINDING, digested(found["kind"], found["subject"]))}
 
 
 def _structure_digests(
@@ -207,6 +214,15 @@ MASTER_STATIONS = (
         under="names",
         digests=_structure_digests,
         changed=("finess_digest", "siret_digest"),
+    ),
+    station(
+        bindings,
+        bindings,
+        {"sealed": lambda row: binding_purpose(row["id"], row["account"], row["bal"])},
+        (bindings.c.account, bindings.c.bal),
+        under="names",
+        digests=_binding_digest,
+        changed=("digest",),
     ),
     station(domains, domains, {"sealed": lambda row: domain_purpose(row["domain"])}, under="names"),
     station(

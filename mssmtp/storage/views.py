@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from mssmtp.storage.administrators import AdministratorReading, AdministratorWriting
+from mssmtp.storage.bindings import BindingReading, BindingWriting
 from mssmtp.storage.ledger import LedgerReading
 from mssmtp.storage.persons import PersonReading
 from mssmtp.storage.rebuilding import RebuildReading, RebuildWriting
@@ -25,6 +26,7 @@ class Reading(
     StructureReading,
     AdministratorReading,
     TraceReading,
+    BindingReading,
     RebuildReading,
     LedgerReading,
     RotationReading,
@@ -39,6 +41,7 @@ class Writing(
     SentWriting,
     AdministratorWriting,
     TraceWriting,
+    BindingWriting,
     RebuildWriting,
     RotationWriting,
     ScriptWriting,

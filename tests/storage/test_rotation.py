@@ -149,6 +149,7 @@ def fill_people(writing: Writing) -> None:
             )
         )
         writing._retire(Address.parse(f"{last}@ancien.test"))
+        writing.bind_account("psc", f"sub-{last}", person.account, f"e-CPS {last}")
         dated = Record("attestation", SteppingClock().now(), {"by": last})
         writing.add_record("person", person.id, dated)
         writing.add_administrator(
@@ -221,6 +222,8 @@ def seen(store: Store) -> dict[str, Any]:
             former = Address.parse(f"{person.last_name}@ancien.test")
             found[f"former {former}"] = r.is_retired(former)
             found[f"person {person.id}"] = person, r.records("person", person.id)
+            assert r.bound_account("psc", f"sub-{person.last_name}") == person.account
+            found[f"bindings {person.id}"] = r.bindings(account=person.account)
         found["account"] = account, r.principal(account.id), r.app_passwords(account.id)
         for entry in r.queue():
             found[f"letter {entry.envelope}"] = r.letter_octets(entry.envelope)

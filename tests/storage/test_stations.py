@@ -78,7 +78,6 @@ NOT_WRITTEN = {
     ("delegations", "sealed"),
     ("passwords", "sealed"),
     ("secrets", "sealed"),
-    ("bindings", "sealed"),
     ("suspensions", "sealed"),
     ("notices", "sealed"),
     ("invited", "sealed"),

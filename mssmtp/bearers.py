@@ -1,0 +1,70 @@
+"""Logins by token: the issuer says who, the store says in which box (OP-82, CL-11 to CL-14)."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mssmtp.awaiting import awaited
+from mssmtp.identity import Bearer
+from mssmtp.identity.entitled import entitled
+from mssmtp.identity.tokens import CannotBeAsked, Subject, TokenRefused
+from mssmtp.introspection import Introspection
+from mssmtp.mail import Principal
+from mssmtp.storage import Store
+
+logger = logging.getLogger(__name__)
+
+PER_ADDRESS = 64
+"""Tokens of one address that are being judged: a hospital is one address; a flood waits behind
+itself (ATT-41)."""
+
+
+class Bearers:
+    """One per worker, for all its doors. One event loop."""
+
+    def __init__(self, introspection: Introspection, store: Store) -> None:
+        self._introspection, self._store = introspection, store
+        self._waiting: Counter[str] = Counter()
+
+    async def enter(self, claim: Bearer, address: str) -> Principal:
+        """Who opens the box that `claim` names. Raises TokenRefused, CannotBeAsked.
+
+        CL-23: jti and azp are traced, nothing else of a token.
+        """
+        with self._counted(address):
+            try:
+                subject = await self._introspection.subject(claim.token)
+            except TokenRefused as refused:
+                logger.info("token refused", extra={"why": refused.why})
+                raise
+        return await self._opened(claim, subject)
+
+    async def _opened(self, claim: Bearer, subject: Subject) -> Principal:
+        told = {"azp": subject.client, "jti": subject.jti}
+        query = self._store.read(lambda r: entitled(r, subject.national_id, claim.box))
+        try:
+            principal = await awaited(query)
+        except TokenRefused as refused:
+            logger.info("token without right on the box", extra=told | {"why": refused.why})
+            raise
+        logger.info("token accepted", extra=told | {"account": principal.account})
+        return principal
+
+    @contextmanager
+    def _counted(self, address: str) -> Iterator[None]:
+        if self._waiting[address] >= PER_ADDRESS:
+            raise CannotBeAsked("too many tokens of one address")
+        self._waiting[address] += 1
+        try:
+            yield
+        finally:
+            self._waiting[address] -= 1
+            if not self._waiting[address]:
+                del self._waiting[address]
+
+    async def close(self) -> None:
+        """No more questions to the issuer."""
+        await self._introspection.close()
