@@ -1,32 +1,40 @@
-"""Door: the administration API, on a Unix socket (and over TLS with a client certificate).
+"""Door: the administration API, on a Unix socket and over TLS with a client certificate.
 
     POST /v1/OPERATION   the input as JSON; 200 with the answer, or what, why and remedy
     GET  /v1             the operations the caller may use, with the schema of each input
 
 Who calls is known before the first octet of a request: the kernel says which user holds the other
-end of the socket. There is no password here, no cookie and no page (ATT-38).
+end of the socket, the handshake whose certificate it is. There is no password here, no cookie and
+no page (ATT-38).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import hashlib
 import logging
 import os
 import socket
+import ssl
 import struct
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
+from cryptography import x509
 
 from mssmtp import processors
 from mssmtp.admin import MOST_OCTETS, OPERATIONS, Answered, Denied, Office, answer, listed, refusal
 from mssmtp.admin.answering import octets
-from mssmtp.admin.callers import actor_of_user
-from mssmtp.errors import ConfigError
+from mssmtp.admin.callers import actor_of_certificate, actor_of_user
+from mssmtp.errors import ConfigError, MailError
 from mssmtp.log import connection_id
 from mssmtp.mail import Actor
+from mssmtp.storage import Store
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +74,10 @@ def bind_socket(run: Path) -> socket.socket:
 class AdminDoor:
     """Answers on one socket. `start` once, `stop` once."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, guard: Guard | None = None) -> None:
+        """`guard`: of the TLS door; without one this is the Unix socket."""
         self._office = office
+        self._guard = guard
         self._threads = ThreadPoolExecutor(_THREADS, "admin", processors.roam)
         self._calls = 0
         # The limit of each operation is checked before its body is read.
@@ -79,7 +89,8 @@ class AdminDoor:
     async def start(self, sock: socket.socket) -> None:
         """Listen on a bound socket."""
         await self._runner.setup()
-        await web.SockSite(self._runner, sock).start()
+        context = None if self._guard is None else self._guard.context
+        await web.SockSite(self._runner, sock, ssl_context=context).start()
 
     async def stop(self, grace_s: float) -> None:
         """Take no more, finish what is in flight."""
@@ -89,39 +100,76 @@ class AdminDoor:
         await asyncio.to_thread(self._threads.shutdown)
 
     async def _list(self, request: web.Request) -> web.Response:
-        try:
-            return _response(listed(self._actor(request)))
-        except ConfigError as error:
-            return _response(refusal(error))
+        return await self._answered(request, "administration", lambda actor: listed(actor))
 
     async def _perform(self, request: web.Request) -> web.Response:
-        self._calls += 1
-        connection_id.set(f"admin-{os.getpid()}-{self._calls}")
         name = request.match_info["operation"]
         try:
-            actor = self._actor(request)
             body = await _body(request, _MOST.get(name, MOST_OCTETS))
         except ConfigError as error:
             return _response(refusal(error))
-        loop = asyncio.get_running_loop()
+        return await self._answered(
+            request, name, lambda actor: answer(self._office, actor, name, body)
+        )
+
+    async def _answered(
+        self, request: web.Request, name: str, say: Callable[[Actor], Answered]
+    ) -> web.Response:
+        """What `say` answers to who is calling, found out and said in a thread."""
+        self._calls += 1
+        connection_id.set(f"admin-{os.getpid()}-{self._calls}")
+        ask = contextvars.copy_context().run
+        caller = self._caller(request)
+
+        def work() -> Answered:
+            try:
+                return say(caller())
+            except ConfigError as error:
+                return refusal(error)
+
         try:
-            return _response(
-                await loop.run_in_executor(self._threads, answer, self._office, actor, name, body)
-            )
+            loop = asyncio.get_running_loop()
+            return _response(await loop.run_in_executor(self._threads, ask, work))
         except Exception:
             # A bug of ours: nothing half-done (one transaction), nothing of it told to the peer.
             logger.exception("administration failed", extra={"operation": name})
             why = f"erreur interne ; le journal la garde sous {connection_id.get()}"
             return _response(_failed(name, why))
 
-    def _actor(self, request: web.Request) -> Actor:
-        """Who holds the other end. Raises Denied."""
-        if request.transport is None:
-            raise Denied("administration", "la connexion est close", "Recommencez.")
-        sock = request.transport.get_extra_info("socket")
+    def _caller(self, request: web.Request) -> Callable[[], Actor]:
+        """How to learn who holds the other end; taken now, while the connection is open."""
+        transport, store = request.transport, self._office.store
+        if transport is None:
+            raise ConnectionResetError
+        if self._guard is not None:
+            shown = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            guard = self._guard
+            return lambda: guard.actor(store, shown)
+        sock = transport.get_extra_info("socket")
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         _, uid, _ = _CREDENTIALS.unpack(raw)
-        return actor_of_user(uid)
+        return lambda: actor_of_user(store, uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Of the TLS door: what is presented and asked for, and what is thought of a certificate.
+
+    `judge` raises CertificateRefused (chain, dates, revocation) at every call (ATT-25).
+    """
+
+    context: ssl.SSLContext
+    judge: Callable[[x509.Certificate], object]
+
+    def actor(self, store: Store, shown: bytes) -> Actor:
+        """Whose certificate this is. Raises Denied."""
+        try:
+            self.judge(x509.load_der_x509_certificate(shown))
+        except MailError as error:
+            raise Denied(
+                "certificat", error.reply.text, "Présentez un certificat en vigueur."
+            ) from error
+        return actor_of_certificate(store, hashlib.sha256(shown).hexdigest())
 
 
 async def _body(request: web.Request, most: int) -> bytes:

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from mmap import mmap
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import uvloop
+from cryptography import x509
 
 from mssmtp import log, processors, tls, workers
 from mssmtp.admin import Office
@@ -34,10 +35,11 @@ from mssmtp.introspection import asking, introspection_of
 from mssmtp.message.scanner import ScanLimits
 from mssmtp.outside import DnsResolver, SystemClock, SystemEntropy
 from mssmtp.own import NotFetched, Outside, OwnKeys, OwnWatch, space_in_force
-from mssmtp.pki import Anchors
+from mssmtp.pki import Anchors, Role
 from mssmtp.policy import Engine, Moves
 from mssmtp.rates import Rates, shared_memory
 from mssmtp.responder import Responder
+from mssmtp.revocation import judge_chain
 from mssmtp.smtp.content import TOP_OCTETS
 from mssmtp.smtp_hospital import Whose
 from mssmtp.smtp_in import (
@@ -50,7 +52,7 @@ from mssmtp.smtp_in import (
 from mssmtp.smtp_out import Relay, towards_hospitals
 from mssmtp.storage import Store, Writing
 from mssmtp.storage.masters import read_master_key
-from mssmtp.tls_settings import OwnCertificate, load_certificate
+from mssmtp.tls_settings import OwnCertificate, http_context, load_certificate
 from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed import TrustFeed
 from mssmtp.trust_feed.crls import MAX_CRL_OCTETS
@@ -71,6 +73,10 @@ _PRUNE_EVERY_S = 86_400.0
 _READINGS_EVERY_S = 5.0
 
 logger = logging.getLogger(__name__)
+
+
+if TYPE_CHECKING:
+    from mssmtp.admin_server import Guard
 
 
 class Door(Protocol):
@@ -351,7 +357,10 @@ def build(
             bearers=services.bearers,
         )
 
+    office = Office(store, settings, CLOCK, ENTROPY)
+
     makers: dict[str, Callable[[], Door]] = {
+        "admin": lambda: AdminDoor(office, _guard(settings, keys, trust)),
         "operators": lambda: OperatorDoor(services),
         "submission": lambda: SubmissionDoor(services),
         "gateways": lambda: GatewayDoor(services),
@@ -379,11 +388,22 @@ def build(
         OwnWatch(settings, keys, trust, Outside(CLOCK, ENTROPY, _fetch_of(settings))),
         keys,
         {
-            ADMIN_SOCKET: AdminDoor(Office(store, settings, CLOCK, ENTROPY)),
+            ADMIN_SOCKET: AdminDoor(office),
             **{name: makers[name]() for name in endpoints(settings) if name in makers},
         },
         services.bearers,
     )
+
+
+def _guard(settings: Settings, keys: OwnKeys, trust: Trust) -> Guard:
+    """What the administration's TLS door asks for. Raises ConfigError."""
+    from mssmtp.admin_server import Guard
+
+    def judge(certificate: x509.Certificate) -> None:
+        now, known = CLOCK.now(), trust.snapshot
+        judge_chain((certificate,), known.anchors, known.revocation, Role.CLIENT, now)
+
+    return Guard(http_context(settings.tls, keys.to_users, settings.pki.anchors_file), judge)
 
 
 class _Worker:

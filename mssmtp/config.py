@@ -165,6 +165,11 @@ class ListenSettings(Section):
     appliances_tls: Endpoint | None = Field(None, description="The same over TLS.")
     imap: Endpoint | None = Field(None, description="IMAP with STARTTLS, port 143.")
     imaps: Endpoint | None = Field(None, description="IMAP over TLS, port 993 (CL-04).")
+    admin: Endpoint | None = Field(
+        None,
+        description="Administration over TLS, for who was named with a certificate of the anchors"
+        " of pki (`mssmtp admin add --certificate`). The socket in the home is always open.",
+    )
     metrics: Endpoint | None = Field(None, description="Prometheus metrics, on loopback only.")
 
     @field_validator("metrics")

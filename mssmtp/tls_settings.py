@@ -439,6 +439,38 @@ def client_context(
     return context
 
 
+def http_context(settings: TlsSettings, presenter: Presenter, clients: Path) -> ssl.SSLContext:
+    """Our side of HTTPS, with the floor and suites of the doors, for who shows a certificate below
+    `clients` (a PEM file); others end in the handshake.
+
+    Renewed files are shown from the next handshake on. Raises ConfigError.
+    """
+    check_settings(settings)
+
+    def made(own: OwnCertificate) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = _FLOORS[settings.min_version][1]
+        context.set_ciphers(":".join(settings.ciphers))
+        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+        _load_anchors(context, clients)
+        context.check_hostname = False
+        _load_own(context, own)
+        return context
+
+    known: WeakKeyDictionary[OwnCertificate, ssl.SSLContext] = WeakKeyDictionary()
+    first = presenter.present(None)
+    known[first] = base = made(first)
+
+    def renew(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        own = presenter.present(name)
+        if own not in known:
+            known[own] = made(own)
+        connection.context = known[own]
+
+    base.sni_callback = renew
+    return base
+
+
 def _load_own(context: ssl.SSLContext, own: OwnCertificate) -> None:
     """Exactly the pair that was checked: its files may have changed meanwhile.
 

@@ -7,9 +7,9 @@ import logging
 from dataclasses import dataclass
 
 from mssmtp.admin.authority import Conflict, Denied, Unknown, has_level, unknown
-from mssmtp.admin.operation import Answer, Office, Row
+from mssmtp.admin.operation import Answer, Office, Operation, Row, leave_trace
 from mssmtp.admin.table import BY_NAME, OPERATIONS
-from mssmtp.errors import ConfigError
+from mssmtp.errors import ConfigError, MailError
 from mssmtp.mail import Actor
 
 logger = logging.getLogger(__name__)
@@ -30,17 +30,34 @@ def answer(office: Office, actor: Actor, name: str, body: bytes) -> Answered:
     409 refused as things are · 503 the store cannot now.
     """
     facts = {"operation": name, "level": actor.level.value, "scope": actor.scope}
+    found = BY_NAME.get(name)
+    if found is None:
+        return refusal(unknown(name))
     try:
-        found = BY_NAME.get(name)
-        if found is None:
-            raise unknown(name)
         said = found.start(office, actor, body)
     except ConfigError as error:
         refused = refusal(error)
         logger.warning("administration refused", extra=facts | {"status": refused.status})
+        if found.changes or isinstance(error, Denied | Unknown):
+            _trace_refusal(office, actor, found, body, error)
         return refused
     logger.info("administration", extra=facts)
     return Answered(200, octets(said))
+
+
+def _trace_refusal(
+    office: Office, actor: Actor, asked: Operation, body: bytes, error: ConfigError
+) -> None:
+    """What was tried and not done is traced too, in a commit of its own (OP-72)."""
+    answer = f"refusé : {error.why}"
+    said = asked.told(body)
+    try:
+        office.store.write(
+            lambda writing: leave_trace(writing, actor, asked.name, said, answer)
+        ).result()
+    except MailError as trouble:
+        # The refusal stands; the store that cannot be written has told its operator already.
+        logger.error("a refusal was not traced", extra={"why": type(trouble).__name__})
 
 
 def listed(actor: Actor) -> Answered:

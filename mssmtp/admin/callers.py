@@ -1,4 +1,7 @@
-"""Who is calling, from what the door knows of the other end: never from what the call says."""
+"""Who is calling, from what the door knows of the other end: never from what the call says.
+
+Looked up at every call, so that who has left office is refused at the next one (ATT-25).
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,47 @@ import pwd
 
 from mssmtp.admin.authority import Denied
 from mssmtp.mail import Actor, AdminLevel
+from mssmtp.storage import Administrator, Reading, Store
 
 ROOT = 0
 
 
-def actor_of_user(uid: int) -> Actor:
-    """The operator, for root and for the user whose files the store's are. Raises Denied.
+def actor_of_user(store: Store, uid: int) -> Actor:
+    """The operator, for root and for the user whose files the store's are; else whom the user of
+    this machine is registered as. Raises Denied.
 
-    Both can read the master key: whatever is refused here they could do without us.
+    The first two can read the master key: whatever is refused here they could do without us.
     """
-    if uid not in (ROOT, os.geteuid()):
-        raise Denied(
-            "administration",
-            f"l'utilisateur numéro {uid} de cette machine n'administre rien ici",
-            "L'opérateur vous inscrit : `mssmtp admin add`.",
-        )
-    return Actor(AdminLevel.OPERATOR, user_name(uid))
+    if uid in (ROOT, os.geteuid()):
+        return Actor(AdminLevel.OPERATOR, user_name(uid))
+    found = store.read(lambda r: _in_office(r, r.administrator_of_uid(uid))).result()
+    if found is None:
+        raise _stranger(f"l'utilisateur numéro {uid} de cette machine")
+    return found
+
+
+def actor_of_certificate(store: Store, sha256: str) -> Actor:
+    """Whose certificate it is. Raises Denied."""
+    found = store.read(lambda r: _in_office(r, r.administrator_of_certificate(sha256))).result()
+    if found is None:
+        raise _stranger("ce certificat")
+    return found
+
+
+def _in_office(reading: Reading, one: Administrator | None) -> Actor | None:
+    """Who administers a structure that is closed administers nothing."""
+    if one is None or one.actor.structure is None:
+        return None if one is None else one.actor
+    structure = reading.structure(one.actor.structure)
+    return None if structure is None or structure.is_closed else one.actor
+
+
+def _stranger(who: str) -> Denied:
+    return Denied(
+        "administration",
+        f"{who} n'administre rien ici",
+        "L'opérateur vous inscrit : `mssmtp admin add`.",
+    )
 
 
 def user_name(uid: int) -> str:

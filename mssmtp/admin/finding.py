@@ -9,7 +9,7 @@ from pydantic import Field
 from mssmtp.admin.authority import OPERATOR_ONLY, Place, unknown, within
 from mssmtp.admin.operation import Input
 from mssmtp.errors import BadAddress, ConfigError
-from mssmtp.mail import Actor, Address, Bal, Structure, StructureId
+from mssmtp.mail import AccountId, Actor, Address, Bal, Structure, StructureId
 from mssmtp.storage import Reading
 
 MOST_NAME = 320
@@ -44,7 +44,25 @@ def box(reading: Reading, text: str) -> Bal:
 
 def structure_of(reading: Reading, id: StructureId | None) -> Structure | None:
     """Of a box or person."""
-    return None
+    return None if id is None else reading.structure(id)
+
+
+def place_of_account(reading: Reading, what: str, account: AccountId) -> Place:
+    """Whose a login is: of the structure of its person, or of its own box."""
+    person = reading.person_by_account(account)
+    box = reading.box_of(account)
+    structure = person.structure if person is not None else box.structure if box else None
+    return within(
+        what, structure_of(reading, structure), bal=box.id if box else None, account=account
+    )
+
+
+def structure(reading: Reading, number: str) -> Structure:
+    """By FINESS or SIRET. Raises Unknown."""
+    found = reading.structure_by_number("".join(number.split()))
+    if found is None:
+        raise unknown(number)
+    return found
 
 
 def place_of(reading: Reading, bal: Bal) -> Place:

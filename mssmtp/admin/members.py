@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mssmtp.accounts import hashes_beside
 from mssmtp.admin import finding
-from mssmtp.admin.authority import Place, unknown
+from mssmtp.admin.authority import Place, demand_reach, unknown
 from mssmtp.admin.operation import Answer, Desk, Input, Operation, Row, operation
 from mssmtp.errors import ConfigError
 from mssmtp.identity.app_password import new_password, verifiers
@@ -48,6 +48,14 @@ def _of_org(reading: Reading, actor: Actor, named: Org) -> Place:
 def _of_member(reading: Reading, actor: Actor, named: Member) -> Place:
     account = reading.account(named.person)
     return replace(_of_org(reading, actor, named), account=account.id if account else None)
+
+
+def _of_both(reading: Reading, actor: Actor, named: Member) -> Place:
+    """The person is to be within reach too: nobody lets people of another structure in."""
+    place = _of_member(reading, actor, named)
+    if place.account is not None:
+        demand_reach(actor, finding.place_of_account(reading, named.person, place.account))
+    return place
 
 
 def _add(desk: Desk[MemberRole]) -> Answer:
@@ -166,9 +174,9 @@ def _member(reading: Reading, named: Member) -> tuple[Bal, AccountId]:
 _STRUCTURE = AdminLevel.STRUCTURE
 
 OPERATIONS: tuple[Operation, ...] = (
-    operation("bal.member.add", _STRUCTURE, MemberRole, _of_member, _add),
-    operation("bal.member.set", _STRUCTURE, MemberRole, _of_member, _set),
+    operation("bal.member.add", _STRUCTURE, MemberRole, _of_both, _add),
+    operation("bal.member.set", _STRUCTURE, MemberRole, _of_both, _set),
     operation("bal.member.remove", _STRUCTURE, Member, _of_member, _remove),
-    operation("bal.member.password", _STRUCTURE, Device, _of_member, _password),
+    operation("bal.member.password", _STRUCTURE, Device, _of_both, _password),
     operation("bal.member.list", _STRUCTURE, Org, _of_org, _list, changes=False),
 )

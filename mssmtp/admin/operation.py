@@ -13,7 +13,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mssmtp.admin.authority import Conflict, Place, demand_level, demand_reach, reaches
+from mssmtp.admin.authority import NAMES, Conflict, Place, demand_level, demand_reach, reaches
 from mssmtp.config import Settings
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.mail import Actor, Address, AdminLevel, masked
@@ -86,9 +86,15 @@ class Desk(Generic[I]):
 
         def whole(writing: Writing) -> T:
             self._about = self._demand(writing)
-            return job(writing)
+            result = job(writing)
+            leave_trace(writing, self.actor, self.operation.name, self._said, place=self._about)
+            return result
 
         return self.store.write(whole).result()
+
+    @property
+    def _said(self) -> str:
+        return told(self.input)
 
     def concerns(self, place: Place) -> None:
         """Inside a job: what was made, for the trace."""
@@ -123,6 +129,8 @@ class Operation:
     """What it does, in one sentence."""
     scoped: bool
     """Its object belongs to somebody; otherwise it acts within the actor's own scope."""
+    told: Callable[[bytes], str]
+    """An input as traces tell it; nothing of one that cannot be read."""
     start: Callable[[Office, Actor, bytes], Answer]
     """JSON in. Raises ConfigError: Denied, Unknown, Conflict, or the input is wrong."""
 
@@ -155,7 +163,14 @@ def operation(
             raise Conflict(desk.named, error) from error
 
     meaning = " ".join((run.__doc__ or "").split("\n\n")[0].split())
-    made = Operation(name, level, changes, input, most_octets, meaning, scoped, start)
+
+    def said(body: bytes) -> str:
+        try:
+            return told(parsed(input, body))
+        except ConfigError:
+            return ""
+
+    made = Operation(name, level, changes, input, most_octets, meaning, scoped, said, start)
     return made
 
 
@@ -170,6 +185,28 @@ def parsed(model: type[I], body: bytes) -> I:
         raise ConfigError(
             where or "entrée", first["msg"], f"Champs de cette opération : {known}."
         ) from error
+
+
+def leave_trace(
+    writing: Writing,
+    actor: Actor,
+    operation: str,
+    said: str,
+    answer: str = "ok",
+    place: Place | None = None,
+) -> None:
+    """Who asked for which operation with what, and what was answered (OP-72)."""
+    at = place if place is not None else Place(structure=actor.structure)
+    author = f"{actor.name} ({NAMES[actor.level]}{' ' if actor.scope else ''}{actor.scope})"
+    writing.trace(
+        "administration",
+        author,
+        f"{operation} {said}",
+        answer,
+        account=at.account,
+        bal=at.bal,
+        structure=at.structure,
+    )
 
 
 def told(input: Input) -> str:

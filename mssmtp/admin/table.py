@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from mssmtp.admin import boxes, members
+from mssmtp.admin import administrators, boxes, members
 from mssmtp.admin.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
+    *administrators.OPERATIONS,
     *boxes.OPERATIONS,
     *members.OPERATIONS,
 )

@@ -10,6 +10,7 @@ import typer
 from mssmtp import __version__
 from mssmtp.asking import Refused
 from mssmtp.cli import (
+    admin,
     bal,
     check_config,
     config_example,
@@ -61,6 +62,7 @@ app.command("check-config")(check_config.check_config)
 app.command("config-example")(config_example.config_example)
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
+app.add_typer(admin.app, name="admin")
 app.add_typer(bal.app, name="bal")
 app.add_typer(gateway.app, name="gateway")
 app.add_typer(machine.app, name="machine")

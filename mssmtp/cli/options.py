@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mssmtp.asking import Desk
+from mssmtp.asking import Desk, Remote, desk_at, desk_of
 from mssmtp.cli.output import for_machines, patient_domains
 from mssmtp.config import Settings, load
 from mssmtp.errors import BadAddress, ConfigError
@@ -59,8 +60,21 @@ def settings(path: Path | None) -> Settings:
 
 
 def desk(path: Path | None) -> Desk:
-    """Where operations are asked for. Raises ConfigError."""
-    return Desk(settings(path))
+    """Where operations are asked for: of the home of the settings, or, when MSSMTP_ADMIN names a
+    server, over TLS with the certificate of MSSMTP_ADMIN_CERTIFICATE. Raises ConfigError."""
+    url = os.environ.get("MSSMTP_ADMIN")
+    if url is None or path is not None:
+        return desk_of(settings(path))
+    return desk_at(Remote(url, _named("CERTIFICATE"), _named("KEY"), _named("ANCHORS")))
+
+
+def _named(part: str) -> Path:
+    variable = f"MSSMTP_ADMIN_{part}"
+    if not (value := os.environ.get(variable)):
+        raise ConfigError(
+            variable, "is not set", "With MSSMTP_ADMIN go _CERTIFICATE, _KEY and _ANCHORS."
+        )
+    return Path(value)
 
 
 def address(text: str) -> Address:

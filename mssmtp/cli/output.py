@@ -84,6 +84,18 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     out.print(table, soft_wrap=False)
 
 
+def print_rows(
+    title: str, rows: Sequence[Mapping[str, object]], empty: str, *, as_json: bool
+) -> None:
+    """A list that an operation gave; `empty` is said where there is nothing."""
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        out.print(empty, markup=False)
+    else:
+        print_table(title, tuple(rows[0]), [tuple(row.values()) for row in rows])
+
+
 def _cell(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))

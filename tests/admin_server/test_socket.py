@@ -23,7 +23,7 @@ ZOE_SHOWN = str(ZOE)
 async def test_a_command_reaches_the_operations_of_the_server_that_runs(
     door: AdminDoor, ask: Ask, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mssmtp.asking.Desk._here", None)  # it has no other way
+    monkeypatch.setattr("mssmtp.asking._here", None)  # it has no other way
     shown = await ask("bal.show", address=ZOE_SHOWN)
     assert isinstance(shown, dict)
     assert (shown["address"], shown["type"]) == (ZOE_SHOWN, "PER")
