@@ -24,7 +24,8 @@ from mssmtp.bearers import Bearers
 from mssmtp.config import Settings
 from mssmtp.errors import MailError
 from mssmtp.identity.authenticator import Authenticator
-from mssmtp.identity.sasl import Claim, Mechanisms
+from mssmtp.identity.sasl import Answer, Channel, Claim, Mechanisms
+from mssmtp.identity.scram import ScramSalt
 from mssmtp.imap import effects, responses
 from mssmtp.imap.conversation import converse
 from mssmtp.imap.deflate import BadStream, Deflate
@@ -182,17 +183,18 @@ class ImapDoor:
             and self.per_address[address] < limits.connections_per_address
         )
 
-    async def enter(self, claim: Claim, peer: Peer) -> Principal:
+    async def enter(self, claim: Claim, peer: Peer) -> Answer:
         """Who that is. Raises what the authenticator raises, and Ended for who has left."""
         try:
-            principal = await self._logins.enter(claim, peer)
+            answer = await self._logins.enter(claim, peer)
         except Left as error:
             raise Ended from error
         except MailError:
             metrics.logins.labels("imap", "refused").inc()
             raise
-        metrics.logins.labels("imap", "accepted").inc()
-        return principal
+        if not isinstance(answer, ScramSalt):
+            metrics.logins.labels("imap", "accepted").inc()
+        return answer
 
     async def refresh(self, principal: Principal) -> Principal:
         """The principal as of now. Raises BadCredentials."""
@@ -282,6 +284,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         first = not hasattr(self, "_transport")
         self._transport = cast(asyncio.Transport, transport)
+        self._session.channel = Channel(tls.bindings_of(transport))
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
         if first:
             self._begin()

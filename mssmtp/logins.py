@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from cryptography import x509
 
@@ -21,6 +22,7 @@ from mssmtp.config import Settings
 from mssmtp.errors import StorageUnavailable
 from mssmtp.identity import (
     MECHANISMS,
+    Answer,
     Bearer,
     Claim,
     Credentials,
@@ -28,6 +30,7 @@ from mssmtp.identity import (
     Presented,
     with_tokens,
 )
+from mssmtp.identity.scram import ScramName, ScramProof, ScramProven, ScramSalt
 from mssmtp.mail import Principal
 from mssmtp.storage import deadlines
 
@@ -36,8 +39,10 @@ PER_ADDRESS = 4
 _SLOW_THREADS = 16
 _QUICK_THREADS = 2
 
+T = TypeVar("T")
 
-def _forget(job: asyncio.Future[Principal]) -> None:
+
+def _forget(job: asyncio.Future[T]) -> None:
     if not job.cancelled():
         job.exception()
 
@@ -71,6 +76,8 @@ class Passwords(Protocol):
         self, login: str, password: str, address: str = ""
     ) -> Future[Principal | None]: ...
     def is_known(self, login: str, password: str) -> bool: ...
+    def salted(self, asked: ScramName, address: str = "") -> Future[ScramSalt]: ...
+    def prove(self, shown: ScramProof, address: str = "") -> ScramProven: ...
 
 
 def offered(settings: Settings) -> Mechanisms:
@@ -114,11 +121,17 @@ class Logins:
         self._slow = ThreadPoolExecutor(_SLOW_THREADS, f"{name}-login", processors.roam)
         self._quick = ThreadPoolExecutor(_QUICK_THREADS, f"{name}-known")
 
-    async def enter(self, claim: Claim, peer: Peer) -> Principal:
-        """Who that is. Raises LoginRefused kinds, Left; what the store raises passes."""
+    async def enter(self, claim: Claim, peer: Peer) -> Answer:
+        """Who that is, or what SCRAM goes on with. Raises LoginRefused kinds, Left; what the store
+        raises passes."""
         match claim:
             case Credentials():
                 return await self.check(claim.login, claim.password, peer.address, peer.is_gone)
+            case ScramName():
+                return await awaited(self._authenticator.salted(claim, peer.address))
+            case ScramProof():
+                proving = partial(self._authenticator.prove, claim, peer.address)
+                return await self._run(self._quick, proving)
             case Bearer() if self._bearers is not None:
                 return await self._bearers.enter(claim, peer.address)
             case Presented() if self._systems is not None:
@@ -129,22 +142,19 @@ class Logins:
         self, login: str, password: str, address: str, is_gone: Callable[[], bool]
     ) -> Principal:
         """`Authenticator.authenticate`. Raises what it raises, and Left."""
+        checking = partial(self._authenticator.authenticate, login, password, address)
         if self._authenticator.is_known(login, password):
             known = await awaited(self._authenticator.recognize(login, password, address))
             if known is not None:
                 return known
-            return await self._run(self._quick, login, password, address)
+            return await self._run(self._quick, checking)
         async with self._turn(address):
             if is_gone():
                 raise Left
-            return await self._run(self._slow, login, password, address)
+            return await self._run(self._slow, checking)
 
-    async def _run(
-        self, pool: ThreadPoolExecutor, login: str, password: str, address: str
-    ) -> Principal:
-        job = asyncio.get_running_loop().run_in_executor(
-            pool, self._authenticator.authenticate, login, password, address
-        )
+    async def _run(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        job = asyncio.get_running_loop().run_in_executor(pool, work)
         done, _ = await asyncio.wait({job}, timeout=deadlines.ANSWER_WITHIN_S)
         if not done:
             # Every thread waits for a store that does not answer (CL-79), or computes for others.

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from mssmtp.config_senders import MachineSettings, comes_from
 from mssmtp.identity import BadCredentials, TooManyGuesses, app_password
 from mssmtp.identity.guesses import Guesses
+from mssmtp.identity.scram import ScramName, ScramProof, ScramProven, ScramSalt
 from mssmtp.mail import AccountId, Address, Bal, BalState, BalType, Principal
 from mssmtp.outside import Clock, Entropy
 
@@ -141,6 +142,14 @@ class Machines:
         decided: Future[Principal | None] = Future()
         decided.set_result(None)
         return decided
+
+    def salted(self, asked: ScramName, address: str = "") -> Future[ScramSalt]:
+        """No device of those days knows SCRAM: it is not offered to them. Raises BadCredentials."""
+        raise BadCredentials
+
+    def prove(self, shown: ScramProof, address: str = "") -> ScramProven:
+        """See `salted`."""
+        raise BadCredentials
 
     def is_known(self, login: str, password: str) -> bool:
         """True when this password was right before, and needs no slow hash."""

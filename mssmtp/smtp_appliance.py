@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from mssmtp.awaiting import awaited
-from mssmtp.identity import OLD_FORMS, BadCredentials, Exchange
+from mssmtp.identity import BadCredentials, Exchange
 from mssmtp.machines import Machines
 from mssmtp.smtp.syntax import MailCommand
 from mssmtp.smtp.transaction import Transaction
@@ -54,10 +54,14 @@ class ApplianceMachine(Machine):
     def _announced(self) -> list[str]:
         """AUTH= is how devices from before RFC 2554 look for it."""
         lines = [line for line in super()._announced() if line != "CHUNKING"]
-        return [*lines, f"AUTH={' '.join(OLD_FORMS)}"] if self._conversation.secured else lines
+        return (
+            [*lines, f"AUTH={' '.join(self._house.mechanisms)}"]
+            if self._conversation.secured
+            else lines
+        )
 
     def _exchange(self, mechanism: str) -> Exchange:
-        return Exchange(mechanism, OLD_FORMS, is_lenient=True)
+        return Exchange(mechanism, self._house.mechanisms, is_lenient=True)
 
     async def _mail_of_machine(self, argument: str | None) -> None:
         """MAIL: who has not logged in may have shown a certificate instead."""

@@ -17,7 +17,7 @@ from cryptography import x509
 
 from mssmtp import metrics, processors
 from mssmtp.errors import Reply
-from mssmtp.identity import MECHANISMS, Mechanisms
+from mssmtp.identity import MECHANISMS, OLD_FORMS, Mechanisms
 from mssmtp.logins import Logins, offered
 from mssmtp.machines import Machines, machines_of
 from mssmtp.mail import Door
@@ -207,6 +207,9 @@ class ApplianceDoor(_SmtpDoor):
         super().__init__(services, Door.SUBMISSION, context)
         if implicit_tls:
             self.starttls = None
+
+    def _mechanisms(self) -> Mechanisms:
+        return OLD_FORMS
 
     def _logins(self, name: str) -> Logins:
         return Logins(self.machines, name)

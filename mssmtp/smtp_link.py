@@ -283,7 +283,8 @@ class Link(asyncio.Protocol):
 
     async def _obey(self, line: bytes) -> None:
         verb, _, argument = line.partition(b" ")
-        if not verb.isascii():
+        # RFC 4954 4: only inside AUTH is an empty line an answer.
+        if not line.strip() or not verb.isascii():
             raise BadLine
         # Octets above 127 reach the refusals of whoever reads the argument.
         text = argument.strip().decode("utf-8", "surrogateescape") if argument else None

@@ -11,9 +11,10 @@ from datetime import timedelta
 
 from mssmtp import metrics
 from mssmtp.errors import BadSyntax, MailError
-from mssmtp.identity import Challenge, Claim, Exchange, LoginRefused
+from mssmtp.identity import Answer, Challenge, Channel, Claim, Exchange, LoginRefused
+from mssmtp.identity.sasl import announced
 from mssmtp.logins import Peer
-from mssmtp.mail import Door
+from mssmtp.mail import Door, Principal
 from mssmtp.smtp import replies
 from mssmtp.smtp.syntax import BadArgument, MailCommand, RcptCommand
 from mssmtp.smtp.transaction import Transaction
@@ -26,7 +27,7 @@ from mssmtp.smtp_lookup import (
     is_real_mail_to_tests,
 )
 from mssmtp.smtp_reception import Reception
-from mssmtp.tls import start_tls
+from mssmtp.tls import bindings_of, start_tls
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class Machine(Reception):
             last = self._services.clock.now() + hold
             lines.append(f"FUTURERELEASE {hold // timedelta(seconds=1)} {last:%Y-%m-%dT%H:%M:%SZ}")
         if known.auth:
-            lines.append(f"AUTH {' '.join(self._house.mechanisms)}")
+            lines.append(f"AUTH {' '.join(announced(self._house.mechanisms, self._channel()))}")
         return lines
 
     async def _helo(self, hostname: str | None) -> None:
@@ -181,9 +182,15 @@ class Machine(Reception):
             raise BadArgument
         exchange = self._exchange(words[0])
         step = exchange.begin(words[1].encode("ascii") if len(words) == 2 else None)
-        while isinstance(step, Challenge):
-            step = exchange.receive(await self._challenged(step))
-        await self._log_in(exchange, step)
+        while not isinstance(step, Principal):
+            if isinstance(step, Challenge):
+                step = exchange.receive(await self._challenged(step))
+            else:
+                step = exchange.answer(await self._judged(exchange, step))
+        self._conversation.principal = step
+        metrics.logins.labels(self._house.rules.door.value, "accepted").inc()
+        logger.info("logged in", extra={"account": step.account})
+        self.say(replies.LOGGED_IN)
 
     async def _challenged(self, challenge: Challenge) -> bytes:
         """What the client answers."""
@@ -191,13 +198,16 @@ class Machine(Reception):
         return await self._line()
 
     def _exchange(self, mechanism: str) -> Exchange:
-        return Exchange(mechanism, self._house.mechanisms)
+        return Exchange(mechanism, self._house.mechanisms, self._channel())
 
-    async def _log_in(self, exchange: Exchange, claim: Claim) -> None:
+    def _channel(self) -> Channel:
+        return Channel(bindings_of(self._wire))
+
+    async def _judged(self, exchange: Exchange, claim: Claim) -> Answer:
         door = self._house.rules.door.value
         peer = Peer(self.address, lambda: self._wire is None, self._peer_chain())
         try:
-            self._conversation.principal = await self._house.logins.enter(claim, peer)
+            return await self._house.logins.enter(claim, peer)
         except LoginRefused as refused:
             if (last := exchange.refused(refused)) is not None:
                 await self._challenged(last)
@@ -208,9 +218,6 @@ class Machine(Reception):
                 self.say(refused.reply)
                 raise MailError(reply=replies.TOO_MANY_LOGINS) from refused
             raise
-        metrics.logins.labels(door, "accepted").inc()
-        logger.info("logged in", extra={"account": self._conversation.principal.account})
-        self.say(replies.LOGGED_IN)
 
     async def _mail(self, arg: str | None) -> None:
         conversation = self._conversation

@@ -31,6 +31,7 @@ __all__ = [
     "TlsFailure",
     "TlsTransport",
     "Upper",
+    "bindings_of",
     "client_context",
     "connect_tls",
     "listen",
@@ -72,6 +73,10 @@ class TlsTransport(asyncio.Transport):
         if name in self._facts:
             return self._facts[name]
         return self._layer.raw.get_extra_info(name, default)
+
+    def bindings(self) -> dict[str, bytes]:
+        """See `Engine.bindings`; none once the connection is lost."""
+        return self._layer.bindings()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._layer.set_upper(cast(Upper, protocol))
@@ -297,6 +302,9 @@ class _Layer(asyncio.BufferedProtocol):
     @property
     def is_closing(self) -> bool:
         return self._state is not _State.OPEN or self.raw.is_closing()
+
+    def bindings(self) -> dict[str, bytes]:
+        return self._engine.bindings() if self._state is _State.OPEN else {}
 
     def pause_reading(self) -> None:
         if self._state is _State.OPEN and not self.reading_paused:
@@ -578,3 +586,8 @@ async def listen(
         return _Layer(context, factory, timeout_s, on_failure, admission)
 
     return await loop.create_server(connection, sock=sock, backlog=_BACKLOG)
+
+
+def bindings_of(transport: asyncio.BaseTransport | None) -> dict[str, bytes]:
+    """What binds a login to this connection (RFC 5056); nothing in clear."""
+    return transport.bindings() if isinstance(transport, TlsTransport) else {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from cryptography import x509
 from cryptography.hazmat.bindings.openssl.binding import Binding
+from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 
 from mssmtp import pki
@@ -15,6 +16,7 @@ _LIB, _FFI = Binding.lib, Binding.ffi
 
 Buffer = bytes | bytearray | memoryview
 _HEADER_OCTETS = 5
+_EXPORTER, _EXPORTED_OCTETS = b"EXPORTER-Channel-Binding", 32
 
 
 class TlsFailure(Exception):
@@ -150,6 +152,23 @@ class Engine:
             "stapled": _stapled(self._connection),
         }
 
+    def bindings(self) -> dict[str, bytes]:
+        """What binds a login to this session, by its registered name; of the server's side.
+
+        `tls-exporter` (RFC 9266 2) in TLS 1.2 needs the extended master secret: without it
+        somebody in the middle can make two sessions alike (RFC 7627). `tls-server-end-point`
+        (RFC 5929 4.1) is the digest of our certificate.
+        """
+        found = {}
+        is_1_3 = self._connection.get_protocol_version() >= SSL.TLS1_3_VERSION
+        if is_1_3 or _LIB.SSL_get_extms_support(self._ssl) == 1:
+            exported = self._connection.export_keying_material(_EXPORTER, _EXPORTED_OCTETS, b"")
+            found["tls-exporter"] = exported
+        ours = self._connection.get_certificate(as_cryptography=True)
+        if ours is not None and (digest := _end_point(ours)) is not None:
+            found["tls-server-end-point"] = digest
+        return found
+
     def _peer_chain(self) -> tuple[x509.Certificate, ...]:
         try:
             leaf = self._connection.get_peer_certificate(as_cryptography=True)
@@ -159,6 +178,14 @@ class Engine:
         except pki.UNREADABLE as error:
             raise TlsFailure("unreadable certificate") from error
         return (leaf, *(each for each in sent if each != leaf))
+
+
+def _end_point(certificate: x509.Certificate) -> bytes | None:
+    """RFC 5929 4.1: digested as it is signed; None: the signature has no digest of its own."""
+    kind = certificate.signature_hash_algorithm
+    if kind is None:
+        return None
+    return certificate.fingerprint(hashes.SHA256() if kind.name in ("md5", "sha1") else kind)
 
 
 def server_name(octets: bytes | None) -> str | None:

@@ -17,6 +17,7 @@ from argon2 import extract_parameters
 from argon2.low_level import Type, hash_secret
 
 from mssmtp.errors import ConfigError
+from mssmtp.identity import scram
 from mssmtp.outside import Entropy
 
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -30,8 +31,6 @@ MOST_OCTETS = 255
 
 _SALT_OCTETS = 16
 _HASH_OCTETS = 32
-SCRAM_ITERATIONS = 4096
-"""RFC 7677 4: at least 4096."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,8 @@ class WeakPassword(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Verifiers:
-    """What is stored of a password: an argon2id hash and an RFC 5803 SCRAM verifier."""
+    """What is stored of a password: an argon2id hash, and SCRAM verifiers (RFC 5803) with a space
+    between them."""
 
     argon2: str
     scram: str
@@ -79,9 +79,11 @@ def canonical(password: str) -> str:
     changed but for Unicode NFC, since two keyboards may write one accent differently.
     """
     bare = password.replace("-", "").replace(" ", "").lower()
-    if len(bare) == LENGTH and all(letter in ALPHABET for letter in bare):
-        return bare
-    return unicodedata.normalize("NFC", password)
+    return bare if _is_generated(bare) else unicodedata.normalize("NFC", password)
+
+
+def _is_generated(secret: str) -> bool:
+    return len(secret) == LENGTH and all(letter in ALPHABET for letter in secret)
 
 
 def check_chosen(password: str) -> None:
@@ -102,14 +104,18 @@ def verifiers(password: str, entropy: Entropy, *, beside: Iterable[str] = ()) ->
 
     `beside`: the argon2 hashes the account already has. Their salt is used again, so that one
     evaluation tests every device of an account, and a login with ten devices takes no longer,
-    nor shows by its time that it exists, than one with none.
+    nor shows by its time that it exists, than one with none. SCRAM tells the salt before it knows
+    the device: its salt, which everybody may see, is made of the other, which nobody does.
     """
-    secret = canonical(password).encode()
+    secret = canonical(password)
     salt = next((_salt(encoded) for encoded in beside), None)
     if salt is None:
         salt = entropy.token_bytes(_SALT_OCTETS)
-    scram = _scram(secret, entropy.token_bytes(_SALT_OCTETS))
-    return Verifiers(_argon2(secret, salt, COST), scram)
+    told = hmac.digest(salt, b"scram", hashlib.sha256)[: scram.SALT_OCTETS]
+    typed = dict.fromkeys((grouped(secret), secret) if _is_generated(secret) else (secret,))
+    return Verifiers(
+        _argon2(secret.encode(), salt, COST), " ".join(scram.verifier(one, told) for one in typed)
+    )
 
 
 def matching(password: str, hashes: Iterable[str]) -> frozenset[str]:
@@ -150,15 +156,3 @@ def _salt(encoded: str) -> bytes:
     """The salt of `$argon2id$v=19$m=…,t=…,p=…$salt$hash` (unpadded base64)."""
     salt = encoded.split("$")[4]
     return base64.b64decode(salt + "=" * (-len(salt) % 4))
-
-
-def _scram(secret: bytes, salt: bytes) -> str:
-    """`SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey` (RFC 5803 2, RFC 5802 3)."""
-    salted = hashlib.pbkdf2_hmac("sha256", secret, salt, SCRAM_ITERATIONS)
-    client_key = hmac.digest(salted, b"Client Key", "sha256")
-    stored_key = hashlib.sha256(client_key).digest()
-    server_key = hmac.digest(salted, b"Server Key", "sha256")
-    salt64, stored64, server64 = (
-        base64.b64encode(octets).decode("ascii") for octets in (salt, stored_key, server_key)
-    )
-    return f"SCRAM-SHA-256${SCRAM_ITERATIONS}:{salt64}${stored64}:{server64}"

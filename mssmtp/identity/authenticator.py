@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import logging
@@ -10,103 +11,37 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import ClassVar, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from mssmtp import processors
-from mssmtp.errors import BadAddress, MailError, Reply
-from mssmtp.identity import app_password
+from mssmtp.errors import MailError
+from mssmtp.identity import app_password, scram
 from mssmtp.identity.guesses import Guesses
-from mssmtp.mail import AccountId, Address, Bal, BalId, BalState, PersonState, Principal
+from mssmtp.identity.refusals import BadCredentials, TooManyGuesses
+from mssmtp.identity.scram import ScramName, ScramProof, ScramProven, ScramSalt
+from mssmtp.identity.standing import (
+    AccountReading,
+    AppPasswordRow,
+    State,
+    alive,
+    refreshed,
+    resolved,
+    rows_of,
+)
+from mssmtp.mail import Principal
 from mssmtp.outside import Clock, Entropy
 
-UNUSED_EXPIRES = timedelta(days=90)
-"""CL-31: an application password ends after 90 days without use."""
 TOUCH_EVERY = timedelta(hours=1)
 """The last use is written at most this often, so that a login is normally only a read."""
 MOST_CACHED = 20_000
+NONCE_OCTETS = 18
 MOST_LOGIN = 320
 """Characters of a login or password that are looked at; more cannot be one of ours."""
 
-_NOBODY = AccountId(0)
-"""No account has this id: its passwords are asked for an unknown login, to do the same work."""
-
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class LoginRefused(MailError):
-    """Base: the door waits `delay_s` before it answers; other sessions are not affected.
-
-    `is_guess`: a password may have been tried, and a door makes its client wait. `imap_text` is
-    what IMAP says, in ASCII, where it is not what it always says with that code.
-    """
-
-    is_guess: ClassVar[bool] = True
-    imap_text: ClassVar[str] = ""
-
-    def __init__(self, message: str = "", *, delay_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.delay_s = delay_s
-
-
-class BadCredentials(LoginRefused):
-    """Unknown login, wrong, revoked or expired password, suspended account: one answer for all."""
-
-    smtp = Reply(
-        535,
-        "5.7.8",
-        "Identifiant ou mot de passe d'application incorrect ; "
-        "créez un nouveau mot de passe pour cet appareil.",
-    )
-    imap = "AUTHENTICATIONFAILED"
-
-
-class TooManyGuesses(LoginRefused):
-    """This login from this address has to wait; the password was not looked at."""
-
-    smtp = Reply(454, "4.7.0", "Trop d'essais de connexion ; attendez une minute puis réessayez.")
-    imap = "UNAVAILABLE"
-
-
-class AccountRow(Protocol):
-    """What is read of an account."""
-
-    @property
-    def id(self) -> AccountId: ...
-    @property
-    def active(self) -> bool: ...
-
-
-class AppPasswordRow(Protocol):
-    """What is read of an application password."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def argon2(self) -> str: ...
-    @property
-    def created_at(self) -> datetime: ...
-    @property
-    def last_used_at(self) -> datetime | None: ...
-    @property
-    def revoked_at(self) -> datetime | None: ...
-    @property
-    def account(self) -> AccountId: ...
-    @property
-    def box(self) -> BalId | None: ...
-
-
-class AccountReading(Protocol):
-    """The part of `storage.Reading` a login needs."""
-
-    def account(self, login: str) -> AccountRow | None: ...
-    def app_passwords(self, account: AccountId) -> tuple[AppPasswordRow, ...]: ...
-    def box_passwords(self, bal: BalId) -> tuple[AppPasswordRow, ...]: ...
-    def principal(self, account: AccountId) -> Principal: ...
-    def bal(self, address: Address) -> Bal | None: ...
-    def bal_by_usual(self, address: Address) -> Bal | None: ...
 
 
 class AccountWriting(Protocol):
@@ -122,30 +57,11 @@ class Accounts(Protocol):
     def write(self, job: Callable[[AccountWriting], T]) -> Future[T]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """One snapshot: the account with its live passwords, its own box, what it may act in."""
+class _Proof(NamedTuple):
+    """The password a proof was made with; it may be revoked."""
 
-    account: AccountId
-    active: bool
-    passwords: tuple[AppPasswordRow, ...]
-    own: Bal | None
-    principal: Principal
-
-    def may_log_in(self) -> bool:
-        """Area E, OP-50: an active account that has a box, whose own box is not suspended or
-        closed, of a person who is not merely pre-registered.
-        """
-        boxes = self.principal.bals if self.own is None else (self.own, *self.principal.bals)
-        return (
-            self.active
-            and bool(self.principal.bals)
-            and boxes[0].state is BalState.ACTIVE
-            and boxes[0].person is not PersonState.PRE_REGISTERED
-        )
-
-    def password(self, number: int | None) -> AppPasswordRow | None:
-        return next((row for row in self.passwords if row.id == number), None)
+    row: AppPasswordRow
+    signature: bytes
 
 
 class Authenticator:
@@ -154,6 +70,7 @@ class Authenticator:
     def __init__(self, store: Accounts, clock: Clock, entropy: Entropy) -> None:
         self._store = store
         self._clock = clock
+        self._entropy = entropy
         self._key = entropy.token_bytes(32)
         self._guesses = Guesses()
         self._lock = threading.Lock()
@@ -193,7 +110,7 @@ class Authenticator:
         secret = self._digest(login, password)
 
         def look(reading: AccountReading) -> Principal | None:
-            state, row = self._resolved(reading, login, self._cached(secret))
+            state, row = resolved(reading, login, self._cached(secret), self._clock.now())
             if state is None or row is None or not state.may_log_in() or self._is_touch_due(row):
                 return None
             self._guesses.right(login, address)
@@ -201,6 +118,45 @@ class Authenticator:
             return replace(state.principal, app_password=row.id)
 
         return self._store.read(look)
+
+    def salted(self, asked: ScramName, address: str = "") -> Future[ScramSalt]:
+        """What a client needs for its proof, whether the login exists or not (ATT-21).
+
+        Raises TooManyGuesses.
+        """
+        login, _ = _bounded(asked.login, "")
+        self._may_guess(login, address)
+        now = self._clock.now()
+        nonce = base64.b64encode(self._entropy.token_bytes(NONCE_OCTETS))
+
+        def look(reading: AccountReading) -> ScramSalt:
+            rows = alive(rows_of(reading, login), now)
+            stand_in = reading.stand_in(login)
+            return ScramSalt(scram.salt_of((row.scram for row in rows), stand_in), nonce)
+
+        return self._store.read(look)
+
+    def prove(self, shown: ScramProof, address: str = "") -> ScramProven:
+        """The principal whose proof that is. Raises what `authenticate` raises."""
+        login, _ = _bounded(shown.login, "")
+        self._may_guess(login, address)
+        now = self._clock.now()
+
+        def look(reading: AccountReading) -> tuple[_Proof | None, State | None]:
+            found = _proof(rows_of(reading, login), shown)
+            number = None if found is None else found.row.id
+            return found, resolved(reading, login, number, now)[0]
+
+        found, state = self._store.read(look).result()
+        is_alive = found is not None and bool(alive((found.row,), now))
+        if found is None or not is_alive or state is None or not state.may_log_in():
+            # A device that repeats one old password is one wrong secret here too (F13).
+            secret = shown.proof if found is None else b"%d" % found.row.id
+            raise self._refusal(login, address, secret, right=is_alive)
+        self._guesses.right(login, address)
+        self._touch(found.row)
+        principal = replace(state.principal, app_password=found.row.id)
+        return ScramProven(principal, found.signature)
 
     def is_known(self, login: str, password: str) -> bool:
         """True when this password was right before: `authenticate` then needs no slow hash.
@@ -219,89 +175,23 @@ class Authenticator:
 
     def refreshed(self, reading: AccountReading, principal: Principal) -> Principal:
         """`refresh` inside a query: no thread of a door waits for the store."""
-        if principal.box is not None:
-            return self._refreshed_member(reading, principal)
-        state = self._state(reading, principal.login.casefold())
-        if state is None or state.account != principal.account or not state.may_log_in():
-            raise BadCredentials
-        if principal.app_password is not None and state.password(principal.app_password) is None:
-            raise BadCredentials
-        return replace(state.principal, app_password=principal.app_password)
+        return refreshed(reading, principal, self._clock.now())
 
     def _current(
         self, login: str, number: int | None
-    ) -> tuple[_State | None, AppPasswordRow | None]:
+    ) -> tuple[State | None, AppPasswordRow | None]:
         """The account and its live password `number`, in one snapshot."""
         if number is None:
             return None, None
-        return self._store.read(lambda reading: self._resolved(reading, login, number)).result()
-
-    def _resolved(
-        self, reading: AccountReading, login: str, number: int | None
-    ) -> tuple[_State | None, AppPasswordRow | None]:
-        """Whom the password `number` of `login` lets in: the account, or a member of its box."""
-        state = self._state(reading, login)
-        row = None if state is None else state.password(number)
-        if row is not None and row.box is not None:
-            state = self._as_member(reading, row)
-        return state, row
-
-    def _as_member(self, reading: AccountReading, row: AppPasswordRow) -> _State | None:
-        """The person of a password for one box: in that box alone, while he is a member and may
-        log in himself. The trace names both (client-access.md 1)."""
-        person = self._state(reading, reading.principal(row.account).login.casefold())
-        if person is None or person.account != row.account or not person.may_log_in():
-            return None
-        boxes = tuple(bal for bal in person.principal.bals if bal.id == row.box)
-        if not boxes:
-            return None
-        principal = replace(person.principal, bals=boxes, box=row.box)
-        return _State(row.account, person.active, (row,), boxes[0], principal)
-
-    def _refreshed_member(self, reading: AccountReading, principal: Principal) -> Principal:
-        for row in self._alive(reading.app_passwords(principal.account)):
-            if row.id == principal.app_password and row.box == principal.box:
-                state = self._as_member(reading, row)
-                if state is not None and state.may_log_in():
-                    return replace(state.principal, app_password=row.id)
-        raise BadCredentials
-
-    def _state(self, reading: AccountReading, login: str) -> _State | None:
-        account = reading.account(login)
-        if account is None:
-            return None
-        principal = reading.principal(account.id)
-        # By the login as stored: another spelling of it must not miss a suspended box.
-        own = _own(reading, principal.login)
-        live = self._live(reading, account.id, own)
-        return _State(account.id, account.active, live, own, principal)
-
-    def _live(
-        self, reading: AccountReading, account: AccountId, own: Bal | None
-    ) -> tuple[AppPasswordRow, ...]:
-        """Passwords of a login: its own, and for the box it is named after those of members."""
-        rows = tuple(row for row in reading.app_passwords(account) if row.box is None)
-        return self._alive(rows if own is None else (*rows, *reading.box_passwords(own.id)))
-
-    def _alive(self, rows: Collection[AppPasswordRow]) -> tuple[AppPasswordRow, ...]:
         now = self._clock.now()
-        return tuple(
-            row
-            for row in rows
-            if row.revoked_at is None
-            and now - (row.last_used_at or row.created_at) < UNUSED_EXPIRES
-        )
+        return self._store.read(lambda reading: resolved(reading, login, number, now)).result()
 
     def _verified(self, login: str, password: str, address: str) -> int | None:
         """The id of the live row of `password`: the same work whoever the login is."""
         self._may_guess(login, address)
 
-        def rows_of(reading: AccountReading) -> tuple[AppPasswordRow, ...]:
-            account = reading.account(login)
-            own = None if account is None else _own(reading, login)
-            return self._live(reading, _NOBODY if account is None else account.id, own)
-
-        rows = self._store.read(rows_of).result()
+        now = self._clock.now()
+        rows = self._store.read(lambda reading: alive(rows_of(reading, login), now)).result()
 
         def matching() -> Collection[str]:
             # Again: hundreds may have passed the first look before one of them was found wrong.
@@ -368,10 +258,11 @@ def _bounded(login: str, password: str) -> tuple[str, str]:
     return login, password
 
 
-def _own(reading: AccountReading, login: str) -> Bal | None:
-    """The box a login is named after, by its address or its usual address (client-access.md 1)."""
-    try:
-        address = Address.parse(login)
-    except BadAddress:
-        return None
-    return reading.bal(address) or reading.bal_by_usual(address)
+def _proof(rows: Collection[AppPasswordRow], shown: ScramProof) -> _Proof | None:
+    """Every verifier is tried, in the same order and time whichever is right (ATT-21)."""
+    found = None
+    for row in rows:
+        for verifier in scram.opened(row.scram):
+            if verifier.salt == shown.salt and scram.proven(verifier, shown.message, shown.proof):
+                found = _Proof(row, scram.signature_of(verifier, shown.message))
+    return found

@@ -10,7 +10,8 @@ import json
 import re
 from collections.abc import Mapping
 
-from mssmtp.identity.sasl import BadExchange, Bearer, Mechanisms, Presented, text_of
+from mssmtp.identity.refusals import BadExchange
+from mssmtp.identity.sasl import Bearer, Mechanisms, Presented, text_of
 
 MAX_TOKEN_OCTETS = 8_192
 _SEPARATOR = b"\x01"

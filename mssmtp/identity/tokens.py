@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from mssmtp.errors import Reply
-from mssmtp.identity.authenticator import LoginRefused
+from mssmtp.identity.refusals import LoginRefused
 
 SKEW = timedelta(seconds=30)
 """The issuer's clock and ours may differ by so much."""

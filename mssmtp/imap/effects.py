@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Generator
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from mssmtp.identity.sasl import Claim
+from mssmtp.identity.sasl import Answer, Claim
 from mssmtp.mail import AccountId, BalId, MailboxId, Principal
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class OffLoop(Asking[T]):
         self.is_little = is_little
 
 
-class Authenticate(Asking[Principal]):
+class Authenticate(Asking[Answer]):
     """Judge who the client says it is: by password (slowly, off the loop), token, certificate."""
 
     __slots__ = ("claim",)
@@ -242,7 +242,7 @@ def off_loop(
     return effect.answered
 
 
-def authenticate(claim: Claim) -> Steps[Principal]:
+def authenticate(claim: Claim) -> Steps[Answer]:
     """See Authenticate."""
     effect = Authenticate(claim)
     yield effect

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mssmtp.config import LimitSettings
-from mssmtp.identity.sasl import MECHANISMS, Mechanisms
+from mssmtp.identity.sasl import MECHANISMS, Channel, Mechanisms, announced
 from mssmtp.imap import capabilities
 from mssmtp.imap.capabilities import Dialect
 from mssmtp.imap.framer import Framer
@@ -51,6 +51,7 @@ class Session:
     timing: Timing = field(default_factory=Timing)
     patient_domains: frozenset[str] = frozenset()
     mechanisms: Mechanisms = field(default_factory=lambda: MECHANISMS)
+    channel: Channel = field(default_factory=Channel)
     state: State = State.NOT_AUTHENTICATED
     principal_or_none: Principal | None = None
     selected_or_none: Selected | None = None
@@ -133,4 +134,7 @@ class Session:
             return [*capabilities.ALWAYS, *capabilities.AFTER_LOGIN, *further]
         if not self.secure:
             return [*capabilities.ALWAYS, *capabilities.BEFORE_TLS]
-        return [*capabilities.ALWAYS, *capabilities.before_login(self.mechanisms)]
+        return [
+            *capabilities.ALWAYS,
+            *capabilities.before_login(announced(self.mechanisms, self.channel)),
+        ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mssmtp.identity.authenticator import LoginRefused
+from mssmtp.identity.refusals import LoginRefused
 from mssmtp.imap import mailboxes, responses
 from mssmtp.imap.effects import Steps, read, refresh
 from mssmtp.imap.incoming import Ended

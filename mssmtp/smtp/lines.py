@@ -15,7 +15,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class BadLine(BadSyntax):
-    """Empty, ended by a bare LF, or with a control character inside."""
+    """Ended by a bare LF, or with a control character inside; as a command: empty."""
 
     smtp = replies.BAD_LINE
 
@@ -69,7 +69,7 @@ class Inbox:
         self._skipping = False
 
     def line(self) -> bytes | None:
-        """The next line without its CRLF; None: not here yet.
+        """The next line without its CRLF, which may be empty; None: not here yet.
 
         Raises BadLine or LineTooLong once per refused line, when its end has come.
         """
@@ -88,7 +88,7 @@ class Inbox:
         line = line[:-1]
         if len(line) > self._longest:
             raise LineTooLong
-        if not line.strip() or _CONTROL.search(line):
+        if _CONTROL.search(line):
             raise BadLine
         return line
 

@@ -49,6 +49,11 @@ _TOUCH = sql(
 class AppPasswordReading(View):
     """Which devices have one."""
 
+    def stand_in(self, login: str) -> bytes:
+        """Of an unknown login what a known one would show, the same in every process and after
+        every start: who asks twice must not see that it is made up (ATT-21)."""
+        return self._vault.keys.digest(b"stand-in", login.casefold())
+
     def app_passwords(self, account: AccountId) -> tuple[AppPassword, ...]:
         """Every application password that can be read, revoked ones too."""
         return self._opened_passwords(self._all(_PASSWORDS, account=account))

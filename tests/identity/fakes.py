@@ -59,6 +59,7 @@ class Password:
     id: int
     name: str
     argon2: str
+    scram: str
     created_at: datetime
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
@@ -118,6 +119,9 @@ class Store:
         every = (b for boxes in self.boxes.values() for b in boxes)
         return next((b for b in every if b.usual_address == address), None)
 
+    def stand_in(self, login: str) -> bytes:
+        return hashlib.sha256(login.encode()).digest()
+
     # writing
     def touch_app_password(self, password: int, at: datetime) -> None:
         if self.broken is not None:
@@ -135,6 +139,8 @@ class Store:
         number = len(self.passwords) + 1
         beside = [p.argon2 for p in self.app_passwords(account)]
         made = verifiers(password, self.entropy, beside=beside)
-        self.passwords[number] = Password(number, f"appareil {number}", made.argon2, self.clock.at)
+        self.passwords[number] = Password(
+            number, f"appareil {number}", made.argon2, made.scram, self.clock.at
+        )
         self.owners[number] = account
         return number

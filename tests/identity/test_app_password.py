@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import collections
-import hashlib
-import hmac
 
 import pytest
 from hypothesis import given, settings
@@ -130,35 +127,3 @@ def test_a_hash_of_other_costs_is_still_verified() -> None:
 @given(st.text(min_size=1, max_size=300))
 def test_any_password_can_be_tried(password: str) -> None:
     assert subject.matching(password, []) == frozenset()
-
-
-@pytest.mark.requirement("CL-31")
-def test_the_scram_verifier_proves_a_client_that_knows_the_password() -> None:
-    """RFC 5802 3: StoredKey = H(ClientKey), and ServerKey signs; text form of RFC 5803."""
-    text = subject.verifiers("corbeau-1234567", Entropy()).scram
-    scheme, first, second = text.split("$")
-    iterations, salt = first.split(":")
-    stored, server = second.split(":")
-    assert (scheme, iterations) == ("SCRAM-SHA-256", "4096")
-    salted = hashlib.pbkdf2_hmac("sha256", b"corbeau-1234567", base64.b64decode(salt), 4096)
-    client_key = hmac.digest(salted, b"Client Key", "sha256")
-    assert base64.b64decode(stored) == hashlib.sha256(client_key).digest()
-    assert base64.b64decode(server) == hmac.digest(salted, b"Server Key", "sha256")
-
-
-def test_the_scram_arithmetic_is_that_of_rfc_7677() -> None:
-    """The example of RFC 7677 3: user, pencil; the client proof verifies against StoredKey."""
-    salt = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
-    text = subject._scram(b"pencil", salt)
-    stored = base64.b64decode(text.split("$")[2].split(":")[0])
-    server = base64.b64decode(text.split("$")[2].split(":")[1])
-    nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
-    message = (
-        f"n=user,r=rOprNGfwEbeRWgbNEkqO,r={nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r={nonce}"
-    ).encode()
-    proof = base64.b64decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
-    signature = hmac.digest(stored, message, "sha256")
-    client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=True))
-    assert hashlib.sha256(client_key).digest() == stored
-    expected = base64.b64decode("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
-    assert hmac.digest(server, message, "sha256") == expected

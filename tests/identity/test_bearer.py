@@ -15,12 +15,12 @@ from mssmtp.identity import (
     BadCredentials,
     Bearer,
     Challenge,
-    Claim,
     Exchange,
     Presented,
     with_tokens,
 )
-from mssmtp.identity.sasl import BadExchange
+from mssmtp.identity.refusals import BadExchange
+from mssmtp.identity.sasl import Step
 from mssmtp.identity.tokens import CannotBeAsked, TokenRefused
 
 BOX, TOKEN = "zoe.tartempion@ch-valmont.mssante.example", "TEST-TOKEN"
@@ -34,7 +34,7 @@ def b64(text: str | bytes) -> bytes:
     return base64.b64encode(text.encode() if isinstance(text, str) else text)
 
 
-def begun(mechanism: str, text: str | bytes) -> Challenge | Claim:
+def begun(mechanism: str, text: str | bytes) -> Step:
     return Exchange(mechanism, OFFERED).begin(b64(text))
 
 

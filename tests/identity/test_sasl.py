@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mssmtp.errors import MailError
-from mssmtp.identity import BadCredentials, Challenge, Claim, Credentials, Exchange
-from mssmtp.identity.sasl import BadExchange, Cancelled, UnknownMechanism
+from mssmtp.identity import BadCredentials, Challenge, Credentials, Exchange
+from mssmtp.identity.refusals import BadExchange
+from mssmtp.identity.sasl import Cancelled, Step, UnknownMechanism
 
 LOGIN, PASSWORD = "zoe@hopital-a.test", "corbeau-1234567"
 
@@ -23,7 +24,7 @@ def b64(text: str) -> bytes:
 GOOD = b64(f"\0{LOGIN}\0{PASSWORD}")
 
 
-def plain(line: bytes) -> Challenge | Claim:
+def plain(line: bytes) -> Step:
     return Exchange("PLAIN").begin(line)
 
 
@@ -123,7 +124,7 @@ def test_att_14_bad_lines_are_refused_as_bad_syntax(line: bytes) -> None:
     assert caught.value.imap == "CLIENTBUG"
 
 
-@pytest.mark.parametrize("name", ["", "CRAM-MD5", "NTLM", "EXTERNAL", "PLAIN ", "SCRAM-SHA-256"])
+@pytest.mark.parametrize("name", ["", "CRAM-MD5", "NTLM", "EXTERNAL", "PLAIN ", "SCRAM-SHA-1"])
 def test_only_the_mechanisms_we_need_are_there(name: str) -> None:
     with pytest.raises(UnknownMechanism) as caught:
         Exchange(name)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mssmtp.config import LimitSettings, StoreSettings
-from mssmtp.identity import BadCredentials, Bearer, Claim, Credentials, Presented
+from mssmtp.identity import BadCredentials, Bearer, Claim, Credentials
 from mssmtp.identity.sasl import MECHANISMS
 from mssmtp.identity.tokens import CannotBeAsked, TokenRefused
 from mssmtp.imap import effects
@@ -225,8 +225,7 @@ class World:
                 return self.login(claim.login, claim.password)
             case Bearer():
                 return self.bearer(claim)
-            case Presented():
-                raise BadCredentials
+        raise BadCredentials
 
     def bearer(self, claim: Bearer) -> Principal:
         """A token is good for the box it was made for; `away` when it cannot be asked about."""

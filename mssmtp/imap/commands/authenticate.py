@@ -1,22 +1,24 @@
 """AUTHENTICATE (RFC 3501 6.2.2) with SASL-IR (RFC 4959), by the mechanisms of the door.
 
-They are in `identity`: PLAIN (RFC 4616), OAUTHBEARER (RFC 7628), EXTERNAL (RFC 4422 A) and others.
+They are in `identity`: PLAIN (RFC 4616), SCRAM-SHA-256 (RFC 7677), SCRAM-SHA-256-PLUS (RFC 9266),
+OAUTHBEARER (RFC 7628), EXTERNAL (RFC 4422 A) and others.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mssmtp.identity.authenticator import LoginRefused
+from mssmtp.identity.refusals import LoginRefused
 from mssmtp.identity.sasl import Challenge, Exchange
 from mssmtp.imap import incoming, responses
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.commands.login import log_in, wrong_password
-from mssmtp.imap.effects import Steps, send
+from mssmtp.imap.commands.login import logged_in, wrong_password
+from mssmtp.imap.effects import Steps, authenticate, send
 from mssmtp.imap.framer import Unframed
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
+from mssmtp.mail import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,15 @@ class Authenticate(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done | None]:
         if not session.secure:
             raise Refused("PRIVACYREQUIRED")
-        exchange = Exchange(self.mechanism, session.mechanisms)
+        exchange = Exchange(self.mechanism, session.mechanisms, session.channel)
         try:
             step = exchange.begin(self.initial)
-            while isinstance(step, Challenge):
-                step = exchange.receive((yield from _challenged(session, tag, step)))
-            return (yield from log_in(session, step))
+            while not isinstance(step, Principal):
+                if isinstance(step, Challenge):
+                    step = exchange.receive((yield from _challenged(session, tag, step)))
+                else:
+                    step = exchange.answer((yield from authenticate(step)))
+            return logged_in(session, step)
         except LoginRefused as error:
             if (last := exchange.refused(error)) is not None:
                 yield from _challenged(session, tag, last)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mssmtp.errors import MailError
-from mssmtp.identity.authenticator import BadCredentials, LoginRefused
-from mssmtp.identity.sasl import Claim, Credentials
+from mssmtp.identity.refusals import BadCredentials, LoginRefused
+from mssmtp.identity.sasl import Answer, Credentials
 from mssmtp.imap import responses
 from mssmtp.imap.capabilities import takes_passwords
 from mssmtp.imap.command import Command, Done
@@ -14,6 +14,7 @@ from mssmtp.imap.effects import Pause, Steps, authenticate, send
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session, State
 from mssmtp.imap.syntax import Cursor
+from mssmtp.mail import Principal
 
 LONGEST_PAUSE_S = 30.0
 
@@ -35,14 +36,17 @@ class Login(Command):
         except UnicodeDecodeError:  # ATT-11: only this login fails
             return (yield from wrong_password(session, tag, BadCredentials()))
         try:
-            return (yield from log_in(session, Credentials(login, password)))
+            principal = yield from authenticate(Credentials(login, password))
         except LoginRefused as error:
             return (yield from wrong_password(session, tag, error))
+        return logged_in(session, principal)
 
 
-def log_in(session: Session, claim: Claim) -> Steps[Done]:
-    """Check, and answer with the capabilities of the new state (AND-01). Raises LoginRefused."""
-    session.log_in((yield from authenticate(claim)))
+def logged_in(session: Session, principal: Answer) -> Done:
+    """The answer has the capabilities of the new state (AND-01)."""
+    if not isinstance(principal, Principal):
+        raise TypeError(type(principal).__name__)
+    session.log_in(principal)
     return Done(b"Logged in", b"CAPABILITY " + session.capabilities)
 
 

@@ -1,0 +1,182 @@
+"""What an account may do at this moment, in one snapshot of the store (ATT-18, ATT-25).
+
+Every way to log in ends here, and so does the next command of every open session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from mssmtp.errors import BadAddress
+from mssmtp.identity.refusals import BadCredentials
+from mssmtp.mail import AccountId, Address, Bal, BalId, BalState, PersonState, Principal
+
+UNUSED_EXPIRES = timedelta(days=90)
+"""CL-31: an application password ends after 90 days without use."""
+
+NOBODY = AccountId(0)
+"""No account has this id: its passwords are asked for an unknown login, to do the same work."""
+
+
+class AccountRow(Protocol):
+    """What is read of an account."""
+
+    @property
+    def id(self) -> AccountId: ...
+    @property
+    def active(self) -> bool: ...
+
+
+class AppPasswordRow(Protocol):
+    """What is read of an application password."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def argon2(self) -> str: ...
+    @property
+    def scram(self) -> str: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def last_used_at(self) -> datetime | None: ...
+    @property
+    def revoked_at(self) -> datetime | None: ...
+    @property
+    def account(self) -> AccountId: ...
+    @property
+    def box(self) -> BalId | None: ...
+
+
+class AccountReading(Protocol):
+    """The part of `storage.Reading` a login needs."""
+
+    def account(self, login: str) -> AccountRow | None: ...
+    def app_passwords(self, account: AccountId) -> tuple[AppPasswordRow, ...]: ...
+    def box_passwords(self, bal: BalId) -> tuple[AppPasswordRow, ...]: ...
+    def principal(self, account: AccountId) -> Principal: ...
+    def bal(self, address: Address) -> Bal | None: ...
+    def bal_by_usual(self, address: Address) -> Bal | None: ...
+    def stand_in(self, login: str) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One snapshot: the account with its live passwords, its own box, what it may act in."""
+
+    account: AccountId
+    active: bool
+    passwords: tuple[AppPasswordRow, ...]
+    own: Bal | None
+    principal: Principal
+
+    def may_log_in(self) -> bool:
+        """Area E, OP-50: an active account that has a box, whose own box is not suspended or
+        closed, of a person who is not merely pre-registered.
+        """
+        boxes = self.principal.bals if self.own is None else (self.own, *self.principal.bals)
+        return (
+            self.active
+            and bool(self.principal.bals)
+            and boxes[0].state is BalState.ACTIVE
+            and boxes[0].person is not PersonState.PRE_REGISTERED
+        )
+
+    def password(self, number: int | None) -> AppPasswordRow | None:
+        """The live password with this id."""
+        return next((row for row in self.passwords if row.id == number), None)
+
+
+def state_of(reading: AccountReading, login: str, now: datetime) -> State | None:
+    """The account of `login`, None when there is none."""
+    account = reading.account(login)
+    if account is None:
+        return None
+    principal = reading.principal(account.id)
+    # By the login as stored: another spelling of it must not miss a suspended box.
+    own = _own(reading, principal.login)
+    live = alive(_rows(reading, account.id, own), now)
+    return State(account.id, account.active, live, own, principal)
+
+
+def resolved(
+    reading: AccountReading, login: str, number: int | None, now: datetime
+) -> tuple[State | None, AppPasswordRow | None]:
+    """Whom the live password `number` of `login` lets in: the account, or a member of its box."""
+    if number is None:
+        return None, None
+    state = state_of(reading, login, now)
+    row = None if state is None else state.password(number)
+    if row is not None and row.box is not None:
+        state = _as_member(reading, row, now)
+    return state, row
+
+
+def refreshed(reading: AccountReading, principal: Principal, now: datetime) -> Principal:
+    """`principal` as of now, for a session that is open. Raises BadCredentials (ATT-18)."""
+    if principal.box is not None:
+        return _refreshed_member(reading, principal, now)
+    state = state_of(reading, principal.login.casefold(), now)
+    if state is None or state.account != principal.account or not state.may_log_in():
+        raise BadCredentials
+    if principal.app_password is not None and state.password(principal.app_password) is None:
+        raise BadCredentials
+    return replace(state.principal, app_password=principal.app_password)
+
+
+def rows_of(reading: AccountReading, login: str) -> tuple[AppPasswordRow, ...]:
+    """Every password of a login, dead ones too: the same reads whoever the login is (ATT-21)."""
+    account = reading.account(login)
+    own = None if account is None else _own(reading, login)
+    return _rows(reading, NOBODY if account is None else account.id, own)
+
+
+def alive(rows: Collection[AppPasswordRow], now: datetime) -> tuple[AppPasswordRow, ...]:
+    """Those of `rows` that are neither revoked nor expired (CL-31)."""
+    return tuple(
+        row
+        for row in rows
+        if row.revoked_at is None and now - (row.last_used_at or row.created_at) < UNUSED_EXPIRES
+    )
+
+
+def _rows(
+    reading: AccountReading, account: AccountId, own: Bal | None
+) -> tuple[AppPasswordRow, ...]:
+    """Passwords of a login: its own, and for the box it is named after those of members."""
+    rows = tuple(row for row in reading.app_passwords(account) if row.box is None)
+    return rows if own is None else (*rows, *reading.box_passwords(own.id))
+
+
+def _as_member(reading: AccountReading, row: AppPasswordRow, now: datetime) -> State | None:
+    """The person of a password for one box: in that box alone, while he is a member and may
+    log in himself. The trace names both (client-access.md 1)."""
+    person = state_of(reading, reading.principal(row.account).login.casefold(), now)
+    if person is None or person.account != row.account or not person.may_log_in():
+        return None
+    boxes = tuple(bal for bal in person.principal.bals if bal.id == row.box)
+    if not boxes:
+        return None
+    principal = replace(person.principal, bals=boxes, box=row.box)
+    return State(row.account, person.active, (row,), boxes[0], principal)
+
+
+def _refreshed_member(reading: AccountReading, principal: Principal, now: datetime) -> Principal:
+    for row in alive(reading.app_passwords(principal.account), now):
+        if row.id == principal.app_password and row.box == principal.box:
+            state = _as_member(reading, row, now)
+            if state is not None and state.may_log_in():
+                return replace(state.principal, app_password=row.id)
+    raise BadCredentials
+
+
+def _own(reading: AccountReading, login: str) -> Bal | None:
+    """The box a login is named after, by its address or its usual address (client-access.md 1)."""
+    try:
+        address = Address.parse(login)
+    except BadAddress:
+        return None
+    return reading.bal(address) or reading.bal_by_usual(address)
