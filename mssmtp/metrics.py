@@ -135,6 +135,9 @@ commit_seconds = Histogram("mssmtp_commit_seconds", "Time of one group commit", 
 commit_jobs = Histogram(
     "mssmtp_commit_jobs", "Jobs in one group commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128)
 )
+reactions = Counter(
+    "mssmtp_reactions_total", "Letters that boxes wrote or passed on by themselves", ["kind"]
+)
 internal_errors = Counter("mssmtp_internal_errors_total", "Our own bugs, answered 451", ["room"])
 whitelist_age_seconds = Gauge(
     "mssmtp_whitelist_age_seconds",

@@ -36,6 +36,7 @@ from mssmtp.message import patients
 from mssmtp.message.aliases import rewritten
 from mssmtp.policy.engine import Decision
 from mssmtp.policy.facts import facts_to_bytes
+from mssmtp.reactions import Came, Reacted, Reactions
 from mssmtp.smtp import content, replies
 from mssmtp.smtp.content import Authors, HeaderGate
 from mssmtp.smtp.products import product
@@ -368,15 +369,18 @@ class Intake:
         about = Reported(envelope, self._gate.header, self._owner())
         reports = await self._reports(about, going.returned, going.local)
         failed = failures(going.returned, self._services.settings.policy.patient_domains)
+        reacted = await self._reactions(envelope, letter, going)
+        now = self._services.clock.now()
 
         def job(writing: Writing) -> None:
             if going.place != INBOX:
                 for one in going.local:
                     writing.ensure_mailbox(one.bal, going.place)
+            reacted.prepare(writing)
             writing.accept(
                 envelope,
                 letter,
-                local=going.local,
+                local=reacted.local,
                 queued=going.queued,
                 skip=self._skip,
                 owner=about.owner,
@@ -387,6 +391,7 @@ class Intake:
                 writing.file_sent(box, letter, envelope, going.flags_of_sent)
             for report in reports:
                 report.accept(writing)
+            reacted.accept(writing, now)
             self._tell(writing, going.local, failed)
 
         # One commit for the letter, its copies, the queue, the events and the reports.
@@ -397,8 +402,17 @@ class Intake:
             for kept_in_vain in (letter, *(report.letter for report in reports)):
                 self._services.store.discard(kept_in_vain)
             raise
+        reacted.count()
         self._accepted(letter, going)
         return reply
+
+    async def _reactions(self, envelope: Envelope, letter: Letter, going: _Going) -> Reacted:
+        """What the boxes of its recipients do with it by themselves; most do nothing."""
+        boxes = {one.bal.id: one.bal for one in self._transaction.destinations if one.bal}
+        if not any(boxes[one.bal].reacts for one in going.local):
+            return Reacted(going.local)
+        came = Came(envelope, letter, self._skip, going.local, boxes)
+        return await Reactions(self._services).of(came)
 
     def _going(self, letter: Letter, decision: Decision) -> _Going:
         returned = bounced(decision)

@@ -167,6 +167,27 @@ WEAKENINGS = (
         ("tests/sieve/test_script.py",),
     ),
     Weakening(
+        "a redirection out of this operator",
+        "mssmtp/reactions.py",
+        "        if target is None:\n",
+        "        if False:\n",
+        ("tests/smtp_in/test_reactions.py",),
+    ),
+    Weakening(
+        "automatic replies: asked again in the commit",
+        "mssmtp/reactions.py",
+        "                if writing.was_answered(one.bal, one.whom, now):\n",
+        "                if False:\n",
+        ("tests/smtp_in/test_reactions.py",),
+    ),
+    Weakening(
+        "automatic replies: to machines",
+        "mssmtp/sieve/answering.py",
+        "    return not _is_automatic(letter) and",
+        "    return",
+        ("tests/sieve/test_answering.py",),
+    ),
+    Weakening(
         "redirections of one letter",
         "mssmtp/sieve/interpreter.py",
         "        if len(self._forwards) > MAX_FORWARDS:\n",

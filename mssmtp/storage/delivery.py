@@ -266,6 +266,10 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting):
         bits = self._bits_we_give(mailbox, delivery.flags)
         row = (bits, letter.size_octets, to_us(envelope.received_at), blob)
         stored = self._add_message(mailbox, row)
+        for name, flags in delivery.also:
+            other = self._delivery_mailbox(delivery.bal, name)
+            self._refer(blob, key, letter, shown=True)
+            self._add_message(other, (self._bits_we_give(other, flags), *row[1:]))
         if envelope.sender is not None:
             self._remember_correspondent(delivery.bal, envelope.sender)
         digest = self._event(

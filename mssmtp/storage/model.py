@@ -269,6 +269,8 @@ class LocalDelivery:
     recipient: Recipient
     mailbox: str = "INBOX"
     flags: frozenset[str] = frozenset()
+    also: tuple[tuple[str, frozenset[str]], ...] = ()
+    """Further copies in other mailboxes of the box, each with its flags."""
 
 
 # ---------------------------------------------------------------- evidence

@@ -47,6 +47,7 @@ from mssmtp.storage.readings import Noted
 from mssmtp.storage.rebuilding import RebuildReport
 from mssmtp.storage.rotation import Progress, RotationReport, silent
 from mssmtp.storage.schema import blobs, meta, sql
+from mssmtp.storage.sealing import ChunkReader
 from mssmtp.storage.texts import SealedSieve, SealedTexts, TextKind, keeping
 from mssmtp.storage.view import MASTERS, Effects, Vault
 from mssmtp.storage.views import Reading, Writing
@@ -246,6 +247,16 @@ class Store:
         except BaseException:
             writer.abort()
             raise
+
+    def content(self, letter: Letter) -> ChunkReader:
+        """What is in a letter that no commit has taken yet, for who reads it before."""
+        blob, data = letter.blob, letter.blob.data
+        source = (
+            self._files.source(blob.id)
+            if data is None
+            else lambda offset, octets: data[offset : offset + octets]
+        )
+        return ChunkReader(blob.id, blob.key, blob.index, letter.size_octets, source)
 
     @staticmethod
     def discard(letter: Letter) -> None:
