@@ -49,6 +49,7 @@ _TOP_OCTETS = 65_536
 """Read at a time until the header section ends; it is bounded since its acceptance."""
 _END = b"\r\n\r\n"
 _AT_ITS_TIME = Reply(250, "2.1.5", "Remis dans la boîte à l'heure voulue par l'expéditeur.")
+_IS_THERE = Reply(250, "2.1.5", "Déjà dans la boîte : la passerelle n'est plus en service.")
 _BROUGHT_HOME = Reply(250, "2.1.5", "Remis dans la boîte : la passerelle n'est plus en service.")
 
 
@@ -153,11 +154,17 @@ class Hospitals:
 
     async def bring_home(self, attempt: Attempt) -> None:
         """Into the boxes here: the gateway was undone while this waited, or its time has come
-        (RFC 4865). What has become of a box meanwhile decides, as it does when mail comes in."""
+        (RFC 4865). What has become of a box meanwhile decides, as it does when mail comes in; one
+        that had its copy when the letter came gets no second."""
+        name = attempt.lease.envelope.id
         is_timed = attempt.lease.envelope.hold_until is not None
+        journey = await awaited(self._store.read(lambda r: r.journey(name)))
+        had = {step.recipient for step in journey if step.kind == "remise"}
         open_boxes = []
         for recipient, box in await self._boxes(attempt.lease):
-            if box is None or box.state is BalState.CLOSED:
+            if str(recipient.address) in had:
+                attempt.replies[recipient] = from_reply(_IS_THERE)
+            elif box is None or box.state is BalState.CLOSED:
                 attempt.replies[recipient] = from_reply(refusals.UNKNOWN.reply())
             elif box.state is BalState.SUSPENDED:
                 attempt.replies[recipient] = from_reply(refusals.RECIPIENT_SUSPENDED.reply())

@@ -20,7 +20,7 @@ from mssmtp.mail import (
     Recipient,
 )
 from mssmtp.outside import LookupFailed
-from mssmtp.storage import Lease, LocalDelivery, Outcome, Transfer, Want
+from mssmtp.storage import Lease, LocalDelivery, Outcome, Step, Transfer, Want
 
 T = TypeVar("T")
 
@@ -123,6 +123,7 @@ class FakeStore:
     outcomes: list[Outcome] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     damaged: set[EnvelopeId] = field(default_factory=set)
+    steps: dict[EnvelopeId, list[Step]] = field(default_factory=dict)
     discarded: int = 0
     heeded: Callable[[], None] = lambda: None
     """Called when somebody has looked at what a new list concerns."""
@@ -169,6 +170,9 @@ class FakeStore:
 
     def bal(self, address: Address) -> Bal | None:
         return self.bals.get(address)
+
+    def journey(self, envelope: EnvelopeId) -> tuple[Step, ...]:
+        return tuple(self.steps.get(envelope, ()))
 
     def letter_octets(self, envelope: EnvelopeId, start: int = 0, stop: int | None = None) -> bytes:
         if envelope in self.damaged:

@@ -13,6 +13,7 @@ from mssmtp.demo.authority import Authority, Identity, Make, Subject
 from mssmtp.gateways import NO_GATEWAYS, Gateway, Gateways
 from mssmtp.mail import Address, BalState, Envelope, Recipient
 from mssmtp.message.aliases import Aliases
+from mssmtp.storage import Step
 from tests.authority import A_DOMAIN
 from tests.smtp_out.peer import Peer, Script
 from tests.smtp_out.test_relay import LETTER as LETTER_OF_ZOE
@@ -203,6 +204,21 @@ async def test_what_waited_for_a_gateway_that_is_gone_goes_into_the_box(world: W
     assert copy.octets == LETTER
     assert copy.envelope.sender == ANNE
     assert [each.recipient.address for each in copy.local] == [ZOE]
+
+
+@pytest.mark.requirement("DEF-19")
+async def test_a_box_that_has_its_copy_gets_no_second_when_its_gateway_is_gone(
+    world: World,
+) -> None:
+    """A gateway that does both: the letter was put into the box when it came."""
+    envelope = arrived(world)
+    step = Step(str(ZOE), "remise", "", "", world.clock.now(), "", None)
+    world.store.steps[envelope.id] = [step]
+    world.gateways = NO_GATEWAYS
+    async with world.relaying():
+        await world.settled()
+    assert world.store.results == ["delivered"]
+    assert world.store.reports == []
 
 
 @pytest.mark.requirement("DEF-19")
