@@ -33,6 +33,10 @@ from mssmtp.identity.authenticator import Authenticator
 from mssmtp.imap_server import ImapDoor
 from mssmtp.introspection import asking, introspection_of
 from mssmtp.message.scanner import ScanLimits
+from mssmtp.notices import Desk
+from mssmtp.notices.courier import Courier
+from mssmtp.notices.relay import Relay as NoticeRelay
+from mssmtp.notices.telling import Telling
 from mssmtp.outside import DnsResolver, SystemClock, SystemEntropy
 from mssmtp.own import NotFetched, Outside, OwnKeys, OwnWatch, space_in_force
 from mssmtp.pki import Anchors, Role
@@ -105,7 +109,14 @@ def scan_limits(settings: Settings) -> ScanLimits:
 
 def open_store(settings: Settings, worker: str) -> Store:
     """The store of these settings. Raises ConfigError."""
-    return Store(settings.store, CLOCK, ENTROPY, limits=scan_limits(settings), worker=worker)
+    return Store(
+        settings.store,
+        CLOCK,
+        ENTROPY,
+        limits=scan_limits(settings),
+        worker=worker,
+        tells=settings.notices.is_on,
+    )
 
 
 def stored_trust(settings: Settings) -> Trust:
@@ -153,6 +164,8 @@ def _check_beside_the_store(settings: Settings, trust: Trust | None = None) -> O
     Gateways.load(settings)
     if settings.psc is not None:
         asking(settings, settings.psc)
+    if settings.notices.is_on:
+        NoticeRelay(settings.notices, settings.operator.host_name)
     return keys
 
 
@@ -259,6 +272,7 @@ class Rooms:
     doors: dict[str, Door] = field(default_factory=dict)
     bearers: Bearers | None = None
     metrics: workers.MetricsServer | None = None
+    courier: Courier | None = None
 
 
 def services_of(
@@ -392,6 +406,7 @@ def build(
             **{name: makers[name]() for name in endpoints(settings) if name in makers},
         },
         services.bearers,
+        courier=courier_of(settings, store, worker),
     )
 
 
@@ -404,6 +419,21 @@ def _guard(settings: Settings, keys: OwnKeys, trust: Trust) -> Guard:
         judge_chain((certificate,), known.anchors, known.revocation, Role.CLIENT, now)
 
     return Guard(http_context(settings.tls, keys.to_users, settings.pki.anchors_file), judge)
+
+
+def desk_of(settings: Settings) -> Desk:
+    """Where people are told of things."""
+    return Desk(settings.notices, settings.operator.domains, CLOCK)
+
+
+def courier_of(settings: Settings, store: Store, worker: str) -> Courier | None:
+    """Who carries service mail to its relay; None without one. Raises ConfigError."""
+    if not settings.notices.is_on:
+        return None
+    desk = desk_of(settings)
+    relay = NoticeRelay(settings.notices, settings.operator.host_name)
+    telling = Telling(desk, settings.policy.patient_domains)
+    return Courier(desk, relay, telling, store, CLOCK, worker)
 
 
 class _Worker:
@@ -464,6 +494,8 @@ class _Worker:
                 tasks.create_task(_prune_daily(store), name="prune"),
                 tasks.create_task(_record_readings(store), name="readings"),
             ]
+            if rooms.courier is not None:
+                background.append(tasks.create_task(rooms.courier.run(), name="notices"))
             relay = tasks.create_task(rooms.relay.run(), name="relay")
             # A peer that comes before the list is in force is deferred for minutes: wait a little.
             await rooms.feed.wait_in_force(self._settings.whitelist.first_within.total_seconds())

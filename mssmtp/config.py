@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from mssmtp.config_base import MEBI, Cell, DomainName, Section, several
+from mssmtp.config_notices import NoticeSettings as NoticeSettings
 from mssmtp.config_policy import PolicySettings
 from mssmtp.config_senders import GatewaySettings, MachineSettings, check_senders
 from mssmtp.config_tokens import AuthSettings, PscSettings
@@ -470,6 +471,7 @@ class Settings(Section):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     psc: PscSettings | None = None
     imap: ImapSettings = Field(default_factory=ImapSettings)
+    notices: NoticeSettings = Field(default_factory=NoticeSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     def domain_table(self, name: Domain) -> DomainSettings:

@@ -128,6 +128,7 @@ receipts = Counter(
     "Recipients that reports told of, by kind of report, fate and cause; matched: to a sent letter",
     ["kind", "fate", "cause", "matched"],
 )
+notices = Counter("mssmtp_notices_total", "Service mail by kind and outcome", ["kind", "outcome"])
 queue_recipients = Gauge(
     "mssmtp_queue_recipients", "Recipients waiting in the queue", multiprocess_mode="livemax"
 )

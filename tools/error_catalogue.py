@@ -111,6 +111,7 @@ REMEDIES: dict[str, str] = {
     "LookupFailed": "Check the address; the server tries again until the queue gives up.",
     "AdministratorExists": "Remove the administrator who has the name, certificate or user.",
     "AddressRetired": "Choose another address: a closed one stays with whom it was.",
+    "NoticesDown": "Ask for the code again in a few minutes; see `mssmtp doctor` for the relay.",
     "PersonExists": "Look that person up; one person has one account.",
     "NoSuchPerson": "Check the usual address.",
     "StructureExists": "Change the structure that has this number.",

@@ -48,7 +48,9 @@ from mssmtp.storage.model import (
     TransferTrace,
     UseTaken,
     Want,
+    from_us,
 )
+from mssmtp.storage.notices import RELAY_STUCK, Happening, NewNotice, Notice
 from mssmtp.storage.queue import Decision
 from mssmtp.storage.relay_journal import RelayJournal
 from mssmtp.storage.rotation import RotationReport
@@ -63,6 +65,7 @@ __all__ = [
     "INBOX",
     "PATIENT",
     "QUEUE_BEGIN",
+    "RELAY_STUCK",
     "SPECIAL_MAILBOXES",
     "SYSTEM_FLAGS",
     "Accepted",
@@ -79,6 +82,7 @@ __all__ = [
     "EventKind",
     "FlagsOperation",
     "Handed",
+    "Happening",
     "Lease",
     "Letter",
     "LetterWriter",
@@ -87,9 +91,11 @@ __all__ = [
     "MailboxExists",
     "MessageRow",
     "NationalIdRequired",
+    "NewNotice",
     "NoSuchBal",
     "NoSuchMailbox",
     "NoSuchMessage",
+    "Notice",
     "Outcome",
     "Owner",
     "ProtectedMailbox",
@@ -115,4 +121,5 @@ __all__ = [
     "Writing",
     "by_envid",
     "by_message_id",
+    "from_us",
 ]

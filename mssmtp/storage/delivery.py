@@ -272,6 +272,7 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting):
             self._add_message(other, (self._bits_we_give(other, flags), *row[1:]))
         if envelope.sender is not None:
             self._remember_correspondent(delivery.bal, envelope.sender)
+            self._note_arrival(delivery.bal, blob)
         digest = self._event(
             "remise",
             envelope.id,

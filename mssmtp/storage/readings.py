@@ -19,6 +19,7 @@ from sqlalchemy import BigInteger, Integer, Text, bindparam, insert, select
 from mssmtp.mail import AccountId, BalId, EnvelopeId, MailboxId
 from mssmtp.storage.activity import ActivityReading, ActivityWriting
 from mssmtp.storage.model import from_us, to_us
+from mssmtp.storage.noting import NoticeNoting
 from mssmtp.storage.schema import blobs, mailboxes, messages, readings, sql
 from mssmtp.storage.view import ranges
 
@@ -44,7 +45,8 @@ _HERE = select(
     bindparam("at", type_=BigInteger()).label("at"),
 )
 _RECORD = sql(
-    insert(readings).from_select(
+    insert(readings)
+    .from_select(
         ["bal", "day", "blob", "account", "kind", "at"],
         _HERE.join_from(messages, mailboxes, mailboxes.c.id == messages.c.mailbox)
         .where(messages.c.mailbox == bindparam("mailbox"))
@@ -52,6 +54,7 @@ _RECORD = sql(
         # What is there already keeps its time; a letter twice in the mailbox is one.
         .suffix_with("ON CONFLICT DO NOTHING"),
     )
+    .returning(readings.c.bal, readings.c.blob)
 )
 _OF_BAL = sql(
     select(
@@ -179,7 +182,7 @@ class ReadingsReading(ActivityReading):
         )
 
 
-class ReadingsWriting(ReadingsReading, ActivityWriting):
+class ReadingsWriting(ReadingsReading, NoticeNoting, ActivityWriting):
     """Writing what was noted."""
 
     def record_readings(self) -> None:
@@ -195,7 +198,7 @@ class ReadingsWriting(ReadingsReading, ActivityWriting):
         for who, at_us, uids in noted:
             self._note_read(who.mailbox, who.kind, at_us)
             for low, high in ranges(uids):
-                self._run(
+                new = self._all(
                     _RECORD,
                     account=who.account,
                     mailbox=who.mailbox,
@@ -205,5 +208,8 @@ class ReadingsWriting(ReadingsReading, ActivityWriting):
                     low=low,
                     high=high,
                 )
+                if who.kind == "lu" and self._vault.tells:
+                    for bal, blob in new:
+                        self._note_first_opening(BalId(bal), blob, (who.day, who.account, at_us))
         if noted:
             self.effects.first.append(lambda: self._vault.noted.forget(noted))

@@ -28,7 +28,8 @@ notices = counted(
     Column("kind", Text, nullable=False),
     Column("account", BigInteger),
     Column("bal", BigInteger),
-    Column("digest", LargeBinary, nullable=False),
+    Column("blob", BigInteger),
+    Column("digest", LargeBinary),
     Column("sealed", LargeBinary),
     Column("at", BigInteger, nullable=False),
     Column("due", BigInteger, nullable=False, index=True),
@@ -40,8 +41,8 @@ notices = counted(
     Index("notices_by_digest", "digest", "at"),
     Index("notices_by_bal", "bal", "kind", "done_at"),
 )
-"""Service mail that waits for its relay. `digest` is of the address; `sealed` is null as soon as
-the mail has left or failed."""
+"""Service mail that waits for its relay. `digest` is of the address, null while only the box and
+the letter (`blob`) are known; `sealed` is null as soon as the mail has left or failed."""
 
 invited = clustered(
     "invited",

@@ -27,6 +27,7 @@ from mssmtp.storage.schema import (
     mailboxes,
     members,
     messages,
+    notices,
     owners,
     persons,
     preferences,
@@ -75,6 +76,7 @@ _OF_BAL = tuple(
         (answered, answered.c.bal),
         (app_passwords, app_passwords.c.bal),
         (bindings, bindings.c.bal),
+        (notices, notices.c.bal),
         (bals, bals.c.id),
     )
 )

@@ -28,6 +28,7 @@ from mssmtp.storage.flags import keyword_purpose
 from mssmtp.storage.keys import MESSAGE_KEY, OWNER_KEY
 from mssmtp.storage.ledger import FACTS, LINES, trace_purpose
 from mssmtp.storage.mailboxes import NAME, SUBSCRIPTION, mailbox_purpose
+from mssmtp.storage.noting import notice_purpose
 from mssmtp.storage.people import (
     CORRESPONDENT,
     account_purpose,
@@ -54,6 +55,7 @@ from mssmtp.storage.schema import (
     keywords,
     mailboxes,
     members,
+    notices,
     owners,
     packs,
     persons,
@@ -153,6 +155,11 @@ def _text_digest(purpose: bytes) -> Digests:
     return lambda key, row, opened: {"digest": key.digest(purpose, opened["sealed"].decode())}
 
 
+def _notice_digest(key: Opener, _: Values, opened: Mapping[str, bytes]) -> dict[str, bytes | None]:
+    to = json.loads(opened["sealed"]).get("to")
+    return {"digest": None if to is None else key.digest(b"address", Address.parse(to).key)}
+
+
 def _wrapped(row: Values) -> bytes:
     handle: bytes = row["handle"]
     return OWNER_KEY + handle + owner_name(row["bal"], row["domain"])
@@ -231,6 +238,14 @@ MASTER_STATIONS = (
         {"sealed": lambda row: record_purpose(row["id"], row["subject"], row["subject_id"])},
         (records.c.subject, records.c.subject_id),
         under="names",
+    ),
+    station(
+        notices,
+        notices,
+        {"sealed": lambda row: notice_purpose(row["id"])},
+        under="names",
+        digests=_notice_digest,
+        changed=("digest",),
     ),
     station(
         preferences,

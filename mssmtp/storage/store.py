@@ -79,8 +79,12 @@ class Store:
         limits: ScanLimits | None = None,
         worker: str = "cli",
         reader: Reader | None = None,
+        tells: bool = False,
     ) -> None:
-        """Raises ConfigError: no store, key missing or wrong, modes too open, newer schema."""
+        """Raises ConfigError: no store, key missing or wrong, modes too open, newer schema.
+
+        `tells`: arrivals and openings are noted, for whoever sends the service mail.
+        """
         self._home = settings.home
         self._engine = _existing(settings)
         self._masters = MasterFiles(settings.master_key_file, entropy)
@@ -113,6 +117,7 @@ class Store:
             self._openers,
             self._later,
             self._packer.want,
+            tells,
         )
         when_replaced(db, self._forget)
         self._deadlines = Deadlines(deadlines.ANSWER_WITHIN_S)

@@ -57,6 +57,12 @@ SUMMARY_ROWS = sql(
     .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
     .order_by(messages.c.uid)
 )
+_OF_BLOB = sql(
+    select(blob_keys.c.references, blobs.c.id, blob_keys.c.summary, blobs.c.number)
+    .join_from(blobs, blob_keys, blob_keys.c.blob == blobs.c.number)
+    .where(blobs.c.number == bindparam("blob"))
+    .where(blob_keys.c.owner == bindparam("owner"))
+)
 PACK_ROW = sql(
     select(packs.c.sealed)
     .where(packs.c.mailbox == bindparam("mailbox"))
@@ -157,6 +163,12 @@ class SummaryReading(MessageReading):
         for low, high in ranges(uids):
             for row in self._all(SUMMARY_ROWS, mailbox=mailbox, owner=key.id, low=low, high=high):
                 yield Uid(row[0]), self._summary(row, key)
+
+    def summary_of(self, bal: BalId, blob: int) -> bytes:
+        """Of a letter in a box, wherever it is filed; b"" when it is gone or cannot be read."""
+        key = self._bal_key(bal)
+        row = self._one(_OF_BLOB, blob=blob, owner=key.id)
+        return b"" if row is None else self._summary(row, key)
 
     def _summary(self, row: Row, key: OwnerKey) -> bytes:
         try:

@@ -81,6 +81,8 @@ class Vault:
     """Takes a job that keeps a pack, to be done when there is time; or not at all."""
     want_packs: Callable[[MailboxId, int], None]
     """A window of texts lacks its packs: they are made when there is time."""
+    tells: bool = False
+    """What happens to letters is noted for the service mail (`notices.py`)."""
 
 
 class View:

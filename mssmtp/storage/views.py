@@ -7,6 +7,7 @@ from datetime import datetime
 from mssmtp.storage.administrators import AdministratorReading, AdministratorWriting
 from mssmtp.storage.bindings import BindingReading, BindingWriting
 from mssmtp.storage.ledger import LedgerReading
+from mssmtp.storage.notices import NoticeReading, NoticeWriting
 from mssmtp.storage.persons import PersonReading
 from mssmtp.storage.rebuilding import RebuildReading, RebuildWriting
 from mssmtp.storage.resealing import ResealReading, ResealWriting
@@ -20,6 +21,7 @@ from mssmtp.storage.waiting import QueueReading
 
 
 class Reading(
+    NoticeReading,
     ResealReading,
     QueueReading,
     PersonReading,
@@ -36,6 +38,7 @@ class Reading(
 
 
 class Writing(
+    NoticeWriting,
     ResealWriting,
     ShredWriting,
     SentWriting,
@@ -51,7 +54,7 @@ class Writing(
 
     def prune(self, now: datetime) -> None:
         """Forget facts whose time is over, files whose removal a crash prevented, sent letters that
-        no client will file any more, and who may be answered again.
+        no client will file any more, who may be answered again, and service mail that has left.
 
         Events are never purged (SEED-66).
         """
@@ -59,3 +62,4 @@ class Writing(
         self._bury_files()
         self._forget_sent(now)
         self._forget_answered(now)
+        self._forget_notices(now)

@@ -28,7 +28,15 @@ from mssmtp.mail import (
     domain,
 )
 from mssmtp.outside import SystemEntropy
-from mssmtp.storage import Administrator, Outcome, Reading, RotationReport, Store, Writing
+from mssmtp.storage import (
+    Administrator,
+    NewNotice,
+    Outcome,
+    Reading,
+    RotationReport,
+    Store,
+    Writing,
+)
 from mssmtp.storage.keys import MasterState, OwnerMark, OwnerRow
 from mssmtp.storage.people_values import NewPerson, Record, ServedDomain
 from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS
@@ -160,6 +168,10 @@ def fill_people(writing: Writing) -> None:
             )
         )
         writing.trace("administration", f"dsi {last}", "person.add", account=person.account)
+        now = SteppingClock().now()
+        writing.queue_notice(
+            NewNotice("code", person.usual_address, "fr", {"code": last}, now, now)
+        )
 
 
 def fill_services(writing: Writing, bal: BalId) -> None:
@@ -224,6 +236,10 @@ def seen(store: Store) -> dict[str, Any]:
             found[f"person {person.id}"] = person, r.records("person", person.id)
             assert r.bound_account("psc", f"sub-{person.last_name}") == person.account
             found[f"bindings {person.id}"] = r.bindings(account=person.account)
+            found[f"chosen {person.id}"] = r.preference("account", person.account, "notifications")
+            since = SteppingClock().now()
+            found[f"told {person.id}"] = r.noticed_since(person.usual_address, "code", since)
+        found["notices"] = r.waiting_notices()
         found["account"] = account, r.principal(account.id), r.app_passwords(account.id)
         for entry in r.queue():
             found[f"letter {entry.envelope}"] = r.letter_octets(entry.envelope)
