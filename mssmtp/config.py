@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from mssmtp.config_base import MEBI, Cell, DomainName, Section, several
+from mssmtp.config_bulk import BulkSettings, PreregSettings
 from mssmtp.config_notices import NoticeSettings as NoticeSettings
 from mssmtp.config_policy import PolicySettings
 from mssmtp.config_senders import GatewaySettings, MachineSettings, check_senders
@@ -470,6 +471,8 @@ class Settings(Section):
     )
     auth: AuthSettings = Field(default_factory=AuthSettings)
     psc: PscSettings | None = None
+    bulk: BulkSettings = Field(default_factory=BulkSettings)
+    prereg: PreregSettings = Field(default_factory=PreregSettings)
     imap: ImapSettings = Field(default_factory=ImapSettings)
     notices: NoticeSettings = Field(default_factory=NoticeSettings)
     log: LogSettings = Field(default_factory=LogSettings)

@@ -62,6 +62,20 @@ WEAKENINGS = (
         ("tests/bulk/test_xlsx.py",),
     ),
     Weakening(
+        "structure of a line within reach",
+        "mssmtp/bulk/loading.py",
+        "        if found is None or found.is_closed or not self.reaches(found):\n",
+        "        if found is None:\n",
+        ("tests/bulk/test_loading.py",),
+    ),
+    Weakening(
+        "account of another structure in a bulk line",
+        "mssmtp/bulk/persons.py",
+        "    if person.structure != structure.id or box is None:\n",
+        "    if box is None:\n",
+        ("tests/bulk/test_loading.py",),
+    ),
+    Weakening(
         "two lines of one account",
         "mssmtp/bulk/plan.py",
         "        if len(lines) > 1:\n",

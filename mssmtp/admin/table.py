@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from mssmtp.admin import administrators, boxes, members
+from mssmtp.admin import administrators, boxes, loading, members
 from mssmtp.admin.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
     *administrators.OPERATIONS,
     *boxes.OPERATIONS,
+    *loading.OPERATIONS,
     *members.OPERATIONS,
 )
 

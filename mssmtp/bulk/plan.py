@@ -15,7 +15,11 @@ from mssmtp.bulk.request import Request
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`requests` may be applied one by one, in the order of the file; `told` is already decided."""
+    """`requests` may be applied one by one, in this order; `told` is already decided.
+
+    People come before the boxes that name them as members or responsible, whatever their order in
+    the file.
+    """
 
     requests: tuple[Request, ...]
     told: tuple[Told, ...]
@@ -45,8 +49,10 @@ def planned(lines: Iterable[Line], today: date) -> Plan:
     for request in requests:
         if request.line in clashes:
             told.append(Told.of(request, Outcome.REFUSED, (clashes[request.line],)))
+    kept = [each for each in requests if each.line not in clashes]
+    kept.sort(key=lambda each: (KEY[each.type] is not Column.USUAL, each.line))
     return Plan(
-        tuple(each for each in requests if each.line not in clashes),
+        tuple(kept),
         tuple(sorted((*told, *doubles), key=lambda each: each.line)),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 
 from mssmtp.bulk import csv_file, xlsx_file
@@ -12,11 +12,13 @@ _ZIP = b"PK\x03\x04"
 _OLE = b"\xd0\xcf\x11\xe0"
 
 
-def read_lines(stream: BinaryIO, renamed: Mapping[str, str]) -> tuple[Line, ...]:
+def read_lines(
+    stream: BinaryIO, renamed: Mapping[str, str], told: Callable[[int], None] = lambda _: None
+) -> tuple[Line, ...]:
     """Every line of a CSV or XLSX file that is not blank. Raises BadFile.
 
     The size is asked before anything is read (a file of 1 GB costs nothing); `renamed` as in
-    `columns.header`.
+    `columns.header`; `told` hears how many lines were read so far.
     """
     size = stream.seek(0, 2)
     stream.seek(0)
@@ -35,16 +37,20 @@ def read_lines(stream: BinaryIO, renamed: Mapping[str, str]) -> tuple[Line, ...]
             "Enregistrez-le sans mot de passe au format .xlsx, ou « CSV UTF-8 ».",
         )
     rows = xlsx_file.rows(stream) if start == _ZIP else csv_file.rows(stream)
-    lines = tuple(_bounded(rows, renamed))
+    lines = tuple(_bounded(rows, renamed, told))
     if not lines:
         raise BadFile("fichier", "il n'a aucune ligne après l'en-tête", "Ajoutez des lignes.")
     return lines
 
 
-def _bounded(rows: csv_file.Rows, renamed: Mapping[str, str]) -> Iterator[Line]:
+def _bounded(
+    rows: csv_file.Rows, renamed: Mapping[str, str], told: Callable[[int], None]
+) -> Iterator[Line]:
     for count, line in enumerate(csv_file.lines(rows, renamed)):
         if count >= MAX_LINES:
             raise BadFile(
                 "fichier", f"il a plus de {MAX_LINES} lignes", "Coupez-le en plusieurs fichiers."
             )
+        if count % 500 == 0:
+            told(count)
         yield line

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from mssmtp.bulk.columns import Problem
 from mssmtp.bulk.request import Request
@@ -30,6 +31,7 @@ _CODES = {
     Outcome.UNCHANGED: "unchanged",
     Outcome.REFUSED: "refused",
 }
+_OUTCOMES = {code: outcome for outcome, code in _CODES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,22 @@ class Told:
             f"{each.column} : {each.text}" if each.column else each.text for each in self.problems
         )
 
-    def as_json(self) -> Mapping[str, object]:
+    @classmethod
+    def read(cls, said: Mapping[str, Any]) -> Told:
+        """What `as_json` said, of another process."""
+        problems = tuple(Problem(each["column"], each["text"]) for each in said["problems"])
+        outcome = _OUTCOMES[said["outcome"]]
+        return cls(
+            said["line"],
+            said["action"],
+            said["type"],
+            said["about"],
+            outcome,
+            problems,
+            said["address"],
+        )
+
+    def as_json(self) -> dict[str, Any]:
         """For programs: codes instead of words."""
         return {
             "line": self.line,

@@ -60,3 +60,15 @@ class Request:
         if self.usual is not None:
             return str(self.usual)
         return f"{self.local} ({self.structure})"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What others name this person by: usual address and idNatPS."""
+        usual = () if self.usual is None else (self.usual.key,)
+        return usual if self.national_id is None else (*usual, self.national_id)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """People this line names, by the same keys."""
+        members = tuple(each.key for each in self.members)
+        return members if self.responsible is None else (*members, self.responsible)

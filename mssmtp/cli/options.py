@@ -59,10 +59,18 @@ def settings(path: Path | None) -> Settings:
     return found
 
 
+_REMOTE = "MSSMTP_ADMIN"
+
+
+def is_remote() -> bool:
+    """Whether `desk` asks a server elsewhere when no settings file is named."""
+    return _REMOTE in os.environ
+
+
 def desk(path: Path | None) -> Desk:
     """Where operations are asked for: of the home of the settings, or, when MSSMTP_ADMIN names a
     server, over TLS with the certificate of MSSMTP_ADMIN_CERTIFICATE. Raises ConfigError."""
-    url = os.environ.get("MSSMTP_ADMIN")
+    url = os.environ.get(_REMOTE)
     if url is None or path is not None:
         return desk_of(settings(path))
     return desk_at(Remote(url, _named("CERTIFICATE"), _named("KEY"), _named("ANCHORS")))

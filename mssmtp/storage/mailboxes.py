@@ -255,20 +255,33 @@ class MailboxWriting(
         self._bump(mailbox)
 
     def _add_first_mailboxes(self, bal: BalId) -> None:
-        """INBOX and the special mailboxes of a new BAL."""
-        self._add_mailbox(bal, INBOX, None)
-        for name, use in SPECIAL_MAILBOXES:
-            self._add_mailbox(bal, name, use)
+        """INBOX and the special mailboxes of a new BAL: none of their names is subscribed yet.
+
+        Fifty thousand boxes are loaded in one go (DEF-10): what each mailbox costs counts.
+        """
+        names = ((INBOX, None), *SPECIAL_MAILBOXES)
+        first = self._next_validity(bal, len(names))
+        for validity, (name, use) in enumerate(names, start=first):
+            self._put_mailbox(bal, name, use, validity)
 
     def _add_mailbox(self, bal: BalId, name: str, special_use: str | None) -> MailboxId:
-        key = self._bal_key(bal)
         self._unsubscribe_orphan(bal, name)
+        made = self._put_mailbox(bal, name, special_use, self._next_validity(bal))
+        parent = self._mailbox_id(bal, name.rpartition("/")[0]) if "/" in name else None
+        if parent is not None:
+            self._inherit_rights(parent, made)
+        return made
+
+    def _put_mailbox(
+        self, bal: BalId, name: str, special_use: str | None, validity: int
+    ) -> MailboxId:
+        key = self._bal_key(bal)
         row = self._new(
             _NEW,
             bal=bal,
             digest=key.digest(NAME, name),
             sealed=b"",
-            uid_validity=self._next_validity(bal),
+            uid_validity=validity,
             uid_next=1,
             highest_modseq=1,
             special_use=special_use,
@@ -281,20 +294,18 @@ class MailboxWriting(
         self._run(
             _SEAL, mailbox=row[0], new_sealed=key.seal(mailbox_purpose(row[0]), name.encode())
         )
-        parent = self._mailbox_id(bal, name.rpartition("/")[0]) if "/" in name else None
-        if parent is not None:
-            self._inherit_rights(parent, MailboxId(row[0]))
         self._changed(ChangeKind.MAILBOX, bal, MailboxId(row[0]), ModSeq(1))
         return MailboxId(row[0])
 
-    def _next_validity(self, bal: BalId) -> int:
-        """A UIDVALIDITY no mailbox of the BAL ever had (GEN-01), from the time."""
+    def _next_validity(self, bal: BalId, many: int = 1) -> int:
+        """A UIDVALIDITY no mailbox of the BAL ever had (GEN-01), from the time; the first of `many`
+        that follow one another."""
         row = self._one(_LAST_VALIDITY, bal=bal)
         if row is None:
             raise NoSuchBal
         now_s = to_us(self._vault.clock.now()) // 1_000_000
         new = max(row[0] + 1, now_s, 1)
-        return int(self._new(_NEXT_VALIDITY, bal=bal, new=new)[0])
+        return int(self._new(_NEXT_VALIDITY, bal=bal, new=new + many - 1)[0]) - many + 1
 
     def _rename(self, mailbox: Mailbox, new: str) -> None:
         """Under a name that outlived its mailbox as a subscription, the mailbox is subscribed."""

@@ -65,7 +65,7 @@ def test_every_setting_is_in_it_with_a_description() -> None:
 def test_every_default_it_shows_is_the_true_one(tmp_path: Path) -> None:
     """Uncommenting all of them changes nothing; tables of which there are none stay away."""
     shown = re.compile(r"# (\w+ = (?!\(|\{ host).*)")
-    committed = re.sub(r"(?ms)^# \[\[.*?(?=^\[|\Z)", "", COMMITTED.read_text("utf-8"))
+    committed = re.sub(r"(?ms)^# \[.*?(?=^\[|\Z)", "", COMMITTED.read_text("utf-8"))
     text = "\n".join(
         match.group(1) if (match := shown.fullmatch(line)) else line
         for line in committed.splitlines()

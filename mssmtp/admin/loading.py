@@ -1,0 +1,99 @@
+"""Loading accounts from the lines of a file: `bal.load` (SEED-39, DEF-10).
+
+The reader of the file is the caller: a command, the portal. What comes here is cells, and they are
+checked here again; each line is of a structure within reach, or is refused as unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from mssmtp.admin import finding
+from mssmtp.admin.authority import within
+from mssmtp.admin.operation import Answer, Desk, Input, operation
+from mssmtp.bulk import Column, Line, Plan, Told, planned
+from mssmtp.bulk.columns import MAX_FILE_OCTETS, MAX_LINES, MAX_MEMBERS_CELL
+from mssmtp.bulk.loading import Loader
+from mssmtp.bulk.request import Request
+from mssmtp.bulk.steps import Done
+from mssmtp.errors import ConfigError
+from mssmtp.mail import AdminLevel, Structure
+from mssmtp.storage import Writing
+
+MOST_WHOLE = 5_000
+"""Lines of one transaction: for its seconds no letter is taken."""
+
+Cell = Annotated[str, StringConstraints(max_length=MAX_MEMBERS_CELL)]
+
+
+class Cells(Input):
+    """One line, by the names of the columns; empty cells are left out."""
+
+    number: int = Field(ge=1, le=2_000_000)
+    cells: dict[Column, Cell]
+
+
+class Load(Input):
+    """Lines of one file, or a part of them.
+
+    `people`: of a dry run in parts, those whom its earlier parts would make and these lines name.
+    """
+
+    lines: tuple[Cells, ...] = Field(max_length=MAX_LINES)
+    dry_run: bool = False
+    all_or_nothing: bool = False
+    notify: bool = False
+    people: tuple[Annotated[str, StringConstraints(max_length=finding.MOST_NAME)], ...] = Field(
+        (), max_length=MAX_LINES
+    )
+
+
+def _load(desk: Desk[Load]) -> Answer:
+    """Create, change and close the accounts and boxes of the lines, each whole or not at all."""
+    given = desk.input
+    lines = tuple(Line(each.number, each.cells) for each in given.lines)
+    plan = planned(lines, desk.office.clock.now().date())
+    return [dict(told.as_json()) for told in _told(desk, plan)]
+
+
+def _told(desk: Desk[Load], plan: Plan) -> list[Told]:
+    loader = Loader(
+        desk.store,
+        desk.actor.name,
+        lambda structure: desk.reaches(within("", structure)),
+        _welcomed,
+        desk.office.clock.now(),
+    )
+    given = desk.input
+    if given.dry_run:
+        return [*plan.told, *loader.shown(plan.requests, given.people)]
+    if not given.all_or_nothing:
+        return [*plan.told, *loader.each(plan.requests)]
+    if plan.refused:
+        return [*plan.told, *loader.shown(plan.requests)]
+    if len(plan.requests) > MOST_WHOLE:
+        raise ConfigError(
+            "--all-or-nothing",
+            f"le fichier a plus de {MOST_WHOLE} lignes : le courrier attendrait tout ce temps",
+            "Coupez-le, ou chargez ligne par ligne : ce qui est déjà fait ne change rien.",
+        )
+    return [*plan.told, *loader.whole(plan.requests)]
+
+
+def _welcomed(writing: Writing, request: Request, done: Done, structure: Structure) -> None:
+    """Nobody is told yet."""
+
+
+OPERATIONS = (
+    operation(
+        "bal.load",
+        AdminLevel.STRUCTURE,
+        Load,
+        finding.own,
+        _load,
+        scoped=False,
+        most_octets=2 * MAX_FILE_OCTETS,
+    ),
+)

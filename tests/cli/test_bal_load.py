@@ -1,0 +1,100 @@
+"""`mssmtp bal load`: what an administrator sees of a file, and what is done with it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from mssmtp.bulk import Column
+from mssmtp.mail import Address, Domain, Structure, StructureId
+from tests.authority import A_DOMAIN
+from tests.bulk.files import APP, FINESS, INT, MED, ORG, PER, csv_of
+from tests.home import Home, typed
+
+ZOE = Address.parse(PER[Column.USUAL])
+
+
+@pytest.fixture
+def hospital(home: Home) -> Home:
+    new = Structure(StructureId(0), "CH de Valmont", finess=FINESS, domain=Domain(A_DOMAIN))
+    with home.store() as store:
+        store.write(lambda writing: writing.create_structure(new)).result()
+    return home
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "comptes.csv"
+    file.write_bytes(csv_of(PER, ORG, APP, INT, {**MED, Column.USUAL: "léa@x.example"}))
+    return file
+
+
+@pytest.mark.requirement("SEED-39", "DEF-10")
+def test_a_file_is_tried_then_loaded_then_changes_nothing(
+    hospital: Home, file: Path, tmp_path: Path
+) -> None:
+    tried = hospital.mssmtp("bal", "load", str(file), "--dry-run")
+    assert tried.code == 1
+    assert "Rien n'a été écrit" in tried.out
+    assert "5 lignes : 4 créées, 0 modifiées, 0 closes, 0 inchangées, 1 refusées." in tried.out
+    assert "écrivez nom@domaine" in tried.out
+    with hospital.store() as store:
+        assert store.read(lambda r: r.person(ZOE)).result() is None
+
+    report = tmp_path / "rapport.csv"
+    loaded = hospital.mssmtp("bal", "load", str(file), "--json", "--report", str(report))
+    assert loaded.code == 1
+    assert loaded.json["written"] is True
+    assert loaded.json["counts"]["created"] == 4
+    assert [line["line"] for line in loaded.json["lines"]] == [2, 3, 4, 5, 6]
+    assert loaded.json["lines"][0]["address"] == f"zoe.tartempion.2@{A_DOMAIN}"
+    rows = list(csv.reader(io.StringIO(report.read_text("utf-8-sig")), delimiter=";"))
+    assert [row[4] for row in rows[1:]] == ["créée"] * 4 + ["refusée"]
+    assert report.stat().st_mode & 0o777 == 0o600
+
+    again = hospital.mssmtp("bal", "load", str(file), "--json")
+    assert again.json["counts"]["unchanged"] == 4
+
+
+@pytest.mark.requirement("DEF-10")
+def test_all_or_nothing_writes_nothing_while_a_line_is_wrong(hospital: Home, file: Path) -> None:
+    refused = hospital.mssmtp("bal", "load", str(file), "--all-or-nothing", "--json")
+    assert refused.code == 1
+    assert refused.json["written"] is False
+    with hospital.store() as store:
+        assert store.read(lambda r: r.person(ZOE)).result() is None
+    file.write_bytes(csv_of(PER, ORG, APP, INT))
+    loaded = hospital.mssmtp("bal", "load", str(file), "--all-or-nothing", "--json")
+    assert (loaded.code, loaded.json["written"]) == (0, True)
+
+
+def test_a_file_that_is_none_is_refused_with_a_remedy(hospital: Home, tmp_path: Path) -> None:
+    file = tmp_path / "comptes.csv"
+    for octets, why in ((csv_of(PER, encoding="cp1252"), "Windows-1252"), (b"", "vide")):
+        file.write_bytes(octets)
+        answer = hospital.mssmtp("bal", "load", str(file))
+        assert answer.code == 2
+        assert why in answer.err
+        assert "CSV UTF-8" in answer.err
+    answer = hospital.mssmtp("bal", "load", str(tmp_path / "absent.csv"))
+    assert answer.code == 2
+
+
+def test_a_template_is_written_once(tmp_path: Path) -> None:
+    for name in ("comptes.csv", "comptes.xlsx"):
+        file = str(tmp_path / name)
+        assert typed("bal", "template", file).code == 0
+        assert typed("bal", "template", file).code == 2
+    assert typed("bal", "template", str(tmp_path / "comptes.txt")).code == 2
+
+
+def test_the_report_for_programs_is_json(hospital: Home, file: Path, tmp_path: Path) -> None:
+    report = tmp_path / "rapport.json"
+    hospital.mssmtp("bal", "load", str(file), "--dry-run", "--report", str(report))
+    told = json.loads(report.read_text("utf-8"))
+    assert told[4]["problems"][0]["column"] == "adresse_usuelle"
+    assert hospital.mssmtp("bal", "load", str(file), "--report", "x.pdf").code == 2
