@@ -421,16 +421,11 @@ def _guard(settings: Settings, keys: OwnKeys, trust: Trust) -> Guard:
     return Guard(http_context(settings.tls, keys.to_users, settings.pki.anchors_file), judge)
 
 
-def desk_of(settings: Settings) -> Desk:
-    """Where people are told of things."""
-    return Desk(settings.notices, settings.operator.domains, CLOCK)
-
-
 def courier_of(settings: Settings, store: Store, worker: str) -> Courier | None:
     """Who carries service mail to its relay; None without one. Raises ConfigError."""
     if not settings.notices.is_on:
         return None
-    desk = desk_of(settings)
+    desk = Desk.of(settings, CLOCK)
     relay = NoticeRelay(settings.notices, settings.operator.host_name)
     telling = Telling(desk, settings.policy.patient_domains)
     return Courier(desk, relay, telling, store, CLOCK, worker)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Self
 
+from mssmtp.config import Settings
 from mssmtp.config_notices import NoticeSettings
 from mssmtp.errors import MailError, Reply
 from mssmtp.mail import AccountId, Address, BalId, Domain, Person
@@ -42,6 +44,11 @@ class Desk:
 
     def __init__(self, settings: NoticeSettings, served: Collection[Domain], clock: Clock) -> None:
         self.settings, self._served, self._clock = settings, frozenset(served), clock
+
+    @classmethod
+    def of(cls, settings: Settings, clock: Clock) -> Self:
+        """By the whole settings."""
+        return cls(settings.notices, settings.operator.domains, clock)
 
     @property
     def is_on(self) -> bool:

@@ -19,6 +19,7 @@ from mssmtp.storage.model import (
     Receipt,
     Step,
     TooManyKeywords,
+    to_us,
 )
 
 Vouched = Callable[[Address], bool]
@@ -75,9 +76,23 @@ class ReceiptWriting(DeliveryWriting):
             clear = {"result": receipt.result, "cause": receipt.cause, "report": report}
             self._event(receipt.kind, id, lines, (key,), **clear)
             new.append(receipt)
+            if receipt.kind == "lu":
+                self._note_opening_elsewhere(stored, concerned.address)
         if new:
             self.show_outcome(id)
         return new
+
+    def _note_opening_elsewhere(self, stored: StoredEnvelope, recipient: Address) -> None:
+        """An MDN tells of it (SEED-62); what is opened here is seen by `readings` itself."""
+        sender = self._named_owner(stored.owner)
+        if isinstance(sender, str) or self.bal(recipient) is not None:
+            return
+        told = {
+            "recipient": str(recipient),
+            "at": to_us(self._vault.clock.now()),
+            "envelope": stored.envelope.id,
+        }
+        self.note_opening(sender, told, self._sent_blob(stored.envelope.id))
 
     def show_outcome(self, envelope: EnvelopeId) -> None:
         """Give the sender's copies the keywords of what is known by now."""

@@ -89,12 +89,17 @@ class SentLetterReading(View):
                     return EnvelopeId(row[0])
         return None
 
+    def _sent_blob(self, envelope: EnvelopeId) -> int | None:
+        """The content of the sender's own copy; None when it was not kept."""
+        row = self._one(_BLOB, envelope=envelope)
+        return None if row is None else int(row[0])
+
     def _copies_of(self, bal: BalId, envelope: EnvelopeId) -> list[tuple[MailboxId, Uid]]:
         """Where the sender's own copy is, when it was filed with the letter."""
-        row = self._one(_BLOB, envelope=envelope)
-        if row is None:
+        blob = self._sent_blob(envelope)
+        if blob is None:
             return []
-        found = self._all(_COPIES, blob=row[0], bal=bal)
+        found = self._all(_COPIES, blob=blob, bal=bal)
         return [(MailboxId(mailbox), Uid(uid)) for mailbox, uid in found]
 
 
