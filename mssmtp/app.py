@@ -56,6 +56,8 @@ from mssmtp.smtp_in import (
 from mssmtp.smtp_out import Relay, towards_hospitals
 from mssmtp.storage import Store, Writing
 from mssmtp.storage.masters import read_master_key
+from mssmtp.system_doors import SystemImapDoor, SystemSubmissionDoor
+from mssmtp.systems import Systems
 from mssmtp.tls_settings import OwnCertificate, http_context, load_certificate
 from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed import TrustFeed
@@ -283,6 +285,7 @@ def services_of(
     paces: mmap | None = None,
 ) -> Services:
     """What the SMTP doors, and `explain` in their place, lean on. Raises ConfigError."""
+    responder = _responder(settings, trust)
     return Services(
         settings,
         store,
@@ -292,11 +295,12 @@ def services_of(
         CLOCK,
         ENTROPY,
         OwnKeys(settings, trust, CLOCK, before=pairs),
-        _responder(settings, trust),
+        responder,
         Clamd.of(settings.antivirus),
         Gateways.load(settings),
         Rates(settings.policy.rates, paces),
         _bearers(settings, store),
+        Systems(trust, store, CLOCK, responder),
     )
 
 
@@ -381,6 +385,10 @@ def build(
         "submissions": lambda: SubmissionDoor(services, implicit_tls=True),
         "appliances": lambda: ApplianceDoor(services),
         "appliances_tls": lambda: ApplianceDoor(services, implicit_tls=True),
+        "app_submission": lambda: SystemSubmissionDoor(services),
+        "app_submissions": lambda: SystemSubmissionDoor(services, implicit_tls=True),
+        "app_imap": lambda: SystemImapDoor(services),
+        "app_imaps": lambda: SystemImapDoor(services, implicit_tls=True),
         "imap": lambda: imap(implicit_tls=False),
         "imaps": lambda: imap(implicit_tls=True),
     }

@@ -8,18 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mssmtp.awaiting import awaited
-from mssmtp.identity import Bearer
-from mssmtp.identity.entitled import entitled
+from mssmtp.identity import Authenticator, Bearer
+from mssmtp.identity.entitled import entitled, entitled_still
 from mssmtp.identity.tokens import CannotBeAsked, Subject, TokenRefused
 from mssmtp.introspection import Introspection
 from mssmtp.mail import Principal
-from mssmtp.storage import Store
+from mssmtp.storage import Reading, Store
 
 logger = logging.getLogger(__name__)
 
 PER_ADDRESS = 64
 """Tokens of one address that are being judged: a hospital is one address; a flood waits behind
 itself (ATT-41)."""
+
+
+def as_of_now(authenticator: Authenticator, reading: Reading, principal: Principal) -> Principal:
+    """Who the person of an open session is now, by password or token. Raises LoginRefused."""
+    if principal.subject is not None:
+        return entitled_still(reading, principal)
+    return authenticator.refreshed(reading, principal)
 
 
 class Bearers:

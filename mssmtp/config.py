@@ -165,6 +165,12 @@ class ListenSettings(Section):
         None, description="Scanners and analysers of [[machines]], STARTTLS; closed by default."
     )
     appliances_tls: Endpoint | None = Field(None, description="The same over TLS.")
+    app_submission: Endpoint | None = Field(
+        None, description="Systems, by certificate (CL-16): submission with STARTTLS."
+    )
+    app_submissions: Endpoint | None = Field(None, description="The same over TLS.")
+    app_imap: Endpoint | None = Field(None, description="Their IMAP with STARTTLS.")
+    app_imaps: Endpoint | None = Field(None, description="Their IMAP over TLS.")
     imap: Endpoint | None = Field(None, description="IMAP with STARTTLS, port 143.")
     imaps: Endpoint | None = Field(None, description="IMAP over TLS, port 993 (CL-04).")
     admin: Endpoint | None = Field(

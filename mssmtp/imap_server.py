@@ -20,7 +20,7 @@ from cryptography import x509
 
 from mssmtp import metrics, processors, tls
 from mssmtp.awaiting import awaited
-from mssmtp.bearers import Bearers
+from mssmtp.bearers import Bearers, as_of_now
 from mssmtp.config import Settings
 from mssmtp.errors import MailError
 from mssmtp.identity.authenticator import Authenticator
@@ -36,7 +36,7 @@ from mssmtp.log import connection_id
 from mssmtp.logins import Left, Logins, Peer, offered
 from mssmtp.mail import BalId, Change, MailboxId, Principal
 from mssmtp.outside import Clock
-from mssmtp.storage import Store, deadlines
+from mssmtp.storage import Reading, Store, deadlines
 from mssmtp.tls_settings import Presenter
 
 logger = logging.getLogger(__name__)
@@ -102,6 +102,9 @@ class _Hub:
 class ImapDoor:
     """One listening port. `start` once, `stop` once."""
 
+    asks_certificate = False
+    """CL-16: never of persons."""
+
     def __init__(
         self,
         settings: Settings,
@@ -128,7 +131,9 @@ class ImapDoor:
         self.mechanisms = self._mechanisms()
         self.implicit_tls = implicit_tls
         self.context = tls.server_context(
-            settings.tls, presenter or settings.tls.users, ask_certificate=False
+            settings.tls,
+            presenter or settings.tls.users,
+            ask_certificate=self.asks_certificate,
         )
         self.connections: set[_Connection] = set()
         self.per_address: Counter[str] = Counter()
@@ -198,9 +203,10 @@ class ImapDoor:
 
     async def refresh(self, principal: Principal) -> Principal:
         """The principal as of now. Raises BadCredentials."""
-        return await awaited(
-            self.store.read(lambda reading: self.authenticator.refreshed(reading, principal))
-        )
+        return await awaited(self.store.read(lambda reading: self._refreshed(reading, principal)))
+
+    def _refreshed(self, reading: Reading, principal: Principal) -> Principal:
+        return as_of_now(self.authenticator, reading, principal)
 
     async def off_loop(self, work: Callable[[Store], object]) -> object:
         """Run `work` in a thread for letters.

@@ -284,13 +284,22 @@ class Bal:
 
 
 @dataclass(frozen=True, slots=True)
+class System:
+    """A certificate that opens APP boxes (CL-15): its SHA-256 in hex, and its normalised name."""
+
+    fingerprint: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """Who is logged in: an account and the BALs it may act in (own first, then memberships).
 
     `app_password` is the row of the application password used, so that revoking one device ends
     its sessions (CL-31, ATT-18). `roles`: what the account is in the boxes that are not its own.
     `box`: the one box that the password opens, when it was made for one alone. `subject`: the
-    national identifier of the token that was shown in place of a password.
+    national identifier of the token that was shown in place of a password; `system`: the
+    certificate that was.
     """
 
     account: AccountId
@@ -300,6 +309,7 @@ class Principal:
     roles: Mapping[BalId, Role] = field(default_factory=dict)
     box: BalId | None = None
     subject: str | None = None
+    system: System | None = None
 
     @property
     def first(self) -> BalId | None:

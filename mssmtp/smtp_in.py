@@ -172,11 +172,18 @@ class GatewayDoor(_SmtpDoor):
 class SubmissionDoor(_SmtpDoor):
     """587 (STARTTLS) or, with `implicit_tls`, 465: accounts of ours (OP-81, CL-04)."""
 
+    asks_certificate = False
+    """CL-16: never of persons."""
+
     def __init__(self, services: Services, *, implicit_tls: bool = False) -> None:
         super().__init__(
             services,
             Door.SUBMISSION,
-            server_context(services.settings.tls, services.keys.to_users, ask_certificate=False),
+            server_context(
+                services.settings.tls,
+                services.keys.to_users,
+                ask_certificate=self.asks_certificate,
+            ),
         )
         if implicit_tls:
             self.starttls = None

@@ -11,11 +11,11 @@ from cryptography import x509
 
 from mssmtp.antivirus import Clamd
 from mssmtp.awaiting import awaited
-from mssmtp.bearers import Bearers
+from mssmtp.bearers import Bearers, as_of_now
 from mssmtp.config import Settings
 from mssmtp.errors import MailError
 from mssmtp.gateways import NO_GATEWAYS, Gateways
-from mssmtp.identity import Authenticator, BadCredentials
+from mssmtp.identity import Authenticator, LoginRefused
 from mssmtp.mail import Address, Bal, Domain, Door, Principal, Recipient, RecipientFacts, Stage
 from mssmtp.outside import Clock, Entropy
 from mssmtp.own import OwnKeys
@@ -27,6 +27,7 @@ from mssmtp.smtp import replies
 from mssmtp.smtp.syntax import MailCommand, RcptCommand
 from mssmtp.smtp.transaction import Destination, Transaction, judged
 from mssmtp.storage import Store
+from mssmtp.systems import Systems
 from mssmtp.trust import Trust
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Services:
     gateways: Gateways = NO_GATEWAYS
     rates: Rates | None = None
     bearers: Bearers | None = None
+    systems: Systems | None = None
 
     @property
     def domains(self) -> frozenset[Domain]:
@@ -59,6 +61,12 @@ class Services:
     def serves(self, name: Domain) -> bool:
         """Is mail for this domain delivered into boxes here, now (OP-101)?"""
         return name in self.domains and self.engine.moves.is_settled(name, self.clock.now())
+
+    def refreshed(self, reading: Reading, principal: Principal) -> Principal:
+        """Who the principal of an open session is now. Raises LoginRefused."""
+        if principal.system is not None and self.systems is not None:
+            return self.systems.refreshed(reading, principal)
+        return as_of_now(self.authenticator, reading, principal)
 
 
 class LoginLost(MailError):
@@ -93,7 +101,7 @@ async def from_operator(
 
 
 Refreshed = Callable[["Reading", Principal], Principal]
-"""Who a session's principal is now. Raises BadCredentials."""
+"""Who a session's principal is now. Raises LoginRefused."""
 
 
 async def from_principal(
@@ -107,10 +115,10 @@ async def from_principal(
     The boxes are read again: a password, membership or account taken away has effect at the next
     message of an open session (ATT-18, ATT-25). Raises Refused, LoginLost.
     """
-    again = refreshed or services.authenticator.refreshed
+    again = refreshed or services.refreshed
     try:
         principal = await awaited(services.store.read(lambda r: again(r, known)))
-    except BadCredentials as error:
+    except LoginRefused as error:
         raise LoginLost from error
     # RFC 4314 2.1: `p`, which a mere reader of an ORG box does not have.
     may_post = (bal for bal in principal.bals if "p" in principal.rights_in(bal.id))

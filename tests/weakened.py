@@ -34,6 +34,48 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "issuer of a token",
+        "mssmtp/identity/tokens.py",
+        '    if claims.get("iss") != rules.issuer:\n',
+        "    if False:\n",
+        ("tests/identity/test_tokens.py",),
+    ),
+    Weakening(
+        "end of a token",
+        "mssmtp/identity/tokens.py",
+        "    if until is None or until + SKEW <= now:\n",
+        "    if until is None:\n",
+        ("tests/identity/test_tokens.py",),
+    ),
+    Weakening(
+        "right of a token's subject on the box",
+        "mssmtp/identity/entitled.py",
+        "    if all(each.id != bal.id for each in principal.bals):\n",
+        "    if False:\n",
+        ("tests/tokens/test_bearers.py",),
+    ),
+    Weakening(
+        "table of certificates and boxes",
+        "mssmtp/systems.py",
+        "        usable = [bal for bal in usable if bal.address == _address(box)]\n",
+        "        usable = [bal for bal in [reading.bal(_address(box))] if bal]\n",
+        ("tests/tokens/test_systems.py",),
+    ),
+    Weakening(
+        "chain of a system's certificate",
+        "mssmtp/systems.py",
+        "            raise SystemRefused(error.reason) from error\n",
+        "            system = system_of(certificate)\n",
+        ("tests/tokens/test_systems.py",),
+    ),
+    Weakening(
+        "an APP box and passwords",
+        "mssmtp/identity/standing.py",
+        "            and boxes[0].type is not BalType.APP\n",
+        "",
+        ("tests/tokens/test_systems.py",),
+    ),
+    Weakening(
         "size of a bulk file before it is read",
         "mssmtp/bulk/reading.py",
         "    if size > MAX_FILE_OCTETS:\n",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mssmtp.admin import administrators, boxes, loading, members
+from mssmtp.admin import administrators, boxes, certificates, loading, members
 from mssmtp.admin.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -10,6 +10,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *boxes.OPERATIONS,
     *loading.OPERATIONS,
     *members.OPERATIONS,
+    *certificates.OPERATIONS,
 )
 
 BY_NAME = {each.name: each for each in OPERATIONS}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mssmtp.asking import Row
-from mssmtp.cli import bal_load, bal_members, bal_room, options
+from mssmtp.cli import bal_certificate, bal_load, bal_members, bal_room, options
 from mssmtp.cli.output import out, print_json, print_table
 from mssmtp.identity.app_password import grouped
 from mssmtp.mail import BalType, PersonState
@@ -17,6 +17,7 @@ app = typer.Typer(help="Boxes: add, list, show, suspend; members, room.", no_arg
 app.add_typer(bal_members.app, name="member")
 app.command()(bal_load.load)
 app.command()(bal_load.template)
+app.add_typer(bal_certificate.app, name="certificate")
 app.command()(bal_room.quota)
 app.command()(bal_room.sent_copy)
 app.command()(bal_room.readings)

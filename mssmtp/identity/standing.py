@@ -12,7 +12,7 @@ from typing import Protocol
 
 from mssmtp.errors import BadAddress
 from mssmtp.identity.refusals import BadCredentials
-from mssmtp.mail import AccountId, Address, Bal, BalId, BalState, PersonState, Principal
+from mssmtp.mail import AccountId, Address, Bal, BalId, BalState, BalType, PersonState, Principal
 
 UNUSED_EXPIRES = timedelta(days=90)
 """CL-31: an application password ends after 90 days without use."""
@@ -81,6 +81,8 @@ class State:
         return (
             self.active
             and bool(self.principal.bals)
+            # CL-15: an APP box is a system's, by certificate; a machine has a door of its own.
+            and boxes[0].type is not BalType.APP
             and boxes[0].state is BalState.ACTIVE
             and boxes[0].person is not PersonState.PRE_REGISTERED
         )

@@ -15,7 +15,7 @@ from mssmtp.errors import BadAddress
 from mssmtp.imap import subscriptions
 from mssmtp.imap.names import DELIMITER, folded
 from mssmtp.imap.responses import Refused
-from mssmtp.mail import ALL_RIGHTS, Address, Bal, BalId, Principal
+from mssmtp.mail import ALL_RIGHTS, Address, Bal, BalId, BalState, Principal
 from mssmtp.storage.model import Mailbox, NoSuchMailbox
 
 if TYPE_CHECKING:
@@ -41,11 +41,21 @@ class Place:
 
 def present(reading: Reading, principal: Principal) -> Principal:
     """`principal` as of now; with a password for one box, that box alone."""
+    if principal.system is not None:
+        return _present_system(reading, principal)
     now = reading.principal(principal.account)
     if principal.box is None:
         return now
     bals = tuple(bal for bal in now.bals if bal.id == principal.box)
     return replace(now, bals=bals, box=principal.box)
+
+
+def _present_system(reading: Reading, principal: Principal) -> Principal:
+    """A system in its APP box, which need not have an account."""
+    found = (reading.bal_by_id(bal.id) for bal in principal.bals)
+    return replace(
+        principal, bals=tuple(bal for bal in found if bal and bal.state is BalState.ACTIVE)
+    )
 
 
 def locate(reading: Reading, principal: Principal, name: str) -> Place:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Protocol
 
 import pytest
 
@@ -18,10 +19,14 @@ ISSUER = "https://psc.example/realms/test"
 ZOE = "899900000110"
 
 
+class Now(Protocol):
+    def now(self) -> datetime: ...
+
+
 class Issuer:
     """Says of every token what it is told to say; `gate` closed: it says nothing."""
 
-    def __init__(self, clock: Clock, life_s: int = 240) -> None:
+    def __init__(self, clock: Now, life_s: int = 240) -> None:
         self.clock, self.life_s = clock, life_s
         self.asked: list[str] = []
         self.now_asking = self.most_at_once = 0
@@ -29,6 +34,7 @@ class Issuer:
         self.gate.set()
         self.revoked: set[str] = set()
         self.trouble: Exception | None = None
+        self.subject = ZOE
 
     async def __call__(self, token: str) -> bytes:
         self.asked.append(token)
@@ -48,7 +54,7 @@ class Issuer:
             "iss": ISSUER,
             "exp": end,
             "typ": "Bearer",
-            "SubjectNameID": ZOE,
+            "SubjectNameID": self.subject,
             "azp": "lps-essai",
             "jti": "j",
         }

@@ -1,0 +1,161 @@
+"""Operations on the certificates of systems: which certificate opens which APP box (CL-15)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cryptography import x509
+from pydantic import Field
+
+from mssmtp import pki
+from mssmtp.admin import finding
+from mssmtp.admin.authority import Place
+from mssmtp.admin.operation import Answer, Desk, Input, Operation, Row, operation
+from mssmtp.config import Settings
+from mssmtp.errors import ConfigError
+from mssmtp.mail import Actor, AdminLevel, Bal, BalType, Structure
+from mssmtp.pki import Anchors, CertificateRefused, Role
+from mssmtp.storage import Reading, Writing
+from mssmtp.storage.bindings import Binding
+from mssmtp.systems import name_text, system_of
+
+_MOST_PEM = 16_384
+
+
+class AppBox(Input):
+    """An APP box by its address."""
+
+    box: str = Field(max_length=finding.MOST_NAME)
+
+
+class Certificate(AppBox):
+    """The certificate of a system: itself, or the name it and its successors have."""
+
+    pem: str = Field("", max_length=_MOST_PEM)
+    name: str = Field("", max_length=1_024)
+    label: str = Field("", max_length=100)
+
+
+class Numbered(AppBox):
+    """One line of the table of a box."""
+
+    number: int
+
+
+def _of_box(reading: Reading, actor: Actor, named: AppBox) -> Place:
+    bal = finding.box(reading, named.box)
+    return replace(finding.place_of(reading, bal), what=named.box)
+
+
+def _add(desk: Desk[Certificate]) -> Answer:
+    """Let the system with this certificate, or this certificate name, open an APP box."""
+    given = desk.input
+    if bool(given.pem) == bool(given.name):
+        remedy = "Give the certificate as PEM, or the name it has, CN first."
+        raise ConfigError("certificate", "is to be named in one of two ways", remedy)
+    certificate = _judged(desk, given.pem) if given.pem else None
+
+    def job(writing: Writing) -> Row:
+        bal = _app(writing, given.box)
+        structure = finding.structure_of(writing, bal.structure)
+        if certificate is None:
+            key = pki.listed_name(given.name)
+            if key is None:
+                raise ConfigError(given.name, "is no name", "Write it CN first: CN=…,OU=…,O=…,C=FR")
+            _check_organisation({rdn.value for rdn in key if rdn.type == "OU"}, structure)
+            number = writing.bind_box("name", name_text(key), bal.id, given.label)
+        else:
+            _check_organisation(_units(certificate), structure)
+            system = system_of(certificate)
+            label = given.label or pki.printed_name(certificate.subject)
+            number = writing.bind_box("certificate", system.fingerprint, bal.id, label)
+        return {"box": given.box, "number": number}
+
+    return desk.write(job)
+
+
+def _remove(desk: Desk[Numbered]) -> Answer:
+    """Take a certificate out of the table of a box; its sessions end at their next command."""
+    given = desk.input
+
+    def job(writing: Writing) -> Row:
+        bal = _app(writing, given.box)
+        if all(each.id != given.number for each in writing.bindings(bal=bal.id)):
+            remedy = f"`mssmtp bal certificate list {given.box}` prints the numbers."
+            raise ConfigError(str(given.number), f"is no certificate of {given.box}", remedy)
+        writing.unbind(given.number)
+        return {"box": given.box, "number": given.number}
+
+    return desk.write(job)
+
+
+def _list(desk: Desk[AppBox]) -> Answer:
+    """The certificates that open an APP box, ended ones too."""
+
+    def query(reading: Reading) -> list[Row]:
+        bal = finding.box(reading, desk.input.box)
+        return [_row(each) for each in reading.bindings(bal=bal.id)]
+
+    return desk.read(query)
+
+
+def _row(binding: Binding) -> Row:
+    return {
+        "number": binding.id,
+        "kind": binding.kind,
+        "certificate": binding.subject,
+        "label": binding.label,
+        "since": binding.created_at.isoformat(),
+        "ended": None if binding.revoked_at is None else binding.revoked_at.isoformat(),
+    }
+
+
+def _app(reading: Reading, box: str) -> Bal:
+    bal = finding.box(reading, box)
+    if bal.type is not BalType.APP:
+        remedy = "Persons log in by themselves; only an APP box is opened by a certificate."
+        raise ConfigError(box, f"is a {bal.type.value} box", remedy)
+    return bal
+
+
+def _judged(desk: Desk[Certificate], pem: str) -> x509.Certificate:
+    """The certificate, when it would be taken at login. Raises ConfigError."""
+    settings: Settings = desk.office.settings
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        anchors = Anchors.load(settings.pki.anchors_file)
+        pki.judge_certificate(certificate, anchors, Role.CLIENT, desk.office.clock.now())
+    except CertificateRefused as error:
+        remedy = "It has to be an organisation's certificate for client authentication, in force."
+        raise ConfigError("certificate", f"would be refused: {error.reason}", remedy) from error
+    except (ValueError, *pki.UNREADABLE) as error:
+        remedy = "Give the PEM file of the certificate, without its key."
+        raise ConfigError("certificate", "cannot be read", remedy) from error
+    return certificate
+
+
+def _units(certificate: x509.Certificate) -> set[str]:
+    key = pki.certificate_name(certificate.subject) or ()
+    return {rdn.value for rdn in key if rdn.type == "OU"}
+
+
+def _check_organisation(units: set[str], structure: Structure | None) -> None:
+    """A certificate of IGC-Santé names its holder: 1 + FINESS or 3 + SIRET. Raises ConfigError."""
+    if structure is None:
+        return
+    numbers = {f"1{structure.finess}", f"3{structure.siret}"}
+    if not units & numbers:
+        raise ConfigError(
+            "certificate",
+            f"is of another organisation than {structure.name}",
+            "Bind it to a box of its own structure.",
+        )
+
+
+_STRUCTURE = AdminLevel.STRUCTURE
+
+OPERATIONS: tuple[Operation, ...] = (
+    operation("bal.certificate.add", _STRUCTURE, Certificate, _of_box, _add),
+    operation("bal.certificate.remove", _STRUCTURE, Numbered, _of_box, _remove),
+    operation("bal.certificate.list", _STRUCTURE, AppBox, _of_box, _list, changes=False),
+)
