@@ -27,6 +27,7 @@ from pydantic import (
 from mssmtp.config_base import MEBI, Cell, DomainName, Section, several
 from mssmtp.config_bulk import BulkSettings, PreregSettings
 from mssmtp.config_notices import NoticeSettings as NoticeSettings
+from mssmtp.config_people import PeopleSettings
 from mssmtp.config_policy import PolicySettings
 from mssmtp.config_senders import GatewaySettings, MachineSettings, check_senders
 from mssmtp.config_tokens import AuthSettings, PscSettings
@@ -462,6 +463,7 @@ class Settings(Section):
     whitelist: WhitelistSettings = Field(default_factory=WhitelistSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     policy: PolicySettings = Field(default_factory=PolicySettings)
+    people: PeopleSettings = Field(default_factory=PeopleSettings)
     queue: QueueSettings = Field(default_factory=QueueSettings)
     smtp_out: SmtpOutSettings = Field(default_factory=SmtpOutSettings)
     antivirus: AntivirusSettings = Field(default_factory=AntivirusSettings)

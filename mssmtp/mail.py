@@ -126,13 +126,14 @@ def masked_text(text: str, patient_domains: frozenset[Domain]) -> str:
 
 
 class BalType(StrEnum):
-    """Types of boîte aux lettres (SEED-18)."""
+    """Types of boîte aux lettres (SEED-18); CAB, of a practice, is behind a switch (OP-36)."""
 
     PER = "PER"
     ORG = "ORG"
     APP = "APP"
     MED = "MED"
     INT = "INT"
+    CAB = "CAB"
 
 
 class BalState(StrEnum):

@@ -64,6 +64,8 @@ def _new(reading: Reading, actor: Actor, given: AddBox) -> Place:
 def _add(desk: Desk[AddBox]) -> Answer:
     """Make a working box: its mailboxes, its login and one application password, told once."""
     settings, given = desk.office.settings, desk.input
+    if given.type is BalType.CAB:
+        raise ConfigError("CAB", "this type has holders of its own", "Use `bal create`.")
     address = finding.address_of(given.address)
     if address.domain not in settings.operator.domains:
         served = ", ".join(settings.operator.domains)

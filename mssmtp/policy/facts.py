@@ -31,6 +31,7 @@ from mssmtp.mail import (
     Rdn,
     RecipientFacts,
     Stage,
+    StructureId,
     Trait,
 )
 
@@ -118,6 +119,8 @@ def _bal(bal: Bal | None) -> Json:
             "person": bal.person,
             "national_id": bal.national_id,
             "usual": _text(bal.usual_address),
+            "structure": bal.structure,
+            "waits": not bal.exchanges,
         }
     )
 
@@ -272,7 +275,13 @@ def _read_bal(node: _Node | None) -> Bal | None:
         person=PersonState(node.text("person")),
         national_id=node.optional_text("national_id"),
         usual_address=node.address("usual"),
+        structure=_structure(node.optional_number("structure")),
+        exchanges=not node.flag("waits"),
     )
+
+
+def _structure(number: int | None) -> StructureId | None:
+    return None if number is None else StructureId(number)
 
 
 def _read_principal(node: _Node) -> Principal:

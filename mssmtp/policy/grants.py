@@ -56,7 +56,7 @@ PLACES = (*_ALL_HERE, OPERATORS, PATIENTS)
 SHIPPED = (
     HabilitationSettings(
         name="services",
-        boxes=(BalType.ORG, BalType.APP),
+        boxes=(BalType.ORG, BalType.APP, BalType.CAB),
         to=("here", "operators", "patients"),
         receives=True,
     ),

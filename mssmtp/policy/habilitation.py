@@ -12,9 +12,10 @@ from mssmtp.policy.tables import Tables
 
 
 def who_acts(box: Bal, tables: Tables) -> Who:
-    """What counts of `box`: that of the box acted in, never of the person behind it (SEED-20)."""
+    """What counts of `box`: that of the box acted in, never of the person behind it (SEED-20). A
+    number counts once the MSSanté access of its box is activated (SEED-27)."""
     kind = grants.PATIENT if tables.is_patient(box.address) else box.type.value
-    return Who(kind, box.person, box.national_id is not None)
+    return Who(kind, box.person, box.exchanges and box.national_id is not None)
 
 
 def _place(recipient: RecipientFacts, tables: Tables) -> str:

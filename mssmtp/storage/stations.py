@@ -35,6 +35,7 @@ from mssmtp.storage.people import (
 )
 from mssmtp.storage.persons import NATIONAL, USUAL, person_purpose
 from mssmtp.storage.preferences import preference_purpose
+from mssmtp.storage.register import REGISTER, register_purpose
 from mssmtp.storage.rights import acl_purpose, member_purpose
 from mssmtp.storage.schema import (
     accounts,
@@ -62,6 +63,7 @@ from mssmtp.storage.schema import (
     preferences,
     queue,
     records,
+    register,
     retired,
     scripts,
     sent,
@@ -273,6 +275,16 @@ MASTER_STATIONS = (
         },
         (traces.c.at, traces.c.kind, traces.c.account, traces.c.bal, traces.c.structure),
         under="names",
+    ),
+    station(
+        register,
+        register,
+        {"sealed": lambda row: register_purpose(row["id"])},
+        under="names",
+        digests=lambda key, row, opened: {
+            "digest": key.digest(REGISTER, json.loads(opened["sealed"])["national_id"])
+        },
+        changed=("digest",),
     ),
     station(
         retired,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, select
@@ -96,6 +96,10 @@ class View:
         self._owner_ids: dict[Owner, int] = {}
         self._marks: dict[int, OwnerMark] = {}
         self._has_followed = False
+
+    def now(self) -> datetime:
+        """The store's clock: what a job writes down, it writes with the time of its run."""
+        return self._vault.clock.now()
 
     def _one(self, statement: str, **values: object) -> Row | None:
         found: Row | None = self._db.execute(statement, values).fetchone()

@@ -10,6 +10,7 @@ from mssmtp.storage.ledger import LedgerReading
 from mssmtp.storage.notices import NoticeReading, NoticeWriting
 from mssmtp.storage.persons import PersonReading
 from mssmtp.storage.rebuilding import RebuildReading, RebuildWriting
+from mssmtp.storage.register import RegisterReading, RegisterWriting
 from mssmtp.storage.resealing import ResealReading, ResealWriting
 from mssmtp.storage.rotating import RotationReading, RotationWriting
 from mssmtp.storage.scripts import ScriptReading, ScriptWriting
@@ -26,6 +27,7 @@ class Reading(
     QueueReading,
     PersonReading,
     StructureReading,
+    RegisterReading,
     AdministratorReading,
     TraceReading,
     BindingReading,
@@ -44,6 +46,7 @@ class Writing(
     SentWriting,
     AdministratorWriting,
     TraceWriting,
+    RegisterWriting,
     BindingWriting,
     RebuildWriting,
     RotationWriting,

@@ -45,9 +45,10 @@ BOXES = [
         PATIENTS if is_patient else OURS,
         person=person,
         national_id=number,
+        exchanges=exchanges,
     )
-    for kind, person, number, is_patient in product(
-        BalType, PersonState, (None, RPPS), (False, True)
+    for kind, person, number, is_patient, exchanges in product(
+        BalType, PersonState, (None, RPPS), (False, True), (False, True)
     )
 ]
 RECIPIENTS = [
@@ -72,9 +73,9 @@ def _by_the_law(acting: Bal, recipient: RecipientFacts) -> bool:
     if acting.person is PersonState.NOT_CERTIFIED:
         return here and recipient.has_written
     number_counts = acting.type is BalType.PER and acting.national_id is not None
-    if acting.type in (BalType.ORG, BalType.APP) or number_counts:
+    if acting.type in (BalType.ORG, BalType.APP, BalType.CAB):
         return True
-    return here
+    return (number_counts and acting.exchanges) or here  # SEED-27
 
 
 @pytest.mark.requirement("SEED-32", "SEED-37", "DEF-08", "OP-89", "OP-94", "DEF-21")

@@ -39,6 +39,7 @@ from mssmtp.storage import (
 )
 from mssmtp.storage.keys import MasterState, OwnerMark, OwnerRow
 from mssmtp.storage.people_values import NewPerson, Record, ServedDomain
+from mssmtp.storage.register import RegisterEntry
 from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS
 from tests.storage.support import (
     SENDER,
@@ -156,6 +157,7 @@ def fill_people(writing: Writing) -> None:
                 structure=structure.id,
             )
         )
+        writing.put_register_entry(RegisterEntry(f"8{10_000_000_000 + number}", last))
         writing._retire(Address.parse(f"{last}@ancien.test"))
         writing.bind_account("psc", f"sub-{last}", person.account, f"e-CPS {last}")
         dated = Record("attestation", SteppingClock().now(), {"by": last})
@@ -232,6 +234,7 @@ def seen(store: Store) -> dict[str, Any]:
             assert person.national_id is not None
             assert r.person_by_national_id(person.national_id) == person
             former = Address.parse(f"{person.last_name}@ancien.test")
+            found[f"entry {former}"] = r.register_entry(person.national_id)
             found[f"former {former}"] = r.is_retired(former)
             found[f"person {person.id}"] = person, r.records("person", person.id)
             assert r.bound_account("psc", f"sub-{person.last_name}") == person.account

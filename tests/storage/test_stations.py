@@ -75,7 +75,6 @@ KEYED = {
 }
 """Keyed digests for look-ups."""
 NOT_WRITTEN = {
-    ("register", "sealed"),
     ("delegations", "sealed"),
     ("passwords", "sealed"),
     ("secrets", "sealed"),
@@ -158,6 +157,7 @@ class Sight:
             self.ask(f"person {last}", lambda r: r.person(usual))  # noqa: B023
             self.ask(f"national {last}", lambda r: r.person_by_national_id(national))  # noqa: B023
             former = Address.parse(f"{last}@ancien.test")
+            self.ask(f"register {last}", lambda r: r.register_entry(national))  # noqa: B023
             self.ask(f"retired {last}", lambda r: r.is_retired(former))  # noqa: B023
             self.ask(f"finess {last}", lambda r: r.structure_by_number(finess))  # noqa: B023
             self.ask(f"served {last}", lambda r: r.served_domain(served))  # noqa: B023

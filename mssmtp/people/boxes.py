@@ -1,0 +1,298 @@
+"""Boxes by type (SEED-18 to SEED-24, OP-36 to OP-41): what each needs, and what activates it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from mssmtp.identity import national_id
+from mssmtp.mail import (
+    Address,
+    Bal,
+    BalId,
+    BalState,
+    BalType,
+    Domain,
+    Person,
+    PersonState,
+    Role,
+    Structure,
+    StructureId,
+)
+from mssmtp.people import naming, records, structures
+from mssmtp.people.refusing import NotAllowed
+from mssmtp.people.rules import Rules
+from mssmtp.storage import Reading, Writing
+from mssmtp.storage.people_values import BalDetails, Record
+
+OF_PERSONS = frozenset({BalType.PER, BalType.MED, BalType.INT})
+OF_STRUCTURES = frozenset({BalType.ORG, BalType.APP})
+
+
+@dataclass(frozen=True, slots=True)
+class NewBox:
+    """A box to be made. `local` None: `prenom.nom` of the holder (OP-44).
+
+    `domain` is for who has no structure; otherwise it is the structure's (SEED-03). `responsible`
+    is the idNatPS of the professional responsible of an ORG box, `agreed_on` the day its head of
+    structure agreed (SEED-21). `national_ids` are those of a CAB box (OP-40).
+    """
+
+    type: BalType
+    structure: StructureId | None = None
+    local: str | None = None
+    domain: Domain | None = None
+    details: BalDetails = BalDetails()
+    is_red_listed: bool = False
+    responsible: str | None = None
+    agreed_on: datetime | None = None
+
+
+def create(writing: Writing, rules: Rules, new: NewBox, holder: Person | None = None) -> Bal:
+    """The box; it works as soon as nothing is missing (`review`).
+
+    Raises NotAllowed, BalExists, NoSuchStructure.
+    """
+    structure = None if new.structure is None else structures.present(writing, new.structure)
+    _require_type(rules, new, holder, structure)
+    address = _address(writing, rules, new, holder, structure)
+    box = writing.add_box(
+        Bal(
+            BalId(0),
+            address,
+            new.type,
+            BalState.ACTIVE if new.type in OF_PERSONS else BalState.SUSPENDED,
+            PersonState.CERTIFIED if holder is None else holder.state,
+            holder.national_id if holder is not None and new.type is BalType.PER else None,
+            None if holder is None or writing.box_of(holder.account) else holder.usual_address,
+            structure=new.structure,
+            is_red_listed=new.is_red_listed,
+            exchanges=new.type not in OF_PERSONS,
+        ),
+        new.details,
+    )
+    if holder is not None:
+        _give(writing, box, holder)
+    declare(writing, box, new.responsible, new.agreed_on)
+    return review(writing, box)
+
+
+def _give(writing: Writing, box: Bal, holder: Person) -> None:
+    """A first box is the account's own; a further one of the same person is opened as a member."""
+    if writing.box_of(holder.account) is None:
+        writing.give_box(holder.account, box.id)
+    else:
+        writing.add_member(box.id, holder.account, Role.RESPONSABLE)
+
+
+def declare(
+    writing: Writing, box: Bal, responsible: str | None, agreed_on: datetime | None
+) -> None:
+    """Record who is responsible of an ORG box and when its head of structure agreed (SEED-21)."""
+    now = writing.now()
+    if responsible is not None:
+        number = national_id.parse(responsible)
+        told = records.declared(records.RESPONSIBLE, now, now, {"national_id": number})
+        writing.add_record("bal", box.id, told)
+    if agreed_on is not None:
+        told = records.declared(records.HEAD_AGREEMENT, agreed_on, now, {})
+        writing.add_record("bal", box.id, told)
+
+
+def missing(reading: Reading, box: Bal) -> tuple[str, ...]:
+    """What keeps a box from working: of its structure, of itself, of its holder (SEED-27)."""
+    structure = None if box.structure is None else reading.structure(box.structure)
+    found = [] if structure is None else list(structures.missing(reading, structure))
+    told = reading.records("bal", box.id)
+    if box.type is BalType.ORG:
+        found += _missing_of_org(reading, told)
+    if box.type is BalType.PER:
+        found += _missing_of_holder(reading, box)
+    return tuple(found)
+
+
+def _missing_of_org(reading: Reading, told: dict[str, Record]) -> list[str]:
+    found = []
+    responsible = told.get(records.RESPONSIBLE.name)
+    if responsible is None:
+        found.append(records.RESPONSIBLE.meaning)
+    elif not is_habilitated(reading, responsible.values["national_id"]):
+        found.append("le professionnel responsable n'est pas habilité")
+    if records.HEAD_AGREEMENT.name not in told:
+        found.append(records.HEAD_AGREEMENT.meaning)
+    return found
+
+
+def is_habilitated(reading: Reading, number: str) -> bool:
+    """Somebody certified here has this identifier, or the register knows it as open."""
+    person = reading.person_by_national_id(number)
+    if person is not None and person.state is PersonState.CERTIFIED:
+        return True
+    entry = reading.register_entry(number)
+    return entry is not None and entry.is_open
+
+
+def _missing_of_holder(reading: Reading, box: Bal) -> list[str]:
+    account = reading.account_of(box.id)
+    person = None if account is None else reading.person_by_account(account.id)
+    found = []
+    if box.person is not PersonState.CERTIFIED:
+        found.append("titulaire certifié")
+    if box.national_id is None:
+        found.append("RPPS ou ADELI")
+    if person is not None and records.STRONG.name not in reading.records("person", person.id):
+        found.append(records.STRONG.meaning)
+    return found
+
+
+def review(writing: Writing, box: Bal) -> Bal:
+    """Let a box work once nothing is missing: an ORG, APP or CAB box becomes active the first time,
+    the exchange of a PER box opens (SEED-27). What an administrator suspended stays suspended."""
+    if missing(writing, box):
+        return box
+    if box.type is BalType.PER:
+        if not box.exchanges:
+            writing.set_exchange(box.id, on=True)
+    elif box.state is BalState.SUSPENDED and _ACTIVATED not in writing.records("bal", box.id):
+        activate(writing, box)
+    return _again(writing, box)
+
+
+_ACTIVATED = "activation"
+
+
+def activate(writing: Writing, box: Bal) -> Bal:
+    """Make a suspended box active. Raises NotAllowed: what is missing, or it was closed."""
+    if box.state is BalState.CLOSED:
+        raise NotAllowed(
+            str(box.address), "est fermée", "Une adresse fermée ne sert plus jamais (OP-51)."
+        )
+    lacking = missing(writing, box) if box.type is not BalType.PER else ()
+    if lacking:
+        raise NotAllowed(
+            str(box.address),
+            f"il manque : {', '.join(lacking)}",
+            "Déclarez-le, puis activez la boîte.",
+        )
+    writing.set_bal_state(box.id, BalState.ACTIVE)
+    if _ACTIVATED not in writing.records("bal", box.id):
+        writing.add_record("bal", box.id, Record(_ACTIVATED, writing.now()))
+    return _again(writing, box)
+
+
+def review_structure(writing: Writing, id: StructureId) -> None:
+    """After something was declared: every box of the structure that waited for it."""
+    if not structures.missing(writing, structures.present(writing, id)):
+        for box in writing.bals_of(id):
+            review(writing, box)
+
+
+def close(writing: Writing, box: Bal) -> Bal:
+    """End a box: nobody else is given its address (OP-51); its mail stays for the retention."""
+    writing.set_bal_state(box.id, BalState.CLOSED)
+    return _again(writing, box)
+
+
+def set_rank(writing: Writing, box: Bal, rank: int | None) -> None:
+    """`rank` 1: the preferred one among the boxes of its holder (OP-42); each has another one."""
+    if rank is not None and not 1 <= rank <= 99:
+        raise NotAllowed("rang", "il va de 1 à 99", "1 désigne la boîte préférée.")
+    for other in _beside(writing, box):
+        details = writing.bal_details(other.id)
+        if rank is not None and details.rank == rank:
+            writing.set_bal_details(other.id, replace(details, rank=None))
+    writing.set_bal_details(box.id, replace(writing.bal_details(box.id), rank=rank))
+
+
+def _beside(reading: Reading, box: Bal) -> list[Bal]:
+    if box.national_id is None:
+        return []
+    holder = reading.person_by_national_id(box.national_id)
+    if holder is None:
+        return []
+    mine = reading.principal(holder.account).bals
+    return [each for each in mine if each.id != box.id and each.national_id == box.national_id]
+
+
+def _again(reading: Reading, box: Bal) -> Bal:
+    return reading.bal_by_id(box.id) or box
+
+
+# ---------------------------------------------------------------- what a type needs
+
+
+def _require_type(
+    rules: Rules, new: NewBox, holder: Person | None, structure: Structure | None
+) -> None:
+    """Raises NotAllowed, BadNationalId."""
+    if new.type in OF_PERSONS and holder is None:
+        raise NotAllowed(new.type, "cette boîte est nominative", "Dites de qui elle est.")
+    if new.type not in OF_PERSONS and holder is not None:
+        raise NotAllowed(new.type, "cette boîte n'est à personne", "Faites une boîte PER ou MED.")
+    if new.type is BalType.PER and holder is not None:
+        national_id.required(BalType.PER, holder.national_id)
+    if (new.type in OF_STRUCTURES or new.type is BalType.INT) and structure is None:
+        raise NotAllowed(
+            new.type, "cette boîte est celle d'une structure (OP-39)", "Dites de laquelle."
+        )
+    if new.type in OF_STRUCTURES and not new.details.label.strip():
+        raise NotAllowed(new.type, "il faut un libellé", "Donnez le nom du service ou du logiciel.")
+    if new.type is BalType.CAB:
+        _require_cab(rules, new)
+    elif new.details.national_ids:
+        raise NotAllowed(new.type, "seule une boîte CAB a plusieurs RPPS", "Retirez-les.")
+    if structure is not None and structure.is_closed:
+        raise NotAllowed(structure.name, "cette structure est fermée", "Choisissez-en une autre.")
+
+
+def _require_cab(rules: Rules, new: NewBox) -> None:
+    if not rules.has_cab:
+        raise NotAllowed(
+            "CAB",
+            "ce type n'est pas ouvert ici (OP-36)",
+            "Réglez people.cab, ou prenez PER ou ORG.",
+        )
+    if not new.details.national_ids:
+        raise NotAllowed(
+            "CAB", "il faut le RPPS du responsable et des co-titulaires (OP-40)", "Donnez-les."
+        )
+    for number in new.details.national_ids:
+        national_id.parse(number)
+
+
+def _address(
+    reading: Reading,
+    rules: Rules,
+    new: NewBox,
+    holder: Person | None,
+    structure: Structure | None,
+) -> Address:
+    domain = _domain(rules, new, structure)
+    if new.local is None:
+        if holder is None:
+            raise NotAllowed(new.type, "son adresse ne se devine pas", "Donnez-la (ex. contact).")
+        local = naming.personal(holder.first_name, holder.last_name)
+        return naming.free_address(reading, local, domain)
+    naming.require_allowed(new.local, new.type)
+    return Address(new.local, domain)
+
+
+def _domain(rules: Rules, new: NewBox, structure: Structure | None) -> Domain:
+    """The structure's one domain (SEED-03), or the one named for who has no structure."""
+    if structure is None:
+        if new.domain is None or new.domain not in rules.served:
+            raise NotAllowed(
+                new.domain or "domaine", "ce domaine n'est pas servi ici", "Donnez-en un qui l'est."
+            )
+        return new.domain
+    if structure.domain is None:
+        raise NotAllowed(
+            structure.name, "elle n'a pas encore de domaine", "Donnez-lui un domaine d'abord."
+        )
+    if new.domain not in (None, structure.domain):
+        raise NotAllowed(
+            str(new.domain),
+            f"le domaine de la structure est {structure.domain}, le même pour tous (SEED-03)",
+            "Ne donnez pas de domaine.",
+        )
+    return structure.domain

@@ -1,0 +1,246 @@
+"""Persons: made by a structure or by themselves, certified, changed, gone (OP-50, SEED-36)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from mssmtp.identity import national_id
+from mssmtp.mail import AccountId, Address, Bal, BalState, BalType, Category, Person, PersonState
+from mssmtp.people import boxes, records
+from mssmtp.people.boxes import NewBox
+from mssmtp.people.categories import category
+from mssmtp.people.refusing import NotAllowed
+from mssmtp.people.register import Register, Standing
+from mssmtp.people.rules import Rules
+from mssmtp.storage import Reading, Writing
+from mssmtp.storage.people_values import NewPerson, NoSuchPerson, PersonDetails
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A person and the box made with it."""
+
+    person: Person
+    box: Bal
+
+
+def load(writing: Writing, rules: Rules, new: NewPerson, box: NewBox) -> Loaded:
+    """A person vouched for by a structure, pre-registered, with a box (SEED-39, OP-50).
+
+    Raises NotAllowed, PersonExists, BalExists, BadNationalId.
+    """
+    person = writing.create_person(_checked(replace(new, state=PersonState.PRE_REGISTERED)))
+    return Loaded(person, boxes.create(writing, rules, box, person))
+
+
+def self_register(writing: Writing, new: NewPerson) -> Person:
+    """Somebody who has confirmed a usual address: not certified, without a box (SEED-33, OP-50).
+
+    Raises PersonExists, BadNationalId.
+    """
+    return writing.create_person(
+        _checked(replace(new, state=PersonState.NOT_CERTIFIED, structure=None))
+    )
+
+
+def _checked(new: NewPerson) -> NewPerson:
+    number = None if new.national_id is None else national_id.parse(new.national_id)
+    found = category(new.profession)
+    if found is Category.OTHER and number is not None:
+        found = new.category if new.profession else Category.HEALTH_PROFESSIONAL
+    return replace(new, national_id=number, category=found)
+
+
+# ---------------------------------------------------------------- the ladder
+
+
+def finalise(writing: Writing, rules: Rules, register: Register, person: Person) -> Person:
+    """The holder has used the activation link: certified, the structure having vouched (DEF-11).
+
+    Raises NotAllowed: not pre-registered, no attestation (SEED-31), the register says no (OP-45).
+    """
+    if person.state is not PersonState.PRE_REGISTERED:
+        raise NotAllowed(str(person.usual_address), "ce compte est déjà activé", "Connectez-vous.")
+    require_attestation(writing, person)
+    writing.mark_person(person.id, "finalised_at", writing.now())
+    if not rules.certifies_finalised:
+        writing.set_person_state(person.id, PersonState.NOT_CERTIFIED)
+        writing.mark_person(person.id, "pending_since", writing.now())
+        return present(writing, person)
+    return _certified(writing, register, person, "structure")
+
+
+def ask_certification(writing: Writing, person: Person) -> None:
+    """The registration is complete: the request waits for the regional body (SEED-36)."""
+    if person.state is not PersonState.NOT_CERTIFIED:
+        raise NotAllowed(
+            str(person.usual_address), "n'attend pas de certification", "Rien à demander."
+        )
+    require_attestation(writing, person)
+    if writing.person_dates(person.id).pending_since is None:
+        writing.mark_person(person.id, "pending_since", writing.now())
+
+
+def certify(writing: Writing, register: Register, person: Person, by: str) -> Person:
+    """The regional body, or the operator, says yes (SEED-36). Raises NotAllowed."""
+    if person.state is not PersonState.NOT_CERTIFIED:
+        raise NotAllowed(
+            str(person.usual_address), "n'attend pas de certification", "Voyez `person pending`."
+        )
+    require_attestation(writing, person)
+    return _certified(writing, register, person, by)
+
+
+def refuse(writing: Writing, person: Person, by: str, reason: str) -> None:
+    """The request is answered with no; the person stays not certified."""
+    if writing.person_dates(person.id).pending_since is None:
+        raise NotAllowed(
+            str(person.usual_address), "n'attend pas de certification", "Voyez `person pending`."
+        )
+    writing.mark_person(person.id, "pending_since", None)
+    told = records.declared(
+        records.CERTIFICATION, writing.now(), writing.now(), {"by": by, "note": f"refus : {reason}"}
+    )
+    writing.add_record("person", person.id, told)
+
+
+def _certified(writing: Writing, register: Register, person: Person, by: str) -> Person:
+    standing = register.standing(writing, person)
+    if standing in (Standing.CLOSED, Standing.OTHER):
+        raise NotAllowed(
+            str(person.usual_address),
+            "l'annuaire ne confirme pas son identité ou son droit d'exercer (OP-45)",
+            "Vérifiez le numéro et le nom, puis recommencez.",
+        )
+    now = writing.now()
+    writing.set_person_state(person.id, PersonState.CERTIFIED)
+    writing.mark_person(person.id, "pending_since", None)
+    writing.mark_person(person.id, "checked_at", now)
+    told = records.declared(
+        records.CERTIFICATION, now, now, {"by": by, "note": f"annuaire : {standing}"}
+    )
+    writing.add_record("person", person.id, told)
+    review(writing, person)
+    return present(writing, person)
+
+
+def review(writing: Writing, person: Person) -> None:
+    """The person's own box may work now (SEED-27)."""
+    box = writing.box_of(person.account)
+    if box is not None and box.state is not BalState.CLOSED:
+        boxes.review(writing, box)
+
+
+# ---------------------------------------------------------------- what is recorded of a person
+
+
+def attest(writing: Writing, person: Person, at: datetime, conditions: Mapping[str, bool]) -> None:
+    """The three conditions of SEED-31, each affirmed by the person, dated. Raises NotAllowed."""
+    if not all(conditions.get(name) for name in records.ATTESTATION.needs):
+        raise NotAllowed(
+            "attestation",
+            "les trois conditions sont à affirmer : participer à la prise en charge, n'accéder"
+            " qu'au strict nécessaire, avoir informé la personne, qui peut s'y opposer",
+            "Sans elles, pas d'accès aux données de santé.",
+        )
+    told = dict.fromkeys(records.ATTESTATION.needs, "yes")
+    kept = records.declared(records.ATTESTATION, at, writing.now(), told)
+    writing.add_record("person", person.id, kept)
+
+
+def needs_attestation(reading: Reading, person: Person) -> bool:
+    """Not a health professional, and the three conditions were not affirmed (SEED-31)."""
+    if person.category is Category.HEALTH_PROFESSIONAL:
+        return False
+    told = reading.records("person", person.id).get(records.ATTESTATION.name)
+    return not records.attested(told)
+
+
+def require_attestation(reading: Reading, person: Person) -> None:
+    """Before any access to health data. Raises NotAllowed."""
+    if needs_attestation(reading, person):
+        raise NotAllowed(
+            str(person.usual_address),
+            "n'est pas professionnel de santé et n'a pas attesté les trois conditions (SEED-31)",
+            "Faites attester, puis recommencez.",
+        )
+
+
+def require_attested_account(reading: Reading, account: AccountId) -> None:
+    """Of an account that is let into a box of others; one without a person is the operator's."""
+    person = reading.person_by_account(account)
+    if person is not None:
+        require_attestation(reading, person)
+
+
+def note_strong_authentication(writing: Writing, account: AccountId, means: str) -> None:
+    """The account was opened with a card or a one-time code: the first time counts (SEED-27)."""
+    person = writing.person_by_account(account)
+    if person is None or records.STRONG.name in writing.records("person", person.id):
+        return
+    now = writing.now()
+    told = records.declared(records.STRONG, now, now, {"means": means})
+    writing.add_record("person", person.id, told)
+    review(writing, person)
+
+
+def change(writing: Writing, person: Person, details: PersonDetails | None = None) -> Person:
+    """Names, profession, structure, language. The usual address is never changed here (SEED-49).
+
+    Raises NoSuchPerson, PersonExists, BadNationalId.
+    """
+    number = None if person.national_id is None else national_id.parse(person.national_id)
+    before = present(writing, person)
+    box = writing.box_of(before.account)
+    if box is not None and box.type is BalType.PER and number != before.national_id:
+        raise NotAllowed(
+            str(person.usual_address),
+            "le numéro d'une boîte PER ne change pas (OP-37)",
+            "Fermez la boîte, puis créez-en une autre.",
+        )
+    found = replace(person, national_id=number)
+    writing.change_person(found, details)
+    return present(writing, person)
+
+
+def leave(writing: Writing, person: Person) -> None:
+    """The activity has ended (OP-49): the login is off, the devices are out, the boxes are closed.
+
+    Their mail stays for the retention, proofs for ever. Raises NoSuchPerson.
+    """
+    writing.set_account_active(person.account, active=False)
+    for password in writing.app_passwords(person.account):
+        writing.revoke_app_password(password.id)
+    for shared in writing.principal(person.account).bals:
+        if writing.role(person.account, shared.id) is not None:
+            writing.remove_member(shared.id, person.account)
+    box = writing.box_of(person.account)
+    if box is not None and box.state is not BalState.CLOSED:
+        boxes.close(writing, box)
+    writing.mark_person(person.id, "left_at", writing.now())
+
+
+def suspend(writing: Writing, person: Person) -> None:
+    """No login, and the own box takes no mail (OP-50); nothing is deleted."""
+    writing.set_account_active(person.account, active=False)
+    box = writing.box_of(person.account)
+    if box is not None and box.state is BalState.ACTIVE:
+        writing.set_bal_state(box.id, BalState.SUSPENDED)
+
+
+def present(reading: Reading, person: Person) -> Person:
+    """`person` as it is now. Raises NoSuchPerson."""
+    found = reading.person_by_id(person.id)
+    if found is None:
+        raise NoSuchPerson
+    return found
+
+
+def of_address(reading: Reading, usual: Address) -> Person:
+    """Raises NoSuchPerson."""
+    found = reading.person(usual)
+    if found is None:
+        raise NoSuchPerson
+    return found
