@@ -255,6 +255,29 @@ class Role(StrEnum):
         return _RIGHTS[self]
 
 
+class DelegateRight(StrEnum):
+    """What a delegate may do in the box of somebody else, weakest first (DEF-12).
+
+    `read`, and say that it was read; `reply`: also file, mark, and answer on behalf of the holder
+    who has written to the box; `send`: write on behalf of the holder to anybody the box may write
+    to.
+    """
+
+    READ = "read"
+    REPLY = "reply"
+    SEND = "send"
+
+    @property
+    def rights(self) -> str:
+        """Letters of RFC 4314, in the order of `ALL_RIGHTS`. Nothing is thrown away for others."""
+        return "lrs" if self is DelegateRight.READ else "lrswip"
+
+    @property
+    def strength(self) -> int:
+        """Of two rights in one box the stronger counts."""
+        return (DelegateRight.READ, DelegateRight.REPLY, DelegateRight.SEND).index(self)
+
+
 ALL_RIGHTS = "lrswipkxtea"
 _RIGHTS = {
     Role.LECTEUR: "lrs",
@@ -297,17 +320,17 @@ class Principal:
     """Who is logged in: an account and the BALs it may act in (own first, then memberships).
 
     `app_password` is the row of the application password used, so that revoking one device ends
-    its sessions (CL-31, ATT-18). `roles`: what the account is in the boxes that are not its own.
-    `box`: the one box that the password opens, when it was made for one alone. `subject`: the
-    national identifier of the token that was shown in place of a password; `system`: the
-    certificate that was.
+    its sessions (CL-31, ATT-18). `roles`: what the account is in the boxes that are not its own: a
+    member of an ORG box, or the delegate of its holder. `box`: the one box that the password opens,
+    when it was made for one alone. `subject`: the national identifier of the token that was shown
+    in place of a password; `system`: the certificate that was.
     """
 
     account: AccountId
     login: str
     bals: tuple[Bal, ...]
     app_password: int | None = None
-    roles: Mapping[BalId, Role] = field(default_factory=dict)
+    roles: Mapping[BalId, Role | DelegateRight] = field(default_factory=dict)
     box: BalId | None = None
     subject: str | None = None
     system: System | None = None
@@ -324,6 +347,16 @@ class Principal:
             return ""
         role = self.roles.get(bal)
         return ALL_RIGHTS if role is None else role.rights
+
+    def owns(self, bal: BalId) -> bool:
+        """It is the account's own box: nobody else gives or takes rights there. False for what has
+        been shared since this principal was read."""
+        return bal not in self.roles and any(each.id == bal for each in self.bals)
+
+    def lent(self, bal: BalId) -> DelegateRight | None:
+        """As whose delegate it may act in the box; None: it is no delegate there."""
+        right = self.roles.get(bal)
+        return right if isinstance(right, DelegateRight) else None
 
     def acting_in(self, address: Address) -> Bal | None:
         """The BAL of `address` if this principal may send as it, else None (OP-86)."""

@@ -224,7 +224,8 @@ class Intake:
         sender = self._transaction.command.sender
         own = sender.domain if sender else self._services.settings.operator.domains[0]
         lines = content.missing_fields(header, self.envelope_id, own, self._received_at)
-        return authors, lines
+        authors, writer = content.on_behalf(header, authors, self._transaction.principal)
+        return authors, writer + lines
 
     def _keep(self, octets: bytes) -> None:
         if octets:
@@ -357,7 +358,12 @@ class Intake:
         transfer = self._transfer(refused.decision, refused.reply)
         facts = facts_to_bytes(refused.decision.facts)
         owner = self._owner()
-        await awaited(store.write(lambda w: w.reject(envelope, transfer, facts, owner=owner)))
+
+        def job(writing: Writing) -> None:
+            writing.reject(envelope, transfer, facts, owner=owner)
+            self._trace(writing, refused.reply)
+
+        await awaited(store.write(job))
 
     async def _commit(self, letter: Letter, decision: Decision) -> Reply:
         going = self._going(letter, decision)
@@ -393,6 +399,7 @@ class Intake:
                 report.accept(writing)
             reacted.accept(writing, now)
             self._tell(writing, going.local, failed)
+            self._trace(writing, reply)
 
         # One commit for the letter, its copies, the queue, the events and the reports.
         try:
@@ -444,6 +451,23 @@ class Intake:
                 "queued": len(going.queued),
                 "returned": len(going.returned),
             },
+        )
+
+    def _trace(self, writing: Writing, reply: Reply) -> None:
+        """Who wrote, from which box, what was answered (OP-72, DEF-12); not what, nor to whom."""
+        principal, acting = self._transaction.principal, self._transaction.acting
+        if principal is None or self._transaction.door is not Door.SUBMISSION:
+            return
+        box = "<>" if acting is None else str(acting.address)
+        behalf = " (on behalf)" if acting is not None and principal.lent(acting.id) else ""
+        count = len(self._transaction.destinations)
+        writing.trace(
+            "send",
+            principal.login,
+            f"{self.envelope_id} from {box}{behalf}, {count} recipients",
+            f"{reply.code} {reply.enhanced}",
+            account=principal.account,
+            bal=None if acting is None else acting.id,
         )
 
     def _tell(self, writing: Writing, local: list[LocalDelivery], failed: list[Receipt]) -> None:

@@ -435,9 +435,37 @@ WEAKENINGS = (
     Weakening(
         "rights of an open mailbox, asked again",
         "mssmtp/imap/welcome.py",
-        "    if selected is not None and selected.mailbox.bal in session.principal.roles:\n",
+        "    if selected is not None and not session.principal.owns(selected.mailbox.bal):\n",
         "    if False:\n",
         ("tests/imap/test_rights.py",),
+    ),
+    Weakening(
+        "Sender of a letter on behalf of a holder",
+        "mssmtp/policy/delegates.py",
+        "    if not writers or any(w is None or w.id in principal.roles for w in writers):\n",
+        "    if False:\n",
+        ("tests/policy/test_delegates.py",),
+    ),
+    Weakening(
+        "box of the envelope of a letter on behalf of a holder",
+        "mssmtp/policy/delegates.py",
+        "        if facts.sender != box.address and not may_be_null:\n",
+        "        if False:\n",
+        ("tests/policy/test_delegates.py",),
+    ),
+    Weakening(
+        "end of a delegation, read from what is sealed",
+        "mssmtp/storage/delegations.py",
+        '            is_over = ended_at is not None or opened["ended"]\n',
+        "            is_over = ended_at is not None\n",
+        ("tests/storage/test_delegations.py",),
+    ),
+    Weakening(
+        "what no line of the table grants",
+        "mssmtp/policy/habilitation.py",
+        "        if found is None or box.state is not BalState.ACTIVE:\n",
+        "        if box.state is not BalState.ACTIVE:\n",
+        ("tests/policy/test_rights.py",),
     ),
     Weakening(
         "expunged messages that the store has forgotten",

@@ -116,7 +116,7 @@ def demand_still(reading: Reading, principal: Principal, mailbox: Mailbox, neede
 
     Of one's own box nobody takes rights away. Raises Refused, NoSuchMailbox (ATT-25).
     """
-    if mailbox.bal not in principal.roles:
+    if principal.owns(mailbox.bal):
         return ALL_RIGHTS
     now = rights(reading, principal, mailbox)
     demand(now, READ + needed)

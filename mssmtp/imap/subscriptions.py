@@ -37,7 +37,7 @@ def choose(writing: Writing, mailbox: Mailbox, account: AccountId, *, on: bool) 
 def is_own(principal: Principal, bal: BalId) -> bool:
     """True in the box that `principal` has to himself; never as a member, also where the box of
     others is the only one and its names have no prefix."""
-    return bal not in principal.roles
+    return principal.owns(bal)
 
 
 def seen_by(reading: Reading, principal: Principal, mailbox: Mailbox) -> Mailbox:

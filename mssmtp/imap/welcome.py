@@ -25,7 +25,7 @@ def still_welcome(session: Session) -> Steps[None]:
     if now - session.refreshed_at >= session.timing.refresh_s:
         yield from _refresh(session, now)
     selected = session.selected_or_none
-    if selected is not None and selected.mailbox.bal in session.principal.roles:
+    if selected is not None and not session.principal.owns(selected.mailbox.bal):
         yield from _still_entitled(session, selected)
 
 

@@ -16,6 +16,7 @@ from mssmtp.mail import Action, Address, Domain, Door, Facts, RecipientFacts, St
 from mssmtp.policy import (
     apicrypt,
     content,
+    delegates,
     domains,
     habilitation,
     header_from,
@@ -38,6 +39,7 @@ RULES: tuple[Rule, ...] = (
     + apicrypt.RULES
     + domains.RULES
     + habilitation.RULES
+    + delegates.RULES
     + header_from.RULES
     + content.RULES
     + size.RULES

@@ -21,6 +21,7 @@ from mssmtp.mail import (
     BalId,
     BalState,
     BalType,
+    DelegateRight,
     Domain,
     DomainState,
     Door,
@@ -128,12 +129,14 @@ def _bal(bal: Bal | None) -> Json:
 def _principal(principal: Principal | None) -> Json:
     if principal is None:
         return None
-    return {
+    lent = {bal.id: right for bal in principal.bals if (right := principal.lent(bal.id))}
+    told: dict[str, Json] = {
         "account": principal.account,
         "login": principal.login,
         "bals": [_bal(each) for each in principal.bals],
         "app_password": principal.app_password,
     }
+    return told | ({"lent": [[bal, right] for bal, right in lent.items()]} if lent else {})
 
 
 def _operator(operator: Operator, domains: frozenset[Domain]) -> Json:
@@ -291,7 +294,14 @@ def _read_principal(node: _Node) -> Principal:
         login=node.text("login"),
         bals=tuple(bal for bal in bals if bal is not None),
         app_password=node.optional_number("app_password"),
+        roles=dict(_read_lent(each) for each in node.items("lent")),
     )
+
+
+def _read_lent(value: Json) -> tuple[BalId, DelegateRight]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise BadFacts("lent")
+    return BalId(_as(int, value[0])), DelegateRight(_as(str, value[1]))
 
 
 def _read_operator(node: _Node) -> Operator:

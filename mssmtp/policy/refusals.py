@@ -322,6 +322,35 @@ PATIENT_FIRST = Refusal(
     "A patient writes to somebody who has not written first (OP-89).",
     "Wait for the professional's message and answer it.",
 )
+DELEGATE_REPLIES = Refusal(
+    "habilitation.delegate",
+    550,
+    "5.7.1",
+    "Votre délégation permet seulement de répondre à qui a écrit à cette boîte ; demandez à son "
+    "titulaire le droit d'écrire en son nom.",
+    "A delegate with the right `reply` writes on behalf of the holder to somebody who has not "
+    "written to the box (DEF-12).",
+    "The holder gives the right `send` (`mssmtp bal delegation add`).",
+)
+DELEGATE_UNNAMED = Refusal(
+    "from.on-behalf",
+    553,
+    "5.7.1",
+    "Un message au nom d'un titulaire porte votre propre boîte dans l'en-tête Sender ; retirez cet "
+    "en-tête, il est ajouté pour vous.",
+    "Submission: From names a box that is lent to the login, and Sender names no box of the "
+    "login's own (DEF-12, RFC 5322 3.6.2).",
+    "Let the server add Sender; connect with the account's own password, not with one for one box.",
+)
+DELEGATE_ENVELOPE = Refusal(
+    "from.on-behalf.envelope",
+    553,
+    "5.7.1",
+    "Un message au nom d'un titulaire part de sa boîte ; choisissez-la comme expéditeur.",
+    "Submission: From names a box that is lent to the login, and MAIL FROM is another one, or none "
+    "where the right is only to reply (DEF-12).",
+    "Choose the holder's box as the identity the mail client sends with.",
+)
 APICRYPT_MOVED = Refusal(
     "apicrypt.refuse",
     550,

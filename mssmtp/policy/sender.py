@@ -15,18 +15,29 @@ def boxes_acted_in(facts: Facts) -> tuple[Bal, ...]:
 
     The box of the reverse-path and, at CONTENT, every box From and Sender name: who may send as
     an ORG box must not reach another operator under the own MED address (SEED-32, ATT-42). With a
-    null reverse-path (an MDN, messages.md §4) From alone tells, at CONTENT.
+    null reverse-path (an MDN, messages.md §4) From alone tells, at CONTENT. On behalf of a holder
+    Sender only says who wrote: the rights are those of the holder's box (DEF-12).
     """
     boxes: dict[Address, Bal] = {}
     if facts.acting is not None:
         boxes[facts.acting.address] = facts.acting
     if facts.principal is not None:
-        named = (facts.sender, *facts.from_addresses, *facts.sender_addresses)
+        writers = () if on_behalf(facts) else facts.sender_addresses
+        named = (facts.sender, *facts.from_addresses, *writers)
         for address in named:
             box = facts.principal.acting_in(address) if address is not None else None
             if box is not None and box.address not in boxes:
                 boxes[box.address] = box
     return tuple(boxes.values())
+
+
+def on_behalf(facts: Facts) -> tuple[Bal, ...]:
+    """Boxes that From names and that are lent to the login: it writes for their holders."""
+    principal = facts.principal
+    if principal is None or not principal.roles:
+        return ()
+    boxes = (principal.acting_in(address) for address in facts.from_addresses)
+    return tuple(box for box in boxes if box is not None and principal.lent(box.id))
 
 
 def candidates(facts: Facts) -> tuple[Bal, ...]:

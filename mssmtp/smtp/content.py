@@ -6,11 +6,11 @@ Nothing of the message itself is ever changed (OP-63): our lines go on top, the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mssmtp.errors import MailError
-from mssmtp.mail import Address, Domain, EnvelopeId, ReversePath
+from mssmtp.mail import Address, Domain, EnvelopeId, Principal, ReversePath
 from mssmtp.message import headers
 from mssmtp.message.headers import BadFrom
 from mssmtp.smtp import replies, trace
@@ -147,3 +147,23 @@ def missing_fields(header: bytes, envelope: EnvelopeId, domain: Domain, at: date
     if not headers.has(header, "date"):
         lines += trace.date(at)
     return lines
+
+
+def on_behalf(
+    header: bytes, authors: Authors, principal: Principal | None
+) -> tuple[Authors, bytes]:
+    """A delegate's letter without Sender says who wrote it: the line, and the authors with it.
+
+    DEF-12. Nothing when From names no box that is lent, when Sender is there already (the policy
+    judges it), or when the login has no box of its own to name.
+    """
+    if principal is None or not principal.roles or headers.has(header, "sender"):
+        return authors, b""
+    boxes = (principal.acting_in(address) for address in authors.from_addresses)
+    if not any(box is not None and principal.lent(box.id) for box in boxes):
+        return authors, b""
+    own = next((box.address for box in principal.bals if box.id not in principal.roles), None)
+    if own is None:
+        return authors, b""
+    named = replace(authors, sender_addresses=(own, *authors.sender_addresses))
+    return named, trace.sender(own)

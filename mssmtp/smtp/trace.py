@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from mssmtp.mail import Domain, EnvelopeId, ReversePath
+from mssmtp.mail import Address, Domain, EnvelopeId, ReversePath
 from mssmtp.message.dates import render_date
 
 _ATOM = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}\Z")
@@ -69,6 +69,11 @@ def message_id(envelope: EnvelopeId, domain: Domain) -> bytes:
 def date(at: datetime) -> bytes:
     """A `Date` line for a message that came without (RFC 6409 8.2)."""
     return f"Date: {render_date(at)}\r\n".encode("ascii")
+
+
+def sender(writer: Address) -> bytes:
+    """A `Sender` line: who has written on behalf of the author (RFC 5322 3.6.2, RFC 6409 8.1)."""
+    return f"Sender: <{writer}>\r\n".encode("ascii")
 
 
 def _literal(address: str) -> str:

@@ -4,6 +4,7 @@ Only this room speaks SQL. What identifies a patient is sealed before it reaches
 """
 
 from mssmtp.storage.administrators import Administrator, AdministratorExists
+from mssmtp.storage.delegations import Delegation, DelegationKind
 from mssmtp.storage.letters import LetterWriter
 from mssmtp.storage.mailboxes import INBOX
 from mssmtp.storage.model import (
@@ -78,6 +79,8 @@ __all__ = [
     "BalExists",
     "CheckReport",
     "Decision",
+    "Delegation",
+    "DelegationKind",
     "Event",
     "EventKind",
     "FlagsOperation",

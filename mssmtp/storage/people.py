@@ -13,17 +13,18 @@ from mssmtp.mail import (
     Address,
     BalId,
     BalState,
+    DelegateRight,
     Principal,
     Role,
 )
 from mssmtp.storage.app_passwords import AppPasswordReading, AppPasswordWriting
 from mssmtp.storage.boxes import BoxReading, BoxWriting
+from mssmtp.storage.delegations import DelegationKind, DelegationReading
 from mssmtp.storage.model import (
     Account,
     BalExists,
     NoSuchBal,
 )
-from mssmtp.storage.rights import RightsReading
 from mssmtp.storage.schema import (
     accounts,
     correspondents,
@@ -66,7 +67,7 @@ _SET_ACTIVE = sql(
 _NEW_CORRESPONDENT = sql(insert(correspondents))
 
 
-class PeopleReading(BoxReading, AppPasswordReading, RightsReading):
+class PeopleReading(BoxReading, AppPasswordReading, DelegationReading):
     """Who is who."""
 
     def account_of(self, bal: BalId) -> Account | None:
@@ -88,7 +89,8 @@ class PeopleReading(BoxReading, AppPasswordReading, RightsReading):
         return self._opened_account(row).login if row else None
 
     def principal(self, account: AccountId) -> Principal:
-        """Who the account is: own BAL first, then memberships; only active ones.
+        """Who the account is: own BAL first, then memberships, then boxes lent to it; only active
+        ones, but for a handover, which is of a box that was closed (DEF-23).
 
         Raises NoSuchBal when there is no such account.
         """
@@ -96,13 +98,22 @@ class PeopleReading(BoxReading, AppPasswordReading, RightsReading):
         if row is None:
             raise NoSuchBal
         own = [] if row[3] is None else [row[3]]
-        roles: dict[BalId, Role] = {}
+        roles: dict[BalId, Role | DelegateRight] = {}
         for bal, sealed in self._all(_MEMBERSHIPS, account=account):
             role = self._proved(account, bal, sealed)
             if role is not None and bal not in own:
                 roles[BalId(bal)] = role
+        handed: set[BalId] = set()
+        for each in self._lent(account):
+            if each.bal in own or isinstance(roles.get(each.bal), Role):
+                continue
+            roles[each.bal] = each.right
+            if each.kind is DelegationKind.HANDOVER:
+                handed.add(each.bal)
         found = (self.bal_by_id(BalId(id)) for id in (*own, *roles))
-        active = tuple(bal for bal in found if bal and bal.state is BalState.ACTIVE)
+        active = tuple(
+            bal for bal in found if bal and (bal.state is BalState.ACTIVE or bal.id in handed)
+        )
         return Principal(account, self._opened_account(row).login, active, roles=roles)
 
     def has_written(self, bal: BalId, address: Address) -> bool:

@@ -20,6 +20,7 @@ from mssmtp.storage.schema import (
     bals,
     bindings,
     correspondents,
+    delegations,
     entries,
     envelopes,
     event_lines,
@@ -58,6 +59,7 @@ _OF_ACCOUNT = tuple(
     for table, column in (
         (app_passwords, app_passwords.c.account),
         (members, members.c.account),
+        (delegations, delegations.c.account),
         (acl, acl.c.account),
         (persons, persons.c.account),
         (bindings, bindings.c.account),
@@ -68,6 +70,7 @@ _OF_BAL = tuple(
     sql(delete(table).where(column == bindparam("bal")))
     for table, column in (
         (members, members.c.bal),
+        (delegations, delegations.c.bal),
         (correspondents, correspondents.c.bal),
         (subscriptions, subscriptions.c.bal),
         (entries, entries.c.bal),

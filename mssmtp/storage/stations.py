@@ -23,6 +23,7 @@ from mssmtp.storage.app_passwords import password_purpose
 from mssmtp.storage.bindings import BINDING, binding_purpose, digested
 from mssmtp.storage.boxes import RETIRED, bal_purpose, retired_purpose
 from mssmtp.storage.contents import SUMMARY
+from mssmtp.storage.delegations import delegation_purpose
 from mssmtp.storage.delivery import ENVELOPE, RECIPIENT, recipient_purpose
 from mssmtp.storage.flags import keyword_purpose
 from mssmtp.storage.keys import MESSAGE_KEY, OWNER_KEY
@@ -48,6 +49,7 @@ from mssmtp.storage.schema import (
     blob_keys,
     blobs,
     correspondents,
+    delegations,
     domains,
     entries,
     envelopes,
@@ -198,6 +200,13 @@ MASTER_STATIONS = (
         members,
         members,
         {"sealed": lambda row: member_purpose(row["account"], row["bal"])},
+        under="names",
+    ),
+    station(
+        delegations,
+        delegations,
+        {"sealed": lambda row: delegation_purpose(row["id"], row["bal"], row["account"])},
+        (delegations.c.bal, delegations.c.account),
         under="names",
     ),
     station(

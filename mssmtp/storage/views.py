@@ -6,6 +6,7 @@ from datetime import datetime
 
 from mssmtp.storage.administrators import AdministratorReading, AdministratorWriting
 from mssmtp.storage.bindings import BindingReading, BindingWriting
+from mssmtp.storage.delegations import DelegationWriting
 from mssmtp.storage.ledger import LedgerReading
 from mssmtp.storage.notices import NoticeReading, NoticeWriting
 from mssmtp.storage.persons import PersonReading
@@ -44,6 +45,7 @@ class Writing(
     ResealWriting,
     ShredWriting,
     SentWriting,
+    DelegationWriting,
     AdministratorWriting,
     TraceWriting,
     RegisterWriting,
@@ -57,12 +59,14 @@ class Writing(
 
     def prune(self, now: datetime) -> None:
         """Forget facts whose time is over, files whose removal a crash prevented, sent letters that
-        no client will file any more, who may be answered again, and service mail that has left.
+        no client will file any more, delegations long over, who may be answered again, and
+        service mail that has left.
 
         Events are never purged (SEED-66).
         """
         self._forget_facts(now)
         self._bury_files()
         self._forget_sent(now)
+        self._forget_delegations(now)
         self._forget_answered(now)
         self._forget_notices(now)

@@ -148,6 +148,7 @@ class FakeStore:
     rejected: list[tuple[Envelope, Transfer]] = field(default_factory=list)
     filed: list[tuple[BalId, EnvelopeId, frozenset[str]]] = field(default_factory=list)
     told: list[tuple[object, ...]] = field(default_factory=list)
+    traces: list[tuple[object, ...]] = field(default_factory=list)
     letters: list[FakeLetter] = field(default_factory=list)
     open_writers: int = 0
     is_behind: bool = False
@@ -266,6 +267,18 @@ class FakeStore:
 
     def tell(self, envelope: EnvelopeId, receipts: Sequence[Receipt]) -> None:
         self.told.append((envelope, *receipts))
+
+    def trace(
+        self,
+        kind: str,
+        author: str,
+        request: str,
+        answer: str = "ok",
+        *,
+        account: AccountId | None = None,
+        bal: BalId | None = None,
+    ) -> None:
+        self.traces.append((kind, author, request, answer, account, bal))
 
     def receive(self, *_: object) -> None:
         """No letter of the fake is known from before."""

@@ -20,6 +20,7 @@ from mssmtp.mail import (
     Bal,
     BalId,
     BalType,
+    DelegateRight,
     MailboxId,
     Recipient,
     Structure,
@@ -30,6 +31,7 @@ from mssmtp.mail import (
 from mssmtp.outside import SystemEntropy
 from mssmtp.storage import (
     Administrator,
+    Delegation,
     NewNotice,
     Outcome,
     Reading,
@@ -167,6 +169,15 @@ def fill_people(writing: Writing) -> None:
                 Actor(AdminLevel.STRUCTURE, f"dsi {last}", structure=structure.id),
                 certificate=f"{number:064x}",
                 uid=5_000 + number,
+            )
+        )
+        writing.add_delegation(
+            Delegation(
+                BalId(number + 1),
+                person.account,
+                DelegateRight.SEND,
+                SteppingClock().now(),
+                reason=f"absence de {last}",
             )
         )
         writing.trace("administration", f"dsi {last}", "person.add", account=person.account)

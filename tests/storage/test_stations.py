@@ -75,7 +75,6 @@ KEYED = {
 }
 """Keyed digests for look-ups."""
 NOT_WRITTEN = {
-    ("delegations", "sealed"),
     ("passwords", "sealed"),
     ("secrets", "sealed"),
     ("suspensions", "sealed"),
