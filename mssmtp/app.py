@@ -32,6 +32,7 @@ from mssmtp.gateways import Gateways
 from mssmtp.identity.authenticator import Authenticator
 from mssmtp.imap_server import ImapDoor
 from mssmtp.introspection import asking, introspection_of
+from mssmtp.managesieve import SieveDoor
 from mssmtp.message.scanner import ScanLimits
 from mssmtp.notices import Desk
 from mssmtp.notices.courier import Courier
@@ -391,6 +392,9 @@ def build(
         "app_imaps": lambda: SystemImapDoor(services, implicit_tls=True),
         "imap": lambda: imap(implicit_tls=False),
         "imaps": lambda: imap(implicit_tls=True),
+        "sieve": lambda: SieveDoor(
+            settings, store, authenticator, presenter=keys.to_users, bearers=services.bearers
+        ),
     }
     return Rooms(
         TrustFeed(settings, trust, CLOCK, ENTROPY),

@@ -174,6 +174,9 @@ class ListenSettings(Section):
     app_imaps: Endpoint | None = Field(None, description="Their IMAP over TLS.")
     imap: Endpoint | None = Field(None, description="IMAP with STARTTLS, port 143.")
     imaps: Endpoint | None = Field(None, description="IMAP over TLS, port 993 (CL-04).")
+    sieve: Endpoint | None = Field(
+        None, description="ManageSieve (RFC 5804) with STARTTLS, port 4190."
+    )
     admin: Endpoint | None = Field(
         None,
         description="Administration over TLS, for who was named with a certificate of the anchors"
