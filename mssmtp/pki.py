@@ -75,6 +75,11 @@ def listed_name(text: str) -> DnKey | None:
     return tuple(rdns)
 
 
+def name_text(key: DnKey) -> str:
+    """A normalised name as tables of ours hold it: the order of the list, CN first."""
+    return ",".join(f"{rdn.type}={rdn.value}" for rdn in key)
+
+
 def certificate_name(name: x509.Name) -> DnKey | None:
     """The comparable form of a certificate's name, from its ASN.1 and never from a printed form.
 

@@ -27,7 +27,6 @@ from mssmtp.mail import (
     BalId,
     BalState,
     BalType,
-    DnKey,
     Principal,
     System,
 )
@@ -93,12 +92,7 @@ def system_of(certificate: x509.Certificate) -> System:
     if key is None:
         raise CertificateRefused("chain", pki.serial_text(certificate))
     fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
-    return System(fingerprint, name_text(key))
-
-
-def name_text(key: DnKey) -> str:
-    """A normalised name as the table holds it: the order of the list, CN first."""
-    return ",".join(f"{rdn.type}={rdn.value}" for rdn in key)
+    return System(fingerprint, pki.name_text(key))
 
 
 def opened(reading: SystemReading, system: System, box: str) -> Principal:

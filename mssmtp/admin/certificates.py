@@ -17,7 +17,7 @@ from mssmtp.mail import Actor, AdminLevel, Bal, BalType, Structure
 from mssmtp.pki import Anchors, CertificateRefused, Role
 from mssmtp.storage import Reading, Writing
 from mssmtp.storage.bindings import Binding
-from mssmtp.systems import name_text, system_of
+from mssmtp.systems import system_of
 
 _MOST_PEM = 16_384
 
@@ -63,7 +63,7 @@ def _add(desk: Desk[Certificate]) -> Answer:
             if key is None:
                 raise ConfigError(given.name, "is no name", "Write it CN first: CN=…,OU=…,O=…,C=FR")
             _check_organisation({rdn.value for rdn in key if rdn.type == "OU"}, structure)
-            number = writing.bind_box("name", name_text(key), bal.id, given.label)
+            number = writing.bind_box("name", pki.name_text(key), bal.id, given.label)
         else:
             _check_organisation(_units(certificate), structure)
             system = system_of(certificate)

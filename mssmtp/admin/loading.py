@@ -20,6 +20,7 @@ from mssmtp.bulk.request import Request
 from mssmtp.bulk.steps import Done
 from mssmtp.errors import ConfigError
 from mssmtp.mail import AdminLevel, Structure
+from mssmtp.people.rules import Rules
 from mssmtp.storage import Writing
 
 MOST_WHOLE = 5_000
@@ -64,7 +65,7 @@ def _told(desk: Desk[Load], plan: Plan) -> list[Told]:
         desk.actor.name,
         lambda structure: desk.reaches(within("", structure)),
         _welcomed,
-        desk.office.clock.now(),
+        Rules.of(desk.office.settings),
     )
     given = desk.input
     if given.dry_run:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 
-from mssmtp.bulk import naming
 from mssmtp.bulk.columns import Column, shown
 from mssmtp.bulk.report import Outcome
 from mssmtp.bulk.request import Request, Verb
@@ -19,26 +17,28 @@ from mssmtp.bulk.steps import (
     never_changes,
     refused,
 )
-from mssmtp.mail import AccountId, Address, Bal, BalId, BalState, Structure, StructureId
+from mssmtp.mail import AccountId, Address, Bal, BalState, Structure, StructureId
+from mssmtp.people import boxes, naming, records
+from mssmtp.people.boxes import NewBox
+from mssmtp.people.refusing import NotAllowed
+from mssmtp.people.rules import Rules
+from mssmtp.pki import listed_name, name_text
 from mssmtp.storage import Reading, Writing
-from mssmtp.storage.people_values import BalDetails, Record
-
-RESPONSIBLE = "responsible"
-AGREEMENT = "head-agreement"
-CERTIFICATE = "certificate-name"
+from mssmtp.storage.people_values import BalDetails
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A line whose people were found."""
+    """A line whose people were found. `name`: of the certificate, as tables of ours hold it."""
 
     request: Request
     members: tuple[AccountId, ...]
-    records: Mapping[str, Record]
+    agreed_on: datetime | None
+    name: str
 
 
 def box_step(
-    reading: Reading, request: Request, structure: Structure, now: datetime, promised: Promised
+    reading: Reading, request: Request, structure: Structure, rules: Rules, promised: Promised
 ) -> Step:
     """What the line of an ORG or APP box would change."""
     if request.local is None:
@@ -59,34 +59,46 @@ def box_step(
     members = _members(reading, request, structure.id, promised)
     if isinstance(members, Step):
         return members
-    asked = _Asked(request, members, _records(request, now))
+    name = _certificate_name(request, structure)
+    if name is None:
+        return refused(
+            Column.CERTIFICATE,
+            "ce certificat est celui d'une autre organisation (OU : 1 + FINESS ou 3 + SIRET)",
+        )
+    asked = _Asked(request, members, _day(request), name)
     if box is not None:
         return _known(reading, asked, box)
-    why = naming.why_not(address.local, request.type)
-    if why is not None or not naming.is_free(reading, address):
-        return refused(Column.ADDRESS, why or "cette adresse est ou fut celle d'une autre BAL")
-    return _new(asked, address, structure.id)
+    try:
+        naming.require_allowed(address.local, request.type)
+    except NotAllowed as error:
+        return refused(Column.ADDRESS, f"{error.why} ; {error.remedy}")
+    if not naming.is_free(reading, address):
+        return refused(Column.ADDRESS, "cette adresse est ou fut celle d'une autre BAL")
+    return _new(asked, address, structure.id, rules)
 
 
-def _new(asked: _Asked, address: Address, structure: StructureId) -> Step:
+def _new(asked: _Asked, address: Address, structure: StructureId, rules: Rules) -> Step:
     request = asked.request
 
     def take(writing: Writing) -> Done:
-        box = writing.add_box(
-            Bal(
-                BalId(0),
-                address,
+        box = boxes.create(
+            writing,
+            rules,
+            NewBox(
                 request.type,
-                structure=structure,
+                structure,
+                request.local,
+                details=BalDetails(request.label, request.card.phone, request.card.service),
                 is_red_listed=bool(request.red_listed),
+                responsible=request.responsible,
+                agreed_on=asked.agreed_on,
             ),
-            BalDetails(request.label, request.card.phone, request.card.service),
         )
-        for record in asked.records.values():
-            writing.add_record("bal", box.id, record)
         for account in asked.members:
             writing.add_member(box.id, account)
-        return Done(str(address), box.id)
+        if asked.name:
+            writing.bind_box("name", asked.name, box.id, request.label)
+        return Done(str(address), box.id, waits_for=boxes.missing(writing, box))
 
     return Step(Outcome.CREATED, take, address=str(address))
 
@@ -98,12 +110,7 @@ def _known(reading: Reading, asked: _Asked, box: Bal) -> Step:
             Column.ADDRESS, "cette BAL est close ; une adresse close ne sert plus jamais"
         )
     details = reading.bal_details(box.id)
-    kept = reading.records("bal", box.id)
-    records = {
-        kind: record
-        for kind, record in asked.records.items()
-        if not _says_the_same(record, kept.get(kind))
-    }
+    declared = _declared(reading, asked, box)
     present = {account for account, _ in reading.members(box.id)}
     new = tuple(account for account in asked.members if account not in present)
     columns = differing(
@@ -114,7 +121,7 @@ def _known(reading: Reading, asked: _Asked, box: Bal) -> Step:
             Column.RED_LISTED: (request.red_listed, box.is_red_listed),
         }
     )
-    columns += tuple(_COLUMNS[kind] for kind in records) + ((Column.MEMBERS,) if new else ())
+    columns += declared + ((Column.MEMBERS,) if new else ())
     if not columns:
         return Step(Outcome.UNCHANGED, address=str(box.address))
     if request.verb is Verb.CREATE:
@@ -131,11 +138,18 @@ def _known(reading: Reading, asked: _Asked, box: Bal) -> Step:
             writing.set_bal_details(box.id, changed)
         if request.red_listed not in (None, box.is_red_listed):
             writing.set_red_listed(box.id, on=bool(request.red_listed))
-        for record in records.values():
-            writing.add_record("bal", box.id, record)
+        boxes.declare(
+            writing,
+            box,
+            request.responsible if Column.RESPONSIBLE in declared else None,
+            asked.agreed_on if Column.AGREEMENT in declared else None,
+        )
+        if Column.CERTIFICATE in declared:
+            writing.bind_box("name", asked.name, box.id, request.label or details.label)
         for account in new:
             writing.add_member(box.id, account)
-        return Done(str(box.address), box.id)
+        waits_for = boxes.missing(writing, boxes.review(writing, box))
+        return Done(str(box.address), box.id, waits_for=waits_for)
 
     return Step(Outcome.CHANGED, take, address=str(box.address))
 
@@ -145,36 +159,43 @@ def _closing(box: Bal) -> Step:
         return Step(Outcome.UNCHANGED, address=str(box.address))
 
     def take(writing: Writing) -> Done:
-        writing.set_bal_state(box.id, BalState.CLOSED)
+        boxes.close(writing, box)
         return Done(str(box.address), box.id)
 
     return Step(Outcome.CLOSED, take, address=str(box.address))
 
 
-_COLUMNS = {
-    RESPONSIBLE: Column.RESPONSIBLE,
-    AGREEMENT: Column.AGREEMENT,
-    CERTIFICATE: Column.CERTIFICATE,
-}
+def _declared(reading: Reading, asked: _Asked, box: Bal) -> tuple[Column, ...]:
+    """What the line declares otherwise than it was declared before (SEED-21, CL-15)."""
+    request, told = asked.request, reading.records("bal", box.id)
+    found = []
+    responsible = told.get(records.RESPONSIBLE.name)
+    if request.responsible not in (None, responsible and responsible.values["national_id"]):
+        found.append(Column.RESPONSIBLE)
+    agreement = told.get(records.HEAD_AGREEMENT.name)
+    if asked.agreed_on not in (None, agreement and agreement.at):
+        found.append(Column.AGREEMENT)
+    if asked.name and box.id not in reading.bound_boxes("name", asked.name):
+        found.append(Column.CERTIFICATE)
+    return tuple(found)
 
 
-def _records(request: Request, now: datetime) -> dict[str, Record]:
-    """What the line declares, dated: the agreement on its own day, the rest now (SEED-21)."""
-    found: dict[str, Record] = {}
-    if request.responsible is not None:
-        found[RESPONSIBLE] = Record(RESPONSIBLE, now, {"national_id": request.responsible})
-    if request.agreed_on is not None:
-        day = datetime.combine(request.agreed_on, time(), UTC)
-        found[AGREEMENT] = Record(AGREEMENT, day, {})
-    if request.certificate:
-        found[CERTIFICATE] = Record(CERTIFICATE, now, {"dn": request.certificate})
-    return found
+def _day(request: Request) -> datetime | None:
+    day = request.agreed_on
+    return None if day is None else datetime.combine(day, time(), UTC)
 
 
-def _says_the_same(said: Record, kept: Record | None) -> bool:
-    if kept is None or dict(kept.values) != dict(said.values):
-        return False
-    return said.kind != AGREEMENT or kept.at == said.at
+def _certificate_name(request: Request, structure: Structure) -> str | None:
+    """Of the line's certificate, "" when it names none; None: it is another organisation's.
+
+    A certificate of IGC-Santé names its holder: 1 + FINESS or 3 + SIRET.
+    """
+    if not request.certificate:
+        return ""
+    key = listed_name(request.certificate) or ()
+    units = {rdn.value for rdn in key if rdn.type == "OU"}
+    ours = {f"1{structure.finess}", f"3{structure.siret}"}
+    return name_text(key) if units & ours else None
 
 
 def _members(

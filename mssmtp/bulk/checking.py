@@ -42,7 +42,7 @@ def checked(line: Line, today: date) -> Request | tuple[Problem, ...]:
     problems = list(line.problems)
     cells = _Cells(line, problems)
     verb = cells.read(Column.ACTION, Verb, "C (créer), M (modifier) ou S (supprimer)")
-    type = cells.read(Column.TYPE, BalType, "PER, ORG, APP, INT ou MED")
+    type = cells.read(Column.TYPE, _type, "PER, ORG, APP, INT ou MED")
     if type is None or verb is None:
         return tuple(problems)
     _has_what_it_needs(line, type, verb, problems)
@@ -120,6 +120,14 @@ def _has_what_it_needs(line: Line, type: BalType, verb: Verb, problems: list[Pro
             else:
                 why = f"sans objet pour une BAL {type} ; videz la cellule"
             problems.append(Problem(column, why))
+
+
+def _type(text: str) -> BalType:
+    """One of those that are loaded from a file (SEED-39). Raises ValueError."""
+    found = BalType(text)
+    if found not in MANDATORY:
+        raise ValueError(f"no box of type {found} is loaded from a file")
+    return found
 
 
 def _structure(text: str) -> str:

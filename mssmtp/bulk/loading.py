@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import datetime
 
 from mssmtp.bulk.boxes import box_step
 from mssmtp.bulk.columns import KEY, Column, Problem
@@ -19,6 +18,7 @@ from mssmtp.bulk.report import Outcome, Told
 from mssmtp.bulk.request import Request
 from mssmtp.bulk.steps import Done, Promised, Step, refused
 from mssmtp.mail import Structure
+from mssmtp.people.rules import Rules
 from mssmtp.storage import BalExists, Reading, Store, Writing
 from mssmtp.storage.people_values import PersonExists
 
@@ -48,7 +48,7 @@ class Loader:
     author: str
     reaches: Reaches
     welcomes: Welcomes
-    now: datetime
+    rules: Rules
 
     def shown(self, requests: Sequence[Request], people: Collection[str] = ()) -> list[Told]:
         """What each would do now; nothing is written.
@@ -138,7 +138,7 @@ class Loader:
             )
         if KEY[request.type] is Column.USUAL:
             return person_step(reading, request, structure, promised)
-        return box_step(reading, request, structure, self.now, promised)
+        return box_step(reading, request, structure, self.rules, promised)
 
 
 def _answer(request: Request, future: Future[Told]) -> Told:

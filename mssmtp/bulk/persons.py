@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mssmtp.bulk import naming
 from mssmtp.bulk.columns import Column
 from mssmtp.bulk.report import Outcome
 from mssmtp.bulk.request import Card, Request, Verb
@@ -29,11 +28,11 @@ from mssmtp.mail import (
     PersonState,
     Structure,
 )
+from mssmtp.people import naming, persons
+from mssmtp.people.categories import category
+from mssmtp.people.refusing import NotAllowed
 from mssmtp.storage import Reading, Writing
 from mssmtp.storage.people_values import NewPerson, PersonDetails
-
-_TITLES = frozenset({"73", "93", "94", "95"})
-_FIXED = (Column.NATIONAL_ID, Column.ADDRESS)
 
 
 def person_step(
@@ -78,20 +77,14 @@ def _new(
         )
     if reading.bal(usual) or reading.bal_by_usual(usual):
         return refused(Column.USUAL, "c'est l'adresse d'une BAL ; donnez l'adresse usuelle")
-    if structure.domain is None:
-        return refused(Column.STRUCTURE, "cette structure n'a pas encore de domaine MSSanté")
-    if request.local is None:
-        first, last = request.first_name, request.last_name
-        address = naming.personal(reading, first, last, structure.domain, promised.addresses)
-        if address is None:
-            return refused(Column.ADDRESS, "ce nom ne donne pas d'adresse ; remplissez la cellule")
-    else:
-        address = Address(request.local, structure.domain)
-        why = naming.why_not(request.local, request.type)
-        if why is not None or not naming.is_free(reading, address):
-            return refused(Column.ADDRESS, why or "cette adresse est ou fut celle d'une autre BAL")
+    try:
+        address = _address(reading, request, structure, promised)
+    except NotAllowed as error:
+        return refused(Column.ADDRESS, f"{error.why} ; {error.remedy}")
 
     def take(writing: Writing) -> Done:
+        # As `people.persons.load`, without asking whether the box may work: nobody pre-registered
+        # may, and fifty thousand times the question is a minute.
         person = writing.create_person(
             NewPerson(
                 usual,
@@ -111,16 +104,37 @@ def _new(
                 address,
                 request.type,
                 person=PersonState.PRE_REGISTERED,
-                national_id=number,
+                national_id=number if request.type is BalType.PER else None,
                 usual_address=usual,
                 structure=structure.id,
                 is_red_listed=bool(request.red_listed),
+                exchanges=False,
             )
         )
         writing.give_box(person.account, box.id)
         return Done(str(address), box.id, person.account)
 
     return Step(Outcome.CREATED, take, address=str(address))
+
+
+def _address(
+    reading: Reading, request: Request, structure: Structure, promised: Promised
+) -> Address:
+    """The one the line asks for, or `prenom.nom` (OP-44). Raises NotAllowed."""
+    if structure.domain is None:
+        raise NotAllowed(
+            structure.name, "cette structure n'a pas encore de domaine", "donnez-lui en un d'abord"
+        )
+    if request.local is None:
+        local = naming.personal(request.first_name, request.last_name)
+        return naming.free_address(promised.beside(reading), local, structure.domain)
+    naming.require_allowed(request.local, request.type)
+    address = Address(request.local, structure.domain)
+    if not naming.is_free(promised.beside(reading), address):
+        raise NotAllowed(
+            str(address), "cette adresse est ou fut celle d'une autre BAL", "changez-la"
+        )
+    return address
 
 
 def _known(reading: Reading, request: Request, person: Person, box: Bal) -> Step:
@@ -160,7 +174,7 @@ def _known(reading: Reading, request: Request, person: Person, box: Bal) -> Step
         )
         if request.profession:
             changed = replace(changed, category=_category(request))
-        writing.change_person(changed, _details(card, details))
+        persons.change(writing, changed, _details(card, details))
         if request.red_listed not in (None, box.is_red_listed):
             writing.set_red_listed(box.id, on=bool(request.red_listed))
         return Done(str(box.address), box.id, person.account)
@@ -173,20 +187,18 @@ def _closing(person: Person, box: Bal) -> Step:
         return Step(Outcome.UNCHANGED, address=str(box.address))
 
     def take(writing: Writing) -> Done:
-        writing.set_bal_state(box.id, BalState.CLOSED)
-        writing.set_account_active(person.account, active=False)
+        persons.leave(writing, person)
         return Done(str(box.address), box.id, person.account)
 
     return Step(Outcome.CLOSED, take, address=str(box.address))
 
 
 def _category(request: Request) -> Category:
-    """SEED-30: who has an RPPS or ADELI is a health professional or uses a protected title."""
-    if request.type is not BalType.PER:
-        return Category.OTHER
-    if request.profession in _TITLES:
-        return Category.TITLE_USER
-    return Category.HEALTH_PROFESSIONAL
+    """SEED-30, as `people.persons.load` has it; who has a number exercises."""
+    found = category(request.profession)
+    if found is Category.OTHER and request.type is BalType.PER:
+        return Category.HEALTH_PROFESSIONAL
+    return found
 
 
 def _details(card: Card, before: PersonDetails) -> PersonDetails:

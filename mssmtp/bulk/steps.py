@@ -12,17 +12,22 @@ from dataclasses import dataclass, field
 from mssmtp.bulk.columns import Column, Problem
 from mssmtp.bulk.report import Outcome, Told
 from mssmtp.bulk.request import Request
-from mssmtp.mail import AccountId, BalId
-from mssmtp.storage import Writing
+from mssmtp.mail import AccountId, Address, Bal, BalId
+from mssmtp.people import naming
+from mssmtp.storage import Reading, Writing
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a step that was taken has made or changed: for the report and the trace."""
+    """What a step that was taken has made or changed: for the report and the trace.
+
+    `waits_for`: what the box still lacks before it may work.
+    """
 
     address: str
     bal: BalId | None = None
     account: AccountId | None = None
+    waits_for: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -38,6 +43,27 @@ class Promised:
         self.addresses.add(address)
         self.people.update(request.keys)
 
+    def beside(self, reading: Reading) -> naming.Known:
+        """What naming asks, those addresses included."""
+        return _Beside(reading, self.addresses) if self.addresses else reading
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """Boxes that are stored, and those that were promised: they are as good as retired."""
+
+    reading: Reading
+    addresses: set[str]
+
+    def bal(self, address: Address) -> Bal | None:
+        return self.reading.bal(address)
+
+    def bal_by_usual(self, address: Address) -> Bal | None:
+        return self.reading.bal_by_usual(address)
+
+    def is_retired(self, address: Address) -> bool:
+        return address.key in self.addresses or self.reading.is_retired(address)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -50,8 +76,10 @@ class Step:
 
     def told(self, request: Request, done: Done | None = None) -> Told:
         """The line of the report."""
-        address = self.address if done is None else done.address
-        return Told.of(request, self.outcome, self.problems, address)
+        if done is None:
+            return Told.of(request, self.outcome, self.problems, self.address)
+        waits = Problem("", f"en attente ; il manque : {', '.join(done.waits_for)}")
+        return Told.of(request, self.outcome, (waits,) if done.waits_for else (), done.address)
 
 
 def refused(column: Column, text: str) -> Step:

@@ -35,9 +35,9 @@ def xlsx_template() -> bytes:
         heading.append(cell)
     sheet.append(heading)
     guide = book.create_sheet("mode d'emploi")
-    guide.append([_LEGEND, *(type.value for type in BalType)])
+    guide.append([_LEGEND, *(type.value for type in MANDATORY)])
     for column in Column:
-        guide.append([column.value, *(_mark(column, type) for type in BalType)])
+        guide.append([column.value, *(_mark(column, type) for type in MANDATORY)])
     octets = io.BytesIO()
     book.save(octets)
     return octets.getvalue()

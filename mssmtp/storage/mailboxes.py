@@ -260,22 +260,28 @@ class MailboxWriting(
         Fifty thousand boxes are loaded in one go (DEF-10): what each mailbox costs counts.
         """
         names = ((INBOX, None), *SPECIAL_MAILBOXES)
+        key = self._bal_key(bal)
         first = self._next_validity(bal, len(names))
-        for validity, (name, use) in enumerate(names, start=first):
-            self._put_mailbox(bal, name, use, validity)
+        made = [
+            self._put_mailbox(key, bal, name, use, validity)
+            for validity, (name, use) in enumerate(names, start=first)
+        ]
+        self._run_many(_SEAL, [{"mailbox": id, "new_sealed": sealed} for id, sealed in made])
 
     def _add_mailbox(self, bal: BalId, name: str, special_use: str | None) -> MailboxId:
         self._unsubscribe_orphan(bal, name)
-        made = self._put_mailbox(bal, name, special_use, self._next_validity(bal))
+        key = self._bal_key(bal)
+        made, sealed = self._put_mailbox(key, bal, name, special_use, self._next_validity(bal))
+        self._run(_SEAL, mailbox=made, new_sealed=sealed)
         parent = self._mailbox_id(bal, name.rpartition("/")[0]) if "/" in name else None
         if parent is not None:
             self._inherit_rights(parent, made)
         return made
 
     def _put_mailbox(
-        self, bal: BalId, name: str, special_use: str | None, validity: int
-    ) -> MailboxId:
-        key = self._bal_key(bal)
+        self, key: OwnerKey, bal: BalId, name: str, special_use: str | None, validity: int
+    ) -> tuple[MailboxId, bytes]:
+        """The row without its name, and the name sealed for it."""
         row = self._new(
             _NEW,
             bal=bal,
@@ -291,11 +297,9 @@ class MailboxWriting(
             unseen=0,
             size=0,
         )
-        self._run(
-            _SEAL, mailbox=row[0], new_sealed=key.seal(mailbox_purpose(row[0]), name.encode())
-        )
-        self._changed(ChangeKind.MAILBOX, bal, MailboxId(row[0]), ModSeq(1))
-        return MailboxId(row[0])
+        made = MailboxId(row[0])
+        self._changed(ChangeKind.MAILBOX, bal, made, ModSeq(1))
+        return made, key.seal(mailbox_purpose(made), name.encode())
 
     def _next_validity(self, bal: BalId, many: int = 1) -> int:
         """A UIDVALIDITY no mailbox of the BAL ever had (GEN-01), from the time; the first of `many`

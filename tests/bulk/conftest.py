@@ -11,6 +11,7 @@ import pytest
 from mssmtp.bulk.loading import Loader
 from mssmtp.identity.national_id import luhn
 from mssmtp.mail import Domain, Structure, StructureId
+from mssmtp.people.rules import Rules
 from mssmtp.storage import Store
 from tests.bulk.files import FINESS
 from tests.storage.support import SteppingClock, open_new
@@ -51,8 +52,8 @@ def store(tmp_path_factory: pytest.TempPathFactory, clock: SteppingClock) -> Ite
 
 
 @pytest.fixture
-def loader(store: Store, clock: SteppingClock) -> Loader:
+def loader(store: Store) -> Loader:
     def reaches(structure: Structure) -> bool:
         return structure.finess == FINESS
 
-    return Loader(store, "dsi", reaches, lambda *_: None, clock.now())
+    return Loader(store, "dsi", reaches, lambda *_: None, Rules(frozenset({DOMAIN})))

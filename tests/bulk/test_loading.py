@@ -104,8 +104,10 @@ def test_an_org_and_an_app_box_are_loaded_with_what_was_declared(
     assert store.read(lambda r: r.bal_details(box.id)).result().label == org[Column.LABEL]
     machine = box_at(store, told[1])
     assert machine.type is BalType.APP
-    declared = store.read(lambda r: r.records("bal", machine.id)).result()
-    assert declared["certificate-name"].values["dn"] == APP[Column.CERTIFICATE]
+    (bound,) = store.read(lambda r: r.bindings(bal=machine.id)).result()
+    assert bound.kind == "name"
+    assert bound.subject.startswith("CN=dpi.ch-valmont.example,OU=1990000017,")
+    assert "il manque : convention signée" in told[0].sentence
 
 
 @pytest.mark.requirement("DEF-10")
@@ -231,8 +233,8 @@ def test_the_account_of_another_structure_is_neither_changed_nor_shown(
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({Column.ADDRESS: "postmaster"}, "ce nom est réservé"),
-        ({Column.ADDRESS: "noreply"}, "gardé pour les BAL APP"),
+        ({Column.ADDRESS: "postmaster"}, "est réservée"),
+        ({Column.ADDRESS: "noreply"}, "est réservé aux boîtes APP"),
         ({Column.MEMBERS: "inconnue@chezelle.example"}, "« inconnue@chezelle.example »"),
         ({Column.RESPONSIBLE: "10000000009"}, "chargez d'abord sa ligne PER"),
     ],
@@ -247,6 +249,13 @@ def test_an_org_line_that_names_what_is_not_there_is_refused(
     assert why in told[1].sentence
     address = Address.parse(f"{org[Column.ADDRESS]}@{DOMAIN}")
     assert store.read(lambda r: r.bal(address)).result() is None
+
+
+def test_the_certificate_of_another_organisation_opens_no_box(loader: Loader) -> None:
+    theirs = some_box(APP) | {Column.CERTIFICATE: "CN=dpi.autre.example,OU=1010000024,C=FR"}
+    (told,) = load(loader, theirs)
+    assert told.outcome is Outcome.REFUSED
+    assert "d'une autre organisation" in told.sentence
 
 
 @pytest.mark.requirement("DEF-10")

@@ -10,9 +10,9 @@ from mssmtp.demo.authority import CLIENT_ONLY, EMAIL_ONLY, Authority, Identity, 
 from mssmtp.identity.app_password import verifiers
 from mssmtp.identity.tokens import CannotBeAsked
 from mssmtp.mail import BalType
-from mssmtp.pki import listed_name
+from mssmtp.pki import listed_name, name_text
 from mssmtp.storage import Writing
-from mssmtp.systems import SystemRefused, name_text, opened, system_of
+from mssmtp.systems import SystemRefused, opened, system_of
 from mssmtp.trust import Snapshot
 from tests.authority import shared_keys
 from tests.tokens.house import CLOCK, DPI, ENTROPY, House, b64, make_house, xoauth2
