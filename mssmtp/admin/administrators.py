@@ -23,15 +23,11 @@ class Named(Input):
     name: str = Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")
 
 
-class NewAdministrator(Named):
-    """Who takes office. `structure` is a FINESS or SIRET, for level structure."""
+class Known(Named):
+    """By what the doors know an administrator, and where notices go."""
 
-    level: AdminLevel
-    structure: str | None = Field(None, max_length=20)
-    region: str | None = Field(None, min_length=1, max_length=40)
     certificate_sha256: str | None = None
     user: int | None = Field(None, ge=1, lt=1 << 31)
-    login: str | None = Field(None, max_length=finding.MOST_NAME)
     address: str | None = Field(None, max_length=finding.MOST_NAME)
 
     @field_validator("certificate_sha256")
@@ -40,6 +36,15 @@ class NewAdministrator(Named):
         if text is not None and not _FINGERPRINT.match(text):
             raise ValueError("une empreinte SHA-256 a 64 chiffres hexadécimaux")
         return None if text is None else text.replace(":", "").lower()
+
+
+class NewAdministrator(Known):
+    """Who takes office. `structure` is a FINESS or SIRET, for level structure."""
+
+    level: AdminLevel
+    structure: str | None = Field(None, max_length=20)
+    region: str | None = Field(None, min_length=1, max_length=40)
+    login: str | None = Field(None, max_length=finding.MOST_NAME)
 
 
 def _of_new(reading: Reading, actor: Actor, given: NewAdministrator) -> Place:

@@ -166,25 +166,16 @@ def _devices(reading: Reading, bal: Bal) -> list[Row]:
 
 def _suspend(desk: Desk[Box]) -> Answer:
     """Suspend a box: its login is refused and its mail deferred (OP-50)."""
-    return _move(desk, BalState.SUSPENDED)
 
-
-def _activate(desk: Desk[Box]) -> Answer:
-    """Make a suspended box active again (OP-50)."""
-    return _move(desk, BalState.ACTIVE)
-
-
-def _move(desk: Desk[Box], state: BalState) -> Answer:
-    def job(writing: Writing) -> Bal:
+    def job(writing: Writing) -> Row:
         bal = finding.box(writing, desk.input.address)
         if bal.state is BalState.CLOSED:
-            raise ConfigError(
-                str(bal.address), "est fermée", "Une adresse fermée ne sert plus jamais."
-            )
-        writing.set_bal_state(bal.id, state)
-        return bal
+            why = "est fermée : elle ne reçoit plus rien"
+            raise ConfigError(str(bal.address), why, "Une adresse fermée ne sert plus jamais.")
+        writing.set_bal_state(bal.id, BalState.SUSPENDED)
+        return {"address": desk.shown(bal.address), "state": BalState.SUSPENDED.value}
 
-    return {"address": desk.shown(desk.write(job).address), "state": state.value}
+    return desk.write(job)
 
 
 def _room(desk: Desk[Box]) -> Answer:
@@ -284,7 +275,6 @@ OPERATIONS = (
     operation("bal.list", _STRUCTURE, Page, finding.own, _list, changes=False, scoped=False),
     operation("bal.show", _STRUCTURE, Box, finding.of_box, _show, changes=False),
     operation("bal.suspend", _STRUCTURE, Box, finding.of_box, _suspend),
-    operation("bal.activate", _STRUCTURE, Box, finding.of_box, _activate),
     operation("bal.room", _STRUCTURE, Box, finding.of_box, _room, changes=False),
     operation("bal.quota", _OPERATOR, RoomOf, finding.of_box, _quota),
     operation("bal.keeps-sent", _STRUCTURE, Box, finding.of_box, _keeps_sent, changes=False),

@@ -9,7 +9,7 @@ from pydantic import Field
 from mssmtp.admin.authority import OPERATOR_ONLY, Place, unknown, within
 from mssmtp.admin.operation import Input
 from mssmtp.errors import BadAddress, ConfigError
-from mssmtp.mail import AccountId, Actor, Address, Bal, Structure, StructureId
+from mssmtp.mail import AccountId, Actor, Address, Bal, Domain, Structure, StructureId, domain
 from mssmtp.storage import Reading
 
 MOST_NAME = 320
@@ -32,6 +32,14 @@ def address_of(text: str) -> Address:
         return Address.parse(text)
     except BadAddress as error:
         raise ConfigError(f"« {text} »", error.reply.text, "Write name@domain.") from error
+
+
+def domain_of(text: str) -> Domain:
+    """Raises ConfigError."""
+    try:
+        return domain(text)
+    except BadAddress as error:
+        raise ConfigError(f"« {text} »", error.reply.text, "Write ch-x.mssante.example.") from error
 
 
 def box(reading: Reading, text: str) -> Bal:

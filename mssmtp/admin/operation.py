@@ -7,7 +7,8 @@ the very transaction that reads or writes, and leaves the functional trace there
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
@@ -131,6 +132,8 @@ class Operation:
     """Its object belongs to somebody; otherwise it acts within the actor's own scope."""
     told: Callable[[bytes], str]
     """An input as traces tell it; nothing of one that cannot be read."""
+    admit: Callable[[Office, Actor, bytes], object]
+    """Whether the actor may: level and reach, and nothing is done."""
     start: Callable[[Office, Actor, bytes], Answer]
     """JSON in. Raises ConfigError: Denied, Unknown, Conflict, or the input is wrong."""
 
@@ -152,15 +155,18 @@ def operation(
     more than `Desk.reaches`.
     """
 
-    def start(office: Office, actor: Actor, body: bytes) -> Answer:
+    def admit(office: Office, actor: Actor, body: bytes) -> Desk[I]:
         demand_level(actor, level, name)
         desk = Desk(office, actor, made, parsed(input, body), place)
         # Before any work: who may not gets no slow hash out of us either.
-        try:
+        with refusing(desk):
             desk.read(lambda _: None)
+        return desk
+
+    def start(office: Office, actor: Actor, body: bytes) -> Answer:
+        desk = admit(office, actor, body)
+        with refusing(desk):
             return run(desk)
-        except MailError as error:
-            raise Conflict(desk.named, error) from error
 
     meaning = " ".join((run.__doc__ or "").split("\n\n")[0].split())
 
@@ -170,8 +176,17 @@ def operation(
         except ConfigError:
             return ""
 
-    made = Operation(name, level, changes, input, most_octets, meaning, scoped, said, start)
+    made = Operation(name, level, changes, input, most_octets, meaning, scoped, said, admit, start)
     return made
+
+
+@contextmanager
+def refusing(desk: Desk[I]) -> Iterator[None]:
+    """What the store refuses is told with the object it is about."""
+    try:
+        yield
+    except MailError as error:
+        raise Conflict(desk.named, error) from error
 
 
 def parsed(model: type[I], body: bytes) -> I:

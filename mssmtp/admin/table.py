@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from mssmtp.admin import administrators, boxes, certificates, loading, members
+from mssmtp.admin import (
+    administrators,
+    boxes,
+    certificates,
+    domains,
+    loading,
+    making_boxes,
+    members,
+    persons,
+    structures,
+)
 from mssmtp.admin.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
     *administrators.OPERATIONS,
     *boxes.OPERATIONS,
     *loading.OPERATIONS,
+    *making_boxes.OPERATIONS,
     *members.OPERATIONS,
     *certificates.OPERATIONS,
+    *structures.OPERATIONS,
+    *domains.OPERATIONS,
+    *persons.OPERATIONS,
 )
 
 BY_NAME = {each.name: each for each in OPERATIONS}

@@ -16,14 +16,17 @@ from mssmtp.cli import (
     config_example,
     demo,
     doctor,
+    domain,
     explain,
     gateway,
     init,
     machine,
+    person,
     policy,
     queue,
     serve,
     store,
+    structure,
     trust,
 )
 from mssmtp.cli.output import EXIT_TROUBLE, EXIT_USAGE, fail, fail_config
@@ -64,11 +67,14 @@ app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.add_typer(admin.app, name="admin")
 app.add_typer(bal.app, name="bal")
+app.add_typer(domain.app, name="domain")
 app.add_typer(gateway.app, name="gateway")
 app.add_typer(machine.app, name="machine")
 app.add_typer(policy.app, name="policy")
+app.add_typer(person.app, name="person")
 app.add_typer(queue.app, name="queue")
 app.add_typer(store.app, name="store")
+app.add_typer(structure.app, name="structure")
 app.add_typer(trust.app, name="trust")
 
 

@@ -8,16 +8,31 @@ from typing import Annotated
 import typer
 
 from mssmtp.asking import Row
-from mssmtp.cli import bal_certificate, bal_load, bal_members, bal_room, options
+from mssmtp.cli import (
+    bal_certificate,
+    bal_load,
+    bal_making,
+    bal_members,
+    bal_room,
+    exporting,
+    options,
+)
 from mssmtp.cli.output import out, print_json, print_table
 from mssmtp.identity.app_password import grouped
 from mssmtp.mail import BalType, PersonState
 
-app = typer.Typer(help="Boxes: add, list, show, suspend; members, room.", no_args_is_help=True)
+app = typer.Typer(
+    help="Boxes: add, create, load, list, show, suspend, close, export; members, room.",
+    no_args_is_help=True,
+)
 app.add_typer(bal_members.app, name="member")
 app.command()(bal_load.load)
 app.command()(bal_load.template)
 app.add_typer(bal_certificate.app, name="certificate")
+app.command()(bal_making.create)
+app.command()(bal_making.declare)
+app.command()(bal_making.rank)
+app.command()(bal_making.red_list)
 app.command()(bal_room.quota)
 app.command()(bal_room.sent_copy)
 app.command()(bal_room.readings)
@@ -108,8 +123,16 @@ def suspend(
 def activate(
     address: BoxAddress, config: options.Config = None, as_json: options.Json = False
 ) -> None:
-    """Make a suspended box active again."""
+    """Make a suspended box active again, when nothing is missing."""
     _move("bal.activate", address, config, as_json=as_json)
+
+
+@app.command()
+def close(
+    address: BoxAddress, config: options.Config = None, as_json: options.Json = False
+) -> None:
+    """Close a box for ever: nobody else is given its address (OP-51)."""
+    _move("bal.close", address, config, as_json=as_json)
 
 
 def _move(operation: str, address: str, config: options.Config, *, as_json: bool) -> None:
@@ -118,3 +141,9 @@ def _move(operation: str, address: str, config: options.Config, *, as_json: bool
         print_json(moved)
     else:
         out.print(f"{moved['address']} is {moved['state']}.", markup=False)
+
+
+@app.command()
+def export(file: exporting.File, config: options.Config = None) -> None:
+    """Write the list to a file."""
+    exporting.write(options.desk(config).pages("bal.list", {}), file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.imap import listing, mailboxes, responses
+from mssmtp.imap import listing, mailboxes, responses, tracing
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, Watch, send, write
 from mssmtp.imap.session import Session
@@ -29,6 +29,7 @@ class Delete(Command):
             needed = mailboxes.DELETE_MAILBOX
             found = mailboxes.find(writing, session.principal, self.mailbox, needed)
             writing.delete_mailbox(place.bal.id, place.name)
+            tracing.deleted(writing, session.principal, found)
             return found
 
         gone = yield from write(job)

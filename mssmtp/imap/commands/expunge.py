@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.imap import mailboxes, sync
+from mssmtp.imap import mailboxes, sync, tracing
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, write
 from mssmtp.imap.numbers import NumberSet
@@ -62,7 +62,10 @@ def remove_deleted(session: Session, named: Collection[int] | None = None) -> St
 def _remove(who: Principal, mailbox: Mailbox, uids: list[Uid]) -> Steps[int]:
     def job(writing: Writing) -> list[Uid]:
         mailboxes.demand_still(writing, who, mailbox, mailboxes.EXPUNGE)
-        return writing.expunge(mailbox.id, uids)
+        gone = writing.expunge(mailbox.id, uids)
+        if gone:
+            tracing.deleted(writing, who, mailbox, gone)
+        return gone
 
     removed = yield from write(job)
     return len(removed)

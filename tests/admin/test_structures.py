@@ -1,0 +1,138 @@
+"""Who makes structures and accounts (SEED-38), and whose they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from mssmtp.identity import Authenticator, BadCredentials
+from mssmtp.mail import Actor, Address, AdminLevel
+from tests.admin.conftest import DAY, OPERATOR, Desk, Refuses
+from tests.home import CLOCK, ENTROPY
+
+
+@pytest.mark.requirement("SEED-38")
+def test_the_operator_makes_a_structure_and_its_administrator_who_makes_accounts_of_it_alone(
+    desk: Desk, refuses: Refuses
+) -> None:
+    finess_a, dsi_a = desk.structure()
+    finess_b, dsi_b = desk.structure()
+    assert (dsi_a.level, dsi_a.structure) != (dsi_b.level, dsi_b.structure)
+    # Only the operator makes structures.
+    for actor in (dsi_a, Actor(AdminLevel.REGION, "ars", region="84")):
+        refuses(403, actor, "structure.create", name="X", finess=desk.finess())
+    # Creates, modifies and deletes accounts of its own …
+    made = desk.person(dsi_a, last_name="Tartempion")
+    assert (made["structure"], made["state"]) == (finess_a, "pre-registered")
+    changed = desk.ask(dsi_a, "person.change", person=made["usual_address"], last_name="Durand")
+    assert changed["last_name"] == "Durand"
+    assert [row["id"] for row in desk.ask(dsi_a, "person.list")] == [made["id"]]
+    # … and of no other structure.
+    foreign = made["usual_address"]
+    assert desk.ask(dsi_b, "person.list") == []
+    refuses(
+        404,
+        dsi_b,
+        "person.add",
+        structure=finess_a,
+        usual_address="x@cabinet.example",
+        last_name="X",
+        first_name="Y",
+    )
+    refuses(404, dsi_b, "person.change", person=foreign, last_name="Volé")
+    refuses(404, dsi_b, "person.close", person=foreign)
+    refuses(404, dsi_b, "bal.close", address=made["box"])
+    refuses(404, dsi_b, "bal.create", structure=finess_a, type="ORG", local="vol", label="Vol")
+    assert desk.ask(dsi_a, "person.show", person=foreign)["last_name"] == "Durand"
+    closed = desk.ask(dsi_a, "person.close", person=foreign)
+    assert closed["box_state"] == "closed"
+
+
+@pytest.mark.requirement("MED-16")
+def test_a_region_acts_in_its_structures_and_in_no_other(desk: Desk, refuses: Refuses) -> None:
+    finess_here, dsi = desk.structure(region="84")
+    finess_there, _ = desk.structure(region="93")
+    region = Actor(AdminLevel.REGION, "ars", region="84")
+    listed = {row["finess"] for row in desk.ask(region, "structure.list")}
+    assert finess_here in listed
+    assert finess_there not in listed
+    assert desk.ask(region, "structure.show", structure=finess_here)["missing"] == []
+    refuses(404, region, "structure.show", structure=finess_there)
+    made = desk.person(region, structure=finess_here)
+    assert desk.ask(dsi, "person.show", person=made["usual_address"])["id"] == made["id"]
+    refuses(403, dsi, "person.certify", person=made["usual_address"])
+
+
+def test_what_is_missing_is_told_until_all_is_declared(desk: Desk, refuses: Refuses) -> None:
+    finess = desk.finess()
+    made = desk.ask(OPERATOR, "structure.create", name="Maison", finess=finess, region="84")
+    dsi = Actor(AdminLevel.STRUCTURE, "dsi", structure=made["id"])
+    before = desk.ask(dsi, "structure.show")["missing"]
+    assert "domaine MSSanté" in before
+    refuses(400, dsi, "structure.declare", kind="project-lead", at=DAY)  # its name is missing
+    after = desk.ask(
+        dsi, "structure.declare", kind="project-lead", at=DAY, values={"name": "Chef"}
+    )["missing"]
+    assert len(after) == len(before) - 1
+    # The agreement is with the operator, who records it.
+    refuses(403, dsi, "structure.agree", at=DAY, signed_by="moi")
+
+
+def test_a_domain_is_told_to_whom_it_concerns(desk: Desk, refuses: Refuses) -> None:
+    finess, dsi = desk.structure(domain="clinique-b.test")
+    _, other = desk.structure(domain="commun.test")
+    assert [row["domain"] for row in desk.ask(dsi, "domain.list")] == ["clinique-b.test"]
+    shown = desk.ask(dsi, "domain.show", domain="clinique-b.test")
+    assert (shown["controlled_by"], shown["structures"]) == (finess, [finess])
+    refuses(404, other, "domain.show", domain="clinique-b.test")
+    refuses(400, OPERATOR, "structure.domain", structure=finess, domain="a b")
+
+
+def test_a_structure_with_open_boxes_is_not_closed_and_a_closed_one_administers_nothing(
+    desk: Desk, refuses: Refuses
+) -> None:
+    finess, dsi = desk.structure()
+    made = desk.person(dsi)
+    refuses(400, OPERATOR, "structure.close", structure=finess)
+    desk.ask(dsi, "person.close", person=made["usual_address"])
+    assert desk.ask(OPERATOR, "structure.close", structure=finess)["state"] == "closed"
+
+
+@pytest.mark.requirement("SEED-22")
+def test_an_org_box_has_no_login_of_its_own_and_its_administrator_lets_people_in_and_out(
+    desk: Desk, refuses: Refuses
+) -> None:
+    """Nominative credentials only; the structure's administrator adds and removes the logins."""
+    _, dsi = desk.structure()
+    _, other = desk.structure()
+    org = desk.ask(
+        dsi,
+        "bal.create",
+        type="ORG",
+        local=f"urgences{desk.number()}",
+        label="Urgences",
+        responsible=desk.person(dsi)["national_id"],
+        agreed_on=DAY,
+    )["address"]
+    store = desk.office.store
+    assert store.read(lambda r: r.account(org)).result() is None
+    door = Authenticator(store, CLOCK, ENTROPY)
+    with pytest.raises(BadCredentials):
+        door.authenticate(org, "un-mot-de-passe-partage")
+    person = desk.person(dsi)
+    login = person["usual_address"]
+    refuses(404, other, "bal.member.add", org=org, person=login, role="secretaire")
+    stranger = desk.person(other)["usual_address"]
+    refuses(404, dsi, "bal.member.add", org=org, person=stranger, role="lecteur")
+    desk.ask(dsi, "bal.member.add", org=org, person=login, role="secretaire")
+    account = store.read(lambda r: r.account(login)).result()
+    assert account is not None
+    box = store.read(lambda r: r.bal(Address.parse(org))).result()
+    assert box is not None
+    assert store.read(lambda r: r.role(account.id, box.id)).result() is not None
+    desk.ask(dsi, "bal.member.remove", org=org, person=login)
+    assert store.read(lambda r: r.role(account.id, box.id)).result() is None
+    log = desk.ask(dsi, "person.activity", person=login)
+    assert [row["request"].split()[0] for row in log[:2]] == [
+        "bal.member.remove",
+        "bal.member.add",
+    ]
