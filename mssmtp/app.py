@@ -40,6 +40,8 @@ from mssmtp.notices.relay import Relay as NoticeRelay
 from mssmtp.notices.telling import Telling
 from mssmtp.outside import DnsResolver, SystemClock, SystemEntropy
 from mssmtp.own import NotFetched, Outside, OwnKeys, OwnWatch, space_in_force
+from mssmtp.people.daily import Daily
+from mssmtp.people.register import LocalRegister
 from mssmtp.pki import Anchors, Role
 from mssmtp.policy import Engine, Moves
 from mssmtp.rates import Rates, shared_memory
@@ -500,6 +502,7 @@ class _Worker:
                 tasks.create_task(rooms.watch.run(), name="own-watch"),
                 tasks.create_task(_prune_daily(store), name="prune"),
                 tasks.create_task(_record_readings(store), name="readings"),
+                tasks.create_task(_people_daily(store, self._settings), name="people"),
             ]
             if rooms.courier is not None:
                 background.append(tasks.create_task(rooms.courier.run(), name="notices"))
@@ -552,6 +555,17 @@ async def _record_all(store: Store) -> None:
             await asyncio.wrap_future(store.write(lambda writing: writing.record_readings()))
     except Exception:
         logger.exception("readings not recorded")  # they stay noted
+
+
+async def _people_daily(store: Store, settings: Settings) -> None:
+    """Still boxes, the weekly question to the register, boxes whose retention is over."""
+    daily = Daily(store, settings.people, Desk.of(settings, CLOCK), LocalRegister())
+    while True:
+        try:
+            await asyncio.to_thread(daily.run, CLOCK.now())
+        except Exception:
+            logger.exception("people not gone through")  # tomorrow again: nothing depends on it
+        await asyncio.sleep(_PRUNE_EVERY_S)
 
 
 async def _prune_daily(store: Store) -> None:

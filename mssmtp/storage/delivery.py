@@ -173,7 +173,7 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting):
         kept = blob if queued else None
         self._add_envelope(envelope, letter, key, (len(local), len(queued), skip, kept))
         if transfer.door in (Door.SUBMISSION, Door.GATEWAY) and not isinstance(owner, str):
-            self._note_sent(owner, envelope.received_at)
+            self._note_sent(owner, self.now())
             if transfer.door is Door.SUBMISSION:
                 self._remember_sent(envelope, letter, key, blob)
         events = [self._sealing_event(envelope, letter, key)]

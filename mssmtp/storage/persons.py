@@ -10,7 +10,7 @@ import json
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import (
@@ -67,6 +67,15 @@ _DATES = sql(
         persons.c.checked_at,
         persons.c.left_at,
     ).where(persons.c.id == bindparam("id"))
+)
+_TO_CHECK = sql(
+    _PERSON.where(persons.c.state == bindparam("certified"))
+    .where(persons.c.national_digest.is_not(None))
+    .where(persons.c.left_at.is_(None))
+    .where(func.coalesce(persons.c.checked_at, 0) <= bindparam("before"))
+    .where(persons.c.id > bindparam("after"))
+    .order_by(persons.c.id)
+    .limit(bindparam("most"))
 )
 _OWN = sql(
     select(accounts.c.bal)
@@ -151,6 +160,14 @@ class PersonReading(PeopleReading):
         return tuple(
             Pending(self._opened_person(row[:3])[0], from_us(row[3])) for row in self._all(_PENDING)
         )
+
+    def persons_to_check(self, before: datetime, after: PersonId, most: int) -> tuple[Person, ...]:
+        """Certified, with a number, in activity, and not checked since `before` (OP-45)."""
+        certified = PersonState.CERTIFIED.value
+        rows = self._all(
+            _TO_CHECK, certified=certified, before=to_us(before), after=after, most=most
+        )
+        return self._opened_persons(rows)
 
     def person_details(self, person: PersonId) -> PersonDetails:
         """What the profile adds. Raises NoSuchPerson."""

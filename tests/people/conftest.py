@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+from mssmtp.config_notices import NoticeSettings
 from mssmtp.mail import Address, Bal, BalType, Domain, Person, Structure
+from mssmtp.notices import Desk, Kind
 from mssmtp.people import boxes, persons, structures
 from mssmtp.people.boxes import NewBox
 from mssmtp.people.register import LocalRegister
 from mssmtp.people.rules import Rules
 from mssmtp.people.structures import NewStructure
-from mssmtp.storage import Store, Writing
+from mssmtp.storage import Notice, Store, Writing
 from mssmtp.storage.people_values import BalDetails, NewPerson
 from tests.storage.support import SteppingClock, open_new
 
@@ -45,7 +49,17 @@ class World:
     clock: SteppingClock
     rules: Rules
     register: LocalRegister = field(default_factory=LocalRegister)
+    desk: Desk = field(init=False)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        relay = NoticeSettings(relay_host="relay.example", portal_url="https://portail.example")
+        self.desk = Desk(relay, self.rules.served, self.clock)
+
+    def told(self, kind: Kind) -> list[Notice]:
+        """Service mail of this kind that waits for the relay."""
+        waiting = self.read(lambda r: r.waiting_notices())
+        return [each for each in waiting if each.kind == kind]
 
     def write(self, job: Callable[[Writing], T]) -> T:
         """One commit."""
@@ -144,13 +158,20 @@ class World:
         return self.read(lambda r: persons.present(r, person))
 
 
-@pytest.fixture(scope="package")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@contextmanager
+def opened(home: Path) -> Iterator[World]:
+    """A world of its own, checked at the end."""
     clock = SteppingClock()
-    store = open_new(tmp_path_factory.mktemp("people") / "home", clock)
-    rules = Rules(frozenset({HOSPITAL, CLINIC, GENERIC}), {GENERIC: "CPTS, MSP"}, {"paca": SUPPORT})
-    yield World(store, clock, rules)
+    store = open_new(home, clock)
+    served = frozenset({HOSPITAL, CLINIC, GENERIC})
+    yield World(store, clock, Rules(served, {GENERIC: "CPTS, MSP"}, {"paca": SUPPORT}))
     clock.advance(timedelta(seconds=1))
     report = store.check(deep=True)
     store.close()
     assert report.problems == ()
+
+
+@pytest.fixture(scope="package")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with opened(tmp_path_factory.mktemp("people") / "home") as world:
+        yield world

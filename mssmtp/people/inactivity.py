@@ -1,0 +1,97 @@
+"""A box in which nothing was done for a year is closed, after two warnings (SEED-51, OP-48).
+
+What counts as activity is DEF-24 (`storage/activity.py`). Nobody is closed who was not warned: each
+warning is a dated record, and the last one leaves its whole time, however late it went out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mssmtp.config_people import PeopleSettings
+from mssmtp.mail import Bal, BalState
+from mssmtp.notices import Desk
+from mssmtp.notices.kinds import Kind
+from mssmtp.people import boxes, telling
+from mssmtp.storage import Writing
+from mssmtp.storage.activity import Still
+from mssmtp.storage.people_values import Record
+
+NOTICE = "inactivity-notice"
+
+
+class Step(StrEnum):
+    """What becomes of a box today."""
+
+    NONE = "none"
+    WARN = "warn"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """How long a box has been still: since when, how often its holder was warned, when last."""
+
+    since: datetime
+    notices: int = 0
+    warned_at: datetime | None = None
+
+
+def next_step(silence: Silence, settings: PeopleSettings, now: datetime) -> Step:
+    """Pure. The first warning comes `inactivity_notices[0]` before the end of the year, and so on;
+    after the last one its whole time is left."""
+    end = silence.since + settings.inactivity
+    if silence.notices < len(settings.inactivity_notices):
+        due = end - settings.inactivity_notices[silence.notices]
+        return Step.WARN if now >= due else Step.NONE
+    if silence.warned_at is not None and settings.inactivity_notices:
+        end = max(end, silence.warned_at + settings.inactivity_notices[-1])
+    return Step.CLOSE if now >= end else Step.NONE
+
+
+def closing_day(silence: Silence, settings: PeopleSettings, now: datetime) -> datetime:
+    """When the box will be closed, as a warning of today says."""
+    left = settings.inactivity_notices[silence.notices]
+    return max(silence.since + settings.inactivity, now + left)
+
+
+def settle(writing: Writing, desk: Desk, settings: PeopleSettings, still: Still) -> Step:
+    """Warn or close one box. Without a relay for service mail nobody is warned, nobody closed."""
+    box = writing.bal_by_id(still.bal)
+    since = writing.last_activity(still.bal)
+    if box is None or box.state is not BalState.ACTIVE or not desk.is_on:
+        return Step.NONE
+    told = writing.records("bal", box.id).get(NOTICE)
+    warned_at = None if told is None or told.at < since else told.at
+    silence = Silence(since, still.notices if warned_at else 0, warned_at)
+    step = next_step(silence, settings, writing.now())
+    if step is Step.WARN:
+        _warn(writing, desk, settings, box, silence)
+    elif step is Step.CLOSE:
+        boxes.close(writing, box)
+        writing.trace("account", "mssmtp", "close: a year without activity", bal=box.id)
+    return step
+
+
+def _warn(
+    writing: Writing, desk: Desk, settings: PeopleSettings, box: Bal, silence: Silence
+) -> None:
+    now = writing.now()
+    day = closing_day(silence, settings, now)
+    values = {
+        "box": str(box.address),
+        "date": f"{day:%d/%m/%Y}",
+        "days": str((day - now).days),
+        "link": desk.link("compte"),
+    }
+    for to in telling.holders(writing, box):
+        desk.tell(writing, Kind.INACTIVITY, to, values, bal=box.id)
+    writing.add_record("bal", box.id, Record(NOTICE, now, {"closes": values["date"]}))
+    writing.set_idle_notices(box.id, silence.notices + 1)
+
+
+def keep(writing: Writing, box: Bal) -> None:
+    """The holder objects, or has logged in to the portal: the year begins again (OP-48)."""
+    writing.note_activity(box.id, writing.now())
