@@ -17,8 +17,11 @@ from mssmtp.demo.space import (
     HOSPITAL_SUBJECT,
     LIST_NAME,
     LIST_OFFSET,
+    PSC_SOFTWARE,
     Laid,
     Space,
+    psc_secret,
+    psc_url,
 )
 
 State = Literal["ready", "stopped"]
@@ -49,6 +52,12 @@ def describe(space: Space, state: State) -> Json:
             "url": f"https://127.0.0.1:{space.base_port + LIST_OFFSET}/{LIST_NAME}",
         },
         "dns": {"host": "127.0.0.1", "port": space.base_port + DNS_OFFSET},
+        "psc": {
+            "issuer": psc_url(space.base_port),
+            "configuration_url": f"{psc_url(space.base_port)}/.well-known/openid-configuration",
+            "client_id": PSC_SOFTWARE,
+            "client_secret_file": str(psc_secret(space.directory, PSC_SOFTWARE)),
+        },
         "test_certificates": {name: _files(files) for name, files in space.misfits.items()},
         "operators": [_operator(laid) for laid in space.operators],
         "guest": {
@@ -97,6 +106,7 @@ def _operator(laid: Laid) -> Json:
                 "password": login.password,
                 "bal_type": login.bal.type.value,
                 "state": login.bal.person.value,
+                "national_id": login.bal.national_id,
             }
             for login in laid.logins
         ],

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,7 +15,18 @@ from pathlib import Path
 
 from mssmtp.demo.dns import DnsServer
 from mssmtp.demo.incidents import Incidents
-from mssmtp.demo.space import CRL_OFFSET, DNS_OFFSET, LIST_OFFSET, Laid, Space, ports
+from mssmtp.demo.space import (
+    CRL_OFFSET,
+    DNS_OFFSET,
+    LIST_OFFSET,
+    PSC_OFFSET,
+    PSC_OPERATOR,
+    PSC_SOFTWARE,
+    Laid,
+    Space,
+    ports,
+    psc_secret,
+)
 from mssmtp.demo.web import Site, https_context
 from mssmtp.errors import ConfigError
 from mssmtp.outside import SystemClock
@@ -118,6 +130,18 @@ async def _surroundings(space: Space, stack: contextlib.AsyncExitStack) -> None:
     ):
         site = Site(folder, space.base_port + offset, context)
         stack.callback(site.close)
+    await stack.enter_async_context(_provider(space, tls))
+
+
+def _provider(space: Space, tls: ssl.SSLContext) -> contextlib.AbstractAsyncContextManager[object]:
+    from mssmtp.demo.provider import Client, Provider  # a web framework, only where it runs
+
+    def client(name: str, *, may_introspect: bool = False) -> Client:
+        secret = psc_secret(space.directory, name).read_text("utf-8")
+        return Client(name, secret, may_introspect)
+
+    clients = client(PSC_OPERATOR, may_introspect=True), client(PSC_SOFTWARE)
+    return Provider(space.base_port + PSC_OFFSET, tls, clients)
 
 
 async def _stop_all(servers: tuple[Server, ...]) -> None:

@@ -26,6 +26,7 @@ from mssmtp.demo.authority import (
     Subject,
     crl_pem,
     row,
+    write_private,
 )
 from mssmtp.demo.dns import Zone
 from mssmtp.mail import Bal, BalType, Domain
@@ -173,13 +174,17 @@ CRL_NAMES = ("racine.crl", "organisations.crl")
 
 # Offsets to the base port; operator i adds 1000·i to its own (design.md §2).
 DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, INCIDENTS_OFFSET, GUEST_OFFSET = 53, 443, 80, 26, 27
+PSC_OFFSET = 444
+PSC_REALM = "/auth/realms/test"
+PSC_OPERATOR, PSC_SOFTWARE = "operateur-essai", "lps-essai"
+"""Registrations at the space's Pro Santé Connect: ours, and business software's."""
 METRICS_OFFSET = 150
 DOORS = {"operators": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993}
 
 
 def ports(base_port: int) -> tuple[int, ...]:
     """Every port of the space; behind the guest's nobody listens."""
-    shared = (DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, INCIDENTS_OFFSET, GUEST_OFFSET)
+    shared = (DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, INCIDENTS_OFFSET, GUEST_OFFSET, PSC_OFFSET)
     own = (*DOORS.values(), METRICS_OFFSET)
     return tuple(base_port + offset for offset in shared) + tuple(
         base_port + 1000 * index + offset for index in range(len(PLANS)) for offset in own
@@ -212,6 +217,8 @@ def lay(
     web = authority.issue(Subject("liste.espace.test"), Make(hosts=USER_HOSTS))
     space_zone = _zone()
     (directory / "ca.pem").write_bytes(authority.anchors_pem)
+    for client in (PSC_OPERATOR, PSC_SOFTWARE):
+        write_private(psc_secret(directory, client), outside[1].token_bytes(24).hex().encode())
     publish_crls(authority, directory)
     publish_list(authority, directory, now, _rows(now))
     laid = tuple(
@@ -238,6 +245,18 @@ def lay(
         web.write(directory / "web", "web"),
         space_zone,
     )
+
+
+def psc_secret(directory: Path, client: str) -> Path:
+    """Where the secret of a registration is; its directory is made."""
+    folder = directory / "psc"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / f"{client}.secret"
+
+
+def psc_url(base_port: int) -> str:
+    """The issuer of the space's tokens."""
+    return f"https://127.0.0.1:{base_port + PSC_OFFSET}{PSC_REALM}"
 
 
 def publish_list(
@@ -353,6 +372,11 @@ def _values(plan: Plan, directory: Path, port: int, base_port: int) -> dict[str,
         "smtp_out.nameservers": "127.0.0.1",
         "smtp_out.nameserver_port": base_port + DNS_OFFSET,
         "smtp_out.ports": _mx_ports(base_port),
+        "psc.issuer": psc_url(base_port),
+        "psc.introspection_url": f"{psc_url(base_port)}/protocol/openid-connect/token/introspect",
+        "psc.client_id": PSC_OPERATOR,
+        "psc.client_secret_file": str(psc_secret(directory, PSC_OPERATOR)),
+        "psc.anchors_file": str(directory / "ca.pem"),
         "listen.metrics": f"127.0.0.1:{port + METRICS_OFFSET}",
     }
     if PATIENTS in plan.domains:

@@ -297,6 +297,12 @@ def test_the_manifest_has_every_key_of_its_version(space: RunningSpace) -> None:
     assert Path(manifest["directory"]) == space.directory
     assert set(manifest["whitelist"]) == {"file", "url"}
     assert manifest["whitelist"]["url"].startswith("https://127.0.0.1:")
+    assert set(manifest["psc"]) == {
+        "issuer",
+        "configuration_url",
+        "client_id",
+        "client_secret_file",
+    }
     assert manifest["dns"] == {"host": "127.0.0.1", "port": space.a.smtp - 25 + 53}
     assert {"revoked", "expired", "other_ca_same_name", "name_not_listed", "no_client_use"} <= set(
         manifest["test_certificates"]
@@ -311,7 +317,8 @@ def test_the_manifest_has_every_key_of_its_version(space: RunningSpace) -> None:
         assert operator["dn"].startswith("CN=mx.")
         assert operator["listed"] is (operator["name"] != "hostile")
         for account in operator["accounts"]:
-            assert {"address", "login", "password", "bal_type", "state"} == set(account)
+            known = {"address", "login", "password", "bal_type", "state", "national_id"}
+            assert known == set(account)
             assert len(account["password"]) == 20
     assert {a.bal_type for a in space.a.accounts} == {"PER", "ORG", "APP", "MED", "INT"}
     assert {a.state for a in space.a.accounts} == {"certified", "not-certified"}
