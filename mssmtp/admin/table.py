@@ -12,6 +12,7 @@ from mssmtp.admin import (
     members,
     persons,
     structures,
+    wordings,
 )
 from mssmtp.admin.operation import Operation
 
@@ -25,6 +26,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *structures.OPERATIONS,
     *domains.OPERATIONS,
     *persons.OPERATIONS,
+    *wordings.OPERATIONS,
 )
 
 BY_NAME = {each.name: each for each in OPERATIONS}

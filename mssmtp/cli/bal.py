@@ -14,6 +14,7 @@ from mssmtp.cli import (
     bal_making,
     bal_members,
     bal_room,
+    bal_wording,
     exporting,
     options,
 )
@@ -36,6 +37,9 @@ app.command()(bal_making.red_list)
 app.command()(bal_room.quota)
 app.command()(bal_room.sent_copy)
 app.command()(bal_room.readings)
+app.command()(bal_wording.auto_reply)
+app.command()(bal_wording.signature)
+app.command()(bal_wording.xdm)
 
 BoxAddress = Annotated[str, typer.Argument(metavar="ADDRESS", help="Address of the box.")]
 

@@ -10,13 +10,15 @@ import typer
 
 from mssmtp import asking
 from mssmtp.asking import Row
-from mssmtp.cli import exporting, options
+from mssmtp.cli import bal_wording, exporting, options
 from mssmtp.cli.output import print_json, print_rows, print_table
 from mssmtp.errors import ConfigError
 
 app = typer.Typer(
     help="Structures: create, list, show, change, declare, close, export.", no_args_is_help=True
 )
+
+app.command()(bal_wording.templates)
 
 Number = Annotated[
     str, typer.Argument(metavar="NUMBER", help="FINESS, SIRET or SIREN of the structure.")

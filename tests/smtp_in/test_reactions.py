@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mssmtp import reactions
-from mssmtp.mail import Address, BalId, BalType
+from mssmtp import reactions, wording
+from mssmtp.mail import Address, BalId, BalType, Structure, StructureId
 from mssmtp.message.decode import header_text
 from mssmtp.message.headers import values
 from mssmtp.sieve.auto_reply import AutoReply
@@ -337,3 +337,28 @@ async def test_a_script_answers_in_its_own_words(whole: Whole, store: Store, zoe
     ((_, _, octets),) = queued(store)
     assert header_text(octets, "subject") == "Congés"
     assert b"En cong=C3=A9s." in octets
+
+
+@pytest.mark.requirement("SEED-45")
+async def test_a_signature_is_offered_and_never_added_to_a_letter(
+    whole: Whole, store: Store, zoe: BalId
+) -> None:
+    """A user's own, and what a structure gives its people: text beside the letter, not in it."""
+
+    def job(writing: Writing) -> None:
+        clinic = writing.create_structure(Structure(StructureId(0), "Clinique", "130000011"))
+        writing.set_bal_structure(zoe, clinic.id)
+        for kind in wording.KINDS:
+            wording.set_template(writing, clinic.id, kind, f"{kind} {{structure}}")
+
+    store.write(job).result()
+    bal = store.read(lambda r: r.bal_by_id(zoe)).result()
+    assert bal is not None
+    offered = store.read(lambda r: wording.offered(r, bal)).result()
+    assert offered == wording.Offered("signature Clinique", "footer Clinique", is_own=False)
+    store.write(lambda w: wording.set_signature(w, bal, "Dr Zoé")).result()
+    assert store.read(lambda r: wording.offered(r, bal)).result().signature == "Dr Zoé"
+    async with whole.submission() as (_, port), await log_in(whole, port) as wire:
+        assert (await send(wire, [PAUL], OWN + b"bonjour\r\n", ZOE)).startswith("250 ")
+    (octets,) = inbox(store, PAUL)
+    assert octets.endswith(OWN + b"bonjour\r\n")
