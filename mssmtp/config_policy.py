@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -140,6 +141,19 @@ class RateSettings(Section):
     burst: int = Field(200, ge=1, description="So many at once; an hour's share comes back evenly.")
 
 
+class DelegationSettings(Section):
+    """Boxes that others may open for a time (DEF-23, F10)."""
+
+    handover_at_most: timedelta = Field(
+        timedelta(days=92),
+        gt=timedelta(0),
+        description="Longest handover of an absent holder's box to a colleague.",
+    )
+    break_glass_at_most: timedelta = Field(
+        timedelta(hours=4), gt=timedelta(0), description="Longest emergency access."
+    )
+
+
 class PolicySettings(Section):
     """Tables of the rules. A must rule is relaxed only by `relax`, and then doctor stays red."""
 
@@ -164,6 +178,7 @@ class PolicySettings(Section):
     )
     apicrypt: ApicryptSettings = Field(default_factory=ApicryptSettings)
     rates: RateSettings = Field(default_factory=RateSettings)
+    delegation: DelegationSettings = Field(default_factory=DelegationSettings)
     relax: tuple[str, ...] = Field(
         (), description="Names of must rules switched off by a test profile; doctor stays red."
     )

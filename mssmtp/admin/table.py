@@ -6,6 +6,7 @@ from mssmtp.admin import (
     administrators,
     boxes,
     certificates,
+    delegations,
     domains,
     loading,
     making_boxes,
@@ -27,6 +28,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *domains.OPERATIONS,
     *persons.OPERATIONS,
     *wordings.OPERATIONS,
+    *delegations.OPERATIONS,
 )
 
 BY_NAME = {each.name: each for each in OPERATIONS}

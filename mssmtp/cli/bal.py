@@ -10,6 +10,7 @@ import typer
 from mssmtp.asking import Row
 from mssmtp.cli import (
     bal_certificate,
+    bal_delegations,
     bal_load,
     bal_making,
     bal_members,
@@ -27,6 +28,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(bal_members.app, name="member")
+app.add_typer(bal_delegations.app, name="delegation")
+app.command()(bal_delegations.hand_over)
+app.command()(bal_delegations.break_glass)
 app.command()(bal_load.load)
 app.command()(bal_load.template)
 app.add_typer(bal_certificate.app, name="certificate")
