@@ -59,6 +59,7 @@ from mssmtp.smtp_in import (
 from mssmtp.smtp_out import Relay, towards_hospitals
 from mssmtp.storage import Store, Writing
 from mssmtp.storage.masters import read_master_key
+from mssmtp.suspending import SuspensionWatch
 from mssmtp.system_doors import SystemImapDoor, SystemSubmissionDoor
 from mssmtp.systems import Systems
 from mssmtp.tls_settings import OwnCertificate, http_context, load_certificate
@@ -279,6 +280,12 @@ class Rooms:
     metrics: workers.MetricsServer | None = None
     courier: Courier | None = None
 
+    def ask_again(self) -> None:
+        """Something was suspended: sessions that wait look whether they still may."""
+        for door in self.doors.values():
+            if isinstance(door, ImapDoor):
+                door.ask_again()
+
 
 def services_of(
     settings: Settings,
@@ -496,10 +503,13 @@ class _Worker:
         rooms = build(self._settings, store, self._trust, self._name, pairs, self._known.paces)
         self._keys = rooms.keys
         await rooms.feed.load()
+        suspensions = SuspensionWatch(store, self._trust, rooms.ask_again)
+        await suspensions.look()
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(rooms.feed.run(), name="trust-feed"),
                 tasks.create_task(rooms.watch.run(), name="own-watch"),
+                tasks.create_task(suspensions.run(), name="suspensions"),
                 tasks.create_task(_prune_daily(store), name="prune"),
                 tasks.create_task(_record_readings(store), name="readings"),
                 tasks.create_task(_people_daily(store, self._settings), name="people"),

@@ -64,6 +64,11 @@ class OperatorSettings(Section):
     row_description: Cell | None = Field(
         None, description="Description of our rows; any published text is right when not set."
     )
+    incident_contact: Cell | None = Field(
+        None,
+        description="Whom at the ANS to call about an incident: telephone, e-mail; `doctor` and"
+        " `suspend list` print it (OP-79).",
+    )
     other_names: tuple[Cell, ...] = Field(
         (),
         description="Names of further certificates of ours that the list holds for these domains,"

@@ -30,6 +30,7 @@ OPERATOR_VALUES: dict[str, Value] = {
     "operator.host_name": "mx.ch-valmont.mssante.example",
     "operator.domains": "ch-valmont.mssante.example",
     "operator.responsible_contact": "DSI du CH de Valmont, dsi@ch-valmont.example",
+    "operator.incident_contact": "01 00 00 00 01, incidents@autorite.example",
     "operator.support_contact": "01 00 00 00 00, support@ch-valmont.example",
     "store.home": "/var/lib/mssmtp",
     "store.master_key_file": "/etc/mssmtp/keys/master.key",

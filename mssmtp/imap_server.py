@@ -178,6 +178,11 @@ class ImapDoor:
         self._logins.close()
         self._letters.shutdown(wait=False, cancel_futures=True)
 
+    def ask_again(self) -> None:
+        """Rights may have ended without a change in any mailbox: who idles looks at them now."""
+        for connection in self.connections:
+            connection.mailbox_changed()
+
     # ------------------------------------------------------------ for connections
 
     def admits(self, address: str) -> bool:

@@ -68,6 +68,7 @@ class ApplianceMachine(Machine):
         conversation = self._conversation
         if conversation.secured and conversation.principal is None:
             now = self._services.clock.now()
+            self._services.trust.demand_active(self._peer_chain())
             machine = self._machines.presenting(self._peer_chain(), self.address, now)
             if machine is not None:
                 known = self._services.store.read(lambda r: self._machines.principal(r, machine))

@@ -65,9 +65,10 @@ class GatewayMachine(Machine):
     def _gateway(self) -> Gateway:
         """Asked anew at each MAIL: a certificate that was revoked meanwhile brings nothing more.
 
-        Raises CertificateRefused, GatewayRefused.
+        Raises CertificateRefused, GatewayRefused, PeerRefused (OP-79).
         """
         services = self._services
+        services.trust.demand_active(self._peer_chain())
         try:
             return services.gateways.identify(
                 self._peer_chain(), self.address, services.trust.snapshot, services.clock.now()

@@ -62,13 +62,21 @@ class Leaving:
         return domain in self._domains and until is not None
 
     async def lost_sender(self, lease: Lease) -> Reply | None:
-        """SEC-06: of who was suspended since nothing leaves that was wished later (RFC 4865)."""
-        sender = lease.envelope.sender
-        if lease.envelope.hold_until is None or sender is None or not self.is_ours(sender):
+        """SEC-06: of who was suspended since nothing leaves that was wished later (RFC 4865).
+
+        What an account had sent before the operator suspended it waits for the end of that, or of
+        its own time (OP-79).
+        """
+        sender, stopped = lease.envelope.sender, self._trust.suspended.boxes
+        is_later = lease.envelope.hold_until is not None
+        if not (is_later or stopped) or sender is None or not self.is_ours(sender):
             return None
         box = await awaited(self._store.read(lambda r: r.bal(sender)))
-        is_suspended = box is not None and box.state is BalState.SUSPENDED
-        return refusals.BOX_SUSPENDED.reply() if is_suspended else None
+        if box is None or box.state is not BalState.SUSPENDED:
+            return None
+        if box.id in stopped or sender.domain in self._trust.suspended.domains:
+            return PeerRefused("suspended").reply
+        return refusals.BOX_SUSPENDED.reply() if is_later else None
 
     def too_late(self, lease: Lease) -> Reply | None:
         """RFC 2852 4.1.4: behind its deadline a letter of mode R is not sent on."""
@@ -82,6 +90,9 @@ class Leaving:
         snapshot = self._trust.snapshot
         if snapshot.whitelist is None:
             return PeerRefused("no list").reply
+        sender, suspended = lease.envelope.sender, self._trust.suspended.domains
+        if lease.domain in suspended or (sender is not None and sender.domain in suspended):
+            return PeerRefused("suspended").reply
         for recipient in lease.recipients:
             verdict = self._engine.decide(self._facts(lease, recipient)).final
             if verdict.action in (Action.REJECT, Action.DEFER):

@@ -28,7 +28,7 @@ from mssmtp.smtp.syntax import MailCommand, RcptCommand
 from mssmtp.smtp.transaction import Destination, Transaction, judged
 from mssmtp.storage import Store
 from mssmtp.systems import Systems
-from mssmtp.trust import Trust
+from mssmtp.trust import PeerRefused, Trust
 
 if TYPE_CHECKING:
     from mssmtp.storage.store import Reading
@@ -180,7 +180,11 @@ async def know_authors(
 async def destination(
     services: Services, transaction: Transaction, command: RcptCommand
 ) -> Destination:
-    """RCPT: the recipient after every rewrite, if the policy takes it. Raises Refused."""
+    """RCPT: the recipient after every rewrite, if the policy takes it.
+
+    Raises Refused, and PeerRefused for a domain that is suspended (OP-79); a box of one of ours
+    reads as suspended.
+    """
     found = _lately(services, transaction, command.address)
     if found is None:
         mark = services.store.lately.mark()
@@ -191,6 +195,8 @@ async def destination(
     facts = transaction.facts(Stage.RECIPIENT, services.clock.now(), [found])
     facts = replace(facts, wait_s=_wait_s(services, transaction))
     settled = judged(services.engine, facts).facts.recipients[0]
+    if not settled.is_local_domain and settled.address.domain in services.trust.suspended.domains:
+        raise PeerRefused("suspended")
     _charge(services, transaction)
     recipient = Recipient(
         settled.address,

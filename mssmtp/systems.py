@@ -84,6 +84,7 @@ class SystemReading(Protocol):
     def bal_by_id(self, bal: BalId) -> Bal | None: ...
     def account_of(self, bal: BalId) -> AccountRow | None: ...
     def bound_boxes(self, kind: BindingKind, subject: str) -> tuple[BalId, ...]: ...
+    def is_suspended(self, kind: Literal["certificate"], name: str) -> bool: ...
 
 
 def system_of(certificate: x509.Certificate) -> System:
@@ -116,6 +117,9 @@ def opened(reading: SystemReading, system: System, box: str) -> Principal:
 
 
 def _boxes(reading: SystemReading, system: System) -> frozenset[BalId]:
+    """None of a certificate that the operator has suspended (OP-79)."""
+    if reading.is_suspended("certificate", system.fingerprint):
+        return frozenset()
     by_certificate = reading.bound_boxes("certificate", system.fingerprint)
     return frozenset((*by_certificate, *reading.bound_boxes("name", system.name)))
 

@@ -17,13 +17,15 @@ from cryptography.hazmat.primitives import hashes
 
 from mssmtp import pki
 from mssmtp.errors import MailError, Reply
-from mssmtp.mail import DnKey, Domain, Operator, ReversePath
+from mssmtp.mail import BalId, DnKey, Domain, Operator, ReversePath
 from mssmtp.ocsp import BadAnswer, Verdict
 from mssmtp.pki import Anchors, CertificateRefused, Role
 from mssmtp.revocation import Revocation, Span, judge_chain, judge_revocation, path_of
 from mssmtp.whitelist import Whitelist
 
-PeerReason = Literal["no list", "name not listed", "domain not listed", "name not of domain"]
+PeerReason = Literal[
+    "no list", "name not listed", "domain not listed", "name not of domain", "suspended"
+]
 
 REPLIES: dict[PeerReason, Reply] = {
     "no list": Reply(451, "4.7.5", "Liste blanche momentanément indisponible ; réessayez."),
@@ -35,6 +37,9 @@ REPLIES: dict[PeerReason, Reply] = {
     ),
     "name not of domain": Reply(
         550, "5.7.1", "Certificat non déclaré pour ce domaine ; mettez à jour la liste blanche."
+    ),
+    "suspended": Reply(
+        450, "4.7.1", "Échanges suspendus par l'opérateur ; réessayez plus tard ou appelez-le."
     ),
 }
 _DEFER = Reply(451, "4.7.5", "Serveur destinataire non reconnu ; nouvel essai plus tard.")
@@ -50,6 +55,15 @@ class PeerRefused(MailError):
         super().__init__(f"peer refused: {reason}", reply=reply or REPLIES[reason])
         self.reason: PeerReason = reason
         self.serial = serial
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """What the operator has suspended (OP-79): domains, SHA-256 of certificates, own boxes."""
+
+    domains: frozenset[Domain] = frozenset()
+    certificates: frozenset[bytes] = frozenset()
+    boxes: frozenset[BalId] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +207,8 @@ class Trust:
         self._changing = Lock()
         self._met: dict[bytes, x509.Certificate] = {}
         self._listeners: tuple[Callable[[], object], ...] = ()
+        self.suspended = Suspended()
+        """Replaced as a whole, a few seconds after a command; whoever is asked looks here first."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -248,8 +264,15 @@ class Trust:
         met, self._met = self._met, {}
         return tuple(met.values())
 
+    def demand_active(self, chain: Sequence[x509.Certificate]) -> None:
+        """Raises PeerRefused (450 4.7.1) for a certificate that is suspended (OP-79)."""
+        suspended = self.suspended.certificates
+        if suspended and chain and _fingerprint(chain[0]) in suspended:
+            raise PeerRefused("suspended", pki.serial_text(chain[0]))
+
     def identify(self, chain: Sequence[x509.Certificate], now: datetime) -> Operator:
         """`identify` with the snapshot in force."""
+        self.demand_active(chain)
         snapshot, known = self._state
         if (operator := _recall(known, chain, None, now)) is not None:
             return operator
@@ -260,12 +283,15 @@ class Trust:
 
     def bind(self, operator: Operator, sender: ReversePath) -> None:
         """`bind` with the snapshot in force."""
+        if sender is not None and sender.domain in self.suspended.domains:
+            raise PeerRefused("suspended", operator.serial)
         bind(operator, sender, self.snapshot)
 
     def judge_server(
         self, chain: Sequence[x509.Certificate], recipient_domain: Domain, now: datetime
     ) -> Operator:
         """`judge_server` with the snapshot in force."""
+        self.demand_active(chain)
         snapshot, known = self._state
         if (operator := _recall(known, chain, recipient_domain, now)) is not None:
             return operator

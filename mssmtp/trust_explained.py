@@ -95,6 +95,7 @@ _PEER: dict[PeerReason, tuple[str, str]] = {
         "OP-10, OP-11",
         "Call the contacts of the domain: the list must name this certificate for it.",
     ),
+    "suspended": ("OP-79", "`mssmtp suspend list` says why; `mssmtp suspend end` ends it."),
 }
 _STEPS: dict[Way, dict[Reason | PeerReason, int]] = {
     "inbound": {
@@ -104,6 +105,7 @@ _STEPS: dict[Way, dict[Reason | PeerReason, int]] = {
         "name not listed": 5,
         "domain not listed": 7,
         "name not of domain": 8,
+        "suspended": 2,
     },
     "outbound": {"domain not listed": 1, "name not listed": 5, "name not of domain": 5},
 }

@@ -559,6 +559,20 @@ WEAKENINGS = (
         ("tests/identity/test_authenticator.py",),
     ),
     Weakening(
+        "a suspended certificate",
+        "mssmtp/trust.py",
+        "        if suspended and chain and _fingerprint(chain[0]) in suspended:\n",
+        "        if False:\n",
+        ("tests/smtp_in/test_suspended.py",),
+    ),
+    Weakening(
+        "boxes of a suspended domain",
+        "mssmtp/storage/boxes.py",
+        "bal.address.domain in self._suspended_domains():\n",
+        "False:\n",
+        ("tests/suspending/test_suspending.py",),
+    ),
+    Weakening(
         "a proof bound to another channel",
         "mssmtp/identity/sasl.py",
         "        if not hmac.compare_digest(final.channel, expected):\n",

@@ -95,6 +95,10 @@ PEER: dict[str, tuple[str, str]] = {
         "The sender's domain is listed, for other certificates (OP-10).",
         "Present the certificate declared for it, or add this one to the row.",
     ),
+    "suspended": (
+        "Our operator has suspended the certificate or the sender's domain (OP-79).",
+        "Call our operator; letters wait on the sender's side meanwhile.",
+    ),
 }
 
 # Error classes with a reply of their own: what the person or administrator who reads it does.
@@ -112,6 +116,7 @@ REMEDIES: dict[str, str] = {
     "LookupFailed": "Check the address; the server tries again until the queue gives up.",
     "AdministratorExists": "Remove the administrator who has the name, certificate or user.",
     "AddressRetired": "Choose another address: a closed one stays with whom it was.",
+    "NotSuspended": "`mssmtp suspend list` prints what is suspended.",
     "NoticesDown": "Ask for the code again in a few minutes; see `mssmtp doctor` for the relay.",
     "PersonExists": "Look that person up; one person has one account.",
     "NoSuchPerson": "Check the usual address.",

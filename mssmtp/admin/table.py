@@ -13,6 +13,7 @@ from mssmtp.admin import (
     members,
     persons,
     structures,
+    suspensions,
     wordings,
 )
 from mssmtp.admin.operation import Operation
@@ -23,6 +24,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *loading.OPERATIONS,
     *making_boxes.OPERATIONS,
     *members.OPERATIONS,
+    *suspensions.OPERATIONS,
     *certificates.OPERATIONS,
     *structures.OPERATIONS,
     *domains.OPERATIONS,

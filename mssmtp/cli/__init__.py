@@ -27,6 +27,7 @@ from mssmtp.cli import (
     serve,
     store,
     structure,
+    suspend,
     trust,
 )
 from mssmtp.cli.output import EXIT_TROUBLE, EXIT_USAGE, fail, fail_config
@@ -75,6 +76,7 @@ app.add_typer(person.app, name="person")
 app.add_typer(queue.app, name="queue")
 app.add_typer(store.app, name="store")
 app.add_typer(structure.app, name="structure")
+app.add_typer(suspend.app, name="suspend")
 app.add_typer(trust.app, name="trust")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -38,7 +38,8 @@ from mssmtp.storage.schema import (
     retired,
     sql,
 )
-from mssmtp.storage.view import Row, View, WritingView
+from mssmtp.storage.suspensions import SuspensionReading
+from mssmtp.storage.view import Row, WritingView
 
 RETIRED = b"retired"
 NO_DETAILS = BalDetails()
@@ -109,7 +110,7 @@ _SET_SENT_COPY = sql(
 )
 
 
-class BoxReading(View):
+class BoxReading(SuspensionReading):
     """Which boxes there are."""
 
     def bal(self, address: Address) -> Bal | None:
@@ -179,6 +180,13 @@ class BoxReading(View):
         return None
 
     def _opened_bal(self, row: Row) -> Bal:
+        """As it is now: a box of a suspended domain is suspended (OP-79)."""
+        bal = self._stored_bal(row)
+        if bal.state is BalState.ACTIVE and bal.address.domain in self._suspended_domains():
+            return replace(bal, state=BalState.SUSPENDED)
+        return bal
+
+    def _stored_bal(self, row: Row) -> Bal:
         if (known := self._vault.known.bal(row)) is not None:
             return known
         id, sealed, type, state, person, sent_copy, red_listed, reacts = row

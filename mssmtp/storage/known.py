@@ -30,6 +30,7 @@ class Known:
         self._bals: dict[tuple[Any, ...], Bal] = {}
         self._envelopes: dict[tuple[Any, ...], StoredEnvelope] = {}
         self._active: dict[BalId, int] = {}
+        self._suspended: tuple[frozenset[str], float] = (frozenset(), 0.0)
 
     def inbox(self, bal: BalId) -> MailboxId | None:
         """Its INBOX, when it was looked up before."""
@@ -91,8 +92,22 @@ class Known:
             self._active = {}
         self._active[bal] = day
 
+    def suspended(self, now: float) -> frozenset[str] | None:
+        """The suspended domains, when they were looked up a moment ago."""
+        domains, until = self._suspended
+        return domains if now < until else None
+
+    def keep_suspended(self, domains: frozenset[str], until: float) -> None:
+        """Remember them, until that moment."""
+        self._suspended = (domains, until)
+
+    def forget_suspended(self) -> None:
+        """They have changed."""
+        self._suspended = (frozenset(), 0.0)
+
     def forget(self) -> None:
         """After a rollback, or when master keys changed."""
         self._inboxes, self._sent, self._correspondents, self._bals = {}, {}, set(), {}
         self._envelopes = {}
         self._active = {}
+        self.forget_suspended()

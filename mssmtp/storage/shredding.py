@@ -30,11 +30,13 @@ from mssmtp.storage.schema import (
     messages,
     notices,
     owners,
+    passwords,
     persons,
     preferences,
     queue,
     readings,
     scripts,
+    secrets,
     sent,
     sql,
     subscriptions,
@@ -63,6 +65,8 @@ _OF_ACCOUNT = tuple(
         (acl, acl.c.account),
         (persons, persons.c.account),
         (bindings, bindings.c.account),
+        (passwords, passwords.c.account),
+        (secrets, secrets.c.subject),
         (accounts, accounts.c.id),
     )
 )

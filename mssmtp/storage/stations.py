@@ -61,6 +61,7 @@ from mssmtp.storage.schema import (
     notices,
     owners,
     packs,
+    passwords,
     persons,
     preferences,
     queue,
@@ -68,14 +69,17 @@ from mssmtp.storage.schema import (
     register,
     retired,
     scripts,
+    secrets,
     sent,
     structures,
     subscriptions,
+    suspensions,
     texts,
     traces,
     transfers,
 )
 from mssmtp.storage.scripts import ANSWERED, SCRIPT, answered_purpose, script_purpose
+from mssmtp.storage.secrets import SECRET, digested_secret, portal_purpose, secret_purpose
 from mssmtp.storage.sent_letters import SENT, sent_purpose
 from mssmtp.storage.station import Digests, Purpose, Values, station
 from mssmtp.storage.station import Opener as Opener
@@ -88,6 +92,7 @@ from mssmtp.storage.structures import (
     structure_purpose,
 )
 from mssmtp.storage.summaries import pack_purpose
+from mssmtp.storage.suspensions import suspension_purpose
 from mssmtp.storage.texts import texts_purpose
 from mssmtp.storage.traces import act_purpose
 from mssmtp.storage.view import owner_name
@@ -133,6 +138,11 @@ def _person_digests(key: Opener, _: Values, opened: Mapping[str, bytes]) -> dict
 def _binding_digest(key: Opener, _: Values, opened: Mapping[str, bytes]) -> dict[str, bytes | None]:
     found = json.loads(opened["sealed"])
     return {"digest": key.digest(BINDING, digested(found["kind"], found["subject"]))}
+
+
+def _secret_digest(key: Opener, _: Values, opened: Mapping[str, bytes]) -> dict[str, bytes | None]:
+    found = json.loads(opened["sealed"])
+    return {"digest": key.digest(SECRET, digested_secret(found["kind"], found["sha256"]))}
 
 
 def _structure_digests(
@@ -241,6 +251,27 @@ MASTER_STATIONS = (
         under="names",
         digests=_binding_digest,
         changed=("digest",),
+    ),
+    station(
+        passwords,
+        passwords,
+        {"sealed": lambda row: portal_purpose(row["account"])},
+        under="names",
+    ),
+    station(
+        secrets,
+        secrets,
+        {"sealed": lambda row: secret_purpose(row["id"], row["subject"])},
+        (secrets.c.subject,),
+        under="names",
+        digests=_secret_digest,
+        changed=("digest",),
+    ),
+    station(
+        suspensions,
+        suspensions,
+        {"sealed": lambda row: suspension_purpose(row["kind"], row["name"])},
+        under="names",
     ),
     station(domains, domains, {"sealed": lambda row: domain_purpose(row["domain"])}, under="names"),
     station(

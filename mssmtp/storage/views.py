@@ -15,9 +15,11 @@ from mssmtp.storage.register import RegisterReading, RegisterWriting
 from mssmtp.storage.resealing import ResealReading, ResealWriting
 from mssmtp.storage.rotating import RotationReading, RotationWriting
 from mssmtp.storage.scripts import ScriptReading, ScriptWriting
+from mssmtp.storage.secrets import SecretReading, SecretWriting
 from mssmtp.storage.sent import SentWriting
 from mssmtp.storage.shredding import ShredWriting
 from mssmtp.storage.structures import StructureReading
+from mssmtp.storage.suspensions import SuspensionWriting
 from mssmtp.storage.traces import TraceReading, TraceWriting
 from mssmtp.storage.waiting import QueueReading
 
@@ -32,6 +34,7 @@ class Reading(
     AdministratorReading,
     TraceReading,
     BindingReading,
+    SecretReading,
     RebuildReading,
     LedgerReading,
     RotationReading,
@@ -50,6 +53,8 @@ class Writing(
     TraceWriting,
     RegisterWriting,
     BindingWriting,
+    SecretWriting,
+    SuspensionWriting,
     RebuildWriting,
     RotationWriting,
     ScriptWriting,
@@ -59,8 +64,8 @@ class Writing(
 
     def prune(self, now: datetime) -> None:
         """Forget facts whose time is over, files whose removal a crash prevented, sent letters that
-        no client will file any more, delegations long over, who may be answered again, and
-        service mail that has left.
+        no client will file any more, delegations long over, who may be answered again, service
+        mail that has left and secrets that have expired.
 
         Events are never purged (SEED-66).
         """
@@ -70,3 +75,4 @@ class Writing(
         self._forget_delegations(now)
         self._forget_answered(now)
         self._forget_notices(now)
+        self._forget_secrets(now)

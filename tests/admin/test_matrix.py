@@ -122,6 +122,7 @@ def made(operation: Operation, side: str) -> dict[str, Any]:
         "structure": NUMBERS[side],
         "name": f"admin {side}",
         "level": "structure",
+        "sha256": "ab" * 32,
     }
     found: dict[str, Any] = {}
     for field, info in operation.input.model_fields.items():

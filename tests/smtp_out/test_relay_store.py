@@ -15,9 +15,10 @@ import pytest
 
 from mssmtp import smtp_out
 from mssmtp.config import StoreSettings
-from mssmtp.mail import Bal, BalType, Door, Envelope, EnvelopeId, Recipient
+from mssmtp.mail import Bal, BalState, BalType, Door, Envelope, EnvelopeId, Recipient
 from mssmtp.outside import SystemEntropy
 from mssmtp.storage import Reading, RelayJournal, Store, Transfer, TransferTrace, Writing
+from mssmtp.trust import Suspended
 from tests.smtp_out.fakes import FakeClock, FakeStore
 from tests.smtp_out.peer import Script
 from tests.smtp_out.test_relay import EVE, LETTER, LUC, PEER, ZOE, World, identities, world
@@ -233,6 +234,35 @@ async def test_what_is_wished_later_leaves_then_also_into_a_box_here(
     mailbox = home.store.read(lambda r: r.mailbox(home.zoe.id, "INBOX")).result(10)
     assert mailbox is not None
     assert mailbox.messages == 1
+
+
+@pytest.mark.attack("ATT-25")
+@pytest.mark.requirement("OP-79")
+@pytest.mark.parametrize("what", ["domain of theirs", "domain of ours", "account"])
+async def test_what_waits_stays_while_it_is_suspended_and_leaves_afterwards(
+    world: World, home: Home, what: str
+) -> None:
+    """OP-79: neither bounced nor lost."""
+    stopped = {
+        "domain of theirs": Suspended(domains=frozenset({LUC.address.domain})),
+        "domain of ours": Suspended(domains=frozenset({ZOE.domain})),
+        "account": Suspended(boxes=frozenset({home.zoe.id})),
+    }
+    if what == "account":
+        home.store.write(lambda w: w.set_bal_state(home.zoe.id, BalState.SUSPENDED)).result(10)
+    world.trust.suspended = stopped[what]
+    peer = world.peer()
+    async with world.relaying(**{PEER: peer}) as relay:
+        home.queue(LUC)
+        async with asyncio.timeout(10):
+            while not (await asyncio.wrap_future(home.store.read(lambda r: r.queue())))[0].attempts:  # noqa: ASYNC110 - the store has no event for it
+                await asyncio.sleep(0.02)
+        assert not peer.messages
+        world.trust.suspended = Suspended()
+        home.clock.advance(timedelta(hours=1))
+        relay.wake()
+        await home.empty()
+    assert [message.recipients for message in peer.messages] == [(str(LUC.address),)]
 
 
 async def relay_has_delivered(home: Home, left: int) -> None:

@@ -43,6 +43,7 @@ from mssmtp.storage.keys import MasterState, OwnerMark, OwnerRow
 from mssmtp.storage.people_values import NewPerson, Record, ServedDomain
 from mssmtp.storage.register import RegisterEntry
 from mssmtp.storage.stations import MASTER_STATIONS, OWNER_STATIONS
+from mssmtp.storage.suspensions import Suspension
 from tests.storage.support import (
     SENDER,
     SUBMITTED,
@@ -164,6 +165,13 @@ def fill_people(writing: Writing) -> None:
         writing.bind_account("psc", f"sub-{last}", person.account, f"e-CPS {last}")
         dated = Record("attestation", SteppingClock().now(), {"by": last})
         writing.add_record("person", person.id, dated)
+        writing.set_portal_password(person.account, f"argon2 {last}")
+        writing.new_secret(
+            "reset", f"token-{last}", person.account, SteppingClock().now(), {"a": last}
+        )
+        writing.put_suspension(
+            Suspension("account", str(person.account), SteppingClock().now(), last)
+        )
         writing.add_administrator(
             Administrator(
                 Actor(AdminLevel.STRUCTURE, f"dsi {last}", structure=structure.id),
@@ -249,6 +257,11 @@ def seen(store: Store) -> dict[str, Any]:
             found[f"former {former}"] = r.is_retired(former)
             found[f"person {person.id}"] = person, r.records("person", person.id)
             assert r.bound_account("psc", f"sub-{person.last_name}") == person.account
+            found[f"password {person.id}"] = r.portal_password(person.account)
+            secret = r.secret("reset", f"token-{person.last_name}")
+            assert secret == r.newest_secret("reset", person.account)
+            assert secret is not None
+            found[f"secret {person.id}"] = secret, r.suspensions()
             found[f"bindings {person.id}"] = r.bindings(account=person.account)
             found[f"chosen {person.id}"] = r.preference("account", person.account, "notifications")
             since = SteppingClock().now()
