@@ -80,7 +80,10 @@ def place_of(reading: Reading, bal: Bal) -> Place:
 
 def of_box(reading: Reading, actor: Actor, named: Box) -> Place:
     """The structure a box belongs to; `what` is spelled as the actor did."""
-    return replace(place_of(reading, box(reading, named.address)), what=named.address)
+    bal = box(reading, named.address)
+    holder = reading.account_of(bal.id)
+    account = None if holder is None else holder.id
+    return replace(place_of(reading, bal), what=named.address, account=account)
 
 
 def own(reading: Reading, actor: Actor, named: Input) -> None:

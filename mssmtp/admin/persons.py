@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import Field
 
@@ -19,8 +19,9 @@ from mssmtp.admin.operation import (
     Row,
     operation,
 )
-from mssmtp.mail import Actor, AdminLevel, BalType, Category, Person
-from mssmtp.people import persons
+from mssmtp.errors import ConfigError
+from mssmtp.mail import AccountId, Actor, AdminLevel, BalState, BalType, Category, Person
+from mssmtp.people import boxes, persons
 from mssmtp.people.boxes import NewBox
 from mssmtp.people.register import LocalRegister
 from mssmtp.people.rules import Rules
@@ -90,9 +91,11 @@ class Listed(structures.Of):
 
 
 class Activity(Known):
-    """A page of what was done, the newest first; `before` is the number of the last one seen."""
+    """A page of what was done, the newest first; `before` is the number of the last one seen. On
+    the first page, what was read within `days` stands among the rest."""
 
     before: int | None = None
+    days: int = Field(7, ge=0, le=400)
     limit: int = Field(_MOST_TRACES, ge=1, le=MOST_ROWS)
 
 
@@ -292,6 +295,22 @@ def _suspend(desk: Desk[Known]) -> Answer:
     return _acted(desk, persons.suspend)
 
 
+def _resume(desk: Desk[Known]) -> Answer:
+    """Let a suspended person log in again, and the own box work (OP-50)."""
+
+    def act(writing: Writing, person: Person) -> None:
+        if writing.person_dates(person.id).left_at is not None:
+            raise ConfigError(
+                str(person.usual_address), "a cessé son activité", "Créez un autre compte."
+            )
+        writing.set_account_active(person.account, active=True)
+        box = writing.box_of(person.account)
+        if box is not None and box.state is BalState.SUSPENDED:
+            boxes.activate(writing, box)
+
+    return _acted(desk, act)
+
+
 def _close(desk: Desk[Known]) -> Answer:
     """End the activity of a person: login, devices and boxes (OP-49)."""
     return _acted(desk, persons.leave)
@@ -316,10 +335,32 @@ def _activity(desk: Desk[Activity]) -> Answer:
     def query(reading: Reading) -> list[Row]:
         account = reading.account(given.person)
         id = person_of(reading, given.person).account if account is None else account.id
-        found = reading.traces(account=id, before=given.before, most=given.limit)
-        return [trace_row(each) for each in found]
+        traces = reading.traces(account=id, before=given.before, most=given.limit)
+        found = [trace_row(each) for each in traces]
+        if given.before is None and given.days:
+            since = desk.office.clock.now() - timedelta(days=given.days - 1)
+            found += _read(reading, id, since)
+        return sorted(found, key=lambda row: str(row["at"]), reverse=True)
 
     return desk.read(query)
+
+
+def _read(reading: Reading, account: AccountId, since: datetime) -> list[Row]:
+    """What the account has read, once for each message and day (DEF-06); messages are numbers."""
+    author = reading.account_login(account) or ""
+    return [
+        {
+            "number": None,
+            "at": time(event.at),
+            "author": author,
+            "action": "read",
+            "request": f"{event.kind} message {event.message} of box {box.id}",
+            "answer": "ok",
+        }
+        for box in reading.principal(account).bals
+        for event in reading.reading_events(box.id, since)
+        if event.account == account
+    ]
 
 
 def trace_row(one: Trace) -> Row:
@@ -377,6 +418,7 @@ OPERATIONS: tuple[Operation, ...] = (
     operation("person.certify", _REGION, Known, of_person, _certify),
     operation("person.refuse", _REGION, Refused, of_person, _refuse),
     operation("person.suspend", _STRUCTURE, Known, of_person, _suspend),
+    operation("person.resume", _STRUCTURE, Known, of_person, _resume),
     operation("person.close", _STRUCTURE, Known, of_person, _close),
     operation("person.activity", _STRUCTURE, Activity, of_account, _activity, changes=False),
 )

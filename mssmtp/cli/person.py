@@ -182,6 +182,12 @@ def suspend(person: Person, config: options.Config = None, as_json: options.Json
 
 
 @app.command()
+def resume(person: Person, config: options.Config = None, as_json: options.Json = False) -> None:
+    """Undo `suspend`."""
+    _print(options.desk(config).row("person.resume", {"person": person}), as_json=as_json)
+
+
+@app.command()
 def close(person: Person, config: options.Config = None, as_json: options.Json = False) -> None:
     """End the activity of a person: login, devices and boxes (OP-49)."""
     _print(options.desk(config).row("person.close", {"person": person}), as_json=as_json)
@@ -191,11 +197,16 @@ def close(person: Person, config: options.Config = None, as_json: options.Json =
 def activity(
     person: Person,
     most: Annotated[int, typer.Option("--most", min=1, max=1_000, help="Of the newest.")] = 200,
+    days: Annotated[
+        int, typer.Option("--days", min=0, max=400, help="Of what was read, so many days.")
+    ] = 7,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
     """The log of an account: who did what, when, and what was answered (SEED-48)."""
-    rows = options.desk(config).rows("person.activity", {"person": person, "limit": most})
+    rows = options.desk(config).rows(
+        "person.activity", {"person": person, "limit": most, "days": days}
+    )
     print_rows(f"Activity of {person}", rows, "Nothing yet.", as_json=as_json)
 
 

@@ -110,7 +110,6 @@ async def test_nobody_names_above_or_beside_themselves(
     assert await ask("admin.remove", name="adjoint") == {"name": "adjoint", "removed": True}
 
 
-@pytest.mark.requirement("OP-71")
 async def test_what_is_done_and_what_is_refused_are_both_traced(
     ask_as: AskAs, people: dict[str, Person], store: Store
 ) -> None:
@@ -130,7 +129,6 @@ async def test_what_is_done_and_what_is_refused_are_both_traced(
     assert json.loads(said)["name"] == "passager"
 
 
-@pytest.mark.requirement("OP-72")
 async def test_no_password_reaches_a_trace(ask: Ask, store: Store) -> None:
     secret = f"phrase-{ENTROPY.token_bytes(8).hex()}-longue"
     for _ in range(2):  # made, then refused

@@ -18,7 +18,6 @@ DSI = Actor(AdminLevel.STRUCTURE, "Zoé Dési", structure=StructureId(7))
 FINGERPRINT = "ab" * 32
 
 
-@pytest.mark.requirement("OP-72")
 def test_a_trace_has_author_time_action_request_and_answer(
     store: Store, clock: SteppingClock, zoe: Bal
 ) -> None:

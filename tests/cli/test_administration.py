@@ -1,0 +1,101 @@
+"""`mssmtp structure|person|domain|admin|bal`: a structure from its request form to its end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from mssmtp.cli.exporting import cell
+from tests.home import RPPS, Home
+
+FINESS = "690000013"
+USUAL = "zoe.tartempion@clinique.example"
+
+
+def test_a_structure_from_its_request_form_to_its_end(home: Home, tmp_path: Path) -> None:
+    made = home.mssmtp(
+        *("structure", "create", "Clinique du Lac", "--finess", FINESS, "--region", "84"),
+        *("--administrator", "Paul Dési", "--user", "4242", "--json"),
+    )
+    assert (made.code, made.json["state"]) == (0, "open"), made.err
+    listed = home.mssmtp("admin", "list", "--json").json
+    assert [(row["name"], row["level"], row["structure"]) for row in listed] == [
+        ("Paul Dési", "structure", FINESS)
+    ]
+    assert home.mssmtp("structure", "domain", FINESS, "hopital-a.test").code == 0
+    agreed = home.mssmtp("structure", "agree", FINESS, "--signed-by", "La directrice", "--json")
+    assert len(agreed.json["missing"]) == 4
+    step = ("structure", "declare", FINESS, "project-lead", "--on", "2026-01-05")
+    assert home.mssmtp(*step, "--value", "name=Chef", "--json").code == 0
+    assert "Write --value name=" in home.mssmtp(*step, "--value", "Chef").err
+    shown = home.mssmtp("structure", "show", FINESS, "--json").json
+    assert shown["declared"]["project-lead"] == {"at": "2026-01-05", "name": "Chef"}
+    # A person with a box, an ORG box; both are listed, exported, closed.
+    person = home.mssmtp(
+        *("person", "add", USUAL, "--last-name", "Tartempion", "--first-name", "Zoé"),
+        *("--structure", FINESS, "--rpps", RPPS, "--profession", "10", "--json"),
+    )
+    assert person.code == 0, person.err
+    box = person.json["box"]
+    assert box.startswith("zoe.tartempion.2@"), "the first one has it already"
+    org = home.mssmtp(
+        *("bal", "create", "--type", "ORG", "--structure", FINESS, "--local", "accueil"),
+        *("--label", "Accueil", "--json"),
+    )
+    assert org.json["address"] == "accueil@hopital-a.test"
+    assert org.json["missing"]
+    target = tmp_path / "people.csv"
+    assert home.mssmtp("person", "export", str(target)).code == 0
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    with target.open(encoding="utf-8", newline="") as file:
+        [row] = csv.DictReader(file, delimiter=";")
+    assert (row["usual_address"], row["structure"]) == (USUAL, FINESS)
+    again = home.mssmtp("person", "export", str(target))
+    assert (again.code, "cannot be made" in again.err) == (2, True)
+    listed = home.mssmtp("domain", "list", "--json").json
+    assert [(row["domain"], row["controlled_by"]) for row in listed] == [("hopital-a.test", FINESS)]
+    refused = home.mssmtp("structure", "close", FINESS)
+    assert (refused.code, "Fermez-les d'abord" in refused.err) == (2, True)
+    assert home.mssmtp("person", "close", USUAL).code == 0
+    assert home.mssmtp("bal", "close", org.json["address"]).code == 0
+    assert home.mssmtp("structure", "close", FINESS, "--json").json["state"] == "closed"
+    log = home.mssmtp("person", "activity", USUAL, "--json").json
+    assert [row["request"].split()[0] for row in log] == ["person.close", "person.add"]
+
+
+def test_what_is_wrong_is_said_in_json_too_with_code_2(home: Home) -> None:
+    for command in (
+        ("structure", "show", FINESS),
+        ("structure", "create", "X", "--finess", "123"),
+        ("person", "show", "nul@clinique.example"),
+        ("person", "show", "sans-arobase"),
+        ("domain", "show", "ailleurs.test"),
+        ("admin", "remove", "personne"),
+        ("admin", "add", "x", "--level", "structure"),
+        ("bal", "close", "nul@hopital-a.test"),
+    ):
+        answer = home.mssmtp(*command, "--json")
+        assert (answer.code, answer.out) == (2, ""), command
+        told = json.loads(answer.err)
+        assert told.keys() == {"error", "why", "remedy"}
+        assert all(told.values()), command
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+33", "-2", "@sum", "\tx"])
+def test_what_a_spreadsheet_would_compute_is_text(text: str) -> None:
+    assert cell(text) == f"'{text}"
+    assert cell("Zoé") == "Zoé"
+
+
+def test_every_operation_is_listed_with_its_level(home: Home) -> None:
+    rows = {
+        row["operation"]: row["least level"]
+        for row in home.mssmtp("admin", "operations", "--json").json
+    }
+    assert rows["structure.create"] == "operator"
+    assert rows["person.certify"] == "region"
+    assert rows["person.add"] == "structure"
