@@ -15,6 +15,7 @@ from types import NoneType
 from typing import Any, get_args
 
 import pytest
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from mssmtp.admin import OPERATIONS, Denied, Office, Operation, Unknown, answer
@@ -140,7 +141,8 @@ def filler(info: FieldInfo) -> object:
         return next(iter(kind)).value
     if isinstance(kind, str):  # the first of a Literal
         return kind
-    fillers = {bool: True, int: 1, str: "x", datetime: datetime(2026, 1, 1, tzinfo=UTC).isoformat()}
+    at = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
+    fillers = {bool: True, int: 1, str: "x", SecretStr: "x", datetime: at}
     return fillers.get(kind, {} if str(kind).startswith("dict") else [])
 
 
