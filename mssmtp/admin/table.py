@@ -11,6 +11,7 @@ from mssmtp.admin import (
     loading,
     making_boxes,
     members,
+    notifications,
     persons,
     structures,
     suspensions,
@@ -31,6 +32,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *persons.OPERATIONS,
     *wordings.OPERATIONS,
     *delegations.OPERATIONS,
+    *notifications.OPERATIONS,
 )
 
 BY_NAME = {each.name: each for each in OPERATIONS}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mssmtp.asking import Row
-from mssmtp.cli import exporting, options
+from mssmtp.cli import exporting, options, person_notifications
 from mssmtp.cli.output import print_json, print_rows, print_table
 from mssmtp.mail import BalType
 
@@ -28,6 +28,9 @@ Rpps = Annotated[str | None, typer.Option("--rpps", help="RPPS, or idNatPS.")]
 Profession = Annotated[str | None, typer.Option("--profession", help="Code of TRE_G15.")]
 Service = Annotated[str | None, typer.Option("--service", help="Where the person works.")]
 Phone = Annotated[str | None, typer.Option("--phone", help="Telephone.")]
+
+
+app.command()(person_notifications.notifications)
 
 
 @app.command()
