@@ -30,7 +30,7 @@ from mssmtp.config_notices import NoticeSettings as NoticeSettings
 from mssmtp.config_people import PeopleSettings
 from mssmtp.config_policy import PolicySettings
 from mssmtp.config_senders import GatewaySettings, MachineSettings, check_senders
-from mssmtp.config_tokens import AuthSettings, PscSettings
+from mssmtp.config_tokens import AuthSettings, DirectorySettings, PscSettings
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Domain
 
@@ -487,6 +487,11 @@ class Settings(Section):
     )
     auth: AuthSettings = Field(default_factory=AuthSettings)
     psc: PscSettings | None = None
+    directories: Annotated[tuple[DirectorySettings, ...], BeforeValidator(several)] = Field(
+        (),
+        description="One table [[directories]] for each hospital whose people have their first"
+        " factor in its own directory.",
+    )
     bulk: BulkSettings = Field(default_factory=BulkSettings)
     prereg: PreregSettings = Field(default_factory=PreregSettings)
     imap: ImapSettings = Field(default_factory=ImapSettings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from mssmtp.config_base import Section
+from mssmtp.config_base import DomainName, Section
+from mssmtp.errors import ConfigError
 
 
 def _over_https(url: str) -> str:
@@ -22,6 +24,25 @@ def _over_https(url: str) -> str:
     if parts.scheme == "http" and parts.hostname and is_loopback(parts.hostname):
         return url
     raise ValueError("is named as https://host/path")
+
+
+_MAX_SECRET_OCTETS = 4_096
+
+
+def secret_of(path: Path) -> str:
+    """A secret in a file that is ours alone to read (mode 0600). Raises ConfigError."""
+    remedy = "Write the secret alone into the file and set its mode to 0600."
+    try:
+        with open(path, encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            secret = file.read(_MAX_SECRET_OCTETS).strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "cannot be read", remedy) from error
+    if mode & 0o077:
+        raise ConfigError(str(path), "others may read this secret", remedy)
+    if not secret:
+        raise ConfigError(str(path), "is empty", remedy)
+    return secret
 
 
 def is_loopback(host: str) -> bool:
@@ -69,3 +90,37 @@ class AuthSettings(Section):
         description="Tokens that name a system open its APP box too; the table of certificates is"
         " the rule (CL-18).",
     )
+
+
+def _ldap_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("ldap", "ldaps") or not parts.hostname or parts.username:
+        raise ValueError("is named as ldaps://host:636, or ldap://host:389 with STARTTLS")
+    return url
+
+
+def _one_place(text: str) -> str:
+    if text.count("{}") != 1 or not text.startswith("(") or not text.endswith(")"):
+        raise ValueError("is a filter in parentheses, with {} once where the address stands")
+    return text
+
+
+class DirectorySettings(Section):
+    """A hospital's own directory, LDAP or Active Directory: first factor of its people (T29)."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$", description="Short name, for logs.")
+    usual_domains: tuple[DomainName, ...] = Field(
+        min_length=1, description="Domains of the usual addresses of its people."
+    )
+    url: Annotated[str, AfterValidator(_ldap_url)] = Field(
+        description="ldaps://host:636, or ldap://host:389 with STARTTLS; TLS always."
+    )
+    anchors_file: Path = Field(description="PEM: authorities of its certificate.")
+    base: str = Field(min_length=1, description="Where entries are looked for.")
+    filter: Annotated[str, AfterValidator(_one_place)] = Field(
+        "(mail={})",
+        description="How an entry is found; {} is the usual address. The entry's attribute mail has"
+        " to be that address, whatever the filter finds.",
+    )
+    bind_name: str = Field(min_length=1, description="Our own account there, which may search.")
+    bind_password_file: Path = Field(description="File that holds its password, mode 0600.")

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import ssl
 from collections import OrderedDict
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
 from mssmtp import metrics
 from mssmtp.config import Settings
-from mssmtp.config_tokens import PscSettings
-from mssmtp.errors import ConfigError
+from mssmtp.config_tokens import PscSettings, secret_of
 from mssmtp.identity.tokens import (
     MAX_ANSWER_OCTETS,
     CannotBeAsked,
@@ -44,7 +41,6 @@ REFUSED_FOR_S = 10.0
 """A token that was refused is not asked about again for so long: clients in a loop."""
 MOST_REFUSED = 20_000
 _OK = 200
-_MAX_SECRET_OCTETS = 4_096
 
 
 class Ask(Protocol):
@@ -128,22 +124,6 @@ class Introspection:
         self._refused.move_to_end(digest)
         while len(self._refused) > MOST_REFUSED:
             self._refused.popitem(last=False)
-
-
-def secret_of(path: Path) -> str:
-    """A secret in a file that is ours alone to read (mode 0600). Raises ConfigError."""
-    remedy = "Write the secret alone into the file and set its mode to 0600."
-    try:
-        with open(path, encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            secret = file.read(_MAX_SECRET_OCTETS).strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), "cannot be read", remedy) from error
-    if mode & 0o077:
-        raise ConfigError(str(path), "others may read this secret", remedy)
-    if not secret:
-        raise ConfigError(str(path), "is empty", remedy)
-    return secret
 
 
 class HttpAsk:

@@ -34,6 +34,20 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "metacharacters in a directory's filter",
+        "mssmtp/directories.py",
+        "            typed = escape_filter_chars(str(address))\n",
+        "            typed = str(address)\n",
+        ("tests/tokens/test_directories.py",),
+    ),
+    Weakening(
+        "whose a directory's entry is",
+        "mssmtp/directories.py",
+        "    return address.key.encode() in [bytes(each).lower() for each in values]\n",
+        "    return True\n",
+        ("tests/tokens/test_directories.py",),
+    ),
+    Weakening(
         "issuer of a token",
         "mssmtp/identity/tokens.py",
         '    if claims.get("iss") != rules.issuer:\n',

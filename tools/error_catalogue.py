@@ -112,6 +112,7 @@ REMEDIES: dict[str, str] = {
     "BindingTaken": "Unbind it from the other account first; a person has one account.",
     "Cancelled": "Nothing, or try again.",
     "DeadlineMissed": "Reach the recipient by another way; send again without the deadline.",
+    "DirectoryAway": "Nothing: try again; the hospital's administrator looks at its directory.",
     "FinalReplyLost": "Wait: the letter is tried again, and may arrive twice.",
     "LookupFailed": "Check the address; the server tries again until the queue gives up.",
     "AdministratorExists": "Remove the administrator who has the name, certificate or user.",

@@ -10,9 +10,10 @@ from typing import Protocol
 import pytest
 
 from mssmtp import introspection
+from mssmtp.config_tokens import secret_of
 from mssmtp.errors import ConfigError
 from mssmtp.identity.tokens import CannotBeAsked, Rules, TokenRefused
-from mssmtp.introspection import REFUSED_FOR_S, Introspection, secret_of
+from mssmtp.introspection import REFUSED_FOR_S, Introspection
 from tests.identity.fakes import Clock
 
 ISSUER = "https://psc.example/realms/test"
