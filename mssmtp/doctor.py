@@ -16,6 +16,7 @@ from mssmtp.finding import Finding, Severity
 from mssmtp.gateways import Gateways
 from mssmtp.own import findings
 from mssmtp.own_rows import own_names, publication
+from mssmtp.people.findings import findings as people_findings
 from mssmtp.pki import listed_name
 from mssmtp.policy import Engine, Moves
 from mssmtp.storage import QUEUE_BEGIN, QueueEntry, QueuePlace, Reading, Store
@@ -215,7 +216,12 @@ def _home(settings: Settings, now: datetime, *, deep: bool) -> Iterator[Finding]
     with app.store_of(settings) as store:
         yield from _reported(lambda: _queue(settings, store, now))
         yield from _reported(lambda: _conservation(store))
+        yield from _reported(lambda: _people(settings, store, now))
         yield from _reported(lambda: _store(store, deep=deep))
+
+
+def _people(settings: Settings, store: Store, now: datetime) -> tuple[Finding, ...]:
+    return store.read(lambda reading: tuple(people_findings(reading, settings, now))).result()
 
 
 def _queue(settings: Settings, store: Store, now: datetime) -> Iterator[Finding]:

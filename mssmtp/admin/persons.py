@@ -19,9 +19,10 @@ from mssmtp.admin.operation import (
     Row,
     operation,
 )
-from mssmtp.errors import ConfigError
-from mssmtp.mail import AccountId, Actor, AdminLevel, BalState, BalType, Category, Person
-from mssmtp.people import boxes, persons
+from mssmtp.mail import AccountId, Actor, AdminLevel, BalType, Category, Person
+from mssmtp.notices import Desk as Notices
+from mssmtp.notices import Kind
+from mssmtp.people import persons
 from mssmtp.people.boxes import NewBox
 from mssmtp.people.register import LocalRegister
 from mssmtp.people.rules import Rules
@@ -273,9 +274,13 @@ def _pending(desk: Desk[finding.Nothing]) -> Answer:
 def _certify(desk: Desk[Known]) -> Answer:
     """Answer a request for certification with yes, once the register confirms (SEED-36, OP-45)."""
     by = desk.actor.name
+    notices = Notices.of(desk.office.settings, desk.office.clock)
 
     def act(writing: Writing, person: Person) -> None:
         persons.certify(writing, LocalRegister(), person, by)
+        box = writing.box_of(person.account)
+        shown = str(person.usual_address if box is None else box.address)
+        notices.tell(writing, Kind.CERTIFIED, person, {"box": shown})
 
     return _acted(desk, act)
 
@@ -296,19 +301,8 @@ def _suspend(desk: Desk[Known]) -> Answer:
 
 
 def _resume(desk: Desk[Known]) -> Answer:
-    """Let a suspended person log in again, and the own box work (OP-50)."""
-
-    def act(writing: Writing, person: Person) -> None:
-        if writing.person_dates(person.id).left_at is not None:
-            raise ConfigError(
-                str(person.usual_address), "a cessé son activité", "Créez un autre compte."
-            )
-        writing.set_account_active(person.account, active=True)
-        box = writing.box_of(person.account)
-        if box is not None and box.state is BalState.SUSPENDED:
-            boxes.activate(writing, box)
-
-    return _acted(desk, act)
+    """Let a suspended person log in again, and the own box work, unless the register says no."""
+    return _acted(desk, lambda w, person: persons.resume(w, LocalRegister(), person))
 
 
 def _close(desk: Desk[Known]) -> Answer:

@@ -8,6 +8,7 @@ from mssmtp.admin import (
     certificates,
     delegations,
     domains,
+    lifecycle,
     loading,
     making_boxes,
     members,
@@ -33,6 +34,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *wordings.OPERATIONS,
     *delegations.OPERATIONS,
     *notifications.OPERATIONS,
+    *lifecycle.OPERATIONS,
 )
 
 BY_NAME = {each.name: each for each in OPERATIONS}

@@ -24,6 +24,7 @@ from mssmtp.cli import (
     person,
     policy,
     queue,
+    register,
     serve,
     store,
     structure,
@@ -74,6 +75,7 @@ app.add_typer(machine.app, name="machine")
 app.add_typer(policy.app, name="policy")
 app.add_typer(person.app, name="person")
 app.add_typer(queue.app, name="queue")
+app.add_typer(register.app, name="register")
 app.add_typer(store.app, name="store")
 app.add_typer(structure.app, name="structure")
 app.add_typer(suspend.app, name="suspend")

@@ -18,6 +18,7 @@ from mssmtp.cli import (
     bal_wording,
     exporting,
     options,
+    person_address,
 )
 from mssmtp.cli.output import out, print_json, print_table
 from mssmtp.identity.app_password import grouped
@@ -38,6 +39,7 @@ app.command()(bal_making.create)
 app.command()(bal_making.declare)
 app.command()(bal_making.rank)
 app.command()(bal_making.red_list)
+app.command()(person_address.keep)
 app.command()(bal_room.quota)
 app.command()(bal_room.sent_copy)
 app.command()(bal_room.readings)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mssmtp.asking import Row
-from mssmtp.cli import exporting, options, person_notifications
+from mssmtp.cli import exporting, options, person_address, person_notifications
 from mssmtp.cli.output import print_json, print_rows, print_table
 from mssmtp.mail import BalType
 
@@ -16,6 +16,7 @@ app = typer.Typer(
     help="Persons: add, list, show, change, certify, close, activity, export.",
     no_args_is_help=True,
 )
+app.command()(person_address.change_usual_address)
 
 Person = Annotated[
     str, typer.Argument(metavar="PERSON", help="Usual address, or login, of the person.")

@@ -230,6 +230,25 @@ def suspend(writing: Writing, person: Person) -> None:
         writing.set_bal_state(box.id, BalState.SUSPENDED)
 
 
+def resume(writing: Writing, register: Register, person: Person) -> Person:
+    """Back from suspension: login and own box. Raises NotAllowed while the register says no."""
+    if register.standing(writing, person) in (Standing.CLOSED, Standing.OTHER):
+        raise NotAllowed(
+            str(person.usual_address),
+            "l'annuaire ne confirme pas son droit d'exercer (OP-45)",
+            "Faites d'abord corriger l'annuaire.",
+        )
+    if writing.person_dates(person.id).left_at is not None:
+        raise NotAllowed(
+            str(person.usual_address), "a quitté son activité", "Créez un nouveau compte."
+        )
+    writing.set_account_active(person.account, active=True)
+    box = writing.box_of(person.account)
+    if box is not None and box.state is BalState.SUSPENDED:
+        writing.set_bal_state(box.id, BalState.ACTIVE)
+    return present(writing, person)
+
+
 def present(reading: Reading, person: Person) -> Person:
     """`person` as it is now. Raises NoSuchPerson."""
     found = reading.person_by_id(person.id)
