@@ -573,6 +573,20 @@ WEAKENINGS = (
         ("tests/identity/test_authenticator.py",),
     ),
     Weakening(
+        "a code is spent",
+        "mssmtp/codes.py",
+        "return found.subject if writing.spend_secret(found.id) else None",
+        "return found.subject",
+        ("tests/portal/test_portal.py",),
+    ),
+    Weakening(
+        "wrong codes are counted",
+        "mssmtp/codes.py",
+        "        if found.tries + 1 >= MOST_WRONG:\n",
+        "        if False:\n",
+        ("tests/portal/test_portal.py",),
+    ),
+    Weakening(
         "a suspended certificate",
         "mssmtp/trust.py",
         "        if suspended and chain and _fingerprint(chain[0]) in suspended:\n",

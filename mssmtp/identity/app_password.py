@@ -118,20 +118,25 @@ def verifiers(password: str, entropy: Entropy, *, beside: Iterable[str] = ()) ->
     )
 
 
-def matching(password: str, hashes: Iterable[str]) -> frozenset[str]:
+def matching(password: str, hashes: Iterable[str], *, cost: Cost | None = None) -> frozenset[str]:
     """Those of `hashes` that are of `password`. One slow evaluation per different salt.
 
-    Every hash is compared in constant time (ATT-21). With no hash at all one evaluation is done
-    all the same: an unknown login takes as long as a wrong password.
+    Every hash is compared in constant time (ATT-21). With no hash at all one evaluation (of
+    `cost`) is done all the same: an unknown login takes as long as a wrong password.
     """
     secret = canonical(password).encode("utf-8", "surrogatepass")
     stored = list(hashes)
     groups = {(_salt(encoded), _cost(encoded)) for encoded in stored}
     found: set[str] = set()
-    for salt, cost in groups or {(bytes(_SALT_OCTETS), COST)}:
-        computed = _argon2(secret, salt, cost)
+    for salt, found_cost in groups or {(bytes(_SALT_OCTETS), cost or COST)}:
+        computed = _argon2(secret, salt, found_cost)
         found |= {encoded for encoded in stored if hmac.compare_digest(computed, encoded)}
     return frozenset(found)
+
+
+def hash_of(secret: str, salt: bytes, cost: Cost) -> str:
+    """One argon2id hash of `secret`, as `matching` compares it."""
+    return _argon2(canonical(secret).encode("utf-8", "surrogatepass"), salt, cost)
 
 
 def _argon2(secret: bytes, salt: bytes, cost: Cost) -> str:

@@ -1,0 +1,157 @@
+"""Logging in to the portal: usual address and password, then a code by mail (SEED-09).
+
+Two calls, and no way around the second: a `StrongLogin` is made by a code alone. Enrolment and
+reset spend a link once and set a password. Everything blocks: to be called in a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from mssmtp import codes
+from mssmtp.errors import BadAddress, Reply
+from mssmtp.identity import LoginRefused, TooManyGuesses, portal_password
+from mssmtp.identity.guesses import Guesses
+from mssmtp.mail import AccountId, Address, Person, PersonState
+from mssmtp.notices import Desk
+from mssmtp.outside import Clock, Entropy
+from mssmtp.storage import Reading, Store, Writing
+
+_MOST = 320
+"""Characters of a login, password or token that are looked at."""
+
+
+class NotAnAddress(LoginRefused):
+    """The login of the portal is the usual e-mail address (L09)."""
+
+    smtp = Reply(501, "5.1.3", "L'identifiant du portail est votre adresse e-mail habituelle.")
+    imap = "CANNOT"
+
+
+class PortalRefused(LoginRefused):
+    """Unknown address, wrong or no password, suspended account: one answer for all (ATT-21)."""
+
+    smtp = Reply(535, "5.7.8", "Adresse ou mot de passe incorrect ; vérifiez-les.")
+    imap = "AUTHENTICATIONFAILED"
+
+
+class LinkRefused(LoginRefused):
+    """An activation or reset link that was used, is too old, or is none of ours."""
+
+    smtp = Reply(535, "5.7.8", "Ce lien a déjà servi ou a expiré ; demandez-en un nouveau.")
+    imap = "AUTHENTICATIONFAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class StrongLogin:
+    """Somebody who has shown two factors; what a session and a new device are made for (CL-31)."""
+
+    account: AccountId
+    at: datetime
+
+
+class Portal:
+    """One per process; thread-safe."""
+
+    def __init__(self, store: Store, desk: Desk, clock: Clock, entropy: Entropy) -> None:
+        self._store, self._desk, self._clock, self._entropy = store, desk, clock, entropy
+        self._guesses = Guesses()
+        self._key = entropy.token_bytes(32)
+
+    def begin(self, usual: str, password: str, address: str = "") -> str:
+        """Check the first factor and mail a code; the token of the attempt, for `finish`.
+
+        Raises NotAnAddress, PortalRefused, TooManyGuesses, CodeTooSoon, NoticesDown.
+        """
+        password = password[:_MOST]
+        try:
+            named = Address.parse(usual.strip()[:_MOST])
+        except BadAddress as error:
+            raise NotAnAddress from error
+        wait = self._guesses.wait_s(named.key, address, self._clock.monotonic())
+        if wait > 0:
+            raise TooManyGuesses(delay_s=wait)
+        person, stored = self._store.read(lambda reading: _known(reading, named)).result()
+        if not portal_password.is_right(password, stored) or person is None:
+            secret = hmac.digest(self._key, password.encode("utf-8", "replace"), hashlib.sha256)
+            now = self._clock.monotonic()
+            raise PortalRefused(delay_s=self._guesses.wrong(named.key, address, secret, now))
+        self._guesses.right(named.key, address)
+        drawn = codes.draw(self._entropy, self._clock.now())
+        issued = self._store.write(
+            lambda writing: codes.issue(writing, self._desk, person, "login", drawn)
+        )
+        return issued.result()
+
+    def finish(self, attempt: str, code: str) -> StrongLogin:
+        """Spend the code. Raises CodeRefused."""
+        now = self._clock.now()
+
+        def job(writing: Writing) -> AccountId | None:
+            account = codes.accept(writing, attempt[:_MOST], code.strip()[:_MOST], "login", now)
+            if account is not None and _may(writing, account):
+                author = writing.account_login(account) or ""
+                writing.trace("login", author, "portail, code", account=account)
+                return account
+            return None
+
+        account = self._store.write(job).result()
+        if account is None:
+            raise codes.CodeRefused
+        return StrongLogin(account, now)
+
+    def set_password(
+        self, kind: Literal["activation", "reset"], token: str, password: str, again: str
+    ) -> AccountId:
+        """Choose a password by a link that is good once. Raises WeakPassword, LinkRefused."""
+        portal_password.check(password, again)
+        # Before the slow hash: who has no link costs us nothing.
+        now = self._clock.now()
+        if self._store.read(lambda r: _link(r, kind, token[:_MOST], now)).result() is None:
+            raise LinkRefused
+        made = portal_password.hashed(password, self._entropy)
+
+        def job(writing: Writing) -> AccountId | None:
+            found = _link(writing, kind, token[:_MOST], now)
+            if found is None or not writing.spend_secret(found[0]):
+                return None
+            account = found[1]
+            writing.set_portal_password(account, made)
+            # A code that was on its way belongs to the password of before.
+            writing.void_secrets("code", account)
+            author = writing.account_login(account) or ""
+            writing.trace("account", author, "mot de passe choisi", account=account)
+            return account
+
+        account = self._store.write(job).result()
+        if account is None:
+            raise LinkRefused
+        return account
+
+
+def _known(reading: Reading, usual: Address) -> tuple[Person | None, str | None]:
+    """The person who may log in, and what is stored of the password; the same reads for all."""
+    person = reading.person(usual)
+    account = AccountId(0) if person is None else person.account
+    stored = reading.portal_password(account)
+    is_in = person is not None and person.state is not PersonState.PRE_REGISTERED
+    return (person if is_in and _may(reading, account) else None), stored
+
+
+def _may(reading: Reading, account: AccountId) -> bool:
+    login = reading.account_login(account)
+    found = None if login is None else reading.account(login)
+    return found is not None and found.active
+
+
+def _link(
+    reading: Reading, kind: Literal["activation", "reset"], token: str, now: datetime
+) -> tuple[int, AccountId] | None:
+    found = reading.secret(kind, token)
+    if found is None or found.spent_at is not None or now > found.expires_at:
+        return None
+    return found.id, found.subject

@@ -1,0 +1,324 @@
+"""Two factors: address and password, then a code by mail (SEED-09 to SEED-11, DEF-03)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mssmtp import codes
+from mssmtp.config import StoreSettings
+from mssmtp.config_notices import NoticeSettings
+from mssmtp.identity import (
+    Authenticator,
+    BadCredentials,
+    TooManyGuesses,
+    WeakPassword,
+    app_password,
+    guesses,
+    portal_password,
+)
+from mssmtp.mail import AccountId, Address, BalType, Person, PersonState
+from mssmtp.notices import Desk, Kind, NoticesDown
+from mssmtp.notices.templates import written
+from mssmtp.portal import LinkRefused, NotAnAddress, Portal, PortalRefused, StrongLogin
+from mssmtp.storage import Store, Writing
+from mssmtp.storage.people_values import NewPerson
+from tests.identity.fakes import Clock, Entropy
+
+USUAL, PASSWORD, NEW = "zoe@cabinet.example", "Abcdef1", "Nouveau1!"
+HERE = "192.0.2.1"
+
+
+@pytest.fixture(autouse=True)
+def _quick_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_password, "COST", app_password.Cost(1, 8))
+    monkeypatch.setattr(portal_password, "COST", app_password.Cost(1, 8))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
+    home = tmp_path / "home"
+    settings = StoreSettings(home=home, master_key_file=home / "master.key")
+    Store.create(settings, clock, Entropy())
+    store = Store(settings, clock, Entropy(b"store"))
+    yield store
+    assert store.check().problems == ()
+    store.close()
+
+
+@pytest.fixture
+def desk(clock: Clock) -> Desk:
+    return Desk(NoticeSettings(relay_host="127.0.0.1", relay_tls="none"), (), clock)
+
+
+@pytest.fixture
+def portal(store: Store, desk: Desk, clock: Clock) -> Portal:
+    portal = Portal(store, desk, clock, Entropy(b"portal"))
+    account = add(store)
+    give_link(store, clock, account, "jeton")
+    portal.set_password("activation", "jeton", PASSWORD, PASSWORD)
+    return portal
+
+
+def add(store: Store, usual: str = USUAL, state: PersonState = PersonState.CERTIFIED) -> AccountId:
+    """A person with a box."""
+
+    def job(writing: Writing) -> Person:
+        person = writing.create_person(NewPerson(Address.parse(usual), "Tartempion", "Zoé"))
+        local = usual.partition("@")[0]
+        box = writing.create_bal(Address.parse(f"{local}@hopital-a.test"), BalType.MED)
+        writing.give_box(person.account, box.id)
+        writing.set_person_state(person.id, state)
+        return person
+
+    return store.write(job).result().account
+
+
+def give_link(store: Store, clock: Clock, account: AccountId, token: str) -> None:
+    until = clock.now() + timedelta(days=30)
+    store.write(lambda w: w.new_secret("activation", token, account, until)).result()
+
+
+def mailed(store: Store) -> list[str]:
+    """The codes that wait to be mailed, oldest first."""
+    found = store.read(lambda r: r.waiting_notices()).result()
+    return [str(each.values["code"]) for each in found if each.kind == "code"]
+
+
+def begin(portal: Portal, store: Store) -> tuple[str, str]:
+    """An attempt and the code that was mailed for it."""
+    attempt = portal.begin(USUAL, PASSWORD, HERE)
+    return attempt, mailed(store)[-1]
+
+
+# ---------------------------------------------------------------- the password
+
+VECTORS = [
+    ("Abcdef1", None),
+    ("abcde1!", None),
+    ("abcdef1", "ni majuscule"),
+    ("Abcde1", "moins de 7"),
+    ("Abcdefg!", "aucun chiffre"),
+    ("1234567!", "aucune lettre"),
+    ("éCole12", None),
+    ("Abc\tdef1", "invisible"),
+    ("Ab1" * 100, "trop long"),
+]
+
+
+@pytest.mark.requirement("SEED-11")
+@pytest.mark.parametrize(("password", "why"), VECTORS)
+def test_the_vectors_l01_to_l07(password: str, why: str | None) -> None:
+    if why is None:
+        portal_password.check(password, password)
+        return
+    with pytest.raises(WeakPassword) as caught:
+        portal_password.check(password, password)
+    assert why in caught.value.why
+
+
+@pytest.mark.requirement("SEED-11")
+def test_l08_it_is_typed_twice_at_creation(portal: Portal, store: Store, clock: Clock) -> None:
+    give_link(store, clock, add(store, "luc@cabinet.example"), "autre")
+    with pytest.raises(WeakPassword, match="diffèrent"):
+        portal.set_password("activation", "autre", NEW, NEW + "x")
+    portal.set_password("activation", "autre", NEW, NEW)
+
+
+def test_a_link_is_good_once_and_in_its_time(portal: Portal, store: Store, clock: Clock) -> None:
+    with pytest.raises(LinkRefused):
+        portal.set_password("activation", "jeton", NEW, NEW)
+    with pytest.raises(LinkRefused):
+        portal.set_password("reset", "jeton", NEW, NEW)
+    give_link(store, clock, add(store, "luc@cabinet.example"), "tard")
+    clock.advance(31 * 86_400)
+    with pytest.raises(LinkRefused):
+        portal.set_password("activation", "tard", NEW, NEW)
+
+
+# ---------------------------------------------------------------- both factors
+
+
+@pytest.mark.requirement("SEED-09")
+def test_no_session_without_the_code(portal: Portal, store: Store, clock: Clock) -> None:
+    """L10: the right password alone gives a token that opens nothing."""
+    attempt, code = begin(portal, store)
+    assert not isinstance(attempt, StrongLogin)
+    with pytest.raises(codes.CodeRefused):
+        portal.finish(attempt, "")
+    assert portal.finish(attempt, code) == StrongLogin(AccountId(1), clock.now())
+    (trace,) = store.read(lambda r: r.traces(account=AccountId(1), most=1)).result()
+    assert trace.kind == "login"
+
+
+@pytest.mark.requirement("SEED-10")
+def test_the_code_has_six_digits_and_its_mail_the_subject_asked_for(
+    portal: Portal, store: Store, clock: Clock
+) -> None:
+    _, code = begin(portal, store)
+    assert re.fullmatch(r"[0-9]{6}", code)
+    mail = written(Kind.CODE, "fr", "MSSanté", {"code": code})
+    assert mail.subject == f"[{code}] - Votre code d'accès MSSanté"
+    assert timedelta(minutes=10) == codes.VALID
+
+
+@pytest.mark.requirement("DEF-03", "SEED-10")
+@pytest.mark.parametrize(("after_s", "is_good"), [(599, True), (600, True), (601, False)])
+def test_l11_a_code_is_good_up_to_and_including_600_seconds(
+    portal: Portal, store: Store, clock: Clock, after_s: int, *, is_good: bool
+) -> None:
+    attempt, code = begin(portal, store)
+    clock.advance(after_s)
+    if is_good:
+        assert portal.finish(attempt, code).account == 1
+    else:
+        with pytest.raises(codes.CodeRefused):
+            portal.finish(attempt, code)
+
+
+@pytest.mark.attack("ATT-21")
+@pytest.mark.requirement("DEF-03")
+def test_att_21_a_code_is_taken_once_under_race(portal: Portal, store: Store) -> None:
+    """L12: of twenty entries at once, one session."""
+    attempt, code = begin(portal, store)
+
+    def enter(_: int) -> bool:
+        try:
+            portal.finish(attempt, code)
+        except codes.CodeRefused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(20) as threads:
+        assert sum(threads.map(enter, range(20))) == 1
+
+
+@pytest.mark.attack("ATT-21")
+@pytest.mark.requirement("DEF-03")
+def test_l12_a_code_belongs_to_its_attempt(portal: Portal, store: Store, clock: Clock) -> None:
+    first, code = begin(portal, store)
+    clock.advance(60)
+    second, other = begin(portal, store)
+    for attempt, shown in ((first, other), (second, code), ("0" * 32, code), ("", code)):
+        with pytest.raises(codes.CodeRefused):
+            portal.finish(attempt, shown)
+    assert portal.finish(second, other).account == 1
+
+
+@pytest.mark.attack("ATT-21")
+@pytest.mark.requirement("DEF-03")
+def test_l13_five_wrong_codes_void_the_attempt(portal: Portal, store: Store) -> None:
+    attempt, code = begin(portal, store)
+    wrong = [f"{(int(code) + number) % 10**6:06}" for number in range(1, 6)]
+    for number, entry in enumerate(wrong):
+        if number == 4:
+            break
+        with pytest.raises(codes.CodeRefused):
+            portal.finish(attempt, entry)
+    with pytest.raises(codes.CodeRefused):
+        portal.finish(attempt, wrong[4])
+    with pytest.raises(codes.CodeRefused):
+        portal.finish(attempt, code)
+
+
+@pytest.mark.requirement("DEF-03")
+def test_one_code_a_minute_and_account(portal: Portal, store: Store, clock: Clock) -> None:
+    begin(portal, store)
+    clock.advance(59)
+    with pytest.raises(codes.CodeTooSoon):
+        portal.begin(USUAL, PASSWORD, HERE)
+    clock.advance(1)
+    begin(portal, store)
+    assert len(mailed(store)) == 2
+
+
+@pytest.mark.attack("ATT-21")
+@pytest.mark.requirement("DEF-03")
+def test_neither_code_nor_password_nor_token_is_on_disk(
+    portal: Portal, store: Store, tmp_path: Path
+) -> None:
+    attempt, code = begin(portal, store)
+    secret = store.read(lambda r: r.secret("code", attempt)).result()
+    assert secret is not None
+    assert code not in secret.content["hash"]
+    assert not {PASSWORD, attempt} & set(secret.content.values())
+    octets = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
+    for each in (PASSWORD, attempt, "jeton", USUAL):
+        assert each.encode() not in octets
+
+
+# ---------------------------------------------------------------- who does not get in
+
+
+@pytest.mark.attack("ATT-21")
+def test_unknown_wrong_suspended_and_not_activated_are_answered_alike(
+    portal: Portal, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending = add(store, "luc@cabinet.example", PersonState.PRE_REGISTERED)
+    give_link(store, clock, pending, "attente")
+    portal.set_password("activation", "attente", PASSWORD, PASSWORD)
+    stopped = add(store, "max@cabinet.example")
+    give_link(store, clock, stopped, "arret")
+    portal.set_password("activation", "arret", PASSWORD, PASSWORD)
+    store.write(lambda w: w.set_account_active(stopped, active=False)).result()
+    add(store, "ida@cabinet.example")  # has chosen no password
+    done: list[int] = []
+    real = app_password._argon2
+
+    def counted(secret: bytes, salt: bytes, cost: app_password.Cost) -> str:
+        done.append(cost.memory_kib)
+        return real(secret, salt, cost)
+
+    monkeypatch.setattr(app_password, "_argon2", counted)
+    names = ("zoe", "luc", "max", "ida", "personne")
+    said = set()
+    for name in names:
+        password = "Faux-mot1" if name == "zoe" else PASSWORD
+        with pytest.raises(PortalRefused) as caught:
+            portal.begin(f"{name}@cabinet.example", password, HERE)
+        said.add((str(caught.value.reply), caught.value.delay_s))
+    assert len(said) == 1
+    assert done == [8] * len(names)
+    assert mailed(store) == []
+
+
+def test_l09_a_login_that_is_no_address_has_its_own_text(portal: Portal) -> None:
+    with pytest.raises(NotAnAddress, match="adresse e-mail"):
+        portal.begin("zoe", PASSWORD)
+
+
+@pytest.mark.attack("ATT-14")
+def test_guessing_is_slowed_and_the_owner_elsewhere_is_not(portal: Portal, store: Store) -> None:
+    for number in range(guesses.FREE + 1):
+        with pytest.raises(PortalRefused):
+            portal.begin(USUAL, f"Essai-{number}", "192.0.2.66")
+    with pytest.raises(TooManyGuesses):
+        portal.begin(USUAL, PASSWORD, "192.0.2.66")
+    begin(portal, store)
+
+
+def test_a_relay_that_is_down_is_said_and_no_attempt_is_begun(
+    store: Store, portal: Portal, clock: Clock
+) -> None:
+    down = Portal(store, Desk(NoticeSettings(), (), clock), clock, Entropy(b"down"))
+    with pytest.raises(NoticesDown):
+        down.begin(USUAL, PASSWORD)
+    begin(portal, store)
+
+
+def test_the_portal_password_opens_no_mail_door(portal: Portal, store: Store, clock: Clock) -> None:
+    """client-access.md 1: on SMTP and IMAP an application password alone."""
+    door = Authenticator(store, clock, Entropy(b"door"))
+    for login in (USUAL, "zoe@hopital-a.test"):
+        with pytest.raises(BadCredentials):
+            door.authenticate(login, PASSWORD)
