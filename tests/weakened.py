@@ -112,8 +112,8 @@ WEAKENINGS = (
     ),
     Weakening(
         "administration: members of another structure",
-        "mssmtp/admin/members.py",
-        "    if place.account is not None:\n        demand_reach",
+        "mssmtp/admin/finding.py",
+        "    if account is not None:\n        demand_reach",
         "    if False:\n        demand_reach",
         ("tests/admin/test_structures.py",),
     ),

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from pydantic import AwareDatetime, Field
 
 from mssmtp.admin import finding
-from mssmtp.admin.authority import unknown
+from mssmtp.admin.authority import Place, demand_reach, unknown
 from mssmtp.admin.finding import Box
 from mssmtp.admin.operation import Answer, Desk, I, Operation, Row, operation
-from mssmtp.mail import AdminLevel, Bal, DelegateRight
+from mssmtp.mail import Actor, AdminLevel, Bal, DelegateRight
 from mssmtp.notices import Desk as Notices
 from mssmtp.people.delegations import Delegations, Wish
 from mssmtp.storage import Delegation, Reading, Writing
@@ -39,6 +39,14 @@ class One(Box):
     """One delegation of a box, by its number."""
 
     id: int = Field(ge=1)
+
+
+def _of_both(reading: Reading, actor: Actor, named: Lent | Urgent) -> Place:
+    """Of the box; whom it is lent to is to be within reach too."""
+    place = finding.of_box(reading, actor, named)
+    demand_reach(actor, place)
+    finding.demand_login(reading, actor, named.person)
+    return place
 
 
 Make = Callable[[Delegations, Writing, Wish, datetime], Delegation]
@@ -138,9 +146,9 @@ def _shown(moment: datetime | None) -> str | None:
 _STRUCTURE = AdminLevel.STRUCTURE
 
 OPERATIONS: tuple[Operation, ...] = (
-    operation("bal.delegation.add", _STRUCTURE, Lent, finding.of_box, _delegate),
+    operation("bal.delegation.add", _STRUCTURE, Lent, _of_both, _delegate),
     operation("bal.delegation.end", _STRUCTURE, One, finding.of_box, _end),
     operation("bal.delegation.list", _STRUCTURE, Box, finding.of_box, _list, changes=False),
-    operation("bal.hand-over", _STRUCTURE, Lent, finding.of_box, _hand_over),
-    operation("bal.break-glass", _STRUCTURE, Urgent, finding.of_box, _break_glass),
+    operation("bal.hand-over", _STRUCTURE, Lent, _of_both, _hand_over),
+    operation("bal.break-glass", _STRUCTURE, Urgent, _of_both, _break_glass),
 )

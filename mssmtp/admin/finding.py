@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from mssmtp.admin.authority import OPERATOR_ONLY, Place, unknown, within
+from mssmtp.admin.authority import OPERATOR_ONLY, Place, demand_reach, unknown, within
 from mssmtp.admin.operation import Input
 from mssmtp.errors import BadAddress, ConfigError
 from mssmtp.mail import AccountId, Actor, Address, Bal, Domain, Structure, StructureId, domain
@@ -63,6 +63,22 @@ def place_of_account(reading: Reading, what: str, account: AccountId) -> Place:
     return within(
         what, structure_of(reading, structure), bal=box.id if box else None, account=account
     )
+
+
+def demand_login(reading: Reading, actor: Actor, login: str) -> None:
+    """Whoever has the login is within reach: nobody lets people of another structure in. A login
+    of nobody is for whoever looks it up to refuse. Raises Unknown."""
+    account = reading.account(login)
+    if account is not None:
+        demand_reach(actor, place_of_account(reading, login, account.id))
+
+
+def demand_not_stopped(reading: Reading, what: str, account: AccountId) -> None:
+    """What the operator has stopped (OP-79), nobody else starts again. Raises ConfigError."""
+    if reading.is_suspended("account", str(account)):
+        raise ConfigError(
+            what, "est suspendu par l'opérateur", "Lui seul le rétablit : `mssmtp suspend end`."
+        )
 
 
 def structure(reading: Reading, number: str) -> Structure:

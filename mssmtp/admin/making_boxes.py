@@ -105,7 +105,11 @@ def _activate(desk: Desk[Box]) -> Answer:
     """Make a suspended box active, when nothing is missing (OP-50)."""
 
     def job(writing: Writing) -> Row:
-        return _row(writing, boxes.activate(writing, finding.box(writing, desk.input.address)))
+        box = finding.box(writing, desk.input.address)
+        holder = writing.account_of(box.id)
+        if holder is not None:
+            finding.demand_not_stopped(writing, desk.input.address, holder.id)
+        return _row(writing, boxes.activate(writing, box))
 
     return desk.write(job)
 

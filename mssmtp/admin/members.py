@@ -51,10 +51,10 @@ def _of_member(reading: Reading, actor: Actor, named: Member) -> Place:
 
 
 def _of_both(reading: Reading, actor: Actor, named: Member) -> Place:
-    """The person is to be within reach too: nobody lets people of another structure in."""
+    """The person is to be within reach too."""
     place = _of_member(reading, actor, named)
-    if place.account is not None:
-        demand_reach(actor, finding.place_of_account(reading, named.person, place.account))
+    demand_reach(actor, place)
+    finding.demand_login(reading, actor, named.person)
     return place
 
 

@@ -302,7 +302,12 @@ def _suspend(desk: Desk[Known]) -> Answer:
 
 def _resume(desk: Desk[Known]) -> Answer:
     """Let a suspended person log in again, and the own box work, unless the register says no."""
-    return _acted(desk, lambda w, person: persons.resume(w, LocalRegister(), person))
+
+    def act(writing: Writing, person: Person) -> None:
+        finding.demand_not_stopped(writing, str(person.usual_address), person.account)
+        persons.resume(writing, LocalRegister(), person)
+
+    return _acted(desk, act)
 
 
 def _close(desk: Desk[Known]) -> Answer:

@@ -136,3 +136,32 @@ def test_an_org_box_has_no_login_of_its_own_and_its_administrator_lets_people_in
         "bal.member.remove",
         "bal.member.add",
     ]
+
+
+def test_what_the_operator_has_stopped_no_structure_starts_again(
+    desk: Desk, refuses: Refuses
+) -> None:
+    _, dsi = desk.structure()
+    made = desk.person(dsi)
+    login, box = made["usual_address"], made["box"]
+    desk.ask(dsi, "person.suspend", person=login)
+    assert desk.ask(dsi, "person.resume", person=login)["box_state"] == "active"
+    desk.ask(OPERATOR, "suspend.account", login=login, reason="vol de poste")
+    refuses(400, dsi, "person.resume", person=login)
+    refuses(400, dsi, "bal.activate", address=box)
+    refuses(403, dsi, "suspend.end-account", login=login)
+    account = desk.office.store.read(lambda r: r.account(login)).result()
+    assert account is not None
+    assert not account.active
+    desk.ask(OPERATOR, "suspend.end-account", login=login)
+
+
+def test_a_box_is_lent_to_nobody_of_another_structure(desk: Desk, refuses: Refuses) -> None:
+    _, dsi = desk.structure()
+    _, other = desk.structure()
+    box, stranger = desk.person(dsi)["box"], desk.person(other)["usual_address"]
+    for operation in ("bal.delegation.add", "bal.hand-over", "bal.break-glass"):
+        until = "2030-01-01T00:00:00+00:00"
+        more = {"reason": "absence"} | ({} if operation == "bal.break-glass" else {"until": until})
+        refuses(404, dsi, operation, address=box, person=stranger, **more)
+        refuses(404, other, operation, address=box, person=stranger, **more)
