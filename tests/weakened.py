@@ -174,6 +174,20 @@ WEAKENINGS = (
         ("tests/bulk/test_loading.py",),
     ),
     Weakening(
+        "activation link used once",
+        "mssmtp/bulk/activation.py",
+        "    if secret is None or not writing.spend_secret(secret.id):\n",
+        "    if secret is None:\n",
+        ("tests/bulk/test_activation.py",),
+    ),
+    Weakening(
+        "organisation of the certificate in a bulk line",
+        "mssmtp/bulk/boxes.py",
+        "    return name_text(key) if units & ours else None\n",
+        "    return name_text(key)\n",
+        ("tests/bulk/test_loading.py",),
+    ),
+    Weakening(
         "two lines of one account",
         "mssmtp/bulk/plan.py",
         "        if len(lines) > 1:\n",

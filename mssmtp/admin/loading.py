@@ -11,11 +11,12 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from mssmtp.admin import finding
+from mssmtp.admin.activations import inviting
 from mssmtp.admin.authority import within
 from mssmtp.admin.operation import Answer, Desk, Input, operation
 from mssmtp.bulk import Column, Line, Plan, Told, planned
 from mssmtp.bulk.columns import MAX_FILE_OCTETS, MAX_LINES, MAX_MEMBERS_CELL
-from mssmtp.bulk.loading import Loader
+from mssmtp.bulk.loading import Loader, Welcomes
 from mssmtp.bulk.request import Request
 from mssmtp.bulk.steps import Done
 from mssmtp.errors import ConfigError
@@ -60,14 +61,14 @@ def _load(desk: Desk[Load]) -> Answer:
 
 
 def _told(desk: Desk[Load], plan: Plan) -> list[Told]:
+    given = desk.input
     loader = Loader(
         desk.store,
         desk.actor.name,
         lambda structure: desk.reaches(within("", structure)),
-        _welcomed,
+        _welcomes(desk, plan),
         Rules.of(desk.office.settings),
     )
-    given = desk.input
     if given.dry_run:
         return [*plan.told, *loader.shown(plan.requests, given.people)]
     if not given.all_or_nothing:
@@ -83,8 +84,26 @@ def _told(desk: Desk[Load], plan: Plan) -> list[Told]:
     return [*plan.told, *loader.whole(plan.requests)]
 
 
-def _welcomed(writing: Writing, request: Request, done: Done, structure: Structure) -> None:
-    """Nobody is told yet."""
+def _welcomes(desk: Desk[Load], plan: Plan) -> Welcomes:
+    """Who asked for it on the line, else in the call, gets the link at once (SEED-40).
+
+    Raises NotAllowed when nobody could be told.
+    """
+    given, sender = desk.input, inviting(desk.office)
+
+    def is_told(request: Request) -> bool:
+        return given.notify if request.notify is None else request.notify
+
+    if any(is_told(each) and each.usual is not None for each in plan.requests):
+        sender.require()
+
+    def welcome(writing: Writing, request: Request, done: Done, structure: Structure) -> None:
+        if is_told(request) and done.account is not None:
+            person = writing.person_by_account(done.account)
+            if person is not None:
+                sender.invite(writing, person, structure.name)
+
+    return welcome
 
 
 OPERATIONS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mssmtp.admin import (
+    activations,
     administrators,
     boxes,
     certificates,
@@ -21,6 +22,7 @@ from mssmtp.admin import (
 from mssmtp.admin.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
+    *activations.OPERATIONS,
     *administrators.OPERATIONS,
     *boxes.OPERATIONS,
     *loading.OPERATIONS,

@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from mssmtp.asking import Row
-from mssmtp.cli import exporting, options, person_address, person_notifications
+from mssmtp.cli import (
+    exporting,
+    options,
+    person_activation,
+    person_address,
+    person_notifications,
+)
 from mssmtp.cli.output import print_json, print_rows, print_table
 from mssmtp.mail import BalType
 
@@ -17,6 +23,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command()(person_address.change_usual_address)
+app.command()(person_activation.notify)
+app.command()(person_activation.finalise)
 
 Person = Annotated[
     str, typer.Argument(metavar="PERSON", help="Usual address, or login, of the person.")

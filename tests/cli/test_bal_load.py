@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from mssmtp.admin import Office, answer
 from mssmtp.bulk import Column
-from mssmtp.mail import Address, Domain, Structure, StructureId
+from mssmtp.mail import Actor, Address, AdminLevel, Domain, Structure, StructureId
 from tests.authority import A_DOMAIN
 from tests.bulk.files import APP, FINESS, INT, MED, ORG, PER, csv_of
-from tests.home import Home, typed
+from tests.home import CLOCK, ENTROPY, Home, Typed, typed
 
 ZOE = Address.parse(PER[Column.USUAL])
 
@@ -98,3 +99,67 @@ def test_the_report_for_programs_is_json(hospital: Home, file: Path, tmp_path: P
     told = json.loads(report.read_text("utf-8"))
     assert told[4]["problems"][0]["column"] == "adresse_usuelle"
     assert hospital.mssmtp("bal", "load", str(file), "--report", "x.pdf").code == 2
+
+
+@pytest.mark.requirement("SEED-40", "DEF-11")
+def test_people_are_told_at_once_or_later_and_finalise_by_choosing_a_password(
+    hospital: Home, file: Path
+) -> None:
+    chosen = "Medecin1\nMedecin1\n"
+    second = {**MED, Column.NOTIFY: "N"}
+    file.write_bytes(csv_of(PER, second))
+    refused = hospital.mssmtp("bal", "load", str(file), "--notify")
+    assert refused.code == 2
+    assert "aucun relais de courrier" in refused.err
+    assert links(hospital) == {}
+
+    hospital.edit("[notices]", '[notices]\nrelay_host = "127.0.0.1"\nrelay_tls = "none"')
+    assert hospital.mssmtp("bal", "load", str(file), "--notify").code == 0
+    assert list(links(hospital)) == [PER[Column.USUAL]]
+    told = hospital.mssmtp("person", "notify", "--structure", FINESS, "--json").json
+    assert told == {"told": [MED[Column.USUAL]]}
+    tokens = links(hospital)
+
+    def finalise(usual: str, password: str, *more: str) -> Typed:
+        return hospital.mssmtp("person", "finalise", *more, stdin=f"{tokens[usual]}\n{password}")
+
+    assert "deux saisies" in finalise(str(ZOE), "Medecin1\nMedecin2\n").err
+    assert "aucun chiffre" in finalise(str(ZOE), "Medecins\nMedecins\n").err
+    done = finalise(str(ZOE), chosen, "--json")
+    assert done.json["state"] == "certified"
+    assert "a déjà servi" in finalise(str(ZOE), chosen).err
+    assert "trois conditions" in finalise(MED[Column.USUAL], chosen).err
+    assert finalise(MED[Column.USUAL], chosen, "--attests", "--json").json["state"] == "certified"
+    late = hospital.mssmtp("person", "notify", str(ZOE))
+    assert "déjà activé" in late.err
+    traces = hospital.mssmtp("person", "activity", str(ZOE), "--json").out
+    assert tokens[str(ZOE)] not in traces
+    assert "Medecin1" not in traces
+
+
+def links(home: Home) -> dict[str, str]:
+    """The secret each waiting mail brings, by its address."""
+    with home.store() as store:
+        waiting = store.read(lambda r: r.waiting_notices()).result()
+    return {str(each.to): str(each.values["link"]).partition("#")[2] for each in waiting}
+
+
+def test_a_structures_administrator_loads_its_own_people_and_nobody_elses(
+    hospital: Home, file: Path
+) -> None:
+    """The operation itself, as the doors call it for an administrator of a structure (SEED-38)."""
+    file.write_bytes(csv_of(PER))
+    with hospital.store() as store:
+        own = store.read(lambda r: r.structure_by_number(FINESS)).result()
+        assert own is not None
+        office = Office(store, hospital.settings, CLOCK, ENTROPY)
+        lines = [{"number": 2, "cells": {str(name): text for name, text in PER.items()}}]
+        body = json.dumps({"lines": lines}).encode()
+
+        def load(structure: StructureId) -> str:
+            actor = Actor(AdminLevel.STRUCTURE, "dsi", structure=structure)
+            (told,) = json.loads(answer(office, actor, "bal.load", body).body)
+            return str(told["outcome"])
+
+        assert load(StructureId(own.id + 1)) == "refused"
+        assert load(own.id) == "created"
