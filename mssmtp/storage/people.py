@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, insert, select, update
 
-from mssmtp.errors import Damaged
+from mssmtp.errors import BadAddress, Damaged
 from mssmtp.mail import (
     AccountId,
     Address,
@@ -76,12 +76,20 @@ class PeopleReading(BoxReading, AppPasswordReading, DelegationReading):
         return self._opened_account(row) if row else None
 
     def account(self, login: str) -> Account | None:
-        """The account of a login name; case does not matter."""
+        """The account of a login name, or the one whose own box has this address; case does not
+        matter. A person logs in by either: mail clients know the address of the box alone."""
         row = self._sought(_ACCOUNT_BY_LOGIN, b"login", login.casefold())
         found = self._opened_account(row) if row else None
         if found is not None and found.login.casefold() != login.casefold():
             raise Damaged("an account stands under another login")
-        return found
+        return found or self._holder(login)
+
+    def _holder(self, login: str) -> Account | None:
+        try:
+            box = self.bal(Address.parse(login))
+        except BadAddress:
+            return None
+        return None if box is None else self.account_of(box.id)
 
     def account_login(self, account: AccountId) -> str | None:
         """The login name of an account, None when there is no such account."""
