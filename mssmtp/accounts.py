@@ -29,7 +29,8 @@ class NewBal:
 
 @dataclass(frozen=True, slots=True)
 class AddedBal:
-    """The box, and the only moment its application password is known."""
+    """The box, and the only moment its application password is known; "" of an ORG box, which its
+    members open with their own (SEED-22)."""
 
     bal: Bal
     password: str
@@ -37,7 +38,7 @@ class AddedBal:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What makes the box, in whichever transaction; the slow hash is done."""
+    """What makes the box, in whichever transaction; the slow hash is done. "" of an ORG box."""
 
     password: str
     job: Callable[[Writing], Bal]
@@ -62,11 +63,14 @@ def add_bal(store: Store, new: NewBal, entropy: Entropy, password: str | None = 
 
 def prepared(new: NewBal, entropy: Entropy, password: str | None = None) -> Prepared:
     """`add_bal` in two steps. Raises ConfigError for a weak password."""
-    if password is None:
+    is_shared = new.type is BalType.ORG
+    if is_shared:
+        password = ""
+    elif password is None:
         password = new_password(entropy)
     else:
         check_chosen(password)
-    hashed = verifiers(password, entropy)
+    hashed = None if is_shared else verifiers(password, entropy)
 
     def job(writing: Writing) -> Bal:
         bal = writing.create_bal(
@@ -80,7 +84,8 @@ def prepared(new: NewBal, entropy: Entropy, password: str | None = None) -> Prep
         account = writing.account(str(new.address))
         if account is None:
             raise LookupError("the account just made is not there")
-        writing.add_app_password(account.id, new.device, hashed.argon2, hashed.scram)
+        if hashed is not None:
+            writing.add_app_password(account.id, new.device, hashed.argon2, hashed.scram)
         for login in new.members:
             member = writing.account(login)
             if member is None:

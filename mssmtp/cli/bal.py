@@ -47,6 +47,7 @@ app.command()(bal_wording.auto_reply)
 app.command()(bal_wording.signature)
 app.command()(bal_wording.xdm)
 
+_OF_MEMBERS = "none: members open it with their own (`mssmtp bal member add`)"
 BoxAddress = Annotated[str, typer.Argument(metavar="ADDRESS", help="Address of the box.")]
 
 
@@ -89,7 +90,7 @@ def add(
     doors = ("imap_tls", "imap_starttls", "submission_tls", "submission_starttls")
     rows = [
         ("address, user name", made["address"]),
-        ("app password (shown once)", grouped(str(made["password"]))),
+        ("app password (shown once)", grouped(str(made["password"])) or _OF_MEMBERS),
         *((name.replace("_", ", "), made[name]) for name in doors if made[name]),
     ]
     print_table(f"Box added: {made['type']}", ("setting", "value"), rows)

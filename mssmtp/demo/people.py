@@ -61,7 +61,7 @@ def patients(domain: Domain, number: int) -> Iterator[Person]:
     for order in range(1, number + 1):
         matricule = 1_990_199_999_000 + order
         key = 97 - matricule % 97
-        yield Person(Address(f"{matricule}{key:02d}", domain), BalType.APP)
+        yield Person(Address(f"{matricule}{key:02d}", domain), BalType.MED)
 
 
 def rpps(order: int) -> str:

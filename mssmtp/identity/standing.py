@@ -110,11 +110,11 @@ def resolved(
     """Whom the live password `number` of `login` lets in: the account, or a member of its box."""
     if number is None:
         return None, None
-    state = state_of(reading, login, now)
-    row = None if state is None else state.password(number)
-    if row is not None and row.box is not None:
-        state = _as_member(reading, row, now)
-    return state, row
+    rows = alive(rows_of(reading, login), now)
+    row = next((row for row in rows if row.id == number), None)
+    if row is not None and row.box is not None:  # the box need have no account of its own
+        return _as_member(reading, row, now), row
+    return state_of(reading, login, now), row
 
 
 def refreshed(reading: AccountReading, principal: Principal, now: datetime) -> Principal:
@@ -132,8 +132,7 @@ def refreshed(reading: AccountReading, principal: Principal, now: datetime) -> P
 def rows_of(reading: AccountReading, login: str) -> tuple[AppPasswordRow, ...]:
     """Every password of a login, dead ones too: the same reads whoever the login is (ATT-21)."""
     account = reading.account(login)
-    own = None if account is None else _own(reading, login)
-    return _rows(reading, NOBODY if account is None else account.id, own)
+    return _rows(reading, NOBODY if account is None else account.id, _own(reading, login))
 
 
 def alive(rows: Collection[AppPasswordRow], now: datetime) -> tuple[AppPasswordRow, ...]:
@@ -148,9 +147,15 @@ def alive(rows: Collection[AppPasswordRow], now: datetime) -> tuple[AppPasswordR
 def _rows(
     reading: AccountReading, account: AccountId, own: Bal | None
 ) -> tuple[AppPasswordRow, ...]:
-    """Passwords of a login: its own, and for the box it is named after those of members."""
+    """Passwords of a login: its own, and for the box it is named after those of members.
+
+    SEED-22: an ORG box has none of its own, whoever made one; its members' name the person.
+    """
     rows = tuple(row for row in reading.app_passwords(account) if row.box is None)
-    return rows if own is None else (*rows, *reading.box_passwords(own.id))
+    if own is None:
+        return rows
+    shared = reading.box_passwords(own.id)
+    return shared if own.type is BalType.ORG else (*rows, *shared)
 
 
 def _as_member(reading: AccountReading, row: AppPasswordRow, now: datetime) -> State | None:

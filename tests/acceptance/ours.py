@@ -32,7 +32,7 @@ from mssmtp.mail import Address, BalType, EnvelopeId
 from mssmtp.storage import QueueEntry, Reading, Store, Writing
 from mssmtp.trust import Trust
 from tests.acceptance.space import Space
-from tests.home import ENTROPY, PASSWORD, ZOE, make_home
+from tests.home import ENTROPY, PASSWORD, RPPS, ZOE, make_home
 from tests.smtp_out.fakes import FakeResolver
 from tests.smtp_out.peer import Peer, Script
 
@@ -173,7 +173,7 @@ class Ours:
 
     def add_box(self, address: Address) -> None:
         """A box that may write to and receive from anybody; its password is PASSWORD."""
-        add_bal(self.store, NewBal(address, BalType.ORG), ENTROPY, PASSWORD)
+        add_bal(self.store, NewBal(address, BalType.PER, national_id="8" + RPPS), ENTROPY, PASSWORD)
 
     async def _stop(self) -> None:
         await asyncio.gather(*(door.stop(1.0) for door in self.rooms.doors.values()))

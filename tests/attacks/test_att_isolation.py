@@ -58,8 +58,8 @@ def shared(space: RunningSpace) -> Account:
         bal = box(store, org)
         for number in (1, 2):
             join(store, bal, space.b.doctor(number))
-    with reader(space, space.b, org) as own:
-        own.ok(b"APPEND INBOX {%d+}\r\n%b" % (len(LETTER), LETTER))
+    with reader(space, space.b, space.b.doctor(1)) as member:
+        member.ok(b"APPEND %b {%d+}\r\n%b" % (name_of(org), len(LETTER), LETTER))
     return org
 
 
@@ -92,7 +92,7 @@ def test_att_25_an_idling_session_hears_nothing_more_of_a_suspended_box(
     space: RunningSpace, shared: Account
 ) -> None:
     with (
-        reader(space, space.b, shared) as own,
+        reader(space, space.b, space.b.doctor(2)) as other,
         reader(space, space.b, space.b.doctor(1)) as wire,
     ):
         wire.ok(b"EXAMINE " + name_of(shared))
@@ -100,7 +100,7 @@ def test_att_25_an_idling_session_hears_nothing_more_of_a_suspended_box(
         assert wire.line().startswith(b"+")
         with suspended(space.b, space.b.doctor(1)):
             time.sleep(TAKES_EFFECT_S)
-            own.ok(b"APPEND INBOX {%d+}\r\n%b" % (len(LETTER), LETTER))
+            other.ok(b"APPEND %b {%d+}\r\n%b" % (name_of(shared), len(LETTER), LETTER))
             assert [line for line in wire.until(b"i") if b"EXISTS" in line] == []
 
 

@@ -16,6 +16,7 @@ from mssmtp.storage import Store, Writing
 from tests.identity.fakes import Clock, Entropy
 
 ZOE, PASSWORD = "zoe@hopital-a.test", "abcde-fghjk-mnpqr-stuvw"
+SHARED = "corbeau-1234567-x"
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_att_18_what_is_taken_away_in_the_store_is_refused_at_once(
     store: Store, clock: Clock, what: str
 ) -> None:
     bal = add(store, ZOE, BalType.PER, PASSWORD)
-    org = add(store, "secretariat@hopital-a.test", BalType.ORG, "corbeau-1234567-x")
+    org = add(store, "secretariat@hopital-a.test", BalType.ORG, SHARED)
     door = Authenticator(store, clock, Entropy(b"process"))
     session = door.authenticate(ZOE, PASSWORD)
     assert session.app_password is not None
@@ -102,7 +103,7 @@ def test_att_18_a_members_password_for_one_box_opens_that_box_while_he_is_a_memb
     store: Store, clock: Clock
 ) -> None:
     add(store, ZOE, BalType.PER, PASSWORD)
-    org = add(store, "secretariat@hopital-a.test", BalType.ORG, "corbeau-1234567-x")
+    org = add(store, "secretariat@hopital-a.test", BalType.ORG, SHARED)
     door = Authenticator(store, clock, Entropy(b"process"))
     person = door.authenticate(ZOE, PASSWORD)
     store.write(lambda w: w.add_member(org.id, person.account, Role.LECTEUR)).result()
@@ -134,9 +135,42 @@ def test_att_18_a_members_password_for_one_box_opens_that_box_while_he_is_a_memb
     assert [bal.id for bal in door.refresh(person).bals] == [person.bals[0].id]
 
 
+@pytest.mark.attack
+@pytest.mark.requirement("SEED-22")
+def test_att_18_a_password_shared_by_a_service_opens_nothing(store: Store, clock: Clock) -> None:
+    """Shared logins ended on 15/11/2022: one that is still in the store is of no use."""
+    org = add(store, "secretariat@hopital-a.test", BalType.ORG, SHARED)
+    door = Authenticator(store, clock, Entropy(b"process"))
+    with pytest.raises(BadCredentials):
+        door.authenticate(str(org.address), SHARED)
+    assert door.recognize(str(org.address), SHARED).result() is None
+
+
+@pytest.mark.requirement("SEED-22", "CL-31")
+def test_a_members_password_opens_a_box_that_has_no_account_of_its_own(
+    store: Store, clock: Clock
+) -> None:
+    add(store, ZOE, BalType.PER, PASSWORD)
+    address = Address.parse("accueil@hopital-a.test")
+    org = store.write(lambda w: w.create_bal(address, BalType.ORG)).result()
+    door = Authenticator(store, clock, Entropy(b"process"))
+    person = door.authenticate(ZOE, PASSWORD)
+    store.write(lambda w: w.add_member(org.id, person.account, Role.LECTEUR)).result()
+    bound = new_password(Entropy(b"bound"))
+    proof = verifiers(bound, Entropy(b"salt"))
+    given = (person.account, "telephone", proof.argon2, proof.scram, org.id)
+    store.write(lambda w: w.add_app_password(*given)).result()
+    session = door.authenticate(str(address), bound)
+    assert (session.login, session.box) == (ZOE, org.id)
+    assert door.recognize(str(address), bound).result() == session
+    store.write(lambda w: w.remove_member(org.id, person.account)).result()
+    with pytest.raises(BadCredentials):
+        door.authenticate(str(address), bound)
+
+
 def test_a_member_acts_in_its_own_box_first(store: Store, clock: Clock) -> None:
     bal = add(store, ZOE, BalType.PER, PASSWORD)
-    org = add(store, "secretariat@hopital-a.test", BalType.ORG, "corbeau-1234567-x")
+    org = add(store, "secretariat@hopital-a.test", BalType.ORG, SHARED)
     door = Authenticator(store, clock, Entropy(b"process"))
     session = door.authenticate(ZOE, PASSWORD)
     store.write(lambda writing: writing.add_member(org.id, session.account)).result()
