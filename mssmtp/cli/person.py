@@ -13,6 +13,7 @@ from mssmtp.cli import (
     options,
     person_activation,
     person_address,
+    person_bindings,
     person_notifications,
 )
 from mssmtp.cli.output import print_json, print_rows, print_table
@@ -40,6 +41,8 @@ Phone = Annotated[str | None, typer.Option("--phone", help="Telephone.")]
 
 
 app.command()(person_notifications.notifications)
+app.command()(person_bindings.boxes)
+app.add_typer(person_bindings.app, name="binding")
 
 
 @app.command()
