@@ -32,6 +32,7 @@ from mssmtp.gateways import Gateways
 from mssmtp.identity.authenticator import Authenticator
 from mssmtp.imap_server import ImapDoor
 from mssmtp.introspection import asking, introspection_of
+from mssmtp.invitations import Returning
 from mssmtp.managesieve import SieveDoor
 from mssmtp.message.scanner import ScanLimits
 from mssmtp.notices import Desk
@@ -279,6 +280,7 @@ class Rooms:
     bearers: Bearers | None = None
     metrics: workers.MetricsServer | None = None
     courier: Courier | None = None
+    returning: Returning | None = None
 
     def ask_again(self) -> None:
         """Something was suspended: sessions that wait look whether they still may."""
@@ -428,6 +430,7 @@ def build(
         },
         services.bearers,
         courier=courier_of(settings, store, worker),
+        returning=Returning(services),
     )
 
 
@@ -514,8 +517,9 @@ class _Worker:
                 tasks.create_task(_record_readings(store), name="readings"),
                 tasks.create_task(_people_daily(store, self._settings), name="people"),
             ]
-            if rooms.courier is not None:
-                background.append(tasks.create_task(rooms.courier.run(), name="notices"))
+            for each in (rooms.courier, rooms.returning):
+                if each is not None:
+                    background.append(tasks.create_task(each.run()))
             relay = tasks.create_task(rooms.relay.run(), name="relay")
             # A peer that comes before the list is in force is deferred for minutes: wait a little.
             await rooms.feed.wait_in_force(self._settings.whitelist.first_within.total_seconds())

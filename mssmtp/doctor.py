@@ -29,6 +29,8 @@ __all__ = ["Finding", "Severity", "examine"]
 
 _LEAST_FREE_OCTETS = 1 << 30
 _HANDING_ON_LASTS = timedelta(days=30)
+_NOTICES_LATE = timedelta(hours=26)
+"""A daily notice waits for a day."""
 _PAGE = 200
 _SIGNATURES_LAST = timedelta(days=7)
 
@@ -215,6 +217,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 def _home(settings: Settings, now: datetime, *, deep: bool) -> Iterator[Finding]:
     with app.store_of(settings) as store:
         yield from _reported(lambda: _queue(settings, store, now))
+        yield from _reported(lambda: _notices(settings, store, now))
         yield from _reported(lambda: _conservation(store))
         yield from _reported(lambda: _people(settings, store, now))
         yield from _reported(lambda: _store(store, deep=deep))
@@ -245,6 +248,32 @@ def _queue(settings: Settings, store: Store, now: datetime) -> Iterator[Finding]
             f"{counts.held} recipients are held",
             "`mssmtp queue list --held` shows them, `mssmtp queue release` lets them go.",
         )
+
+
+def _notices(settings: Settings, store: Store, now: datetime) -> Iterator[Finding]:
+    """The relay of service mail: mail itself does not depend on it (DEF-04)."""
+    if not settings.notices.is_on:
+        why = "no relay: no code is mailed, and nobody is told of what arrives"
+        yield Finding(Severity.OK, "service mail", why)
+        return
+    waiting, oldest = store.read(lambda reading: reading.notice_state()).result()
+    stuck = store.read(lambda reading: reading.relay_stuck_since()).result()
+    if stuck is not None:
+        yield Finding(
+            Severity.WARNING,
+            "service mail",
+            f"the relay takes nothing; {waiting} mails wait, one since {stuck:%Y-%m-%d %H:%M} UTC",
+            f"See that {settings.notices.relay_host} answers; the log says why it does not.",
+        )
+    elif oldest is not None and now - oldest > _NOTICES_LATE:
+        yield Finding(
+            Severity.WARNING,
+            "service mail",
+            f"{waiting} mails wait, one since {oldest:%Y-%m-%d %H:%M} UTC",
+            "The relay puts them off one by one: ask its administrator.",
+        )
+    else:
+        yield Finding(Severity.OK, "service mail", f"{waiting} mails waiting")
 
 
 def _damaged(store: Store) -> Iterator[Finding]:

@@ -498,7 +498,8 @@ class RecipientFacts:
     `has_written` is True when this recipient has written to the acting BAL before (SEED-37).
     `target` is what was looked up about `Engine.target(address)`, when that gives an address
     (APX-03). `typed` is the address the client gave, when `address` is already the rewritten one.
-    `is_full`: the box has no room for what was announced.
+    `is_full`: the box has no room for what was announced. `is_invited`: nobody has registered the
+    address, and the structure of the box acted in lets people be invited (DEF-09).
     """
 
     address: Address
@@ -510,6 +511,7 @@ class RecipientFacts:
     target: RecipientFacts | None = None
     typed: Address | None = None
     is_full: bool = False
+    is_invited: bool = False
 
 
 DomainState = Literal["requested", "listed", "withdrawn"]

@@ -103,6 +103,7 @@ class _Going:
 
     local: list[LocalDelivery]
     queued: list[Recipient]
+    invited: list[Recipient]
     returned: dict[Address, str]
     place: str
     is_patient: bool
@@ -112,7 +113,8 @@ class _Going:
         """Of the sender's own copy; what is delivered already is said at once."""
         flags = {"\\Seen"}
         flags |= {PATIENT} if self.is_patient else set()
-        flags |= set() if self.queued or self.returned else {DELIVERED}
+        waits = self.queued or self.invited or self.returned
+        flags |= set() if waits else {DELIVERED}
         return frozenset(flags)
 
 
@@ -377,6 +379,7 @@ class Intake:
         failed = failures(going.returned, self._services.settings.policy.patient_domains)
         reacted = await self._reactions(envelope, letter, going)
         now = self._services.clock.now()
+        inviting = self._services.inviting
 
         def job(writing: Writing) -> None:
             if going.place != INBOX:
@@ -392,7 +395,10 @@ class Intake:
                 owner=about.owner,
                 transfer=transfer,
                 facts=facts,
+                invited=going.invited,
             )
+            if going.invited:
+                inviting.invite(writing, envelope, going.invited)
             if (box := self._sender_box) is not None:
                 writing.file_sent(box, letter, envelope, going.flags_of_sent)
             for report in reports:
@@ -434,8 +440,11 @@ class Intake:
         is_held = self._transaction.command.hold_until is not None
         ways = self._services.gateways.ways
         local = [] if is_held else _deliveries(kept, ways, place, is_patient=is_patient)
-        queued = [one.recipient for one in kept if is_held or _is_queued(one, ways)]
-        return _Going(local, queued, returned, place, is_patient=is_patient)
+        # Whoever is invited opens the letter here, or nobody does: it leaves by no way (DEF-04).
+        known = [one for one in kept if not one.facts.is_invited]
+        queued = [one.recipient for one in known if is_held or _is_queued(one, ways)]
+        invited = [one.recipient for one in kept if one.facts.is_invited]
+        return _Going(local, queued, invited, returned, place, is_patient=is_patient)
 
     def _accepted(self, letter: Letter, going: _Going) -> None:
         self._count(letter)

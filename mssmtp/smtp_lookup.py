@@ -17,6 +17,8 @@ from mssmtp.errors import MailError
 from mssmtp.gateways import NO_GATEWAYS, Gateways
 from mssmtp.identity import Authenticator, LoginRefused
 from mssmtp.mail import Address, Bal, Domain, Door, Principal, Recipient, RecipientFacts, Stage
+from mssmtp.notices import Desk
+from mssmtp.notices.inviting import Inviting
 from mssmtp.outside import Clock, Entropy
 from mssmtp.own import OwnKeys
 from mssmtp.pki import Role
@@ -52,6 +54,11 @@ class Services:
     rates: Rates | None = None
     bearers: Bearers | None = None
     systems: Systems | None = None
+
+    @property
+    def inviting(self) -> Inviting:
+        """Who tells strangers that a letter waits for them (DEF-09)."""
+        return Inviting(Desk.of(self.settings, self.clock), self.clock, self.entropy)
 
     @property
     def domains(self) -> frozenset[Domain]:
@@ -231,6 +238,17 @@ def _writing(transaction: Transaction) -> Bal | None:
     return next(iter(transaction.principal.bals), None)
 
 
+def _invites(services: Services, transaction: Transaction, reading: Reading) -> bool:
+    """Whether an unknown usual address is invited by SMTP too, as the structure of the box acted in
+    has chosen (DEF-09); never where nobody could be told."""
+    acting = transaction.acting
+    if transaction.door is not Door.SUBMISSION or acting is None or acting.structure is None:
+        return False
+    structure = reading.structure(acting.structure)
+    is_on = services.settings.notices.is_on
+    return is_on and structure is not None and structure.invites == "all"
+
+
 def is_real_mail_to_tests(
     services: Services, transaction: Transaction, accepted: Destination
 ) -> bool:
@@ -285,18 +303,21 @@ def about(
             usual = reading.bal_by_usual(address)
             if usual is not None and not services.serves(usual.address.domain):
                 usual = None  # its box is another operator's, now
+        is_invited = bal is None and usual is None and _invites(services, transaction, reading)
+        is_listed = snapshot.lists(address.domain)
         writer = usual.address if usual is not None else address
         box = bal or usual
         size_octets = transaction.command.size_octets
         return RecipientFacts(
             address,
             is_local_domain=is_local,
-            is_listed=snapshot.lists(address.domain),
+            is_listed=is_listed,
             bal=bal,
             usual_of=usual,
             has_written=any(reading.has_written(box.id, writer) for box in boxes),
             target=target,
             is_full=box is not None and not reading.room(box.id).takes(size_octets, 1),
+            is_invited=is_invited and not is_local and not is_listed,
         )
 
     def query(reading: Reading) -> RecipientFacts:

@@ -111,6 +111,7 @@ REMEDIES: dict[str, str] = {
     "CannotBeAsked": "Nothing: the software tries again in a few minutes; passwords still work.",
     "BindingTaken": "Unbind it from the other account first; a person has one account.",
     "Cancelled": "Nothing, or try again.",
+    "ConfirmationRefused": "Ask for another link; what waits is still there.",
     "DeadlineMissed": "Reach the recipient by another way; send again without the deadline.",
     "DirectoryAway": "Nothing: try again; the hospital's administrator looks at its directory.",
     "FinalReplyLost": "Wait: the letter is tried again, and may arrive twice.",

@@ -163,6 +163,7 @@ def _recipient(recipient: RecipientFacts) -> Json:
             "target": None if recipient.target is None else _recipient(recipient.target),
             "typed": _text(recipient.typed),
             "full": recipient.is_full,
+            "invited": recipient.is_invited,
         }
     )
 
@@ -334,4 +335,5 @@ def _read_recipient(node: _Node) -> RecipientFacts:
         target=None if target is None else _read_recipient(target),
         typed=node.address("typed"),
         is_full=node.flag("full"),
+        is_invited=node.flag("invited"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mssmtp.mail import Bal, BalState, Facts, PersonState, RecipientFacts, Stage, Verdict
+from mssmtp.mail import Bal, BalState, BalType, Facts, PersonState, RecipientFacts, Stage, Verdict
 from mssmtp.policy import grants, refusals
 from mssmtp.policy.grants import Cell, Who
 from mssmtp.policy.refusals import Refusal
@@ -21,6 +21,8 @@ def who_acts(box: Bal, tables: Tables) -> Who:
 def _place(recipient: RecipientFacts, tables: Tables) -> str:
     if tables.is_patient(recipient.address):
         return grants.PATIENTS
+    if recipient.is_invited:
+        return BalType.INT.value  # the box that whoever confirms the address will have
     if not recipient.is_local_domain:
         return grants.OPERATORS
     return grants.UNKNOWN if recipient.bal is None else recipient.bal.type.value

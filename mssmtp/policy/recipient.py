@@ -96,7 +96,7 @@ def _listed(facts: Facts, tables: Tables) -> Verdict | None:
         # What was queued goes out only while its domain is in the list (OP-34).
         remote = list(facts.recipients)
     else:
-        remote = [r for r in facts.recipients if not r.is_local_domain]
+        remote = [r for r in facts.recipients if not r.is_local_domain and not r.is_invited]
     for recipient in remote:
         if not recipient.is_listed:
             domain = recipient.address.domain
@@ -104,6 +104,13 @@ def _listed(facts: Facts, tables: Tables) -> Verdict | None:
             return refuse("recipient.listed", _unlisted(domain, facts, tables), because)
     if remote and len(remote) == len(facts.recipients):
         return accept("recipient.listed", f"{remote[0].address.domain} is listed{_dated(facts)}")
+    return None
+
+
+def _invited(facts: Facts, tables: Tables) -> Verdict | None:
+    """At RELAY nobody is invited: what is not listed goes nowhere (DEF-04)."""
+    if facts.recipients and all(each.is_invited for each in facts.recipients):
+        return accept("recipient.invited", "its structure invites unknown usual addresses")
     return None
 
 
@@ -184,6 +191,7 @@ RULES = (
         must=True,
         grants=True,
     ),
+    Rule("recipient.invited", ("DEF-09", "OP-13"), _ASKED, SUBMISSION, _invited, grants=True),
     Rule("recipient.forward", ("OP-101",), _ASKED, OPERATOR, _forward, grants=True),
     Rule("recipient.ins", ("OP-87", "OP-88"), _ASKED, SUBMISSION, _ins),
     Rule("relay.none", ("OP-13", "OP-17"), _ASKED, OPERATOR, _no_relay, must=True),

@@ -5,6 +5,8 @@ Only this room speaks SQL. What identifies a patient is sealed before it reaches
 
 from mssmtp.storage.administrators import Administrator, AdministratorExists
 from mssmtp.storage.delegations import Delegation, DelegationKind
+from mssmtp.storage.invited import Invited
+from mssmtp.storage.inviting import INVITED_FOR
 from mssmtp.storage.letters import LetterWriter
 from mssmtp.storage.mailboxes import INBOX
 from mssmtp.storage.model import (
@@ -64,6 +66,7 @@ from mssmtp.storage.waiting import BY_HAND
 __all__ = [
     "DELIVERED",
     "INBOX",
+    "INVITED_FOR",
     "PATIENT",
     "QUEUE_BEGIN",
     "RELAY_STUCK",
@@ -86,6 +89,7 @@ __all__ = [
     "FlagsOperation",
     "Handed",
     "Happening",
+    "Invited",
     "Lease",
     "Letter",
     "LetterWriter",

@@ -11,7 +11,17 @@ from sqlalchemy import BindParameter, bindparam, func, select, tuple_
 from mssmtp.storage.check import PAGE, Claim, Look, Part
 from mssmtp.storage.ledger import FIRST_PREVIOUS, chain_digest
 from mssmtp.storage.messages import PACK_UIDS
-from mssmtp.storage.schema import envelopes, events, messages, owners, packs, queue, sql, texts
+from mssmtp.storage.schema import (
+    envelopes,
+    events,
+    invited,
+    messages,
+    owners,
+    packs,
+    queue,
+    sql,
+    texts,
+)
 from mssmtp.storage.views import Reading
 
 PACKS_AT_ONCE = 200
@@ -22,6 +32,9 @@ _MOST: BindParameter[int] = bindparam("most")
 
 _WAITING = (
     select(func.count()).where(queue.c.envelope == envelopes.c.id).correlate(envelopes)
+).scalar_subquery()
+_INVITED = (
+    select(func.count()).where(invited.c.envelope == envelopes.c.id).correlate(envelopes)
 ).scalar_subquery()
 _FIRST_EVENT = (
     select(func.min(events.c.number))
@@ -35,7 +48,8 @@ _ENVELOPES = sql(
         - envelopes.c.delivered
         - envelopes.c.bounced
         - envelopes.c.dropped
-        - _WAITING,
+        - _WAITING
+        - _INVITED,
         _FIRST_EVENT,
         owners.c.id,
         envelopes.c.dropped,

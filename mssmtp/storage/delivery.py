@@ -21,6 +21,7 @@ from mssmtp.mail import (
     ReversePath,
 )
 from mssmtp.storage.arranging import ArrangementWriting
+from mssmtp.storage.inviting import InvitingWriting
 from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.ledger import Line
 from mssmtp.storage.model import (
@@ -33,6 +34,7 @@ from mssmtp.storage.model import (
     from_us,
     to_us,
 )
+from mssmtp.storage.packing import packed_recipient, unpacked_recipient
 from mssmtp.storage.schema import envelopes, queue, sql
 from mssmtp.storage.sent_letters import SentLetterWriting
 from mssmtp.storage.view import View
@@ -52,28 +54,6 @@ _ENVELOPE_ROW = sql(
     ).where(envelopes.c.id == bindparam("envelope"))
 )
 _NEW_QUEUED = sql(insert(queue))
-
-
-def packed_recipient(recipient: Recipient) -> dict[str, object]:
-    """A recipient as JSON values."""
-    notify = recipient.notify
-    return {
-        "address": str(recipient.address),
-        "typed": None if recipient.typed is None else str(recipient.typed),
-        "notify": None if notify is None else sorted(notify),
-        "orcpt": recipient.orcpt,
-    }
-
-
-def unpacked_recipient(value: dict[str, object]) -> Recipient:
-    """The inverse of `packed_recipient`."""
-    typed, notify, orcpt = value["typed"], value["notify"], value["orcpt"]
-    return Recipient(
-        Address.parse(str(value["address"])),
-        None if typed is None else Address.parse(str(typed)),
-        frozenset(map(str, notify)) if isinstance(notify, list) else None,
-        None if orcpt is None else str(orcpt),
-    )
 
 
 def packed_wishes(envelope: Envelope) -> dict[str, object]:
@@ -146,7 +126,7 @@ class EnvelopeReading(View):
         return opened
 
 
-class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting):
+class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting, InvitingWriting):
     """The entrance of the store."""
 
     def accept(
@@ -160,18 +140,21 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting):
         owner: Owner,
         transfer: Transfer,
         facts: bytes,
+        invited: Sequence[Recipient] = (),
     ) -> Accepted:
         """Take responsibility for a message: local copies, queue rows, trace, events, facts.
 
         One copy per BAL however many of its addresses are named. Recipients of the envelope that
-        are neither local nor queued count as bounced: the caller writes their DSN in the same job.
-        `owner` is whose key seals what concerns the sender's side. Raises NoSuchBal.
+        are nowhere named count as bounced: the caller writes their DSN in the same job. Who is
+        `invited` has no box yet, and the caller tells them that the letter waits (DEF-09). `owner`
+        is whose key seals what concerns the sender's side. Raises NoSuchBal.
         """
+        waiting = len(queued) + len(invited)
         key = self._ensure_owner(owner)
         # Bounced for everybody: the facts of it are kept, the content is not.
-        blob = self._adopt(letter, envelope.id) if local or queued else 0
-        kept = blob if queued else None
-        self._add_envelope(envelope, letter, key, (len(local), len(queued), skip, kept))
+        blob = self._adopt(letter, envelope.id) if local or waiting else 0
+        kept = blob if waiting else None
+        self._add_envelope(envelope, letter, key, (len(local), waiting, skip, kept))
         if transfer.door in (Door.SUBMISSION, Door.GATEWAY) and not isinstance(owner, str):
             self._note_sent(owner, self.now())
             if transfer.door is Door.SUBMISSION:
@@ -183,9 +166,11 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting):
                 copy, digest = self._deliver(envelope, letter, blob, delivery, key)
                 stored[delivery.bal] = copy
                 events.append(digest)
-        if queued:
-            self._refer(blob, key, letter, shown=False)
+        if waiting:
+            # Whoever opens it later gets its summary from the sender's.
+            self._refer(blob, key, letter, shown=bool(invited))
             self._enqueue(envelope, queued, key)
+            self._invite(envelope, invited, key)
         addresses = [recipient.address for recipient in envelope.recipients]
         self._trace_transfer(envelope, addresses, transfer, key, letter)
         self._keep_facts(envelope.id, facts, key)
@@ -288,7 +273,7 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting):
         now = to_us(envelope.received_at)
         release = 0 if envelope.hold_until is None else to_us(envelope.hold_until)
         first = max(now, release)
-        self.effects.queued = True
+        self.effects.queued = self.effects.queued or bool(queued)
         for position, recipient in enumerate(queued):
             self._later(
                 _NEW_QUEUED,

@@ -55,7 +55,7 @@ invited = clustered(
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 """Letters that wait for an address nobody has registered yet (DEF-09, SEED-35). `digest` is of the
-address, under the master key; `sealed`, as in `queue`, under the key of the envelope's owner."""
+address; it and `sealed`, the recipient as in `queue`, are under the master key."""
 
 preferences = clustered(
     "preferences",

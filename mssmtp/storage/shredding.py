@@ -10,8 +10,8 @@ from __future__ import annotations
 from sqlalchemy import bindparam, delete, select, update
 
 from mssmtp.mail import BalId, EnvelopeId, MailboxId
+from mssmtp.storage.invited import InvitedWriting
 from mssmtp.storage.model import NoSuchBal
-from mssmtp.storage.queue import QueueWriting
 from mssmtp.storage.schema import (
     accounts,
     acl,
@@ -118,7 +118,7 @@ _SOME = sql(
 _DROP_MAILBOX = sql(delete(mailboxes).where(mailboxes.c.id == bindparam("mailbox")))
 
 
-class ShredWriting(QueueWriting):
+class ShredWriting(InvitedWriting):
     """Making a box unreadable for ever."""
 
     def shred_key(self, bal: BalId, reason: str) -> None:
@@ -133,6 +133,7 @@ class ShredWriting(QueueWriting):
             return
         for (envelope,) in self._all(_WAITING, owner=owner):
             self.drop(EnvelopeId(envelope), reason)
+        self._drop_all_invited(owner, reason)
         for (account,) in self._all(_ACCOUNTS, bal=bal):
             for statement in _OF_ACCOUNT:
                 self._run(statement, account=account)

@@ -26,6 +26,7 @@ from mssmtp.storage.contents import SUMMARY
 from mssmtp.storage.delegations import delegation_purpose
 from mssmtp.storage.delivery import ENVELOPE, RECIPIENT, recipient_purpose
 from mssmtp.storage.flags import keyword_purpose
+from mssmtp.storage.inviting import INVITED, invited_purpose
 from mssmtp.storage.keys import MESSAGE_KEY, OWNER_KEY
 from mssmtp.storage.ledger import FACTS, LINES, trace_purpose
 from mssmtp.storage.mailboxes import NAME, SUBSCRIPTION, mailbox_purpose
@@ -55,6 +56,7 @@ from mssmtp.storage.schema import (
     envelopes,
     event_lines,
     facts,
+    invited,
     keywords,
     mailboxes,
     members,
@@ -167,6 +169,11 @@ def _recipient_digest(
 
 def _text_digest(purpose: bytes) -> Digests:
     return lambda key, row, opened: {"digest": key.digest(purpose, opened["sealed"].decode())}
+
+
+def _invited_digest(key: Opener, _: Values, opened: Mapping[str, bytes]) -> dict[str, bytes | None]:
+    address = Address.parse(json.loads(opened["sealed"])["address"])
+    return {"digest": key.digest(INVITED, address.key)}
 
 
 def _notice_digest(key: Opener, _: Values, opened: Mapping[str, bytes]) -> dict[str, bytes | None]:
@@ -287,6 +294,14 @@ MASTER_STATIONS = (
         {"sealed": lambda row: notice_purpose(row["id"])},
         under="names",
         digests=_notice_digest,
+        changed=("digest",),
+    ),
+    station(
+        invited,
+        invited,
+        {"sealed": lambda row: invited_purpose(row["envelope"], row["position"])},
+        under="names",
+        digests=_invited_digest,
         changed=("digest",),
     ),
     station(

@@ -7,6 +7,7 @@ from datetime import datetime
 from mssmtp.storage.administrators import AdministratorReading, AdministratorWriting
 from mssmtp.storage.bindings import BindingReading, BindingWriting
 from mssmtp.storage.delegations import DelegationWriting
+from mssmtp.storage.invited import InvitedReading
 from mssmtp.storage.ledger import LedgerReading
 from mssmtp.storage.notices import NoticeReading, NoticeWriting
 from mssmtp.storage.persons import PersonReading
@@ -26,6 +27,7 @@ from mssmtp.storage.waiting import QueueReading
 
 class Reading(
     NoticeReading,
+    InvitedReading,
     ResealReading,
     QueueReading,
     PersonReading,

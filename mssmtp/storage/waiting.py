@@ -19,7 +19,6 @@ from mssmtp.storage.delivery import (
     EnvelopeReading,
     StoredEnvelope,
     recipient_purpose,
-    unpacked_recipient,
 )
 from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.model import (
@@ -32,7 +31,8 @@ from mssmtp.storage.model import (
     from_us,
     to_us,
 )
-from mssmtp.storage.schema import AT_ONCE, NEVER, envelopes, queue, sql
+from mssmtp.storage.packing import unpacked_recipient
+from mssmtp.storage.schema import AT_ONCE, NEVER, envelopes, invited, queue, sql
 from mssmtp.storage.view import Row
 
 ILLEGIBLE = "illisible"
@@ -159,6 +159,8 @@ _TOTALS = sql(
     )
 )
 
+_INVITED_DEPTH = sql(select(func.count()).select_from(invited))
+
 
 class QueueReading(EnvelopeReading, ContentReading):
     """Looking at the queue."""
@@ -241,7 +243,12 @@ class QueueReading(EnvelopeReading, ContentReading):
         dropped with audit, waiting."""
         row = self._one(_TOTALS) or (0, 0, 0, 0, 0)
         envelopes_, accepted, delivered, bounced, dropped = map(int, row)
-        return envelopes_, accepted, delivered, bounced, dropped, self.queue_depth()
+        waiting = self.queue_depth() + self._invited_depth()
+        return envelopes_, accepted, delivered, bounced, dropped, waiting
+
+    def _invited_depth(self) -> int:
+        row = self._one(_INVITED_DEPTH)
+        return int(row[0]) if row else 0
 
     def letter_octets(self, envelope: EnvelopeId, start: int = 0, stop: int | None = None) -> bytes:
         """Octets of a message that is in the queue; from `skip` on is what goes on the wire.

@@ -165,13 +165,14 @@ def accept(
     queued: Sequence[Recipient] = (),
     owner: Owner = CABINET,
     transfer: Transfer = TRANSFER,
+    invited: Sequence[Recipient] = (),
 ) -> tuple[EnvelopeId, Accepted]:
     """Accept `letter` for local BALs and for the queue."""
     local = [LocalDelivery(bal.id, Recipient(bal.address)) for bal in bals]
     envelope = Envelope(
         store.new_envelope_id(),
         SENDER,
-        (*(delivery.recipient for delivery in local), *queued),
+        (*(delivery.recipient for delivery in local), *queued, *invited),
         datetime(2026, 3, 1, 8, 0, tzinfo=UTC),
     )
     done = store.write(
@@ -184,6 +185,7 @@ def accept(
             owner=owner,
             transfer=transfer,
             facts=b'{"rule":"listed"}',
+            invited=invited,
         )
     )
     return envelope.id, done.result()

@@ -109,6 +109,8 @@ def fill(store: Store, *, packs: bool = True) -> Bal:
     accept(store, store.seal(message()), [bal, other])
     to = recipients("marius@cabinet-b.test", "olive@cabinet-b.test")
     envelope, _ = accept(store, store.seal(message(body=os.urandom(200_000))), [bal], to, bal.id)
+    stranger = recipients("inconnu@poste.example", "inconnue@poste.example")
+    accept(store, store.seal(message()), [bal], owner=bal.id, invited=stranger)
     for copies in ([bal], [bal, other]):
         accept(store, store.seal(message()), copies, owner=bal.id, transfer=SUBMITTED)
     later = SteppingClock().now() + timedelta(hours=1)
@@ -267,6 +269,9 @@ def seen(store: Store) -> dict[str, Any]:
             since = SteppingClock().now()
             found[f"told {person.id}"] = r.noticed_since(person.usual_address, "code", since)
         found["notices"] = r.waiting_notices()
+        for name in ("inconnu", "inconnue"):
+            found[name] = r.invited(Address.parse(f"{name}@poste.example"))
+            assert len(found[name]) == 1
         found["account"] = account, r.principal(account.id), r.app_passwords(account.id)
         for entry in r.queue():
             found[f"letter {entry.envelope}"] = r.letter_octets(entry.envelope)
