@@ -74,8 +74,10 @@ def create(writing: Writing, rules: Rules, new: NewBox, holder: Person | None = 
     if holder is not None:
         _give(writing, box, holder)
     elif new.type is not BalType.APP:
-        # A name for the passwords that members have for this box alone; it has none of its own.
-        writing.create_account(str(address), box.id)
+        # A name for the passwords that members have for this box alone; by itself it opens nothing
+        # (SEED-22), so it is never active.
+        name = writing.create_account(str(address), box.id)
+        writing.set_account_active(name.id, active=False)
     declare(writing, box, new.responsible, new.agreed_on)
     return review(writing, box)
 

@@ -114,7 +114,10 @@ def test_an_org_box_has_no_login_of_its_own_and_its_administrator_lets_people_in
         agreed_on=DAY,
     )["address"]
     store = desk.office.store
-    assert store.read(lambda r: r.account(org)).result() is None
+    name = store.read(lambda r: r.account(org)).result()  # of members' passwords for this box
+    assert name is not None
+    assert not name.active
+    assert store.read(lambda r: r.app_passwords(name.id)).result() == ()
     door = Authenticator(store, CLOCK, ENTROPY)
     with pytest.raises(BadCredentials):
         door.authenticate(org, "un-mot-de-passe-partage")
