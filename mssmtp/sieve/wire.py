@@ -91,7 +91,8 @@ class Framer:
             if end < 0:
                 self._wait_for_line(position)
                 return None
-            if self._buffer[end - 1 : end] != b"\r":
+            # An octet of a literal is no part of the line behind it.
+            if end == position or self._buffer[end - 1 : end] != b"\r":
                 raise self._cut(end + 1, BadCommand("a line ends with CRLF"))
             literal = self._literal_at(position, end)
             line = bytes(self._buffer[position : end - 1 if literal is None else literal[0]])
@@ -108,7 +109,7 @@ class Framer:
                 self._skip_literal(start, size)
                 return None
             if len(self._buffer) < start + size:
-                self._wanted = start + size + 2
+                self._wanted = start + size
                 return None
             words.append(bytes(self._buffer[start : start + size]))
             position = start + size
@@ -130,7 +131,7 @@ class Framer:
         here = min(len(self._buffer) - start, size)
         self._skip = size - here
         del self._buffer[: start + here]
-        self._wanted = 2
+        self._wanted = 0
 
     def _wait_for_line(self, position: int) -> None:
         if len(self._buffer) - position > LINE_OCTETS:

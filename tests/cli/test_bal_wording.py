@@ -50,25 +50,22 @@ def test_an_absence_is_set_shown_and_ended(home: Home) -> None:
     assert home.mssmtp("bal", "auto-reply", str(ZOE), "--json").json["text"] is None
 
 
-@pytest.mark.requirement("SEED-44")
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        ((str(ZOE), "--text", ""), "vide"),
-        ((str(ZOE), "--text", "x", "--from", "2030-01-02", "--until", "2030-01-01"), "fin"),
-        ((str(ZOE), "--text", "x", "--file", "y"), "say the same"),
-        ((str(ZOE), "--file", "/nowhere"), "cannot be read"),
-        (("personne@hopital-a.test", "--text", "x"), "personne@hopital-a.test"),
-        ((DPI, "--text", "x"), "applicative"),
-    ],
+_NO_ANSWERS = (
+    ((str(ZOE), "--text", ""), "vide"),
+    ((str(ZOE), "--text", "x", "--from", "2030-01-02", "--until", "2030-01-01"), "fin"),
+    ((str(ZOE), "--text", "x", "--file", "y"), "say the same"),
+    ((str(ZOE), "--file", "/nowhere"), "cannot be read"),
+    (("personne@hopital-a.test", "--text", "x"), "personne@hopital-a.test"),
+    ((DPI, "--text", "x"), "applicative"),
 )
-def test_what_cannot_be_answered_is_refused(
-    home: Home, arguments: tuple[str, ...], why: str
-) -> None:
+
+
+def test_what_cannot_be_answered_is_refused(home: Home) -> None:
     assert home.mssmtp("bal", "add", DPI, "--type", "APP").code == 0
-    answer = home.mssmtp("bal", "auto-reply", *arguments)
-    assert answer.code == 2
-    assert why in answer.err
+    for arguments, why in _NO_ANSWERS:
+        answer = home.mssmtp("bal", "auto-reply", *arguments)
+        assert answer.code == 2
+        assert why in answer.err
 
 
 def test_a_text_is_read_from_a_file_or_standard_input(home: Home, tmp_path: Path) -> None:
@@ -99,23 +96,21 @@ def test_templates_are_offered_until_a_box_has_a_signature_of_its_own(home: Home
     assert home.mssmtp("structure", "templates", FINESS, "--json").json["footer"] == ""
 
 
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        (("--kind", "signature", "--text", "{mot_de_passe}"), "n'est pas connu"),
-        (("--kind", "signature", "--text", "x" * 4_001), "plus de"),
-        (("--kind", "footer", "--text", "a\x07"), "contrôle"),
-        (("--kind", "autre", "--text", "x"), "kind"),
-        (("--text", "x"), "--kind"),
-    ],
+_NO_TEMPLATES = (
+    (("--kind", "signature", "--text", "{mot_de_passe}"), "n'est pas connu"),
+    (("--kind", "signature", "--text", "x" * 4_001), "plus de"),
+    (("--kind", "footer", "--text", "a\x07"), "contrôle"),
+    (("--kind", "autre", "--text", "x"), "kind"),
+    (("--text", "x"), "--kind"),
 )
-def test_a_template_that_cannot_be_filled_is_refused(
-    home: Home, arguments: tuple[str, ...], why: str
-) -> None:
+
+
+def test_a_template_that_cannot_be_filled_is_refused(home: Home) -> None:
     give_structure(home)
-    answer = home.mssmtp("structure", "templates", FINESS, *arguments)
-    assert answer.code == 2
-    assert why in answer.err
+    for arguments, why in _NO_TEMPLATES:
+        answer = home.mssmtp("structure", "templates", FINESS, *arguments)
+        assert answer.code == 2
+        assert why in answer.err
 
 
 @pytest.mark.requirement("CL-72")

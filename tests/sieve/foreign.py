@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,10 @@ class SieveTest:
         self._place = place
         for name in ("home", "mail"):
             (place / name).mkdir()
+            shutil.chown(place / name, NOBODY, NOBODY)
         text = _CONFIGURATION.format(place=place, uid=NOBODY)
         (place / "dovecot.conf").write_text(text)
+        shutil.chown(place, NOBODY, NOBODY)
 
     def run(self, script: bytes, letter: bytes, sender: str, recipient: str) -> Done | None:
         """None: it does not compile."""
@@ -69,6 +72,7 @@ class SieveTest:
         )
         said = ended.stderr.decode()
         if "failed to compile" in said:
+            assert ": error: " in said, said
             return None
         assert ended.returncode == 0, said
         return _done(ended.stdout.decode())

@@ -55,6 +55,7 @@ def framer(*, trusted: bool = True) -> Framer:
 
 @given(st.lists(st.sampled_from(_TOKENS)))
 @example([b"NOOP {3+}\r\n", b"a\r\n", b" ", b"x", b"\r\n"])
+@example([b"{3+}\r\n", b"\r\n", b"\r\n"])
 def test_framing_ignores_how_octets_were_split(chunks: list[bytes]) -> None:
     whole = events(framer(), b"".join(chunks))
     pieces, found = framer(), list[Event]()
