@@ -36,7 +36,7 @@ def test_a_native_recipient_is_rewritten_and_its_local_part_kept(stage: Stage) -
     assert str(decision.facts.recipients[0].typed) == f"jean.DUPONT@{NATIVE}"
 
 
-@pytest.mark.requirement("SEED-57")
+@pytest.mark.requirement("SEED-57", "APX-02")
 def test_the_default_domains_are_those_of_the_requirement() -> None:
     default = Engine(POLICY.model_copy(update={"apicrypt": ApicryptSettings()}), LimitSettings())
     target = default.target(at("jean.DUPONT@medical34.apicrypt.org"))
