@@ -1,6 +1,6 @@
 """The crash laboratory's command.
 
-    ./run store crash-test                      everything, about a quarter of an hour
+    ./run store crash-test                      everything: 80,000 states, an hour or more
     ./run store crash-test --seconds 60         as much as fits, in an order given by the seed
     ./run store crash-test --repeat 40:only:2   one state again (with the seed it was found with)
 

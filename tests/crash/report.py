@@ -17,9 +17,15 @@ class Part:
 
     name: str
     found: Findings
-    total: int
+    counted: int
+    """States, counted before they were tried."""
     operations: int
     steps: int
+
+    @property
+    def total(self) -> int:
+        """States there are: an operation played alone may make more calls than were counted."""
+        return max(self.counted, self.found.verdict.states)
 
 
 @dataclass(frozen=True)
