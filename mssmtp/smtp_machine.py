@@ -13,6 +13,7 @@ from mssmtp import metrics
 from mssmtp.errors import BadSyntax, MailError
 from mssmtp.identity import Answer, Challenge, Channel, Claim, Exchange, LoginRefused
 from mssmtp.identity.sasl import announced
+from mssmtp.identity.standing import is_over
 from mssmtp.logins import Peer
 from mssmtp.mail import Door, Principal
 from mssmtp.smtp import replies
@@ -50,12 +51,19 @@ class Machine(Reception):
     def __init__(self, house: House) -> None:
         super().__init__(house)
         self._wrong_passwords = 0
+        self._logged_in_at = 0.0
 
     def _perform(self, verb: bytes, argument: str | None) -> Awaitable[None]:
         perform = _VERBS.get(verb)
         if perform is None:
             raise UnknownCommand
+        principal = self._conversation.principal
+        if principal is not None and is_over(principal, self._now_s() - self._logged_in_at):
+            raise MailError(reply=replies.SESSION_OVER)
         return perform(self, argument)
+
+    def _now_s(self) -> float:
+        return self._services.clock.monotonic()
 
     def _count_idle_command(self) -> None:
         self._idle_commands += 1
@@ -188,6 +196,7 @@ class Machine(Reception):
             else:
                 step = exchange.answer(await self._judged(exchange, step))
         self._conversation.principal = step
+        self._logged_in_at = self._now_s()
         metrics.logins.labels(self._house.rules.door.value, "accepted").inc()
         logger.info("logged in", extra={"account": step.account})
         self.say(replies.LOGGED_IN)

@@ -17,6 +17,9 @@ from mssmtp.mail import AccountId, Address, Bal, BalId, BalState, BalType, Perso
 UNUSED_EXPIRES = timedelta(days=90)
 """CL-31: an application password ends after 90 days without use."""
 
+LONGEST_BY_TOKEN = timedelta(hours=8)
+"""OP-83: a session outlives the token it was opened with, and ends after so long all the same."""
+
 NOBODY = AccountId(0)
 """No account has this id: its passwords are asked for an unknown login, to do the same work."""
 
@@ -127,6 +130,11 @@ def refreshed(reading: AccountReading, principal: Principal, now: datetime) -> P
     if principal.app_password is not None and state.password(principal.app_password) is None:
         raise BadCredentials
     return replace(state.principal, app_password=principal.app_password)
+
+
+def is_over(principal: Principal, for_s: float) -> bool:
+    """Whether a session of `for_s` seconds must end: only one by a token does (OP-83)."""
+    return principal.subject is not None and for_s >= LONGEST_BY_TOKEN.total_seconds()
 
 
 def rows_of(reading: AccountReading, login: str) -> tuple[AppPasswordRow, ...]:

@@ -61,6 +61,7 @@ class Session:
     owes_news: bool = False
     is_compressed: bool = False
     wrong_passwords: int = 0
+    logged_in_at: float = 0.0
     refreshed_at: float = 0.0
     framer: Framer = field(init=False)
 
@@ -104,7 +105,7 @@ class Session:
         """The authenticated state (3.2)."""
         self.principal_or_none = principal
         self.state = State.AUTHENTICATED
-        self.refreshed_at = self.clock.monotonic()
+        self.logged_in_at = self.refreshed_at = self.clock.monotonic()
 
     def select(self, selected: Selected | None) -> None:
         """The selected state, or back to the authenticated one (3.3)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mssmtp.identity.refusals import LoginRefused
+from mssmtp.identity.standing import is_over
 from mssmtp.imap import mailboxes, responses
 from mssmtp.imap.effects import Steps, read, refresh
 from mssmtp.imap.incoming import Ended
@@ -10,11 +11,15 @@ from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 
 _REVOKED = responses.untagged(b"BYE", b"Cet acces est ferme", b"EXPIRED")
+_OVER = responses.untagged(
+    b"BYE", b"Session ouverte depuis 8 heures ; reconnectez-vous", b"EXPIRED"
+)
 _GONE = responses.untagged(b"BYE", b"The selected mailbox is gone", b"UNAVAILABLE")
 
 
 def still_welcome(session: Session) -> Steps[None]:
-    """A login that ended since ends the session too, within a second (SEC-06, ATT-18).
+    """A login that ended since ends the session too, within a second (SEC-06, ATT-18), and eight
+    hours end one by a token (OP-83).
 
     So does the end of one's rights in the selected mailbox: a shared box was suspended, or is no
     longer shared, and nothing more of it may be read (RFC 2180 3.3, ATT-25). Raises Ended.
@@ -22,6 +27,8 @@ def still_welcome(session: Session) -> Steps[None]:
     if session.principal_or_none is None:
         return
     now = session.clock.monotonic()
+    if is_over(session.principal, now - session.logged_in_at):
+        raise Ended(_OVER)
     if now - session.refreshed_at >= session.timing.refresh_s:
         yield from _refresh(session, now)
     selected = session.selected_or_none

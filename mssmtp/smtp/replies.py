@@ -342,6 +342,12 @@ TOO_MANY_LOGINS = _entry(
     "limits.wrong_passwords wrong passwords on one connection.",
     "Enter the application password again; make a new one if it is lost.",
 )
+SESSION_OVER = _entry(
+    "smtp.session-over",
+    Reply(421, "4.7.0", "Session ouverte depuis 8 heures ; reconnectez-vous."),
+    "A session by token lasts 8 hours at most (OP-83).",
+    "Connect again with a new token; nothing is lost.",
+)
 TOO_SLOW = _entry(
     "smtp.too-slow",
     Reply(421, "4.4.2", "Délai dépassé ; connexion fermée, renvoyez le message."),
