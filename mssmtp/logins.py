@@ -23,6 +23,7 @@ from mssmtp.errors import StorageUnavailable
 from mssmtp.identity import (
     MECHANISMS,
     Answer,
+    BadCredentials,
     Bearer,
     Claim,
     Credentials,
@@ -117,6 +118,7 @@ class Logins:
     ) -> None:
         self._authenticator = authenticator
         self._bearers, self._systems = bearers, systems
+        self._service = "smtp" if name.startswith("smtp") else "imap"
         self._lines: dict[str, _Line] = {}
         self._slow = ThreadPoolExecutor(_SLOW_THREADS, f"{name}-login", processors.roam)
         self._quick = ThreadPoolExecutor(_QUICK_THREADS, f"{name}-known")
@@ -126,17 +128,27 @@ class Logins:
         raises passes."""
         match claim:
             case Credentials():
-                return await self.check(claim.login, claim.password, peer.address, peer.is_gone)
+                return self._fitting(
+                    await self.check(claim.login, claim.password, peer.address, peer.is_gone)
+                )
             case ScramName():
                 return await awaited(self._authenticator.salted(claim, peer.address))
             case ScramProof():
                 proving = partial(self._authenticator.prove, claim, peer.address)
-                return await self._run(self._quick, proving)
+                proven = await self._run(self._quick, proving)
+                self._fitting(proven.principal)
+                return proven
             case Bearer() if self._bearers is not None:
                 return await self._bearers.enter(claim, peer.address)
             case Presented() if self._systems is not None:
                 return await self._systems.enter(claim, peer.chain)
         raise TypeError(f"{type(claim).__name__} is not offered at this door")
+
+    def _fitting(self, principal: Principal) -> Principal:
+        """A password made for the other service is wrong here (CL-31). Raises BadCredentials."""
+        if principal.scope not in ("", self._service):
+            raise BadCredentials
+        return principal
 
     async def check(
         self, login: str, password: str, address: str, is_gone: Callable[[], bool]

@@ -323,7 +323,8 @@ class Principal:
     its sessions (CL-31, ATT-18). `roles`: what the account is in the boxes that are not its own: a
     member of an ORG box, or the delegate of its holder. `box`: the one box that the password opens,
     when it was made for one alone. `subject`: the national identifier of the token that was shown
-    in place of a password; `system`: the certificate that was.
+    in place of a password; `system`: the certificate that was. `scope`: the one service that the
+    password is for, `imap` or `smtp`; "" both.
     """
 
     account: AccountId
@@ -334,6 +335,7 @@ class Principal:
     box: BalId | None = None
     subject: str | None = None
     system: System | None = None
+    scope: str = ""
 
     @property
     def first(self) -> BalId | None:

@@ -643,6 +643,13 @@ WEAKENINGS = (
         ("tests/portal/test_portal.py",),
     ),
     Weakening(
+        "a password of the other service",
+        "mssmtp/logins.py",
+        '        if principal.scope not in ("", self._service):\n',
+        "        if False:\n",
+        ("tests/identity/test_devices.py",),
+    ),
+    Weakening(
         "a suspended certificate",
         "mssmtp/trust.py",
         "        if suspended and chain and _fingerprint(chain[0]) in suspended:\n",

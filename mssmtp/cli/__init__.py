@@ -22,6 +22,7 @@ from mssmtp.cli import (
     init,
     machine,
     person,
+    person_devices,
     policy,
     queue,
     register,
@@ -60,6 +61,8 @@ def _root(
     """Exit codes: 0 well, 1 trouble was found or the work was refused, 2 wrong use or settings."""
 
 
+person.app.add_typer(person_devices.app, name="app-password")
+structure.app.command("app-passwords")(person_devices.allow)
 app.command("init")(init.init)
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)

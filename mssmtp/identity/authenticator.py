@@ -99,7 +99,7 @@ class Authenticator:
         self._guesses.right(login, address)
         self._remember(secret, row.id)
         self._touch(row)
-        return replace(state.principal, app_password=row.id)
+        return replace(state.principal, app_password=row.id, scope=row.scope)
 
     def recognize(self, login: str, password: str, address: str = "") -> Future[Principal | None]:
         """As `authenticate` for a password that was right before, without a thread of one's own.
@@ -115,7 +115,7 @@ class Authenticator:
                 return None
             self._guesses.right(login, address)
             self._remember(secret, row.id)
-            return replace(state.principal, app_password=row.id)
+            return replace(state.principal, app_password=row.id, scope=row.scope)
 
         return self._store.read(look)
 
@@ -142,20 +142,21 @@ class Authenticator:
         self._may_guess(login, address)
         now = self._clock.now()
 
-        def look(reading: AccountReading) -> tuple[_Proof | None, State | None]:
+        def look(
+            reading: AccountReading,
+        ) -> tuple[_Proof | None, State | None, AppPasswordRow | None]:
             found = _proof(rows_of(reading, login), shown)
             number = None if found is None else found.row.id
-            return found, resolved(reading, login, number, now)[0]
+            return found, *resolved(reading, login, number, now)
 
-        found, state = self._store.read(look).result()
-        is_alive = found is not None and bool(alive((found.row,), now))
-        if found is None or not is_alive or state is None or not state.may_log_in():
+        found, state, row = self._store.read(look).result()
+        if found is None or row is None or state is None or not state.may_log_in():
             # A device that repeats one old password is one wrong secret here too (F13).
             secret = shown.proof if found is None else b"%d" % found.row.id
-            raise self._refusal(login, address, secret, right=is_alive)
+            raise self._refusal(login, address, secret, right=row is not None)
         self._guesses.right(login, address)
-        self._touch(found.row)
-        principal = replace(state.principal, app_password=found.row.id)
+        self._touch(row)
+        principal = replace(state.principal, app_password=row.id, scope=row.scope)
         return ScramProven(principal, found.signature)
 
     def is_known(self, login: str, password: str) -> bool:

@@ -12,7 +12,18 @@ from typing import Protocol
 
 from mssmtp.errors import BadAddress
 from mssmtp.identity.refusals import BadCredentials
-from mssmtp.mail import AccountId, Address, Bal, BalId, BalState, BalType, PersonState, Principal
+from mssmtp.mail import (
+    AccountId,
+    Address,
+    Bal,
+    BalId,
+    BalState,
+    BalType,
+    PersonState,
+    Principal,
+    Structure,
+    StructureId,
+)
 
 UNUSED_EXPIRES = timedelta(days=90)
 """CL-31: an application password ends after 90 days without use."""
@@ -52,6 +63,10 @@ class AppPasswordRow(Protocol):
     def account(self) -> AccountId: ...
     @property
     def box(self) -> BalId | None: ...
+    @property
+    def scope(self) -> str: ...
+    @property
+    def expires_at(self) -> datetime | None: ...
 
 
 class AccountReading(Protocol):
@@ -64,6 +79,7 @@ class AccountReading(Protocol):
     def bal(self, address: Address) -> Bal | None: ...
     def bal_by_usual(self, address: Address) -> Bal | None: ...
     def stand_in(self, login: str) -> bytes: ...
+    def structure(self, id: StructureId) -> Structure | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +119,8 @@ def state_of(reading: AccountReading, login: str, now: datetime) -> State | None
     principal = reading.principal(account.id)
     # By the login as stored: another spelling of it must not miss a suspended box.
     own = _own(reading, principal.login)
-    live = alive(_rows(reading, account.id, own), now)
+    rows = _rows(reading, account.id, own) if _may_have(reading, own, principal) else ()
+    live = alive(rows, now)
     return State(account.id, account.active, live, own, principal)
 
 
@@ -117,7 +134,8 @@ def resolved(
     row = next((row for row in rows if row.id == number), None)
     if row is not None and row.box is not None:  # the box need have no account of its own
         return _as_member(reading, row, now), row
-    return state_of(reading, login, now), row
+    state = state_of(reading, login, now)
+    return state, None if state is None else state.password(number)
 
 
 def refreshed(reading: AccountReading, principal: Principal, now: datetime) -> Principal:
@@ -148,8 +166,19 @@ def alive(rows: Collection[AppPasswordRow], now: datetime) -> tuple[AppPasswordR
     return tuple(
         row
         for row in rows
-        if row.revoked_at is None and now - (row.last_used_at or row.created_at) < UNUSED_EXPIRES
+        if row.revoked_at is None
+        and now - (row.last_used_at or row.created_at) < UNUSED_EXPIRES
+        and (row.expires_at is None or now < row.expires_at)
     )
+
+
+def _may_have(reading: AccountReading, own: Bal | None, principal: Principal) -> bool:
+    """CL-31: a structure can switch application passwords off for its people."""
+    box = own or next(iter(principal.bals), None)
+    if box is None or box.structure is None:
+        return True
+    structure = reading.structure(box.structure)
+    return structure is None or structure.has_app_passwords
 
 
 def _rows(
@@ -171,6 +200,8 @@ def _as_member(reading: AccountReading, row: AppPasswordRow, now: datetime) -> S
     log in himself. The trace names both (client-access.md 1)."""
     person = state_of(reading, reading.principal(row.account).login.casefold(), now)
     if person is None or person.account != row.account or not person.may_log_in():
+        return None
+    if not _may_have(reading, person.own, person.principal):
         return None
     boxes = tuple(bal for bal in person.principal.bals if bal.id == row.box)
     if not boxes:

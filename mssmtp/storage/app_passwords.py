@@ -20,12 +20,15 @@ _PASSWORD = select(
     app_passwords.c.revoked_at,
     app_passwords.c.account,
     app_passwords.c.bal,
+    app_passwords.c.expires_at,
 ).order_by(app_passwords.c.id)
 _PASSWORDS = sql(_PASSWORD.where(app_passwords.c.account == bindparam("account")))
 _PASSWORDS_OF_BOX = sql(_PASSWORD.where(app_passwords.c.bal == bindparam("bal")))
 _NEW_PASSWORD = sql(
     insert(app_passwords)
-    .values({name: bindparam(name) for name in ("account", "sealed", "created_at", "bal")})
+    .values(
+        {name: bindparam(name) for name in ("account", "sealed", "created_at", "bal", "expires_at")}
+    )
     .returning(app_passwords.c.id)
 )
 _SEAL_PASSWORD = sql(
@@ -64,7 +67,7 @@ class AppPasswordReading(View):
 
     def _opened_passwords(self, rows: list[Row]) -> tuple[AppPassword, ...]:
         found = []
-        for id, sealed, created_at, last_used_at, revoked_at, account, box in rows:
+        for id, sealed, created_at, last_used_at, revoked_at, account, box, expires_at in rows:
             octets = self._legible(self._master_open, password_purpose(account, id), sealed)
             opened = {} if octets is None else json.loads(octets)
             if not opened or opened.get("box") != box:  # ATT-19: the database alone binds nothing
@@ -80,6 +83,8 @@ class AppPasswordReading(View):
                     None if revoked_at is None else from_us(revoked_at),
                     AccountId(account),
                     None if box is None else BalId(box),
+                    opened.get("scope", ""),
+                    None if expires_at is None else from_us(expires_at),
                 )
             )
         return tuple(found)
@@ -89,19 +94,28 @@ class AppPasswordWriting(AppPasswordReading, WritingView):
     """Giving and revoking them."""
 
     def add_app_password(
-        self, account: AccountId, name: str, argon2: str, scram: str, box: BalId | None = None
+        self,
+        account: AccountId,
+        name: str,
+        argon2: str,
+        scram: str,
+        box: BalId | None = None,
+        *,
+        scope: str = "",
+        expires_at: datetime | None = None,
     ) -> int:
         """Store the verifiers of a new application password (CL-31); returns its id.
 
-        `box`: it opens that box alone, by the box's address.
+        `box`: it opens that box alone, by the box's address. `scope`: `imap`, `smtp`, or both.
         """
-        opened = {"name": name, "argon2": argon2, "scram": scram, "box": box}
+        opened = {"name": name, "argon2": argon2, "scram": scram, "box": box, "scope": scope}
         row = self._new(
             _NEW_PASSWORD,
             account=account,
             sealed=b"",
             created_at=to_us(self._vault.clock.now()),
             bal=box,
+            expires_at=None if expires_at is None else to_us(expires_at),
         )
         octets = json.dumps(opened).encode()
         sealed = self._master_seal(password_purpose(account, row[0]), octets)

@@ -182,7 +182,8 @@ class Account:
 class AppPassword:
     """One device's password (CL-31): verifiers only, never the password.
 
-    `box`: it opens that ORG box alone, by its address, for the member `account`.
+    `box`: it opens that ORG box alone, by its address, for the member `account`. `scope`: the one
+    service it is for, `imap` or `smtp`; "" both. `expires_at`: its end, used or not.
     """
 
     id: int
@@ -194,6 +195,8 @@ class AppPassword:
     revoked_at: datetime | None
     account: AccountId
     box: BalId | None = None
+    scope: str = ""
+    expires_at: datetime | None = None
 
 
 # ---------------------------------------------------------------- mailboxes and messages

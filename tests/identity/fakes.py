@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from mssmtp.identity.app_password import verifiers
-from mssmtp.mail import AccountId, Address, Bal, BalId, BalType, Principal
+from mssmtp.mail import AccountId, Address, Bal, BalId, BalType, Principal, Structure, StructureId
 
 T = TypeVar("T")
 
@@ -65,6 +65,8 @@ class Password:
     revoked_at: datetime | None = None
     account: AccountId = AccountId(0)
     box: BalId | None = None
+    scope: str = ""
+    expires_at: datetime | None = None
 
 
 def box(login: str, kind: BalType = BalType.PER) -> Bal:
@@ -80,6 +82,7 @@ class Store:
         self.boxes: dict[AccountId, tuple[Bal, ...]] = {}
         self.passwords: dict[int, Password] = {}
         self.owners: dict[int, AccountId] = {}
+        self.structures: dict[StructureId, Structure] = {}
         self.reads = self.writes = 0
         self.broken: Exception | None = None
 
@@ -118,6 +121,9 @@ class Store:
     def bal_by_usual(self, address: Address) -> Bal | None:
         every = (b for boxes in self.boxes.values() for b in boxes)
         return next((b for b in every if b.usual_address == address), None)
+
+    def structure(self, id: StructureId) -> Structure | None:
+        return self.structures.get(id)
 
     def stand_in(self, login: str) -> bytes:
         return hashlib.sha256(login.encode()).digest()
