@@ -34,6 +34,7 @@ from mssmtp.notices.titles import UNTITLED, shown_title
 from mssmtp.storage import Happening, NewNotice, Writing, from_us
 
 _HOUR = timedelta(hours=1)
+_TIME = "%d/%m/%Y %H:%M UTC"
 MOST_TOLD = 500
 """Members of one ORG box that are told."""
 
@@ -75,6 +76,8 @@ class Telling:
             readers = tuple(self._readers(writing, bal))
             if kind == "arrival":
                 self._arrived(writing, bal, readers, group, now)
+            elif kind == "sealing":
+                self._sealed(writing, bal, readers, group, now)
             else:
                 self._opened(writing, bal, readers, group, now)
 
@@ -187,15 +190,10 @@ class Telling:
             for reader in readers:
                 if reader.choices.opening is Pace.NEVER:
                     continue
-                title = (
-                    UNTITLED[reader.language]
-                    if letter is None
-                    else self._title(letter, reader.language)
-                )
                 said = {
                     "recipient": recipient,
-                    "title": title,
-                    "time": from_us(int(each.told["at"])).strftime("%d/%m/%Y %H:%M UTC"),
+                    "title": self._shown(letter, reader.language),
+                    "time": from_us(int(each.told["at"])).strftime(_TIME),
                     "envelope": str(each.told["envelope"]),
                 }
                 self._queue(writing, Kind.OPENING, reader, bal, said, now)
@@ -206,7 +204,37 @@ class Telling:
         box = writing.bal_by_id(BalId(int(each.told["reader"])))
         return None if box is None else str(box.address)
 
+    def _sealed(
+        self,
+        writing: Writing,
+        bal: Bal,
+        readers: Sequence[_Reader],
+        group: Sequence[Happening],
+        now: datetime,
+    ) -> None:
+        """Letters that were sent (SEED-63)."""
+        wanting = [each for each in readers if each.choices.sealing is not Pace.NEVER]
+        for each in group if wanting else ():
+            envelope = None if each.blob is None else writing.envelope_of(each.blob)
+            letter = self._letter(writing, bal.id, each.blob)
+            if envelope is None:
+                continue
+            for reader in wanting:
+                said: dict[str, str | list[str]] = {
+                    "recipients": [
+                        masked(to.typed or to.address, self._domains) for to in envelope.recipients
+                    ],
+                    "title": self._shown(letter, reader.language),
+                    "time": each.at.strftime(_TIME),
+                    "envelope": envelope.id,
+                    "link": self._desk.link(f"enveloppes/{envelope.id}"),
+                }
+                writing.queue_notice(self._new(Kind.SEALING, reader, bal, said, now))
+
     # ------------------------------------------------------------ what
+
+    def _shown(self, letter: _Letter | None, language: str) -> str:
+        return UNTITLED[language] if letter is None else self._title(letter, language)
 
     def _letter(self, writing: Writing, bal: BalId, blob: int | None) -> _Letter | None:
         try:

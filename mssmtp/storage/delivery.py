@@ -159,6 +159,7 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting, In
             self._note_sent(owner, self.now())
             if transfer.door is Door.SUBMISSION:
                 self._remember_sent(envelope, letter, key, blob)
+                self._note_letter(owner, blob, "sealing")
         events = [self._sealing_event(envelope, letter, key)]
         stored: dict[BalId, Stored] = {}
         for delivery in local:
@@ -257,7 +258,7 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting, In
             self._add_message(other, (self._bits_we_give(other, flags), *row[1:]))
         if envelope.sender is not None:
             self._remember_correspondent(delivery.bal, envelope.sender)
-            self._note_arrival(delivery.bal, blob)
+            self._note_letter(delivery.bal, blob)
         digest = self._event(
             "remise",
             envelope.id,

@@ -16,11 +16,12 @@ from typing import Any
 from sqlalchemy import bindparam, delete, func, select, update
 
 from mssmtp.errors import Damaged
-from mssmtp.mail import AccountId, Address, BalId
+from mssmtp.mail import AccountId, Address, BalId, Envelope, EnvelopeId
+from mssmtp.storage.delivery import EnvelopeReading
 from mssmtp.storage.model import from_us, to_us
 from mssmtp.storage.noting import NEW_NOTICE, SEAL_NOTICE, NoticeNoting, notice_purpose
-from mssmtp.storage.schema import NEVER, notices, sql
-from mssmtp.storage.view import Row, View
+from mssmtp.storage.schema import NEVER, blobs, notices, sql
+from mssmtp.storage.view import Row
 
 KEPT = timedelta(days=7)
 """What has left is remembered so long, without its address: for limits and for `doctor`."""
@@ -69,6 +70,7 @@ _DUE = sql(
 _WAITING = sql(
     select(*_COLUMNS).where(_WAITS).where(notices.c.digest.is_not(None)).order_by(notices.c.id)
 )
+_ENVELOPE_OF = sql(select(blobs.c.envelope).where(blobs.c.number == bindparam("blob")))
 _ANY_DUE = sql(select(notices.c.id).where(_IS_DUE).limit(1))
 _LEASE = sql(
     update(notices)
@@ -177,8 +179,14 @@ class NewNotice:
     bal: BalId | None = None
 
 
-class NoticeReading(View):
+class NoticeReading(EnvelopeReading):
     """Looking at the queue of service mail."""
+
+    def envelope_of(self, blob: int) -> Envelope | None:
+        """With what a letter was accepted."""
+        row = self._one(_ENVELOPE_OF, blob=blob)
+        stored = None if row is None or row[0] is None else self._envelope(EnvelopeId(row[0]))
+        return None if stored is None else stored.envelope
 
     def has_due_notices(self, now: datetime) -> bool:
         """Something is to be taken up or sent."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import bindparam, insert, or_, select, update
 
@@ -62,14 +62,17 @@ class NoticeNoting(WritingView):
     """What happens to letters, noted in the commit in which it happens, when anybody may be told
     of it (`Vault.tells`)."""
 
-    def _note_arrival(self, bal: BalId, blob: int) -> None:
-        """A letter has come into a box: one row, which nobody reads before the commit."""
+    def _note_letter(
+        self, bal: BalId, blob: int, kind: Literal["arrival", "sealing"] = "arrival"
+    ) -> None:
+        """A letter has come into a box, or was sent from it: one row, which nobody reads before the
+        commit."""
         if not self._vault.tells:
             return
         now = self._vault.clock.now()
         self._later(
             _NEW_EVENT,
-            kind="arrival",
+            kind=kind,
             bal=bal,
             blob=blob,
             at=to_us(now),

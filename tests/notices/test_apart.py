@@ -31,6 +31,7 @@ TRUST_SPACE = [
 _STORE = frozenset(
     {
         "bal_by_id",
+        "envelope_of",
         "gather_notice",
         "has_due_notices",
         "lease_notices",

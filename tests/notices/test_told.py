@@ -290,6 +290,30 @@ async def test_who_reads_what_came_from_elsewhere_or_their_own_copy_tells_nobody
     assert relay.letters == []
 
 
+@pytest.mark.requirement("SEED-63")
+async def test_who_asks_for_it_is_told_that_a_letter_was_sealed(
+    store: Store, make: Make, relay: Said
+) -> None:
+    sender = add_box(store, "scelleur")
+    author, olive = "scelleur@hopital-a.test", Address.parse("olive@cabinet-b.test")
+    patient = Address.parse("199019999999979@patient.mssante.fr")
+    courier = make()
+    deliver(store, [], "Sans avis", sender=author, owner=sender, to=[olive])
+    await carried(courier)
+    assert relay.letters == [], "nobody is told who did not ask for it"
+    store.write(lambda w: choices.choose_for_box(w, sender, {"sealing": Pace.AT_ONCE})).result()
+    envelope = deliver(store, [], "Réunion", sender=author, owner=sender, to=[olive, patient])
+    await carried(courier)
+    ((to, _),) = relay.letters
+    (mail,) = relay.mails()
+    assert to == str(usual("scelleur"))
+    assert mail["subject"] == "[MEDIMAIL : Scellement] Réunion"
+    text = mail.get_content()
+    assert envelope in text
+    assert "  - olive@cabinet-b.test" in text
+    assert "199**********79@patient.mssante.fr" in text
+
+
 # ---------------------------------------------------------------- the relay
 
 
