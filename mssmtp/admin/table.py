@@ -7,6 +7,7 @@ from mssmtp.admin import (
     administrators,
     boxes,
     certificates,
+    confirming,
     delegations,
     devices,
     domains,
@@ -40,6 +41,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *wordings.OPERATIONS,
     *delegations.OPERATIONS,
     *notifications.OPERATIONS,
+    *confirming.OPERATIONS,
     *lifecycle.OPERATIONS,
 )
 

@@ -57,7 +57,7 @@ def confirm(
         raise ConfirmationRefused
     usual = Address.parse(secret.content["address"])
     person = writing.person(usual) or persons.self_register(
-        writing, NewPerson(usual, names[1], names[0], language=language)
+        writing, NewPerson(usual, *names, language=language)
     )
     box = writing.box_of(person.account) or _new_box(writing, person, domain)
     letters = writing.invited(usual)
