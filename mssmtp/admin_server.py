@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import hashlib
 import logging
 import os
@@ -30,7 +31,7 @@ from cryptography import x509
 from mssmtp import processors
 from mssmtp.admin import MOST_OCTETS, OPERATIONS, Answered, Denied, Office, answer, listed, refusal
 from mssmtp.admin.answering import octets
-from mssmtp.admin.callers import actor_of_certificate, actor_of_user
+from mssmtp.admin.callers import ROOT, actor_of_certificate, actor_of_user
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.log import connection_id
 from mssmtp.mail import Actor
@@ -47,32 +48,48 @@ _CREDENTIALS = struct.Struct("3i")
 _MOST = {each.name: each.most_octets for each in OPERATIONS}
 
 
-def bind_socket(run: Path) -> socket.socket:
-    """The socket of a home, bound before the workers are forked: they all accept from it.
+def bind_sockets(run: Path, open_to_all: Path | None = None) -> tuple[socket.socket, ...]:
+    """The socket of a home, and one for the other users of the machine, bound before the workers
+    are forked: they all accept from them. Raises ConfigError.
 
-    Only the server's own user passes its directory and its mode. Raises ConfigError.
+    Only the server's own user passes the directory and the mode of the first.
     """
-    directory = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        place = f"/proc/self/fd/{directory}/{SOCKET}"  # a path of a socket is 107 octets at most
+    sockets = [_bound(run / SOCKET, 0o600)]
+    if open_to_all is not None:
         try:
-            (run / SOCKET).unlink(missing_ok=True)  # of a server that was killed: we hold the lock
-            sock.bind(place)
-            (run / SOCKET).chmod(0o600)
-            sock.listen(_BACKLOG)
-        except OSError as error:
-            sock.close()
-            raise ConfigError(
-                str(run / SOCKET), f"cannot be made ({error.strerror})", "Correct owner and modes."
-            ) from error
-        return sock
-    finally:
-        os.close(directory)
+            sockets.append(_bound(open_to_all, 0o666))
+        except ConfigError:
+            sockets[0].close()
+            raise
+    return tuple(sockets)
+
+
+def _bound(path: Path, mode: int) -> socket.socket:
+    """Whoever may write to the directory could stand in for us: it is ours, and ours alone."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(directory)
+            if status.st_mode & 0o022 or status.st_uid not in (ROOT, os.geteuid()):
+                raise PermissionError(errno.EACCES, "others may write to its directory")
+            path.unlink(missing_ok=True)  # of a server that was killed: we hold the home's lock
+            # A path of a socket is 107 octets at most.
+            sock.bind(f"/proc/self/fd/{directory}/{path.name}")
+            path.chmod(mode)
+        finally:
+            os.close(directory)
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(
+            str(path), f"cannot be made ({error.strerror})", "Correct owner and modes."
+        ) from error
+    return sock
 
 
 class AdminDoor:
-    """Answers on one socket. `start` once, `stop` once."""
+    """Answers on its sockets. `start` for each, `stop` once."""
 
     def __init__(self, office: Office, guard: Guard | None = None) -> None:
         """`guard`: of the TLS door; without one this is the Unix socket."""
@@ -87,8 +104,9 @@ class AdminDoor:
         self._runner = web.AppRunner(application, access_log=None, keepalive_timeout=30.0)
 
     async def start(self, sock: socket.socket) -> None:
-        """Listen on a bound socket."""
-        await self._runner.setup()
+        """Listen on a bound socket; of several, one after the other."""
+        if self._runner.server is None:
+            await self._runner.setup()
         context = None if self._guard is None else self._guard.context
         await web.SockSite(self._runner, sock, ssl_context=context).start()
 

@@ -232,14 +232,14 @@ def serve(config: Path, count: int) -> int:
 
     def run(context: workers.WorkerContext) -> None:
         processors.settle(context.number, count)
-        uvloop.run(_Worker(config, context, known, admin[0]).run())
+        uvloop.run(_Worker(config, context, known, tuple(admin)).run())
 
     home = settings.store.home
     with workers.shared_metrics(home) as place:
         doors = endpoints(settings)
 
         def bind() -> None:
-            admin.append(admin_server.bind_socket(home / "run"))
+            admin.extend(admin_server.bind_sockets(home / "run", settings.admin.socket))
 
         plan = workers.Plan(home, count, doors, SUPERVISOR_GRACE_S, metrics=place, on_locked=bind)
         return workers.supervise(plan, run)
@@ -463,7 +463,7 @@ class _Worker:
         config: Path,
         context: workers.WorkerContext,
         known: _Known,
-        admin: socket.socket,
+        admin: tuple[socket.socket, ...],
     ) -> None:
         # Read again: after SIGHUP the worker that replaces another serves the new settings.
         self._config = config
@@ -540,7 +540,8 @@ class _Worker:
             await asyncio.to_thread(rooms.metrics.close)
 
     async def _open_doors(self, rooms: Rooms) -> None:
-        await rooms.doors[ADMIN_SOCKET].start(self._admin)
+        for sock in self._admin:
+            await rooms.doors[ADMIN_SOCKET].start(sock)
         for name, endpoint in endpoints(self._settings).items():
             sock = workers.bind(name, endpoint)
             if name == "metrics":

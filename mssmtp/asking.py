@@ -29,7 +29,17 @@ from mssmtp.errors import ConfigError
 from mssmtp.mail import Actor, AdminLevel
 from mssmtp.tls_settings import client_context
 
-__all__ = ["Desk", "Remote", "Row", "Refused", "desk_at", "desk_of", "fingerprint", "operations"]
+__all__ = [
+    "Desk",
+    "Remote",
+    "Row",
+    "Refused",
+    "desk_at",
+    "desk_of",
+    "desk_on",
+    "fingerprint",
+    "operations",
+]
 
 _WITHIN_S = 600.0
 """A long operation (many boxes) says nothing until it is done."""
@@ -86,13 +96,22 @@ def desk_of(settings: Settings) -> Desk:
     """The operations of a home of this machine."""
 
     def way(name: str, body: bytes) -> Answered:
-        connection = _UnixConnection(settings.store.home / "run")
+        connection = _UnixConnection(settings.store.home / "run" / "admin.sock")
         try:
             connection.connect()
         except (FileNotFoundError, ConnectionRefusedError):
             connection.close()
             return _here(settings, name, body)
         return _post(connection, name, body)
+
+    return Desk(way)
+
+
+def desk_on(path: Path) -> Desk:
+    """The operations of a server whose socket we may open, as the user we are."""
+
+    def way(name: str, body: bytes) -> Answered:
+        return _post(_UnixConnection(path), name, body)
 
     return Desk(way)
 
@@ -173,18 +192,18 @@ def operations() -> list[Row]:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    """HTTP on the socket in `run`."""
+    """HTTP on a Unix socket."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=_WITHIN_S)
-        self._run = run
+        self._path = path
 
     def connect(self) -> None:
         """Through the directory's descriptor: a path of a socket is 107 octets at most."""
-        directory = os.open(self._run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.sock.settimeout(_WITHIN_S)
-            self.sock.connect(f"/proc/self/fd/{directory}/admin.sock")
+            self.sock.connect(f"/proc/self/fd/{directory}/{self._path.name}")
         finally:
             os.close(directory)

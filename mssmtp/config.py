@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from mssmtp.config_admin import AdminSettings
 from mssmtp.config_base import MEBI, Cell, DomainName, Section, several
 from mssmtp.config_bulk import BulkSettings, PreregSettings
 from mssmtp.config_notices import NoticeSettings as NoticeSettings
@@ -492,6 +493,7 @@ class Settings(Section):
         description="One table [[directories]] for each hospital whose people have their first"
         " factor in its own directory.",
     )
+    admin: AdminSettings = Field(default_factory=AdminSettings)
     bulk: BulkSettings = Field(default_factory=BulkSettings)
     prereg: PreregSettings = Field(default_factory=PreregSettings)
     imap: ImapSettings = Field(default_factory=ImapSettings)

@@ -120,7 +120,9 @@ def _list(desk: Desk[Page]) -> Answer:
 
     def query(reading: Reading) -> list[Row]:
         found: list[Row] = []
-        for bal in reading.bals():
+        own = desk.actor.structure
+        every = reading.each_bal(page.after) if own is None else reading.bals_of(own)
+        for bal in every:
             if bal.id > page.after and desk.reaches(finding.place_of(reading, bal)):
                 found.append(_row(desk, bal))
                 if len(found) == page.limit:

@@ -187,7 +187,8 @@ def _list(desk: Desk[Listed]) -> Answer:
         only = page.structure or desk.actor.structure
         structure = structures.named(reading, desk.actor, page.structure).id if only else None
         found: list[Row] = []
-        for person in reading.persons(structure):
+        every = reading.each_person(page.after) if structure is None else reading.persons(structure)
+        for person in every:
             if person.id > page.after and _is_reached(desk, reading, person):
                 found.append(row(reading, person))
                 if len(found) == page.limit:

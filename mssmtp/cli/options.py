@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mssmtp.asking import Desk, Remote, desk_at, desk_of
+from mssmtp.asking import Desk, Remote, desk_at, desk_of, desk_on
 from mssmtp.cli.output import for_machines, patient_domains
 from mssmtp.config import Settings, load
 from mssmtp.errors import BadAddress, ConfigError
@@ -68,11 +68,14 @@ def is_remote() -> bool:
 
 
 def desk(path: Path | None) -> Desk:
-    """Where operations are asked for: of the home of the settings, or, when MSSMTP_ADMIN names a
-    server, over TLS with the certificate of MSSMTP_ADMIN_CERTIFICATE. Raises ConfigError."""
+    """Where operations are asked for: of the home of the settings, or of the server that
+    MSSMTP_ADMIN names, by its socket (unix:PATH) or over TLS (https://HOST:PORT) with the
+    certificate of MSSMTP_ADMIN_CERTIFICATE. Raises ConfigError."""
     url = os.environ.get(_REMOTE)
     if url is None or path is not None:
         return desk_of(settings(path))
+    if url.startswith("unix:"):
+        return desk_on(Path(url.removeprefix("unix:")))
     return desk_at(Remote(url, _named("CERTIFICATE"), _named("KEY"), _named("ANCHORS")))
 
 

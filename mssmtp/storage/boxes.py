@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -58,6 +59,7 @@ _BAL_BY_DIGEST = sql(_BAL.where(bals.c.digest == bindparam("digest")))
 _BAL_BY_USUAL = sql(_BAL.where(bals.c.usual_digest == bindparam("digest")))
 _BAL_BY_ID = sql(_BAL.where(bals.c.id == bindparam("id")))
 _BALS = sql(_BAL.order_by(bals.c.id))
+_BALS_AFTER = sql(_BAL.where(bals.c.id > bindparam("after")).order_by(bals.c.id))
 _NEW_BAL = sql(
     insert(bals)
     .values(
@@ -142,6 +144,12 @@ class BoxReading(SuspensionReading):
             for row in self._all(_BALS)
             if self._legible(self._master_open, bal_purpose(row[0]), row[1]) is not None
         )
+
+    def each_bal(self, after: int = 0) -> Iterator[Bal]:
+        """Every BAL behind the id `after` that can be read, one by one, oldest first."""
+        for row in self._each(_BALS_AFTER, after=after):
+            if self._legible(self._master_open, bal_purpose(row[0]), row[1]) is not None:
+                yield self._opened_bal(row)
 
     def is_retired(self, address: Address) -> bool:
         """A box had this address and is gone: nobody is given it again (OP-51)."""

@@ -7,6 +7,7 @@ the columns of these only find rows. The dates of the ladder are in clear.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -50,6 +51,7 @@ _BY_ACCOUNT = sql(_PERSON.where(persons.c.account == bindparam("account")))
 _BY_USUAL = sql(_PERSON.where(persons.c.usual_digest == bindparam("digest")))
 _BY_NATIONAL = sql(_PERSON.where(persons.c.national_digest == bindparam("digest")))
 _EVERY = sql(_PERSON.order_by(persons.c.id))
+_EVERY_AFTER = sql(_PERSON.where(persons.c.id > bindparam("after")).order_by(persons.c.id))
 _OF_STRUCTURE = sql(
     _PERSON.where(persons.c.structure == bindparam("structure")).order_by(persons.c.id)
 )
@@ -154,6 +156,11 @@ class PersonReading(PeopleReading):
             return self._opened_persons(self._all(_EVERY))
         found = self._opened_persons(self._all(_OF_STRUCTURE, structure=structure))
         return tuple(each for each in found if each.structure == structure)
+
+    def each_person(self, after: int = 0) -> Iterator[Person]:
+        """Everybody behind the id `after` who can be read, one by one, oldest first."""
+        for row in self._each(_EVERY_AFTER, after=after):
+            yield from self._opened_persons([row])
 
     def pending_persons(self) -> tuple[Pending, ...]:
         """Whose certification waits, the oldest request first (SEED-36)."""

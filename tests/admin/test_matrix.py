@@ -218,17 +218,25 @@ def test_att_24_another_structure_is_answered_as_what_does_not_exist_and_nothing
 
 
 @pytest.mark.attack("ATT-24")
-def test_att_24_no_list_and_no_sheet_names_anything_of_another_structure(world: World) -> None:
-    """Whatever reads, with whatever it is asked about: nothing of b, c or the operator."""
-    actor, seen = world.actors["structure"], ""
+@pytest.mark.parametrize(("actor", "foreign"), [("structure", "bc-"), ("région", "c-")])
+def test_att_24_no_list_and_no_sheet_names_anything_out_of_scope(
+    world: World, actor: str, foreign: str
+) -> None:
+    """Whatever reads, with whatever it is asked about."""
+    seen = ""
     for operation in OPERATIONS:
         if operation.changes:
             continue
-        given = json.dumps(made(operation, "a")).encode()
-        seen += answer(world.office, actor, operation.name, given).body.decode()
+        given = made(operation, "a")
+        if not operation.scoped:
+            given.pop("structure", None)
+        said = answer(world.office, world.actors[actor], operation.name, json.dumps(given).encode())
+        seen += said.body.decode()
     assert "cote-a" in seen
-    for foreign in ("cote-b", "cote-c", "seul", NUMBERS["b"], NUMBERS["c"], "Structure b"):
-        assert foreign not in seen
+    for side in foreign:
+        assert name(side) not in seen
+        assert f"Structure {side}" not in seen
+        assert side == "-" or NUMBERS[side] not in seen
 
 
 def test_an_operation_that_changes_nothing_cannot_write(world: World) -> None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 
 from mssmtp.admin import Office
 from mssmtp.admin.operation import Json
-from mssmtp.admin_server import AdminDoor, Guard, bind_socket
+from mssmtp.admin_server import AdminDoor, Guard, bind_sockets
 from mssmtp.asking import Desk, Remote, desk_at, desk_of
 from mssmtp.demo.authority import Authority, CertificateFiles, Identity, Make, Subject
 from mssmtp.mail import Actor, AdminLevel, Structure, StructureId
@@ -110,7 +110,8 @@ def run(home: Home) -> Path:
 async def door(home: Home, store: Store, run: Path) -> AsyncIterator[AdminDoor]:
     """On the socket of the home."""
     door = AdminDoor(Office(store, home.settings, CLOCK, ENTROPY))
-    await door.start(bind_socket(run))
+    [sock] = bind_sockets(run)
+    await door.start(sock)
     yield door
     await door.stop(5)
 

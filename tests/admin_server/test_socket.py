@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from mssmtp.admin import callers
-from mssmtp.admin_server import AdminDoor
+from mssmtp.admin import Office, callers
+from mssmtp.admin_server import AdminDoor, bind_sockets
 from mssmtp.asking import Refused, _UnixConnection
-from mssmtp.storage import Store
-from tests.admin_server.conftest import Ask
-from tests.home import ZOE, Home
+from mssmtp.errors import ConfigError
+from mssmtp.mail import Actor, AdminLevel, Structure
+from mssmtp.storage import Administrator, Store
+from tests.admin_server.conftest import FINESS_A, FINESS_B, Ask
+from tests.home import CLOCK, ENTROPY, ZOE, Home, typed
 
 ZOE_SHOWN = str(ZOE)
 
@@ -50,6 +52,49 @@ async def test_att_38_the_socket_is_its_users_alone(
     with pytest.raises(Refused, match="n'administre rien ici") as refused:
         await ask("bal.list")
     assert refused.value.remedy
+
+
+@pytest.mark.requirement("MED-16")
+async def test_a_user_of_the_machine_acts_within_the_scope_that_user_was_given(
+    home: Home,
+    store: Store,
+    structures: tuple[Structure, Structure],
+    tmp_path: Path,
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Through the socket that everybody may open: the kernel says who does."""
+    sockets = bind_sockets(run, tmp_path / "open.sock")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(callers, "ROOT", -1)
+    actor = Actor(AdminLevel.STRUCTURE, "par la machine", structure=structures[0].id)
+    new = Administrator(actor, uid=os.getuid())
+    made = store.write(lambda w: w.add_administrator(new)).result()
+    door = AdminDoor(Office(store, home.settings, CLOCK, ENTROPY))
+    for sock in sockets:
+        await door.start(sock)
+    assert stat.S_IMODE((tmp_path / "open.sock").stat().st_mode) == 0o666
+    monkeypatch.setenv("MSSMTP_ADMIN", f"unix:{tmp_path / 'open.sock'}")
+    listed = await asyncio.to_thread(typed, "structure", "list", "--json")
+    assert [row["finess"] for row in listed.json] == [FINESS_A]
+    refused = await asyncio.to_thread(typed, "structure", "show", FINESS_B)
+    assert (refused.code, "n'existe pas ici" in refused.err) == (2, True)
+    store.write(lambda w: w.remove_administrator(made)).result()
+    gone = await asyncio.to_thread(typed, "structure", "list")
+    assert (gone.code, "n'administre rien ici" in gone.err) == (2, True)
+    await door.stop(5)
+
+
+def test_a_socket_is_not_made_where_others_may_replace_it(tmp_path: Path, run: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(ConfigError, match="others may write to its directory"):
+        bind_sockets(run, tmp_path / "open.sock")
+
+
+def test_a_server_elsewhere_is_named_with_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MSSMTP_ADMIN", "https://admin.operateur.test:8443")
+    lacking = typed("structure", "list")
+    assert (lacking.code, "MSSMTP_ADMIN_CERTIFICATE: is not set" in lacking.err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +135,7 @@ async def test_the_list_of_operations_has_the_schema_of_each_input(
     door: AdminDoor, run: Path
 ) -> None:
     def get() -> list[dict[str, object]]:
-        connection = _UnixConnection(run)
+        connection = _UnixConnection(run / "admin.sock")
         try:
             connection.request("GET", "/v1")
             found: list[dict[str, object]] = json.loads(connection.getresponse().read())
@@ -107,7 +152,7 @@ async def test_the_list_of_operations_has_the_schema_of_each_input(
 
 def post(run: Path, path: str, body: bytes) -> tuple[int, dict[str, str]]:
     """One call; status and answer."""
-    connection = _UnixConnection(run)
+    connection = _UnixConnection(run / "admin.sock")
     try:
         connection.request("POST", path, body)
         response = connection.getresponse()

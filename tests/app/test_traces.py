@@ -6,19 +6,20 @@ is looked at over the administration's TLS door.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from mssmtp.asking import Refused, Remote, desk_at
 from mssmtp.demo.authority import Authority, Identity, Make, Subject
 from mssmtp.mail import EnvelopeId
 from mssmtp.storage import TransferTrace
 from tests.app.server import B_SENDER, Site, letter, serving
 from tests.authority import B_DOMAIN
 from tests.free_ports import free_ports
-from tests.home import ZOE, Home
+from tests.home import ZOE, Home, typed
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -51,8 +52,12 @@ def story(
     files = mine.write(directory, "dsi")
     named = ("--level", "operator", "--certificate", str(files.certificate_file))
     assert site.home.mssmtp("admin", "add", "dsi", *named).code == 0
-    anchors = site.home.settings.pki.anchors_file
-    remote = Remote(f"https://localhost:{port}", files.certificate_file, files.key_file, anchors)
+    elsewhere = {
+        "MSSMTP_ADMIN": f"https://localhost:{port}",
+        "MSSMTP_ADMIN_CERTIFICATE": str(files.certificate_file),
+        "MSSMTP_ADMIN_KEY": str(files.key_file),
+        "MSSMTP_ADMIN_ANCHORS": str(site.home.settings.pki.anchors_file),
+    }
     with serving(site, 1) as server:
         assert site.receive(letter(CANARY)).startswith("250 ")
         with site.submitting() as client:
@@ -63,11 +68,10 @@ def story(
             client.fetch([first], ["BODY[]"])
             client.delete_messages([first])
             client.expunge()
-        desk = desk_at(remote)
-        desk.row("bal.sent-copy", {"address": str(ZOE), "on": True})
-        assert site.home.mssmtp("admin", "remove", "dsi").code == 0
-        with pytest.raises(Refused) as refused:
-            desk.row("bal.show", {"address": str(ZOE)})
+        with mock.patch.dict(os.environ, elsewhere):
+            assert typed("bal", "sent-copy", str(ZOE), "--on").code == 0
+            assert site.home.mssmtp("admin", "remove", "dsi").code == 0
+            refused = typed("bal", "show", str(ZOE))
         activity = site.home.mssmtp("person", "activity", str(ZOE), "--json").json
     with site.home.store() as store:
         envelopes = [
@@ -81,7 +85,7 @@ def story(
         server.events,
         [hop for each in hops for hop in each],
         told + server.log,
-        str(refused.value),
+        refused.err,
     )
 
 
