@@ -13,6 +13,7 @@ from mssmtp.identity.entitled import entitled, entitled_still
 from mssmtp.identity.tokens import CannotBeAsked, Subject, TokenRefused
 from mssmtp.introspection import Introspection
 from mssmtp.mail import Principal
+from mssmtp.people import persons
 from mssmtp.storage import Reading, Store
 
 logger = logging.getLogger(__name__)
@@ -51,12 +52,19 @@ class Bearers:
 
     async def _opened(self, claim: Bearer, subject: Subject) -> Principal:
         told = {"azp": subject.client, "jti": subject.jti}
-        query = self._store.read(lambda r: entitled(r, subject.national_id, claim.box))
+
+        def look(reading: Reading) -> tuple[Principal, bool]:
+            found = entitled(reading, subject.national_id, claim.box)
+            return found, persons.lacks_strong_authentication(reading, found.account)
+
         try:
-            principal = await awaited(query)
+            principal, is_first = await awaited(self._store.read(look))
         except TokenRefused as refused:
             logger.info("token without right on the box", extra=told | {"why": refused.why})
             raise
+        if is_first:  # SEED-27: the e-CPS is a card
+            note = persons.note_strong_authentication
+            await awaited(self._store.write(lambda w: note(w, principal.account, "psc")))
         logger.info("token accepted", extra=told | {"account": principal.account})
         return principal
 

@@ -19,6 +19,7 @@ from mssmtp.identity.guesses import Guesses
 from mssmtp.mail import AccountId, Address, Person, PersonState
 from mssmtp.notices import Desk
 from mssmtp.outside import Clock, Entropy
+from mssmtp.people import inactivity, persons
 from mssmtp.storage import Reading, Store, Writing
 
 _MOST = 320
@@ -96,6 +97,9 @@ class Portal:
             if account is not None and _may(writing, account):
                 author = writing.account_login(account) or ""
                 writing.trace("login", author, "portail, code", account=account)
+                persons.note_strong_authentication(writing, account, "code")
+                if (box := writing.box_of(account)) is not None:
+                    inactivity.keep(writing, box)
                 return account
             return None
 

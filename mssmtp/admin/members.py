@@ -13,6 +13,7 @@ from mssmtp.admin.operation import Answer, Desk, Input, Operation, Row, operatio
 from mssmtp.errors import ConfigError
 from mssmtp.identity.app_password import new_password, verifiers
 from mssmtp.mail import AccountId, Actor, AdminLevel, Bal, BalType, Role
+from mssmtp.people import persons
 from mssmtp.storage import Reading, Writing
 
 
@@ -68,6 +69,7 @@ def _add(desk: Desk[MemberRole]) -> Answer:
             remedy = f"`mssmtp bal member set {given.org} {given.person} --role …`"
             why = f"is a member of {given.org} already, as {now.value}"
             raise ConfigError(given.person, why, f"{remedy} gives another role.")
+        persons.require_attested_account(writing, account)
         writing.add_member(bal.id, account, given.role)
         return _given(given)
 

@@ -140,6 +140,8 @@ def is_habilitated(reading: Reading, number: str) -> bool:
 def _missing_of_holder(reading: Reading, box: Bal) -> list[str]:
     account = reading.account_of(box.id)
     person = None if account is None else reading.person_by_account(account.id)
+    if person is None and box.national_id is not None:
+        person = reading.person_by_national_id(box.national_id)
     found = []
     if box.person is not PersonState.CERTIFIED:
         found.append("titulaire certifié")

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from mssmtp.config_policy import DelegationSettings
 from mssmtp.mail import AccountId, Bal, BalState, BalType, DelegateRight, PersonState
 from mssmtp.notices import Desk, Kind
+from mssmtp.people import persons
 from mssmtp.people.boxes import OF_PERSONS
 from mssmtp.people.refusing import NotAllowed
 from mssmtp.storage import Delegation, DelegationKind, Reading, TraceKind, Writing
@@ -167,6 +168,7 @@ class Delegations:
                 "n'a pas finalisé son compte",
                 "Attendez que la personne ait choisi son mot de passe (SEED-37).",
             )
+        persons.require_attested_account(reading, account.id)
         return account.id, own
 
     def _require_colleague(self, wish: Wish, own: Bal) -> None:

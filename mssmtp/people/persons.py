@@ -127,10 +127,10 @@ def _certified(writing: Writing, register: Register, person: Person, by: str) ->
 
 
 def review(writing: Writing, person: Person) -> None:
-    """The person's own box may work now (SEED-27)."""
-    box = writing.box_of(person.account)
-    if box is not None and box.state is not BalState.CLOSED:
-        boxes.review(writing, box)
+    """The person's own boxes may work now (SEED-27)."""
+    for box in writing.boxes_of(person.account):
+        if box.state is not BalState.CLOSED:
+            boxes.review(writing, box)
 
 
 # ---------------------------------------------------------------- what is recorded of a person
@@ -169,16 +169,25 @@ def require_attestation(reading: Reading, person: Person) -> None:
 
 
 def require_attested_account(reading: Reading, account: AccountId) -> None:
-    """Of an account that is let into a box of others; one without a person is the operator's."""
+    """Of an account that is let into a box of others; one without a person is the operator's.
+
+    Who is merely pre-registered has no access yet, and is asked when the account is finalised.
+    """
     person = reading.person_by_account(account)
-    if person is not None:
+    if person is not None and person.state is not PersonState.PRE_REGISTERED:
         require_attestation(reading, person)
+
+
+def lacks_strong_authentication(reading: Reading, account: AccountId) -> bool:
+    """The person of the account never showed a card or a one-time code (SEED-27)."""
+    person = reading.person_by_account(account)
+    return person is not None and records.STRONG.name not in reading.records("person", person.id)
 
 
 def note_strong_authentication(writing: Writing, account: AccountId, means: str) -> None:
     """The account was opened with a card or a one-time code: the first time counts (SEED-27)."""
     person = writing.person_by_account(account)
-    if person is None or records.STRONG.name in writing.records("person", person.id):
+    if person is None or not lacks_strong_authentication(writing, account):
         return
     now = writing.now()
     told = records.declared(records.STRONG, now, now, {"means": means})
@@ -210,24 +219,25 @@ def leave(writing: Writing, person: Person) -> None:
 
     Their mail stays for the retention, proofs for ever. Raises NoSuchPerson.
     """
+    own = writing.boxes_of(person.account)
     writing.set_account_active(person.account, active=False)
     for password in writing.app_passwords(person.account):
         writing.revoke_app_password(password.id)
     for shared in writing.principal(person.account).bals:
         if writing.role(person.account, shared.id) is not None:
             writing.remove_member(shared.id, person.account)
-    box = writing.box_of(person.account)
-    if box is not None and box.state is not BalState.CLOSED:
-        boxes.close(writing, box)
+    for box in own:
+        if box.state is not BalState.CLOSED:
+            boxes.close(writing, box)
     writing.mark_person(person.id, "left_at", writing.now())
 
 
 def suspend(writing: Writing, person: Person) -> None:
     """No login, and the own box takes no mail (OP-50); nothing is deleted."""
     writing.set_account_active(person.account, active=False)
-    box = writing.box_of(person.account)
-    if box is not None and box.state is BalState.ACTIVE:
-        writing.set_bal_state(box.id, BalState.SUSPENDED)
+    for box in writing.boxes_of(person.account):
+        if box.state is BalState.ACTIVE:
+            writing.set_bal_state(box.id, BalState.SUSPENDED)
 
 
 def resume(writing: Writing, register: Register, person: Person) -> Person:
@@ -243,9 +253,9 @@ def resume(writing: Writing, register: Register, person: Person) -> Person:
             str(person.usual_address), "a quitté son activité", "Créez un nouveau compte."
         )
     writing.set_account_active(person.account, active=True)
-    box = writing.box_of(person.account)
-    if box is not None and box.state is BalState.SUSPENDED:
-        writing.set_bal_state(box.id, BalState.ACTIVE)
+    for box in writing.boxes_of(person.account):
+        if box.state is BalState.SUSPENDED:
+            writing.set_bal_state(box.id, BalState.ACTIVE)
     return present(writing, person)
 
 

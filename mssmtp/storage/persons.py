@@ -40,7 +40,7 @@ from mssmtp.storage.people_values import (
     PersonExists,
     PersonStep,
 )
-from mssmtp.storage.schema import accounts, bals, persons, sql
+from mssmtp.storage.schema import accounts, bals, members, persons, sql
 from mssmtp.storage.view import Row
 
 USUAL, NATIONAL = b"usual", b"national"
@@ -83,6 +83,9 @@ _OWN = sql(
     select(accounts.c.bal)
     .where(accounts.c.id == bindparam("account"))
     .where(accounts.c.bal.is_not(None))
+)
+_SHARED = sql(
+    select(members.c.bal).where(members.c.account == bindparam("account")).order_by(members.c.bal)
 )
 _NEW = sql(
     insert(persons)
@@ -198,6 +201,17 @@ class PersonReading(PeopleReading):
         row = self._one(_OWN, account=account)
         return self.bal_by_id(BalId(row[0])) if row else None
 
+    def boxes_of(self, account: AccountId) -> tuple[Bal, ...]:
+        """All boxes of the account's person, in any state: the own one first, then further PER
+        boxes with the same identifier, which it opens as a member (DIR-11)."""
+        own = self.box_of(account)
+        if own is None:
+            return ()
+        rows = self._all(_SHARED, account=account) if own.national_id is not None else []
+        found = (self.bal_by_id(BalId(row[0])) for row in rows)
+        others = (box for box in found if box is not None and box.id != own.id)
+        return (own, *(box for box in others if box.national_id == own.national_id))
+
     def _opened_persons(self, rows: list[Row]) -> tuple[Person, ...]:
         return tuple(
             self._opened_person(row)[0]
@@ -282,10 +296,10 @@ class PersonWriting(PersonReading, PeopleWriting):
         self._seal_person(fixed, kept if details is None else details)
 
     def set_person_state(self, person: PersonId, state: PersonState) -> None:
-        """A step on the ladder, copied onto the person's own box. Raises NoSuchPerson."""
+        """A step on the ladder, copied onto the person's own boxes. Raises NoSuchPerson."""
         before, details = self._present(person)
         self._seal_person(replace(before, state=state), details)
-        if (box := self.box_of(before.account)) is not None:
+        for box in self.boxes_of(before.account):
             self._set_ladder(box.id, state)
 
     def set_usual_address(self, person: PersonId, usual: Address) -> None:

@@ -191,6 +191,11 @@ def test_rank_one_is_one_box_of_its_holder(world: World) -> None:
     assert (rank(made.box), rank(second)) == (None, 1)
     with pytest.raises(NotAllowed, match="rang"):
         world.write(lambda w: boxes.set_rank(w, second, 0))
+    assert world.read(lambda r: r.boxes_of(made.person.account)) == (
+        world.again(made.box),
+        world.again(second),
+    )
+    assert world.again(second).exchanges  # its holder is certified and has shown a card
     details = BalDetails("Pneumologie", "0400000000", "Bâtiment B", 3)
     world.write(lambda w: w.set_bal_details(second.id, details))
     assert world.read(lambda r: r.bal_details(second.id)) == details

@@ -85,8 +85,11 @@ def test_who_is_no_health_professional_attests_three_conditions_before_anything(
 
     with pytest.raises(NotAllowed, match="SEED-31"):
         finalised()
-    with pytest.raises(NotAllowed, match="SEED-31"):
-        world.read(lambda r: persons.require_attested_account(r, person.account))
+    alone = world.write(
+        lambda w: persons.self_register(w, world.doctor(national_id=None, profession="51"))
+    )
+    with pytest.raises(NotAllowed, match="SEED-31"):  # nobody lets her into a box of others
+        world.read(lambda r: persons.require_attested_account(r, alone.account))
     now = world.clock.now()
     for lacking in ALL_THREE:
         some = {**ALL_THREE, lacking: False}
