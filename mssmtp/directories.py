@@ -209,9 +209,9 @@ class Directories:
             ]
         )
 
-    def answers_for(self, address: Address) -> bool:
-        """Whether the first factor of this person is a directory's, not our own password."""
-        return address.domain in self._by_domain
+    def of_person(self, address: Address) -> FirstFactor | None:
+        """Who knows the password of this person; None: we do."""
+        return self._by_domain.get(address.domain)
 
     async def check(self, address: Address, password: str) -> Entry:
         """Raises BadCredentials, DirectoryAway; never waits longer than a client does."""

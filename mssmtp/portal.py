@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Literal
 
 from mssmtp import codes
+from mssmtp.directories import Directories
 from mssmtp.errors import BadAddress, Reply
-from mssmtp.identity import LoginRefused, TooManyGuesses, portal_password
+from mssmtp.identity import BadCredentials, LoginRefused, TooManyGuesses, portal_password
 from mssmtp.identity.guesses import Guesses
 from mssmtp.mail import AccountId, Address, Person, PersonState
 from mssmtp.notices import Desk
@@ -58,7 +59,16 @@ class StrongLogin:
 class Portal:
     """One per process; thread-safe."""
 
-    def __init__(self, store: Store, desk: Desk, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self,
+        store: Store,
+        desk: Desk,
+        clock: Clock,
+        entropy: Entropy,
+        directories: Directories | None = None,
+    ) -> None:
+        """`directories`: hospitals' own, which are asked in place of a password of ours."""
+        self._directories = directories
         self._store, self._desk, self._clock, self._entropy = store, desk, clock, entropy
         self._guesses = Guesses()
         self._key = entropy.token_bytes(32)
@@ -77,7 +87,7 @@ class Portal:
         if wait > 0:
             raise TooManyGuesses(delay_s=wait)
         person, stored = self._store.read(lambda reading: _known(reading, named)).result()
-        if not portal_password.is_right(password, stored) or person is None:
+        if not self._is_right(named, password, stored) or person is None:
             secret = hmac.digest(self._key, password.encode("utf-8", "replace"), hashlib.sha256)
             now = self._clock.monotonic()
             raise PortalRefused(delay_s=self._guesses.wrong(named.key, address, secret, now))
@@ -87,6 +97,16 @@ class Portal:
             lambda writing: codes.issue(writing, self._desk, person, "login", drawn)
         )
         return issued.result()
+
+    def _is_right(self, named: Address, password: str, stored: str | None) -> bool:
+        """The first factor. Raises DirectoryAway."""
+        factor = None if self._directories is None else self._directories.of_person(named)
+        if factor is None:
+            return portal_password.is_right(password, stored)
+        try:
+            return factor.check(named, password).address == named
+        except BadCredentials:
+            return False
 
     def finish(self, attempt: str, code: str) -> StrongLogin:
         """Spend the code. Raises CodeRefused."""

@@ -103,6 +103,11 @@ class BindingReading(View):
             (b.account for b in self._bound_now(kind, subject) if b.account is not None), None
         )
 
+    def demand_unbound(self, kind: BindingKind, subject: str, account: AccountId) -> None:
+        """Raises BindingTaken when it is another account's."""
+        if any(each.account != account for each in self._bound_now(kind, subject)):
+            raise BindingTaken
+
     def bound_boxes(self, kind: BindingKind, subject: str) -> tuple[BalId, ...]:
         """The boxes a system opens (CL-15)."""
         return tuple(b.bal for b in self._bound_now(kind, subject) if b.bal is not None)
@@ -160,9 +165,7 @@ class BindingWriting(BindingReading, WritingView):
         self, kind: BindingKind, subject: str, account: AccountId, label: str = ""
     ) -> int:
         """`subject` is `account` from now on; its id. Raises BindingTaken."""
-        for each in self._bound_now(kind, subject):
-            if each.account != account:
-                raise BindingTaken
+        self.demand_unbound(kind, subject, account)
         return self._put_binding(kind, subject, account, None, label)
 
     def bind_box(self, kind: BindingKind, subject: str, bal: BalId, label: str = "") -> int:

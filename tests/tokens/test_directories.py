@@ -173,8 +173,8 @@ async def test_nobody_waits_longer_than_a_client_does(monkeypatch: pytest.Monkey
     monkeypatch.setattr(directories, "WITHIN_S", 0.05)
     slow = Slow()
     all_of_them = Directories([(("chu-g.test",), slow)])
-    assert all_of_them.answers_for(ANNE)
-    assert not all_of_them.answers_for(Address.parse("zoe@ordinaire.example"))
+    assert all_of_them.of_person(ANNE) is slow
+    assert all_of_them.of_person(Address.parse("zoe@ordinaire.example")) is None
     found = await asyncio.gather(
         *(all_of_them.check(ANNE, "x") for _ in range(6)), return_exceptions=True
     )

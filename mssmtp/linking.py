@@ -1,0 +1,172 @@
+"""An e-CPS or a CPx card is linked to an account, once, after a code by mail (SEED-12).
+
+What was shown, a token or a card, has been verified before it gets here; the code is good for that
+identity alone. Afterwards the identity logs in at the portal without a password (L14, L15); the
+doors of mail programs take no card (OP-07). Everything blocks: to be called in a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from cryptography import x509
+
+from mssmtp import codes, pki
+from mssmtp.errors import Reply
+from mssmtp.identity import LoginRefused
+from mssmtp.identity.tokens import Subject
+from mssmtp.mail import AccountId, PersonState
+from mssmtp.notices import Desk
+from mssmtp.outside import Clock, Entropy
+from mssmtp.pki import Anchors, CertificateRefused, Role
+from mssmtp.portal import StrongLogin
+from mssmtp.revocation import Revocation, judge_chain
+from mssmtp.storage import Reading, Store, Writing
+
+_HOLDER = re.compile(r"(8[0-9]{11}|0[0-9A-Z]{9})\Z", re.ASCII)
+"""The CN of a CPx certificate is the national identifier of its holder."""
+_MOST = 64
+
+
+class NotLinked(LoginRefused):
+    """Nobody's identity here, or the account is suspended: registration or linking comes next."""
+
+    smtp = Reply(
+        535,
+        "5.7.8",
+        "Cette identité n'est liée à aucun compte actif ; liez-la depuis votre compte.",
+    )
+    imap = "AUTHENTICATIONFAILED"
+    is_guess = False
+
+
+class CardRefused(LoginRefused):
+    """No card, a bad or revoked one, or one that names no professional."""
+
+    smtp = Reply(
+        535, "5.7.8", "Carte refusée ; vérifiez qu'elle est la vôtre et en cours de validité."
+    )
+    imap = "AUTHENTICATIONFAILED"
+    is_guess = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An identity that somebody has proved to have."""
+
+    kind: Literal["psc", "card"]
+    subject: str
+
+    @property
+    def label(self) -> str:
+        """As lists print it."""
+        return "e-CPS" if self.kind == "psc" else "carte CPx"
+
+
+def by_token(subject: Subject) -> Shown:
+    """What an introspected token of Pro Santé Connect shows."""
+    return Shown("psc", subject.national_id)
+
+
+def by_card(
+    chain: Sequence[x509.Certificate],
+    anchors: Anchors,
+    revocation: Revocation | None,
+    now: datetime,
+) -> Shown:
+    """What the certificate of a card shows, whose private key TLS has seen at work.
+
+    `anchors` are those of the authorities of persons (OP-07). Raises CardRefused.
+    """
+    try:
+        judge_chain(chain, anchors, revocation, Role.CLIENT, now)
+        key = pki.certificate_name(chain[0].subject) or ()
+    except CertificateRefused as error:
+        raise CardRefused(error.reason) from error
+    names = [rdn.value.upper() for rdn in key if rdn.type == "CN"]
+    if len(names) != 1 or not _HOLDER.match(names[0]):
+        raise CardRefused("names no professional")
+    return Shown("card", names[0])
+
+
+class Linking:
+    """One per process; thread-safe."""
+
+    def __init__(self, store: Store, desk: Desk, clock: Clock, entropy: Entropy) -> None:
+        self._store, self._desk, self._clock, self._entropy = store, desk, clock, entropy
+
+    def begin(self, account: AccountId, shown: Shown) -> str:
+        """Mail a code to the holder of `account`; the token of the attempt, for `finish`.
+
+        Raises NotLinked for an account without a person, CodeTooSoon, NoticesDown, BindingTaken.
+        """
+        drawn = codes.draw(self._entropy, self._clock.now())
+        tied = replace(drawn, attempt=_tied(drawn.attempt, shown))
+
+        def job(writing: Writing) -> None:
+            person = writing.person_by_account(account)
+            if person is None or not _may(writing, account):
+                raise NotLinked
+            writing.demand_unbound(shown.kind, shown.subject, account)
+            codes.issue(writing, self._desk, person, "bind", tied)
+
+        self._store.write(job).result()
+        return drawn.attempt
+
+    def finish(self, attempt: str, code: str, shown: Shown) -> AccountId:
+        """Spend the code and link what was shown; whose account that is.
+
+        Raises CodeRefused, also for another identity than `begin` saw; BindingTaken.
+        """
+        now = self._clock.now()
+        tied = _tied(attempt[:_MOST], shown)
+
+        def job(writing: Writing) -> AccountId | None:
+            account = codes.accept(writing, tied, code.strip()[:_MOST], "bind", now)
+            if account is None or not _may(writing, account):
+                return None
+            writing.bind_account(shown.kind, shown.subject, account, shown.label)
+            author = writing.account_login(account) or ""
+            writing.trace("account", author, f"identité liée : {shown.label}", account=account)
+            return account
+
+        account = self._store.write(job).result()
+        if account is None:
+            raise codes.CodeRefused
+        return account
+
+    def log_in(self, shown: Shown) -> StrongLogin:
+        """The login at the portal of whoever has linked this identity. Raises NotLinked."""
+        now = self._clock.now()
+
+        def job(writing: Writing) -> AccountId | None:
+            account = writing.bound_account(shown.kind, shown.subject)
+            if account is None or not _may(writing, account):
+                return None
+            author = writing.account_login(account) or ""
+            writing.trace("login", author, f"portail, {shown.label}", account=account)
+            return account
+
+        account = self._store.write(job).result()
+        if account is None:
+            raise NotLinked
+        return StrongLogin(account, now)
+
+
+def _may(reading: Reading, account: AccountId) -> bool:
+    """An active account of somebody who is not merely pre-registered (OP-50)."""
+    login, person = reading.account_login(account), reading.person_by_account(account)
+    found = None if login is None else reading.account(login)
+    is_in = person is not None and person.state is not PersonState.PRE_REGISTERED
+    return is_in and found is not None and found.active
+
+
+def _tied(attempt: str, shown: Shown) -> str:
+    """The attempt as it is stored: of this identity, and of no other that is shown later."""
+    text = f"{attempt}\0{shown.kind}\0{shown.subject}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
