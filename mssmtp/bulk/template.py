@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import io
 
-from openpyxl import Workbook
-from openpyxl.cell.cell import WriteOnlyCell
-from openpyxl.styles import Font
-from openpyxl.utils import get_column_letter
-
 from mssmtp.bulk.columns import MANDATORY, OPTIONAL, Column
 from mssmtp.mail import BalType
 
@@ -22,6 +17,11 @@ def csv_template() -> bytes:
 
 def xlsx_template() -> bytes:
     """A sheet to fill in, and one that says who needs which column."""
+    from openpyxl import Workbook
+    from openpyxl.cell.cell import WriteOnlyCell
+    from openpyxl.styles import Font
+    from openpyxl.utils import get_column_letter
+
     book = Workbook(write_only=True)
     sheet = book.create_sheet("comptes")
     for position, column in enumerate(Column, start=1):

@@ -7,14 +7,14 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import BinaryIO
-
-from openpyxl import load_workbook
-from openpyxl.cell.read_only import ReadOnlyCell
+from typing import TYPE_CHECKING, BinaryIO
 
 from mssmtp.bulk.columns import MAX_COLUMNS, BadFile, Problem
 from mssmtp.bulk.csv_file import Rows
 from mssmtp.bulk.xlsx_guard import Formulas, guard
+
+if TYPE_CHECKING:
+    from openpyxl.cell.read_only import ReadOnlyCell
 
 _TEXT = "formatez la colonne en « Texte » et ressaisissez la valeur"
 _FORMULA = "une formule ; collez la valeur à sa place (« Collage spécial »)"
@@ -54,6 +54,9 @@ def rows(stream: BinaryIO) -> Rows:
 
 
 def _rows(stream: BinaryIO, formulas: Formulas) -> Rows:
+    # Here, and not above: a server that reads no workbook does not hold the library in memory.
+    from openpyxl import load_workbook
+
     # data_only: the library never parses a formula; the guard has found where they are.
     book = load_workbook(stream, read_only=True, data_only=True, keep_links=False)
     try:

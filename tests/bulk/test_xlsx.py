@@ -7,7 +7,7 @@ import zipfile
 from datetime import date, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mssmtp.bulk import BadFile, Column
@@ -110,6 +110,7 @@ def test_att_31_an_archive_of_too_many_parts_is_refused() -> None:
 _PIECES = ["<row>", "</row>", "<c r='B2'>", "<c>", "</c>", "<v>1</v>", "<f>A1</f>", "<is/>", "<x/>"]
 
 
+@settings(max_examples=50)
 @given(st.lists(st.sampled_from(_PIECES), max_size=16))
 def test_any_sheet_is_lines_or_one_refusal(pieces: list[str]) -> None:
     try:

@@ -66,6 +66,7 @@ def with_a_relay(place: Path) -> None:
     file.write_text(file.read_text("utf-8").replace("[notices]\n", relay, 1), "utf-8")
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.requirement("SEED-39", "SEED-40", "DEF-10", "DEF-11")
 def test_the_three_stories_can_be_typed_as_they_stand(place: Path) -> None:
     for kind, text in _BLOCK.findall(PAGE.read_text("utf-8")):
@@ -100,6 +101,11 @@ def as_the_page_says(store: Store) -> None:
     principal = store.read(lambda r: r.principal(lea.account)).result()
     assert [box.type for box in principal.bals] == [BalType.MED, BalType.ORG]
     assert list(principal.roles.values()) == [Role.SECRETAIRE]
+    devices = store.read(lambda r: r.app_passwords(lea.account)).result()
+    assert [(each.name, each.box) for each in devices if each.box is None] == [
+        ("Thunderbird, accueil", None)
+    ]
+    assert [each.name for each in devices if each.box] == ["Logiciel d'accueil"]
     key = pki.listed_name("CN=dpi.ch-valmont.example,OU=1990000010,O=CH DE VALMONT,C=FR") or ()
     name = pki.name_text(key)
     app = store.read(lambda r: r.bal(APP)).result()
