@@ -127,7 +127,7 @@ def offered(reading: Reading, bal: Bal) -> Offered:
 
 def _values(reading: Reading, bal: Bal) -> Mapping[str, str]:
     structure = None if bal.structure is None else reading.structure(bal.structure)
-    account = reading.account(str(bal.address))
+    account = reading.account_of(bal.id)
     person = None if account is None else reading.person_by_account(account.id)
     return {
         "prénom": person.first_name if person else "",

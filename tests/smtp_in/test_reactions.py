@@ -14,6 +14,7 @@ from mssmtp.message.headers import values
 from mssmtp.sieve.auto_reply import AutoReply
 from mssmtp.sieve.templates import XDM, xdm
 from mssmtp.storage import Reading, Store, Writing
+from mssmtp.storage.people_values import NewPerson
 from mssmtp.storage.scripts import AUTO_REPLY
 from tests.smtp_in.fakes import PAUL, PEER, URGENCES, ZOE
 from tests.smtp_in.rig import greeted
@@ -344,20 +345,34 @@ async def test_a_signature_is_offered_and_never_added_to_a_letter(
     whole: Whole, store: Store, zoe: BalId
 ) -> None:
     """A user's own, and what a structure gives its people: text beside the letter, not in it."""
+    lea = Address.parse("lea@hopital-a.test")
 
     def job(writing: Writing) -> None:
         clinic = writing.create_structure(Structure(StructureId(0), "Clinique", "130000011"))
         writing.set_bal_structure(zoe, clinic.id)
+        hers = writing.create_bal(lea, BalType.MED)
+        writing.set_bal_structure(hers.id, clinic.id)
+        usual = Address.parse("lea@cabinet.example")
+        person = writing.create_person(NewPerson(usual, "{nom}", "Léa", structure=clinic.id))
+        writing.give_box(person.account, hers.id)
         for kind in wording.KINDS:
             wording.set_template(writing, clinic.id, kind, f"{kind} {{structure}}")
 
     store.write(job).result()
-    bal = store.read(lambda r: r.bal_by_id(zoe)).result()
+    bal, other = store.read(lambda r: (r.bal_by_id(zoe), r.bal(lea))).result()
     assert bal is not None
+    assert other is not None
     offered = store.read(lambda r: wording.offered(r, bal)).result()
     assert offered == wording.Offered("signature Clinique", "footer Clinique", is_own=False)
     store.write(lambda w: wording.set_signature(w, bal, "Dr Zoé")).result()
     assert store.read(lambda r: wording.offered(r, bal)).result().signature == "Dr Zoé"
+    made = "{prénom} {nom} — {structure}, {adresse}"
+    clinic = bal.structure
+    assert clinic is not None
+    store.write(lambda w: wording.set_template(w, clinic, "signature", made)).result()
+    # A name that looks like a placeholder is only a name.
+    filled = f"Léa {{nom}} — Clinique, {lea}"
+    assert store.read(lambda r: wording.offered(r, other)).result().signature == filled
     async with whole.submission() as (_, port), await log_in(whole, port) as wire:
         assert (await send(wire, [PAUL], OWN + b"bonjour\r\n", ZOE)).startswith("250 ")
     (octets,) = inbox(store, PAUL)
