@@ -99,6 +99,7 @@ def _operator(laid: Laid) -> Json:
             "port_starttls": _port(listen.imap),
             "port_tls": _port(listen.imaps),
         },
+        "sieve": {"host": _host(listen.sieve), "port_starttls": _port(listen.sieve)},
         "accounts": [
             {
                 "address": str(login.bal.address),

@@ -59,6 +59,7 @@ def settings(console: Console, space: Space) -> None:
         listen = laid.settings.listen
         assert listen.imaps is not None  # noqa: S101 - the demo opens every door
         assert listen.submissions is not None  # noqa: S101
+        assert listen.sieve is not None  # noqa: S101
         table = Table(
             title=f"Mail client settings, {name}", title_justify="left", show_header=False
         )
@@ -68,6 +69,7 @@ def settings(console: Console, space: Space) -> None:
             ("address, user name", str(login.bal.address)),
             ("app password", login.password),
             ("IMAP", f"localhost, port {listen.imaps.port}, SSL/TLS, normal password"),
+            ("ManageSieve", f"localhost, port {listen.sieve.port}, STARTTLS"),
             ("SMTP", f"localhost, port {listen.submissions.port}, SSL/TLS, normal password"),
             ("authority to import once", str(space.ca_file)),
         ):

@@ -179,7 +179,14 @@ PSC_REALM = "/auth/realms/test"
 PSC_OPERATOR, PSC_SOFTWARE = "operateur-essai", "lps-essai"
 """Registrations at the space's Pro Santé Connect: ours, and business software's."""
 METRICS_OFFSET = 150
-DOORS = {"operators": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993}
+DOORS = {
+    "operators": 25,
+    "submission": 587,
+    "submissions": 465,
+    "imap": 143,
+    "imaps": 993,
+    "sieve": 190,
+}
 
 
 def ports(base_port: int) -> tuple[int, ...]:

@@ -176,7 +176,16 @@ def test_what_must_be_left_by_nobody_can_be_seen(space: RunningSpace) -> None:
     """Control of the test above: of a space that runs, both are found."""
     assert len(processes_of(space.directory)) >= 1 + 5 * 3
     doors = {door for o in (space.a, space.b) for door in (o.smtp, o.submission, o.imap, o.imaps)}
+    doors |= {space.manifest["operators"][0]["sieve"]["port_starttls"]}
     assert doors | {space.manifest["dns"]["port"]} <= listening_ports(space.directory)
+
+
+def test_a_holder_is_told_what_scripts_may_ask(space: RunningSpace) -> None:
+    place = space.manifest["operators"][0]["sieve"]
+    with socket.create_connection((place["host"], place["port_starttls"]), timeout=10) as wire:
+        greeting = wire.recv(4_096).decode()
+    assert greeting.startswith('"IMPLEMENTATION" "mssmtp"\r\n"SIEVE" "fileinto ')
+    assert '"STARTTLS"' in greeting
 
 
 # ---------------------------------------------------------------- for people
@@ -314,6 +323,7 @@ def test_the_manifest_has_every_key_of_its_version(space: RunningSpace) -> None:
         assert operator["smtp"]["port"] == space.a.smtp + 1000 * index
         assert {"host", "port_starttls", "port_tls"} == set(operator["submission"])
         assert {"host", "port_starttls", "port_tls"} == set(operator["imap"])
+        assert {"host", "port_starttls"} == set(operator["sieve"])
         assert operator["dn"].startswith("CN=mx.")
         assert operator["listed"] is (operator["name"] != "hostile")
         for account in operator["accounts"]:
