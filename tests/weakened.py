@@ -657,6 +657,13 @@ WEAKENINGS = (
         ("tests/identity/test_devices.py",),
     ),
     Weakening(
+        "the pace of a login under siege",
+        "mssmtp/identity/guesses.py",
+        "        if record.wrong > FREE_OF_LOGIN:\n",
+        "        if False:\n",
+        ("tests/identity/test_siege.py",),
+    ),
+    Weakening(
         "a suspended certificate",
         "mssmtp/trust.py",
         "        if suspended and chain and _fingerprint(chain[0]) in suspended:\n",
