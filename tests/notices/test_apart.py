@@ -67,11 +67,13 @@ def asked_of_the_store(source: str) -> set[str]:
     }
 
 
+@pytest.mark.requirement("DEF-04")
 @pytest.mark.parametrize("file", ROOM, ids=lambda file: file.name)
 def test_the_room_asks_the_store_for_no_letter(file: Path) -> None:
     assert asked_of_the_store(file.read_text("utf-8")) <= _STORE
 
 
+@pytest.mark.requirement("DEF-04")
 @pytest.mark.parametrize("file", TRUST_SPACE, ids=lambda file: file.name)
 def test_the_way_out_of_the_trust_space_knows_no_service_mail(file: Path) -> None:
     source = file.read_text("utf-8")
