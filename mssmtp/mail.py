@@ -325,6 +325,7 @@ class Principal:
     when it was made for one alone. `subject`: the national identifier of the token that was shown
     in place of a password; `system`: the certificate that was. `scope`: the one service that the
     password is for, `imap` or `smtp`; "" both.
+    `own` is the address of its own box, whether this login acts in it or not: whom Sender names.
     """
 
     account: AccountId
@@ -336,6 +337,7 @@ class Principal:
     subject: str | None = None
     system: System | None = None
     scope: str = ""
+    own: Address | None = None
 
     @property
     def first(self) -> BalId | None:

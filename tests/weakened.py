@@ -575,7 +575,7 @@ WEAKENINGS = (
     Weakening(
         "Sender of a letter on behalf of a holder",
         "mssmtp/policy/delegates.py",
-        "    if not writers or any(w is None or w.id in principal.roles for w in writers):\n",
+        "    if not writers or writers != {principal.own}:\n",
         "    if False:\n",
         ("tests/policy/test_delegates.py",),
     ),

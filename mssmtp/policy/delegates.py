@@ -36,8 +36,8 @@ def _named(facts: Facts, tables: Tables) -> Verdict | None:
         if facts.sender != box.address and not may_be_null:
             because = f"From is {tables.shown(box.address)}, MAIL FROM {tables.shown(facts.sender)}"
             return refuse("from.on-behalf", refusals.DELEGATE_ENVELOPE.reply(), because)
-    writers = [principal.acting_in(address) for address in facts.sender_addresses]
-    if not writers or any(w is None or w.id in principal.roles for w in writers):
+    writers = set(facts.sender_addresses)
+    if not writers or writers != {principal.own}:
         because = f"Sender names no box of {principal.login}'s own"
         return refuse("from.on-behalf", refusals.DELEGATE_UNNAMED.reply(), because)
     shown = ", ".join(tables.shown(box.address) for box in boxes)

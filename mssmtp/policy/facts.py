@@ -136,7 +136,10 @@ def _principal(principal: Principal | None) -> Json:
         "bals": [_bal(each) for each in principal.bals],
         "app_password": principal.app_password,
     }
-    return told | ({"lent": [[bal, right] for bal, right in lent.items()]} if lent else {})
+    if lent:  # only then can the decision have read it
+        told["lent"] = [[bal, right] for bal, right in lent.items()]
+        told["own"] = _text(principal.own)
+    return told
 
 
 def _operator(operator: Operator, domains: frozenset[Domain]) -> Json:
@@ -296,6 +299,7 @@ def _read_principal(node: _Node) -> Principal:
         bals=tuple(bal for bal in bals if bal is not None),
         app_password=node.optional_number("app_password"),
         roles=dict(_read_lent(each) for each in node.items("lent")),
+        own=node.address("own"),
     )
 
 

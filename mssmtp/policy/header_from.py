@@ -5,6 +5,7 @@ from __future__ import annotations
 from mssmtp.mail import Door, Facts, Stage, Verdict
 from mssmtp.policy import refusals
 from mssmtp.policy.rule import INTERNAL, OPERATOR, SUBMISSION, Rule, accept, refuse
+from mssmtp.policy.sender import on_behalf
 from mssmtp.policy.tables import Tables
 
 _ASKED = frozenset({Stage.CONTENT})
@@ -15,7 +16,11 @@ def _bound(facts: Facts, tables: Tables) -> Verdict | None:
         return None
     if not facts.from_addresses:
         return refuse("from.bound", refusals.FROM_MISSING.reply(), "no readable From address")
-    for address in facts.from_addresses + facts.sender_addresses:
+    # Who writes on behalf of a holder is named by the own box, also where the login opens the
+    # holder's alone (DEF-12).
+    writer = facts.principal.own if on_behalf(facts) else None
+    writers = tuple(each for each in facts.sender_addresses if each != writer)
+    for address in facts.from_addresses + writers:
         if facts.principal.acting_in(address) is None and facts.door is Door.GATEWAY:
             shown = tables.shown(address)
             because = f"{shown} is no box behind {facts.principal.login}"

@@ -162,8 +162,7 @@ def on_behalf(
     boxes = (principal.acting_in(address) for address in authors.from_addresses)
     if not any(box is not None and principal.lent(box.id) for box in boxes):
         return authors, b""
-    own = next((box.address for box in principal.bals if box.id not in principal.roles), None)
-    if own is None:
+    if principal.own is None:
         return authors, b""
-    named = replace(authors, sender_addresses=(own, *authors.sender_addresses))
-    return named, trace.sender(own)
+    named = replace(authors, sender_addresses=(principal.own, *authors.sender_addresses))
+    return named, trace.sender(principal.own)

@@ -122,7 +122,8 @@ class PeopleReading(BoxReading, AppPasswordReading, DelegationReading):
         active = tuple(
             bal for bal in found if bal and (bal.state is BalState.ACTIVE or bal.id in handed)
         )
-        return Principal(account, self._opened_account(row).login, active, roles=roles)
+        mine = next((bal.address for bal in active if bal.id in own), None)
+        return Principal(account, self._opened_account(row).login, active, roles=roles, own=mine)
 
     def has_written(self, bal: BalId, address: Address) -> bool:
         """True when mail from `address` was stored in `bal` before (SEED-37)."""

@@ -29,7 +29,9 @@ UNNAMED = "from.on-behalf 553 5.7.1"
 
 def delegate(right: DelegateRight, own: Bal = MARC) -> Principal:
     """Marc's account, to which Zoé's box is lent."""
-    return Principal(AccountId(1), str(own.address), (own, ZOE), roles={ZOE.id: right})
+    return Principal(
+        AccountId(1), str(own.address), (own, ZOE), roles={ZOE.id: right}, own=own.address
+    )
 
 
 def written(
@@ -102,6 +104,18 @@ def test_att_42_a_delegate_who_may_reply_cannot_borrow_own_correspondents() -> N
     assert outcome(ENGINE.decide(null)) == UNNAMED
     may_send = replace(null, principal=delegate(DelegateRight.SEND))
     assert outcome(ENGINE.decide(may_send)) == "accept"
+
+
+@pytest.mark.requirement("DEF-12")
+def test_a_login_that_opens_the_holders_box_alone_is_named_all_the_same() -> None:
+    """By a token the client names one box (CL-13); the person is the token's subject."""
+    alone = replace(delegate(DelegateRight.SEND), bals=(ZOE,), box=ZOE.id)
+    facts = replace(written(Stage.CONTENT, DelegateRight.SEND), principal=alone)
+    assert outcome(ENGINE.decide(facts)) == "accept"
+    assert not ENGINE.decide(replace(facts, sender_addresses=(SECRETARIAT.address,))).is_accepted
+    # What is no delegation lends the own address nothing.
+    mine = replace(facts, from_addresses=(MARC.address,), sender_addresses=())
+    assert not ENGINE.decide(mine).is_accepted
 
 
 @given(

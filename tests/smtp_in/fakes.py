@@ -246,6 +246,7 @@ class FakeStore:
         owner: object,
         transfer: Transfer,
         facts: bytes,
+        invited: Sequence[Recipient] = (),
     ) -> None:
         self.kept.append(
             Kept(

@@ -19,7 +19,7 @@ def lend(rig: Rig, right: DelegateRight) -> int:
     paul = rig.store.bals[PAUL]
     known = rig.logins.principal
     bals = tuple(bal for bal in known.bals if bal.address == ZOE)
-    rig.logins.principal = replace(known, bals=(*bals, paul), roles={paul.id: right})
+    rig.logins.principal = replace(known, bals=(*bals, paul), roles={paul.id: right}, own=ZOE)
     return paul.id
 
 
