@@ -322,3 +322,21 @@ def test_the_portal_password_opens_no_mail_door(portal: Portal, store: Store, cl
     for login in (USUAL, "zoe@hopital-a.test"):
         with pytest.raises(BadCredentials):
             door.authenticate(login, PASSWORD)
+
+
+# ---------------------------------------------------------------- what a login is worth beside
+
+
+@pytest.mark.requirement("SEED-27", "OP-48")
+def test_a_code_counts_as_strong_authentication_and_the_login_as_activity(
+    portal: Portal, store: Store, clock: Clock
+) -> None:
+    attempt, code = begin(portal, store)
+    login = portal.finish(attempt, code)
+    person = store.read(lambda r: r.person_by_account(login.account)).result()
+    box = store.read(lambda r: r.box_of(login.account)).result()
+    assert person is not None
+    assert box is not None
+    told = store.read(lambda r: r.records("person", person.id)).result()
+    assert told["strong-authentication"].values == {"means": "code"}
+    assert store.read(lambda r: r.last_activity(box.id)).result() == clock.now()
