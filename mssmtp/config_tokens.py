@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from mssmtp.config_base import DomainName, Section
 from mssmtp.errors import ConfigError
@@ -87,9 +87,16 @@ class AuthSettings(Section):
     )
     app_token: bool = Field(
         False,
-        description="Tokens that name a system open its APP box too; the table of certificates is"
-        " the rule (CL-18).",
+        description="Tokens of systems for APP boxes. Refused: Pro Santé Connect has published no"
+        " such flow; systems log in by certificate (CL-18).",
     )
+
+    @field_validator("app_token")
+    @classmethod
+    def _not_offered(cls, on: bool) -> bool:
+        if on:
+            raise ValueError("no flow for it is published; use a certificate on listen.app_imap")
+        return on
 
 
 def _ldap_url(url: str) -> str:

@@ -7,9 +7,11 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from pydantic import ValidationError
 
 from mssmtp.bearers import PER_ADDRESS, Bearers
 from mssmtp.config import StoreSettings
+from mssmtp.config_tokens import AuthSettings
 from mssmtp.identity import Bearer
 from mssmtp.identity.entitled import entitled_still
 from mssmtp.identity.tokens import CannotBeAsked, Rules, TokenRefused
@@ -76,6 +78,8 @@ def test_a_subject_without_right_is_refused_and_gets_no_other_box(
 
 @pytest.mark.requirement("CL-18")
 def test_boxes_without_a_person_or_without_access_are_not_opened_by_a_token(people: People) -> None:
+    with pytest.raises(ValidationError, match="certificate"):
+        AuthSettings(app_token=True)
     for box in ("dpi", "secretaire", "ingenieur"):
         assert people.refuses(ZOE, box) == "no box that a person opens"
 
