@@ -38,10 +38,13 @@ def suspend(writing: Writing, new: Suspension) -> None:
     changes the reason alone."""
     before = _found(writing, new.kind, new.name)
     if before is not None:
-        writing.put_suspension(replace(new, at=before.at, boxes=before.boxes))
+        writing.put_suspension(replace(before, by=new.by, reason=new.reason))
         return
     if new.kind == "account":
         account = AccountId(int(new.name))
+        login = writing.account_login(account)
+        found = None if login is None else writing.account(login)
+        new = replace(new, was_active=found is None or found.active)
         writing.set_account_active(account, active=False)
         own = writing.box_of(account)
         if own is not None and own.state is BalState.ACTIVE:
@@ -51,12 +54,13 @@ def suspend(writing: Writing, new: Suspension) -> None:
 
 
 def resume(writing: Writing, kind: SuspendedKind, name: str) -> None:
-    """As it was before, but for boxes that were closed meanwhile. Raises NotSuspended."""
+    """As it was before, but for boxes that were closed and accounts that others have stopped
+    meanwhile. Raises NotSuspended."""
     before = _found(writing, kind, name)
     if before is None:
         raise NotSuspended
     writing.drop_suspension(kind, name)
-    if kind == "account":
+    if kind == "account" and before.was_active:
         writing.set_account_active(AccountId(int(name)), active=True)
     for bal in before.boxes:
         box = writing.bal_by_id(bal)

@@ -221,6 +221,7 @@ def leave(writing: Writing, person: Person) -> None:
     """
     own = writing.boxes_of(person.account)
     writing.set_account_active(person.account, active=False)
+    writing.keep_stopped(person.account)
     for password in writing.app_passwords(person.account):
         writing.revoke_app_password(password.id)
     for shared in writing.principal(person.account).bals:
@@ -235,6 +236,7 @@ def leave(writing: Writing, person: Person) -> None:
 def suspend(writing: Writing, person: Person) -> None:
     """No login, and the own box takes no mail (OP-50); nothing is deleted."""
     writing.set_account_active(person.account, active=False)
+    writing.keep_stopped(person.account)
     for box in writing.boxes_of(person.account):
         if box.state is BalState.ACTIVE:
             writing.set_bal_state(box.id, BalState.SUSPENDED)

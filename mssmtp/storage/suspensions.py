@@ -8,13 +8,13 @@ suspended boxes holds for it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import bindparam, delete, insert, select
 
-from mssmtp.mail import BalId
+from mssmtp.mail import AccountId, BalId
 from mssmtp.storage.model import from_us, to_us
 from mssmtp.storage.schema import sql, suspensions
 from mssmtp.storage.view import View, WritingView
@@ -41,7 +41,8 @@ _NEW = sql(insert(suspensions))
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """One row. `boxes`: those that were active, and are again when it ends."""
+    """One row. `boxes`: those that were active, and are again when it ends; so is the account, if
+    it `was_active`."""
 
     kind: SuspendedKind
     name: str
@@ -49,6 +50,7 @@ class Suspension:
     by: str = ""
     reason: str = ""
     boxes: tuple[BalId, ...] = ()
+    was_active: bool = True
 
 
 class SuspensionReading(View):
@@ -59,9 +61,11 @@ class SuspensionReading(View):
         found = []
         for kind, name, at, sealed in self._all(_ALL):
             octets = self._legible(self._master_open, suspension_purpose(kind, name), sealed)
-            by, reason, boxes = ("", "", []) if octets is None else json.loads(octets)
+            # A row of before says nothing of the account.
+            opened = ["", "", []] if octets is None else json.loads(octets)
+            by, reason, boxes, was_active = (*opened, True)[:4]
             kept = tuple(BalId(bal) for bal in boxes)
-            found.append(Suspension(kind, name, from_us(at), by, reason, kept))
+            found.append(Suspension(kind, name, from_us(at), by, reason, kept, was_active))
         return tuple(found)
 
     def is_suspended(self, kind: SuspendedKind, name: str) -> bool:
@@ -84,7 +88,9 @@ class SuspensionWriting(SuspensionReading, WritingView):
     def put_suspension(self, new: Suspension) -> None:
         """In force from this commit on; in the place of one of the same name."""
         self._run(_DROP, kind=new.kind, name=new.name)
-        octets = json.dumps([new.by, new.reason, new.boxes], ensure_ascii=False).encode()
+        octets = json.dumps(
+            [new.by, new.reason, new.boxes, new.was_active], ensure_ascii=False
+        ).encode()
         self._run(
             _NEW,
             kind=new.kind,
@@ -98,6 +104,12 @@ class SuspensionWriting(SuspensionReading, WritingView):
         """End one; False: there was none."""
         self._suspended_anew()
         return bool(self._run(_DROP, kind=kind, name=name))
+
+    def keep_stopped(self, account: AccountId) -> None:
+        """Somebody else has stopped the account too: the end of a suspension does not start it."""
+        for each in self.suspensions():
+            if (each.kind, each.name) == ("account", str(account)):
+                self.put_suspension(replace(each, boxes=(), was_active=False))
 
     def _suspended_anew(self) -> None:
         self.effects.first.append(self._vault.known.forget_suspended)

@@ -168,3 +168,19 @@ def test_a_box_is_lent_to_nobody_of_another_structure(desk: Desk, refuses: Refus
         more = {"reason": "absence"} | ({} if operation == "bal.break-glass" else {"until": until})
         refuses(404, dsi, operation, address=box, person=stranger, **more)
         refuses(404, other, operation, address=box, person=stranger, **more)
+
+
+@pytest.mark.attack("ATT-25")
+@pytest.mark.parametrize("act", ["person.close", "person.suspend"])
+def test_att_25_who_has_left_does_not_come_back_with_the_end_of_a_suspension(
+    desk: Desk, act: str
+) -> None:
+    _, dsi = desk.structure()
+    made = desk.person(dsi)
+    login = made["usual_address"]
+    desk.ask(OPERATOR, "suspend.account", login=login)
+    desk.ask(dsi, act, person=login)
+    desk.ask(OPERATOR, "suspend.end-account", login=login)
+    found = desk.office.store.read(lambda r: r.account(login)).result()
+    assert found is not None
+    assert not found.active

@@ -11,7 +11,7 @@ from mssmtp import suspending
 from mssmtp.config import StoreSettings
 from mssmtp.identity import Authenticator, BadCredentials, app_password
 from mssmtp.imap.session import Timing
-from mssmtp.mail import Address, BalState, BalType, PersonState
+from mssmtp.mail import AccountId, Address, BalState, BalType, PersonState
 from mssmtp.storage import Store, Writing
 from mssmtp.storage.known import Known
 from mssmtp.storage.suspensions import FRESH_S, SuspendedKind, Suspension
@@ -113,6 +113,31 @@ def test_what_was_suspended_before_stays_so_afterwards(store: Store, clock: Cloc
     stop(store, clock, "account", account)
     start(store, "account", account)
     assert state_of(store, ZOE) is BalState.SUSPENDED
+
+
+@pytest.mark.attack("ATT-25")
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_att_25_the_end_of_a_suspension_starts_no_account_that_others_have_stopped(
+    store: Store, clock: Clock, when: str
+) -> None:
+    """The structure has suspended the person, or the person has left: the operator's word is not
+    theirs."""
+    account = account_of(store, ZOE)
+
+    def by_others(writing: Writing) -> None:
+        writing.set_account_active(AccountId(int(account)), active=False)
+        writing.keep_stopped(AccountId(int(account)))
+
+    if when == "before":
+        store.write(by_others).result()
+    stop(store, clock, "account", account)
+    if when == "meanwhile":
+        store.write(by_others).result()
+    stop(store, clock, "account", account, "a second reason")
+    start(store, "account", account)
+    found = store.read(lambda r: r.account(ZOE)).result()
+    assert found is not None
+    assert not found.active
 
 
 def test_a_second_suspension_changes_the_reason_alone(store: Store, clock: Clock) -> None:
