@@ -11,12 +11,14 @@ from typing import TypeVar, cast
 
 from mssmtp import metrics, tls
 from mssmtp.awaiting import awaited
+from mssmtp.bearers import as_of_now
 from mssmtp.config import Settings
 from mssmtp.errors import MailError
 from mssmtp.identity.authenticator import Authenticator
-from mssmtp.identity.refusals import BadExchange
+from mssmtp.identity.refusals import BadCredentials, BadExchange
 from mssmtp.identity.sasl import Answer, Channel, Claim, Exchange, announced
 from mssmtp.identity.scram import ScramSalt
+from mssmtp.identity.standing import is_over
 from mssmtp.log import connection_id
 from mssmtp.logins import Bearers, Left, Logins, Peer, offered
 from mssmtp.mail import Principal
@@ -106,6 +108,7 @@ class _Connection(asyncio.Protocol):
         self._reading_paused = self._ended = self._lost = self._stopping = False
         self._deadline = self._loop.time() + door.settings.limits.idle_prelogin_s
         self._address = ""
+        self._logged_in_at = 0.0
         self._transport: asyncio.Transport
         self._task: asyncio.Task[None]
         self.is_secure = False
@@ -303,6 +306,7 @@ class _Connection(asyncio.Protocol):
     def logged_in(self, principal: Principal) -> None:
         """Scripts may come from now on."""
         self._framer.trust()
+        self._logged_in_at = self._loop.time()
         logger.info("logged in", extra={"account": principal.account})
 
     async def start_tls(self, go_ahead: bytes) -> None:
@@ -331,9 +335,11 @@ class _Connection(asyncio.Protocol):
             self._waiter = None
 
     async def refreshed(self, principal: Principal) -> Principal:
-        """As of now. Raises BadCredentials."""
+        """As of now, by password or token. Raises LoginRefused."""
+        if is_over(principal, self._loop.time() - self._logged_in_at):
+            raise BadCredentials("as long as a token opens a session (OP-83)")
         authenticator = self._door.authenticator
-        return await self.read(lambda reading: authenticator.refreshed(reading, principal))
+        return await self.read(lambda reading: as_of_now(authenticator, reading, principal))
 
     async def read(self, query: Callable[[Reading], T]) -> T:
         """Ask the store."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
 from mssmtp.errors import MailError
-from mssmtp.identity.refusals import BadCredentials, LoginRefused
+from mssmtp.identity.refusals import LoginRefused
 from mssmtp.identity.sasl import Answer, Challenge, Claim, Exchange
 from mssmtp.mail import Bal, Principal
 from mssmtp.sieve.faults import BadScript
@@ -83,7 +83,7 @@ class Peer(Protocol):
         ...
 
     async def refreshed(self, principal: Principal) -> Principal:
-        """As of now (ATT-18, ATT-25). Raises BadCredentials."""
+        """As of now (ATT-18, ATT-25). Raises LoginRefused."""
         ...
 
     async def read(self, query: Callable[[Reading], T]) -> T:
@@ -214,7 +214,7 @@ class Session:
         assert self._principal is not None  # noqa: S101 - `obey` has looked
         try:
             self._principal = await self._peer.refreshed(self._principal)
-        except BadCredentials as error:
+        except LoginRefused as error:
             raise Ended(answer("BYE", "Cet accès a été retiré.")) from error
         who = self._principal
         chosen = who.box if who.box is not None else who.first
