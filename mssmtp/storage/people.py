@@ -98,7 +98,8 @@ class PeopleReading(BoxReading, AppPasswordReading, DelegationReading):
 
     def principal(self, account: AccountId) -> Principal:
         """Who the account is: own BAL first, then memberships, then boxes lent to it; only active
-        ones, but for a handover, which is of a box that was closed (DEF-23).
+        ones, but for a handover, which is of a box that was closed (DEF-23). Of a domain that is
+        suspended none (OP-79).
 
         Raises NoSuchBal when there is no such account.
         """
@@ -119,11 +120,16 @@ class PeopleReading(BoxReading, AppPasswordReading, DelegationReading):
             if each.kind is DelegationKind.HANDOVER:
                 handed.add(each.bal)
         found = (self.bal_by_id(BalId(id)) for id in (*own, *roles))
+        handed = {bal for bal in handed if not self._is_of_suspended_domain(bal)}
         active = tuple(
             bal for bal in found if bal and (bal.state is BalState.ACTIVE or bal.id in handed)
         )
         mine = next((bal.address for bal in active if bal.id in own), None)
         return Principal(account, self._opened_account(row).login, active, roles=roles, own=mine)
+
+    def _is_of_suspended_domain(self, id: BalId) -> bool:
+        bal = self.bal_by_id(id)
+        return bal is not None and bal.address.domain in self._suspended_domains()
 
     def has_written(self, bal: BalId, address: Address) -> bool:
         """True when mail from `address` was stored in `bal` before (SEED-37)."""

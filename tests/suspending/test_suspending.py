@@ -11,8 +11,8 @@ from mssmtp import suspending
 from mssmtp.config import StoreSettings
 from mssmtp.identity import Authenticator, BadCredentials, app_password
 from mssmtp.imap.session import Timing
-from mssmtp.mail import AccountId, Address, BalState, BalType, PersonState
-from mssmtp.storage import Store, Writing
+from mssmtp.mail import AccountId, Address, BalState, BalType, DelegateRight, PersonState
+from mssmtp.storage import Delegation, DelegationKind, Store, Writing
 from mssmtp.storage.known import Known
 from mssmtp.storage.suspensions import FRESH_S, SuspendedKind, Suspension
 from mssmtp.trust import Suspended
@@ -167,3 +167,23 @@ def test_the_doors_are_told_of_everything(store: Store, clock: Clock) -> None:
         frozenset({bal.id}),
     )
     assert suspending.EVERY_S + FRESH_S + Timing().refresh_s < 60
+
+
+@pytest.mark.attack("ATT-25")
+def test_att_25_a_handover_opens_no_box_of_a_suspended_domain(store: Store, clock: Clock) -> None:
+    luc = AccountId(int(account_of(store, LUC)))
+
+    def handed(writing: Writing) -> None:
+        bal = writing.bal(Address.parse(ZOE))
+        assert bal is not None
+        new = Delegation(bal.id, luc, DelegateRight.READ, clock.now(), kind=DelegationKind.HANDOVER)
+        writing.add_delegation(new)
+        writing.set_bal_state(bal.id, BalState.CLOSED)
+
+    store.write(handed).result()
+    both = [str(bal.address) for bal in store.read(lambda r: r.principal(luc)).result().bals]
+    assert both == [LUC, ZOE]
+    stop(store, clock, "domain", "hopital-a.test")
+    assert [str(bal.address) for bal in store.read(lambda r: r.principal(luc)).result().bals] == [
+        LUC
+    ]
