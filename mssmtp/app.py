@@ -440,6 +440,7 @@ def _guard(settings: Settings, keys: OwnKeys, trust: Trust) -> Guard:
 
     def judge(certificate: x509.Certificate) -> None:
         now, known = CLOCK.now(), trust.snapshot
+        trust.demand_active((certificate,))
         judge_chain((certificate,), known.anchors, known.revocation, Role.CLIENT, now)
 
     return Guard(http_context(settings.tls, keys.to_users, settings.pki.anchors_file), judge)

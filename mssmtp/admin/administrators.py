@@ -55,6 +55,8 @@ def _of_new(reading: Reading, actor: Actor, given: NewAdministrator) -> Place:
             "nul ne nomme au-dessus de son propre niveau",
             "Demandez-le à votre opérateur.",
         )
+    if given.login is not None:
+        finding.demand_login(reading, actor, given.login)
     if given.level is AdminLevel.STRUCTURE:
         if given.structure is None:
             raise ConfigError("structure", "manque", "Donnez son FINESS ou son SIRET.")

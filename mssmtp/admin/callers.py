@@ -38,11 +38,22 @@ def actor_of_certificate(store: Store, sha256: str) -> Actor:
 
 
 def _in_office(reading: Reading, one: Administrator | None) -> Actor | None:
-    """Who administers a structure that is closed administers nothing."""
-    if one is None or one.actor.structure is None:
-        return None if one is None else one.actor
+    """Who administers a structure that is closed administers nothing, nor does a person whose
+    account is suspended or who has left (OP-79)."""
+    if one is None or not _is_active(reading, one.actor):
+        return None
+    if one.actor.structure is None:
+        return one.actor
     structure = reading.structure(one.actor.structure)
     return None if structure is None or structure.is_closed else one.actor
+
+
+def _is_active(reading: Reading, actor: Actor) -> bool:
+    if actor.account is None:
+        return True
+    login = reading.account_login(actor.account)
+    found = None if login is None else reading.account(login)
+    return found is not None and found.active
 
 
 def _stranger(who: str) -> Denied:

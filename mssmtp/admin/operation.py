@@ -200,6 +200,8 @@ def parsed(model: type[I], body: bytes) -> I:
         raise ConfigError(
             where or "entrée", first["msg"], f"Champs de cette opération : {known}."
         ) from error
+    except MailError as error:  # of a validator: an address or a domain that is none
+        raise ConfigError("entrée", error.reply.text, "Corrigez, puis recommencez.") from error
 
 
 def leave_trace(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mssmtp.admin.authority import Denied
+from mssmtp.admin.callers import actor_of_user
 from mssmtp.identity import Authenticator, BadCredentials
 from mssmtp.mail import Actor, Address, AdminLevel
 from tests.admin.conftest import DAY, OPERATOR, Desk, Refuses
@@ -184,3 +186,33 @@ def test_att_25_who_has_left_does_not_come_back_with_the_end_of_a_suspension(
     found = desk.office.store.read(lambda r: r.account(login)).result()
     assert found is not None
     assert not found.active
+
+
+@pytest.mark.attack("ATT-24")
+def test_att_24_nobody_ties_an_office_to_the_login_of_another_structure(
+    desk: Desk, refuses: Refuses
+) -> None:
+    finess, dsi = desk.structure()
+    _, other = desk.structure()
+    login = desk.person(other)["usual_address"]
+    given = {"level": "structure", "structure": finess, "user": 30_000 + desk.number()}
+    refuses(404, dsi, "admin.add", name="lié", login=login, **given)
+    own = desk.person(dsi)["usual_address"]
+    assert desk.ask(dsi, "admin.add", name="lié", login=own, **given)["login"] == own
+
+
+@pytest.mark.attack("ATT-25")
+def test_att_25_who_is_suspended_or_has_left_is_out_of_office(desk: Desk) -> None:
+    finess, dsi = desk.structure()
+    login, uid = desk.person(dsi)["usual_address"], 40_000 + desk.number()
+    name = f"adjointe {uid}"
+    given = {"level": "structure", "structure": finess, "user": uid}
+    desk.ask(dsi, "admin.add", name=name, login=login, **given)
+    assert actor_of_user(desk.office.store, uid).name == name
+    desk.ask(OPERATOR, "suspend.account", login=login)
+    with pytest.raises(Denied):
+        actor_of_user(desk.office.store, uid)
+
+
+def test_a_domain_that_is_none_is_refused_with_its_reason(refuses: Refuses) -> None:
+    refuses(400, OPERATOR, "suspend.domain", domain="pas un domaine")

@@ -159,3 +159,18 @@ def post(run: Path, path: str, body: bytes) -> tuple[int, dict[str, str]]:
         return response.status, json.loads(response.read())
     finally:
         connection.close()
+
+
+@pytest.mark.attack("ATT-41")
+async def test_att_41_nobody_keeps_the_file_of_a_stranger_in_memory(
+    door: AdminDoor, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = b" " * 70_000
+    _, said = await asyncio.to_thread(post, run, "/v1/bal.load", body)
+    assert "Invalid JSON" in said["why"]
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(callers, "ROOT", -1)
+    status, said = await asyncio.to_thread(post, run, "/v1/bal.load", body)
+    assert (status, said["why"]) == (400, "plus de 65536 octets")
+    status, said = await asyncio.to_thread(post, run, "/v1/bal.load", b"{}")
+    assert status == 403

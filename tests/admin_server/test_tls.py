@@ -11,16 +11,22 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from mssmtp.admin.authority import Denied
 from mssmtp.admin_server import Guard
+from mssmtp.app import _guard
 from mssmtp.asking import Refused
 from mssmtp.demo.authority import Authority, CertificateFiles, Make, Subject
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Actor, AdminLevel
+from mssmtp.own import OwnKeys
 from mssmtp.pki import CertificateRefused
 from mssmtp.storage import Administrator, Store
+from mssmtp.trust import Snapshot, Suspended, Trust
 from tests.admin_server.conftest import FINESS_A, FINESS_B, Ask, Person
-from tests.home import ENTROPY, Home
+from tests.home import CLOCK, ENTROPY, Home
 
 AskAs = Callable[[CertificateFiles], Ask]
 
@@ -139,3 +145,17 @@ async def test_no_password_reaches_a_trace(ask: Ask, store: Store) -> None:
     found = store.read(lambda r: r.traces(most=4)).result()
     assert {t.answer.partition(" :")[0] for t in found[:2]} == {"ok", "refusé"}
     assert secret not in "".join(t.request + t.answer for t in found)
+
+
+@pytest.mark.attack("ATT-25")
+def test_att_25_a_certificate_that_is_suspended_administers_nothing(
+    home: Home, snapshot: Snapshot, store: Store, people: dict[str, Person]
+) -> None:
+    """OP-79: as at every other door."""
+    trust, shown = Trust(snapshot), people["operateur"].identity.certificate
+    guard = _guard(home.settings, OwnKeys(home.settings, trust, CLOCK), trust)
+    octets = shown.public_bytes(Encoding.DER)
+    assert guard.actor(store, octets).level is AdminLevel.OPERATOR
+    trust.suspended = Suspended(certificates=frozenset({shown.fingerprint(hashes.SHA256())}))
+    with pytest.raises(Denied):
+        guard.actor(store, octets)
