@@ -132,6 +132,22 @@ def test_att_28_a_bomb_is_stopped_and_the_letter_kept(script: str) -> None:
 
 
 @pytest.mark.attack("ATT-28")
+@pytest.mark.parametrize("test", ["header", "address", "header :mime", "date"])
+def test_att_28_what_is_decoded_is_paid_for_each_time(test: str) -> None:
+    """Counting compares nothing, yet every value is decoded before it is counted."""
+    many = ",\r\n ".join(f"a{n} <a{n}@hopital-a.test>" for n in range(700))
+    long = f"To: {many}\r\nSubject: {'=?utf-8?Q?Zo=C3=A9?= ' * 1_500}\r\n\r\n".encode()
+    counted = f'{test} :count "ge" '
+    names = ",".join(['"to"' if test == "address" else '"subject"'] * 500)
+    once = f'{counted}[{names}] "1"'
+    if test == "date":
+        once = " , ".join([f'{counted}"subject" "year" "9"'] * 1_000)
+    stopped = done(f"{ALL}if anyof({once}) {{ discard; }}", long)
+    assert "trop de travail" in stopped.failure
+    assert stopped.filings == KEPT
+
+
+@pytest.mark.attack("ATT-28")
 def test_att_28_a_pattern_is_not_tried_twice() -> None:
     subject = b"Subject: " + b"a" * 30_000 + b"\r\n\r\n"
     script = 'if header :matches "subject" "' + "*a" * 5_000 + '*b" { discard; }'
