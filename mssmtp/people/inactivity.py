@@ -6,18 +6,21 @@ warning is a dated record, and the last one leaves its whole time, however late 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from mssmtp.config_people import PeopleSettings
-from mssmtp.mail import Bal, BalState
+from mssmtp.mail import Address, Bal, BalState, Person
 from mssmtp.notices import Desk
 from mssmtp.notices.kinds import Kind
 from mssmtp.people import boxes, telling
 from mssmtp.storage import Writing
 from mssmtp.storage.activity import Still
 from mssmtp.storage.people_values import Record
+
+logger = logging.getLogger(__name__)
 
 NOTICE = "inactivity-notice"
 
@@ -58,7 +61,8 @@ def closing_day(silence: Silence, settings: PeopleSettings, now: datetime) -> da
 
 
 def settle(writing: Writing, desk: Desk, settings: PeopleSettings, still: Still) -> Step:
-    """Warn or close one box. Without a relay for service mail nobody is warned, nobody closed."""
+    """Warn or close one box. Without a relay for service mail nobody is warned, nobody closed; nor
+    is a box that nobody can be told of."""
     box = writing.bal_by_id(still.bal)
     since = writing.last_activity(still.bal)
     if box is None or box.state is not BalState.ACTIVE or not desk.is_on:
@@ -67,8 +71,8 @@ def settle(writing: Writing, desk: Desk, settings: PeopleSettings, still: Still)
     warned_at = None if told is None or told.at < since else told.at
     silence = Silence(since, still.notices if warned_at else 0, warned_at)
     step = next_step(silence, settings, writing.now())
-    if step is Step.WARN:
-        _warn(writing, desk, settings, box, silence)
+    if step is Step.WARN and not _warn(writing, desk, settings, box, silence):
+        step = Step.NONE
     elif step is Step.CLOSE:
         boxes.close(writing, box)
         writing.trace("account", "mssmtp", "close: a year without activity", bal=box.id)
@@ -77,7 +81,12 @@ def settle(writing: Writing, desk: Desk, settings: PeopleSettings, still: Still)
 
 def _warn(
     writing: Writing, desk: Desk, settings: PeopleSettings, box: Bal, silence: Silence
-) -> None:
+) -> bool:
+    """False: there is nobody to warn, and nothing is recorded."""
+    reached = [to for to in telling.holders(writing, box) if not desk.is_ours(_address(to))]
+    if not reached:
+        logger.warning("a still box has nobody to be warned", extra={"bal": box.id})
+        return False
     now = writing.now()
     day = closing_day(silence, settings, now)
     values = {
@@ -86,10 +95,15 @@ def _warn(
         "days": str((day - now).days),
         "link": desk.link("compte"),
     }
-    for to in telling.holders(writing, box):
+    for to in reached:
         desk.tell(writing, Kind.INACTIVITY, to, values, bal=box.id)
     writing.add_record("bal", box.id, Record(NOTICE, now, {"closes": values["date"]}))
     writing.set_idle_notices(box.id, silence.notices + 1)
+    return True
+
+
+def _address(to: Person | Address) -> Address:
+    return to.usual_address if isinstance(to, Person) else to
 
 
 def keep(writing: Writing, box: Bal) -> None:

@@ -132,6 +132,26 @@ def test_an_objection_or_a_portal_login_restarts_the_year(aging: World) -> None:
     assert len(notices_of(aging, made.box)) == 2  # the first one of another year
 
 
+def test_a_box_that_nobody_can_be_told_of_is_never_closed(aging: World) -> None:
+    """Its holder's only address is a box here, or there is none: no warning reaches anybody."""
+    ours = Address.parse("autre@hopital-a.test")
+    made = [
+        aging.store.write(
+            lambda w, name=name, usual=usual: w.create_bal(  # type: ignore[misc]
+                Address.parse(f"{name}@hopital-a.test"), BalType.MED, usual_address=usual
+            )
+        ).result()
+        for name, usual in (("muette", None), ("close", ours))
+    ]
+    for _ in range(3):
+        aging.clock.advance(400 * DAY)
+        run(aging)
+    for box in made:
+        found = aging.store.read(lambda r, id=box.id: r.bal_by_id(id)).result()  # type: ignore[misc]
+        assert found.state is BalState.ACTIVE
+        assert notices_of(aging, box) == []
+
+
 @pytest.mark.requirement("OP-48")
 def test_without_service_mail_nobody_is_warned_so_nobody_is_closed(aging: World) -> None:
     made = aging.certified(aging.structure())
