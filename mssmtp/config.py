@@ -67,8 +67,8 @@ class OperatorSettings(Section):
     )
     incident_contact: Cell | None = Field(
         None,
-        description="Whom at the ANS to call about an incident: telephone, e-mail; `doctor` and"
-        " `suspend list` print it (OP-79).",
+        description="Whom at the ANS to call about an incident: telephone, e-mail;"
+        " `suspend list` prints it (OP-79).",
     )
     other_names: tuple[Cell, ...] = Field(
         (),

@@ -246,10 +246,21 @@ def _require_type(
         raise NotAllowed(new.type, "il faut un libellé", "Donnez le nom du service ou du logiciel.")
     if new.type is BalType.CAB:
         _require_cab(rules, new)
-    elif new.details.national_ids:
-        raise NotAllowed(new.type, "seule une boîte CAB a plusieurs RPPS", "Retirez-les.")
+    _require_attributes(new)
     if structure is not None and structure.is_closed:
         raise NotAllowed(structure.name, "cette structure est fermée", "Choisissez-en une autre.")
+
+
+def _require_attributes(new: NewBox) -> None:
+    """What boxes of other types alone have (OP-42, directory.md §5)."""
+    if new.type is not BalType.CAB and new.details.national_ids:
+        raise NotAllowed(new.type, "seule une boîte CAB a plusieurs RPPS", "Retirez-les.")
+    if new.type in OF_PERSONS and new.details.label.strip():
+        raise NotAllowed(new.type, "une boîte nominative n'a pas de libellé", "Retirez-le.")
+    if new.type in OF_PERSONS and (new.responsible or new.agreed_on):
+        raise NotAllowed(
+            new.type, "une boîte nominative répond de son seul titulaire", "Retirez le responsable."
+        )
 
 
 def _require_cab(rules: Rules, new: NewBox) -> None:

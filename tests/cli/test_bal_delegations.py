@@ -83,7 +83,7 @@ def test_a_holder_lends_the_box_to_the_secretary_and_takes_it_back(home: Home) -
     assert (again.code, "n'existe pas" in again.err) == (2, True)
 
 
-@pytest.mark.requirement("DEF-12", "DEF-23", "SEED-22")
+@pytest.mark.requirement("DEF-12", "SEED-22")
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
@@ -110,7 +110,6 @@ def test_what_cannot_be_lent_is_refused_in_french_and_nothing_is_half_done(
     assert home.mssmtp("bal", "delegation", "list", HOLDER, "--json").json == []
 
 
-@pytest.mark.requirement("DEF-23")
 def test_a_colleague_looks_after_the_box_of_who_has_left_until_a_date(home: Home) -> None:
     until = (datetime.now(UTC) + timedelta(days=30)).isoformat(timespec="seconds")
     home.mssmtp("bal", "suspend", HOLDER)

@@ -196,6 +196,22 @@ def test_rank_one_is_one_box_of_its_holder(world: World) -> None:
         world.again(second),
     )
     assert world.again(second).exchanges  # its holder is certified and has shown a card
+
+
+@pytest.mark.requirement("OP-42")
+def test_a_nominative_box_has_no_attribute_of_other_types(world: World) -> None:
+    """directory.md §5; a structure's box has its label, room and rank."""
+    here = world.structure()
+    made = world.certified(here)
+    plain = NewBox(BalType.PER, here.id)
+    for new, why in (
+        (replace(plain, details=BalDetails(label="Pneumologie")), "libellé"),
+        (replace(plain, details=BalDetails(national_ids=("899900000110",))), "plusieurs RPPS"),
+        (replace(plain, responsible="899900000110"), "titulaire"),
+    ):
+        with pytest.raises(NotAllowed, match=why):
+            world.write(lambda w, asked=new: boxes.create(w, world.rules, asked, made.person))  # type: ignore[misc]
+    box = world.org(here, "pneumologie")
     details = BalDetails("Pneumologie", "0400000000", "Bâtiment B", 3)
-    world.write(lambda w: w.set_bal_details(second.id, details))
-    assert world.read(lambda r: r.bal_details(second.id)) == details
+    world.write(lambda w: w.set_bal_details(box.id, details))
+    assert world.read(lambda r: r.bal_details(box.id)) == details

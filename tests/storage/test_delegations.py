@@ -97,7 +97,6 @@ def test_the_stronger_right_counts_and_a_membership_before_both(
     assert who(store, secretary).roles[org.id] is Role.LECTEUR
 
 
-@pytest.mark.requirement("DEF-23")
 def test_only_a_handover_opens_a_box_that_was_closed(
     store: Store, clock: SteppingClock, zoe: Bal, secretary: AccountId
 ) -> None:
