@@ -65,8 +65,12 @@ class Desk:
 
     def require(self, reading: Reading) -> None:
         """Before a secret is made that only a service mail can bring. Raises NoticesDown."""
-        if not self.is_on or reading.relay_stuck_since() is not None:
+        if not self.works(reading):
             raise NoticesDown
+
+    def works(self, reading: Reading) -> bool:
+        """There is a relay, and it takes what it is given."""
+        return self.is_on and reading.relay_stuck_since() is None
 
     def tell(
         self,

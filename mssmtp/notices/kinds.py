@@ -58,7 +58,8 @@ TRAITS: dict[Kind, Traits] = {
     Kind.SEALING: Traits(
         ("recipients", "title", "time", "envelope", "link"), several=frozenset({"recipients"})
     ),
-    Kind.INACTIVITY: Traits(("box", "date", "days", "link"), timedelta(days=7)),
+    # A warning that a dead relay has held up is still to be heard before the box is closed.
+    Kind.INACTIVITY: Traits(("box", "date", "days", "link"), timedelta(days=30)),
     Kind.DELEGATION: Traits(("box", "delegate", "rights", "until")),
     Kind.BREAK_GLASS: Traits(("box", "person", "reason", "until"), timedelta(days=7)),
     Kind.HANDOVER: Traits(("box", "colleague", "until")),

@@ -61,11 +61,11 @@ def closing_day(silence: Silence, settings: PeopleSettings, now: datetime) -> da
 
 
 def settle(writing: Writing, desk: Desk, settings: PeopleSettings, still: Still) -> Step:
-    """Warn or close one box. Without a relay for service mail nobody is warned, nobody closed; nor
-    is a box that nobody can be told of."""
+    """Warn or close one box. While no service mail goes out nobody is warned, nobody closed; nor is
+    a box that nobody can be told of."""
     box = writing.bal_by_id(still.bal)
     since = writing.last_activity(still.bal)
-    if box is None or box.state is not BalState.ACTIVE or not desk.is_on:
+    if box is None or box.state is not BalState.ACTIVE or not desk.works(writing):
         return Step.NONE
     told = writing.records("bal", box.id).get(NOTICE)
     warned_at = None if told is None or told.at < since else told.at

@@ -27,7 +27,7 @@ from mssmtp.people import boxes, inactivity
 from mssmtp.people.boxes import NewBox
 from mssmtp.people.daily import Daily, Done
 from mssmtp.people.inactivity import Silence, Step, next_step
-from mssmtp.storage import Administrator
+from mssmtp.storage import RELAY_STUCK, Administrator
 from mssmtp.storage.people_values import AddressRetired, BalDetails
 from mssmtp.storage.register import RegisterEntry
 from tests.people.conftest import World, opened
@@ -150,6 +150,32 @@ def test_a_box_that_nobody_can_be_told_of_is_never_closed(aging: World) -> None:
         found = aging.store.read(lambda r, id=box.id: r.bal_by_id(id)).result()  # type: ignore[misc]
         assert found.state is BalState.ACTIVE
         assert notices_of(aging, box) == []
+
+
+def test_while_the_relay_takes_nothing_nobody_is_closed(aging: World) -> None:
+    """The last warning is still with us: whoever it is for has not heard of it."""
+    made = aging.certified(aging.structure())
+    aging.clock.advance(335 * DAY)
+    run(aging)
+    aging.clock.advance(23 * DAY)
+    run(aging)
+    assert notices_of(aging, made.box) == ["30", "7"]
+    waiting = next(
+        each
+        for each in reversed(aging.told(Kind.INACTIVITY))
+        if each.values["box"] == str(made.box.address)
+    )
+
+    def held(again: datetime, why: str | None) -> None:
+        aging.write(lambda w: w.notice_later(waiting.id, again, why, attempted=False))
+
+    held(aging.clock.now(), RELAY_STUCK)
+    aging.clock.advance(8 * DAY)
+    run(aging)
+    assert aging.again(made.box).state is BalState.ACTIVE
+    held(aging.clock.now(), None)
+    run(aging)
+    assert aging.again(made.box).state is BalState.CLOSED
 
 
 @pytest.mark.requirement("OP-48")
