@@ -60,6 +60,8 @@ def resume(writing: Writing, kind: SuspendedKind, name: str) -> None:
     if before is None:
         raise NotSuspended
     writing.drop_suspension(kind, name)
+    if before.is_shared:
+        return
     if kind == "account" and before.was_active:
         writing.set_account_active(AccountId(int(name)), active=True)
     for bal in before.boxes:

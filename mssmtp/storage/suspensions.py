@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import bindparam, delete, insert, select
 
@@ -42,7 +42,8 @@ _NEW = sql(insert(suspensions))
 @dataclass(frozen=True, slots=True)
 class Suspension:
     """One row. `boxes`: those that were active, and are again when it ends; so is the account, if
-    it `was_active`."""
+    it `was_active`. With `is_shared` somebody else has stopped it too, and nothing is given back.
+    """
 
     kind: SuspendedKind
     name: str
@@ -51,6 +52,7 @@ class Suspension:
     reason: str = ""
     boxes: tuple[BalId, ...] = ()
     was_active: bool = True
+    is_shared: bool = False
 
 
 class SuspensionReading(View):
@@ -62,10 +64,10 @@ class SuspensionReading(View):
         for kind, name, at, sealed in self._all(_ALL):
             octets = self._legible(self._master_open, suspension_purpose(kind, name), sealed)
             # A row of before says nothing of the account.
-            opened = ["", "", []] if octets is None else json.loads(octets)
-            by, reason, boxes, was_active = (*opened, True)[:4]
+            opened: list[Any] = ["", "", []] if octets is None else json.loads(octets)
+            by, reason, boxes, *rest = opened
             kept = tuple(BalId(bal) for bal in boxes)
-            found.append(Suspension(kind, name, from_us(at), by, reason, kept, was_active))
+            found.append(Suspension(kind, name, from_us(at), by, reason, kept, *rest))
         return tuple(found)
 
     def is_suspended(self, kind: SuspendedKind, name: str) -> bool:
@@ -88,9 +90,8 @@ class SuspensionWriting(SuspensionReading, WritingView):
     def put_suspension(self, new: Suspension) -> None:
         """In force from this commit on; in the place of one of the same name."""
         self._run(_DROP, kind=new.kind, name=new.name)
-        octets = json.dumps(
-            [new.by, new.reason, new.boxes, new.was_active], ensure_ascii=False
-        ).encode()
+        told = [new.by, new.reason, new.boxes, new.was_active, new.is_shared]
+        octets = json.dumps(told, ensure_ascii=False).encode()
         self._run(
             _NEW,
             kind=new.kind,
@@ -106,10 +107,11 @@ class SuspensionWriting(SuspensionReading, WritingView):
         return bool(self._run(_DROP, kind=kind, name=name))
 
     def keep_stopped(self, account: AccountId) -> None:
-        """Somebody else has stopped the account too: the end of a suspension does not start it."""
+        """Somebody else has stopped the account too: the end of a suspension does not start it.
+        What it has queued goes on waiting."""
         for each in self.suspensions():
             if (each.kind, each.name) == ("account", str(account)):
-                self.put_suspension(replace(each, boxes=(), was_active=False))
+                self.put_suspension(replace(each, is_shared=True))
 
     def _suspended_anew(self) -> None:
         self.effects.first.append(self._vault.known.forget_suspended)

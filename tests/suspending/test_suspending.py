@@ -132,12 +132,16 @@ def test_att_25_the_end_of_a_suspension_starts_no_account_that_others_have_stopp
         store.write(by_others).result()
     stop(store, clock, "account", account)
     if when == "meanwhile":
+        held = store.read(suspending.in_force).result()
         store.write(by_others).result()
+        assert store.read(suspending.in_force).result() == held  # what it has queued still waits
     stop(store, clock, "account", account, "a second reason")
     start(store, "account", account)
     found = store.read(lambda r: r.account(ZOE)).result()
     assert found is not None
     assert not found.active
+    if when == "meanwhile":
+        assert state_of(store, ZOE) is BalState.SUSPENDED
 
 
 def test_a_second_suspension_changes_the_reason_alone(store: Store, clock: Clock) -> None:
