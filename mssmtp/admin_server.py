@@ -23,6 +23,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from aiohttp import web
@@ -32,6 +33,7 @@ from mssmtp import processors
 from mssmtp.admin import MOST_OCTETS, OPERATIONS, Answered, Denied, Office, answer, listed, refusal
 from mssmtp.admin.answering import octets
 from mssmtp.admin.callers import ROOT, actor_of_certificate, actor_of_user
+from mssmtp.admin.table import BY_NAME
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.log import connection_id
 from mssmtp.mail import Actor
@@ -130,7 +132,7 @@ class AdminDoor:
         except ConfigError as error:
             return _response(refusal(error))
         return await self._answered(
-            request, name, lambda actor: answer(self._office, actor, name, body)
+            request, name, lambda actor: _noted(self._office, actor, name, body)
         )
 
     async def _is_known(self, request: web.Request) -> bool:
@@ -222,3 +224,14 @@ def _failed(name: str, why: str) -> Answered:
 
 def _response(answered: Answered) -> web.Response:
     return web.Response(status=answered.status, body=answered.body, content_type="application/json")
+
+
+def _noted(office: Office, actor: Actor, name: str, body: bytes) -> Answered:
+    """The answer, and its line in the log; a command in a process of its own prints it instead."""
+    answered = answer(office, actor, name, body)
+    facts = {"operation": name, "level": actor.level.value, "scope": actor.scope}
+    if answered.status == HTTPStatus.OK:
+        logger.info("administration", extra=facts)
+    elif name in BY_NAME:
+        logger.warning("administration refused", extra=facts | {"status": answered.status})
+    return answered

@@ -29,19 +29,15 @@ def answer(office: Office, actor: Actor, name: str, body: bytes) -> Answered:
     200 done · 400 wrong input · 403 not of this level · 404 nothing of that name within reach ·
     409 refused as things are · 503 the store cannot now.
     """
-    facts = {"operation": name, "level": actor.level.value, "scope": actor.scope}
     found = BY_NAME.get(name)
     if found is None:
         return refusal(unknown(name))
     try:
         said = found.start(office, actor, body)
     except ConfigError as error:
-        refused = refusal(error)
-        logger.warning("administration refused", extra=facts | {"status": refused.status})
         if found.changes or isinstance(error, Denied | Unknown):
             _trace_refusal(office, actor, found, body, error)
-        return refused
-    logger.info("administration", extra=facts)
+        return refusal(error)
     return Answered(200, octets(said))
 
 

@@ -15,6 +15,7 @@ from mssmtp.config import Endpoint, Settings
 from mssmtp.errors import ConfigError
 from mssmtp.identity import national_id
 from mssmtp.mail import Actor, AdminLevel, Bal, BalState, BalType, PersonState
+from mssmtp.people.boxes import missing
 from mssmtp.storage import Reading, Writing
 
 
@@ -133,11 +134,12 @@ def _list(desk: Desk[Page]) -> Answer:
 
 
 def _show(desk: Desk[Box]) -> Answer:
-    """One box: state, devices, mailboxes."""
+    """One box: state, what is missing before it works, devices, mailboxes."""
 
     def query(reading: Reading) -> Row:
         bal = finding.box(reading, desk.input.address)
         return _row(desk, bal) | {
+            "missing": [] if bal.structure is None else list(missing(reading, bal)),
             "devices": _devices(reading, bal),
             "mailboxes": [
                 {

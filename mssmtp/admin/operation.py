@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from mssmtp.admin.authority import NAMES, Conflict, Place, demand_level, demand_reach, reaches
 from mssmtp.config import Settings
@@ -31,6 +32,25 @@ MOST_ROWS = 1_000
 """Of one answer of a list; who wants more asks again, `after` the last."""
 _TOLD = 200
 """Characters of one value in a trace."""
+
+_BOUNDS = ("expected", "max_length", "ge", "le")
+"""Of the context of an error: what the model says, never what was given."""
+_FRENCH = {
+    "missing": "manque",
+    "extra_forbidden": "ce champ n'existe pas",
+    "json_invalid": "ce n'est pas du JSON",
+    "enum": "choisissez parmi {expected}",
+    "literal_error": "choisissez parmi {expected}",
+    "string_type": "ce n'est pas un texte",
+    "string_pattern_mismatch": "n'a pas la forme attendue",
+    "string_too_long": "plus de {max_length} caractères",
+    "int_parsing": "ce n'est pas un nombre entier",
+    "int_type": "ce n'est pas un nombre entier",
+    "bool_type": "mettez true ou false",
+    "bool_parsing": "mettez true ou false",
+    "greater_than_equal": "moins que {ge}",
+    "less_than_equal": "plus que {le}",
+}
 
 
 class Input(BaseModel):
@@ -194,14 +214,25 @@ def parsed(model: type[I], body: bytes) -> I:
     try:
         return model.model_validate_json(body or b"{}")
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(step) for step in first["loc"])
         known = ", ".join(model.model_fields) or "aucun"
         raise ConfigError(
-            where or "entrée", first["msg"], f"Champs de cette opération : {known}."
+            where or "entrée", _in_french(first), f"Champs de cette opération : {known}."
         ) from error
     except MailError as error:  # of a validator: an address or a domain that is none
         raise ConfigError("entrée", error.reply.text, "Corrigez, puis recommencez.") from error
+
+
+def _in_french(error: ErrorDetails) -> str:
+    """What is wrong with one field, without what was given; the library's words are in English."""
+    bounds = {name: str(bound) for name, bound in error.get("ctx", {}).items() if name in _BOUNDS}
+    told = _FRENCH.get(error["type"])
+    if told is None:
+        return error["msg"].removeprefix("Value error, ")
+    if "expected" in bounds:
+        bounds["expected"] = bounds["expected"].replace(" or ", " ou ")
+    return told.format_map(bounds)
 
 
 def leave_trace(

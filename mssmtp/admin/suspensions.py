@@ -96,7 +96,7 @@ def _stop(
     def job(writing: Writing) -> Row:
         found = name(writing)
         suspending.suspend(writing, Suspension(kind, found, now, by, given.reason))
-        return {"kind": kind, "name": found, "suspended": True}
+        return {"kind": kind, "name": _shown(writing, kind, found), "suspended": True}
 
     return desk.write(job)
 
@@ -105,7 +105,7 @@ def _start(desk: Desk[S], kind: SuspendedKind, name: Callable[[Reading], str]) -
     def job(writing: Writing) -> Row:
         found = name(writing)
         suspending.resume(writing, kind, found)
-        return {"kind": kind, "name": found, "suspended": False}
+        return {"kind": kind, "name": _shown(writing, kind, found), "suspended": False}
 
     return desk.write(job)
 
@@ -144,16 +144,21 @@ def _list(desk: Desk[Nothing]) -> Answer:
     """What is suspended now, since when, by whom and why; of accounts the login is shown."""
 
     def row(reading: Reading, each: Suspension) -> Row:
-        login = reading.account_login(AccountId(int(each.name))) if each.kind == "account" else None
         return {
             "kind": each.kind,
-            "name": login or each.name,
+            "name": _shown(reading, each.kind, each.name),
             "since": each.at.isoformat(),
             "by": each.by,
             "reason": each.reason,
         }
 
     return desk.read(lambda reading: [row(reading, each) for each in reading.suspensions()])
+
+
+def _shown(reading: Reading, kind: SuspendedKind, name: str) -> str:
+    """As who asked named it: accounts are kept by their number."""
+    login = reading.account_login(AccountId(int(name))) if kind == "account" else None
+    return login or name
 
 
 _OPERATOR = AdminLevel.OPERATOR

@@ -40,7 +40,7 @@ class Inviting:
             raise NotAllowed(
                 "notifier",
                 "aucun relais de courrier n'est réglé : personne ne recevrait son lien",
-                "Réglez notices.relay_host, ou chargez sans --notify et prévenez plus tard.",
+                "Réglez notices.relay_host ; sans lui, ni --notify ni O dans la colonne notifier.",
             )
 
     def invite(self, writing: Writing, person: Person, structure: str) -> None:

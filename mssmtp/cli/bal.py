@@ -25,7 +25,7 @@ from mssmtp.identity.app_password import grouped
 from mssmtp.mail import BalType, PersonState
 
 app = typer.Typer(
-    help="Boxes: add, create, load, list, show, suspend, close, export; members, room.",
+    help="Boxes: made one by one or from a file, shown, stopped, closed; who else opens them.",
     no_args_is_help=True,
 )
 app.add_typer(bal_members.app, name="member")
@@ -110,7 +110,7 @@ def list_(config: options.Config = None, as_json: options.Json = False) -> None:
 
 @app.command()
 def show(address: BoxAddress, config: options.Config = None, as_json: options.Json = False) -> None:
-    """One box: state, devices, mailboxes."""
+    """One box: state, what is missing before it works, devices, mailboxes."""
     box = options.desk(config).row("bal.show", {"address": address})
     if as_json:
         print_json(box)

@@ -110,8 +110,17 @@ class _Loading:
         elif dry_run or all_or_nothing:
             found = list(self._batches("essai à blanc", dry_run=True))
         else:
+            self._require_mail()
             found = list(self._batches("chargement"))
         return sorted([*self._plan.told, *found], key=lambda each: each.line)
+
+    def _require_mail(self) -> None:
+        """Fail before the first batch is written when a later one asks for mail that cannot go."""
+        for request, line in self._good:
+            is_told = self._notify if request.notify is None else request.notify
+            if is_told and request.usual is not None:
+                self._asked([(request, line)], dry_run=True)
+                return
 
     def _batches(self, what: str, *, dry_run: bool = False) -> Iterator[Told]:
         made: set[str] = set()
@@ -160,7 +169,7 @@ def _lines(file: Path, headings: Mapping[str, str], shown: Shown) -> tuple[Line,
         with file.open("rb") as stream:
             return read_lines(stream, headings, lambda count: shown("lecture", count, count))
     except OSError as error:
-        fail(str(file), error.strerror or "ne se lit pas", "Vérifiez le nom.", EXIT_USAGE)
+        fail(str(file), _why(error, "ne se lit pas"), "Vérifiez le nom.", EXIT_USAGE)
 
 
 def _as_file(report: Path, told: Sequence[Told]) -> bytes:
@@ -174,7 +183,18 @@ def _write(file: Path, octets: bytes) -> None:
     try:
         write_whole(file, octets)
     except OSError as error:
-        fail(str(file), error.strerror or "ne s'écrit pas", "Choisissez un autre lieu.")
+        fail(str(file), _why(error, "ne s'écrit pas"), "Choisissez un autre lieu.")
+
+
+def _why(error: OSError, otherwise: str) -> str:
+    """In French, as the rest of the report is; the system's own words are in English."""
+    if isinstance(error, FileNotFoundError):
+        return "ce fichier ou ce répertoire n'existe pas"
+    if isinstance(error, IsADirectoryError):
+        return "c'est un répertoire"
+    if isinstance(error, PermissionError):
+        return "vous n'y avez pas droit"
+    return f"{otherwise} ({error.strerror})"
 
 
 def _print(told: Sequence[Told], report: Path | None, *, is_written: bool) -> None:
@@ -185,5 +205,5 @@ def _print(told: Sequence[Told], report: Path | None, *, is_written: bool) -> No
     if len(rows) > _MOST_SHOWN or len(told) > len(rows):
         where = report or "donnez --report rapport.csv"
         out.print(f"Toutes les lignes, une par une : {where}", markup=False)
-    sums = ", ".join(f"{count} {_WORDS[code]}" for code, count in counts(told).items())
-    out.print(f"{len(told)} lignes : {sums}.", markup=False)
+    sums = ", ".join(f"{_WORDS[code]} : {count}" for code, count in counts(told).items())
+    out.print(f"Lignes : {len(told)} ({sums}).", markup=False)

@@ -99,6 +99,11 @@ def print_rows(
 def _cell(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{key} ({_cell(each)})" if isinstance(each, Mapping) else f"{key} {_cell(each)}"
+            for key, each in value.items()
+        )
     return "" if value is None else str(value)
 
 

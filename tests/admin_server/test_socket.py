@@ -101,8 +101,8 @@ def test_a_server_elsewhere_is_named_with_a_certificate(monkeypatch: pytest.Monk
     ("name", "body", "status", "why"),
     [
         ("bal.nothing", b"{}", 404, "n'existe pas ici"),
-        ("bal.show", b"{", 400, "Invalid JSON"),
-        ("bal.show", b'{"address": "x", "more": 1}', 400, "Extra inputs"),
+        ("bal.show", b"{", 400, "ce n'est pas du JSON"),
+        ("bal.show", b'{"address": "x", "more": 1}', 400, "ce champ n'existe pas"),
         ("bal.show", b'{"address": "zoe"}', 400, "Adresse mal form"),
         ("bal.show", b'{"address": "n@hopital-a.test"}', 404, "n'existe pas ici"),
         ("bal.show", b" " * 70_000, 400, "plus de 65536 octets"),
@@ -167,7 +167,7 @@ async def test_att_41_nobody_keeps_the_file_of_a_stranger_in_memory(
 ) -> None:
     body = b" " * 70_000
     _, said = await asyncio.to_thread(post, run, "/v1/bal.load", body)
-    assert "Invalid JSON" in said["why"]
+    assert "ce n'est pas du JSON" in said["why"]
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     monkeypatch.setattr(callers, "ROOT", -1)
     status, said = await asyncio.to_thread(post, run, "/v1/bal.load", body)

@@ -48,6 +48,11 @@ def test_a_structure_from_its_request_form_to_its_end(home: Home, tmp_path: Path
     )
     assert org.json["address"] == "accueil@hopital-a.test"
     assert org.json["missing"]
+    shown = home.mssmtp("bal", "show", org.json["address"], "--json").json
+    assert (shown["state"], shown["missing"]) == ("suspended", org.json["missing"])
+    assert org.json["missing"][0] in " ".join(
+        home.mssmtp("bal", "show", org.json["address"]).out.split()
+    )
     target = tmp_path / "people.csv"
     assert home.mssmtp("person", "export", str(target)).code == 0
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
@@ -99,3 +104,21 @@ def test_every_operation_is_listed_with_its_level(home: Home) -> None:
     assert rows["structure.create"] == "operator"
     assert rows["person.certify"] == "region"
     assert rows["person.add"] == "structure"
+
+
+def test_a_refusal_is_told_once_and_in_one_language(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    step = home.mssmtp("structure", "declare", FINESS, "patience", "--on", "2026-01-05")
+    assert (step.code, "parmi 'project-lead'" in step.err) == (2, True), step.err
+    assert " ou 'osis'" in step.err
+    finger = home.mssmtp("suspend", "certificate", "zzz")
+    assert (finger.code, "sha256: n'a pas la forme attendue" in finger.err) == (2, True)
+    assert home.mssmtp("structure", "show", "123").code == 2
+    assert not caplog.records, "the command says it; the log is the server's"
+
+
+def test_what_was_declared_is_told_in_words(home: Home) -> None:
+    home.mssmtp("structure", "create", "Clinique du Lac", "--finess", FINESS)
+    home.mssmtp("structure", "declare", FINESS, "osis", "--on", "2026-01-05")
+    assert "osis (at 2026-01-05)" in home.mssmtp("structure", "show", FINESS).out

@@ -41,7 +41,10 @@ def test_a_file_is_tried_then_loaded_then_changes_nothing(
     tried = hospital.mssmtp("bal", "load", str(file), "--dry-run")
     assert tried.code == 1
     assert "Rien n'a été écrit" in tried.out
-    assert "5 lignes : 4 créées, 0 modifiées, 0 closes, 0 inchangées, 1 refusées." in tried.out
+    assert (
+        "Lignes : 5 (créées : 4, modifiées : 0, closes : 0, inchangées : 0, refusées : 1)."
+        in tried.out
+    )
     assert "écrivez nom@domaine" in tried.out
     with hospital.store() as store:
         assert store.read(lambda r: r.person(ZOE)).result() is None
@@ -163,3 +166,21 @@ def test_a_structures_administrator_loads_its_own_people_and_nobody_elses(
 
         assert load(StructureId(own.id + 1)) == "refused"
         assert load(own.id) == "created"
+
+
+def test_nothing_is_loaded_when_a_later_line_asks_for_mail_that_cannot_go(
+    hospital: Home, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mssmtp.cli.bal_load.BATCH", 1)
+    file.write_bytes(csv_of(PER, {**MED, Column.NOTIFY: "O"}))
+    refused = hospital.mssmtp("bal", "load", str(file))
+    assert (refused.code, "colonne notifier" in refused.err) == (2, True)
+    with hospital.store() as store:
+        assert store.read(lambda r: r.person(ZOE)).result() is None, "told nobody, wrote half"
+
+
+def test_a_file_that_cannot_be_opened_is_told_in_french(hospital: Home, tmp_path: Path) -> None:
+    gone = hospital.mssmtp("bal", "load", str(tmp_path / "absent.csv"))
+    assert (gone.code, "n'existe pas" in gone.err) == (2, True)
+    place = hospital.mssmtp("bal", "load", str(tmp_path))
+    assert (place.code, "c'est un répertoire" in place.err) == (2, True)

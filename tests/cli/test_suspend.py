@@ -14,7 +14,8 @@ def test_an_account_is_stopped_listed_and_started_again(home: Home) -> None:
     (row,) = home.mssmtp("suspend", "list", "--json").json
     assert (row["kind"], row["name"], row["reason"]) == ("account", str(ZOE), "vol du poste")
     assert "vol du poste" in home.mssmtp("suspend", "list").out
-    assert home.mssmtp("suspend", "account", str(ZOE), "--end").code == 0
+    ended = home.mssmtp("suspend", "account", str(ZOE), "--end", "--json").json
+    assert ended == {"kind": "account", "name": str(ZOE), "suspended": False}
     assert "Nothing is suspended" in home.mssmtp("suspend", "list").out
 
 
