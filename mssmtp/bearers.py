@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 from mssmtp.awaiting import awaited
 from mssmtp.identity import Authenticator, Bearer
 from mssmtp.identity.entitled import entitled, entitled_still
+from mssmtp.identity.noting import Hourly
 from mssmtp.identity.tokens import CannotBeAsked, Subject, TokenRefused
 from mssmtp.introspection import Introspection
 from mssmtp.mail import Principal
 from mssmtp.people import persons
-from mssmtp.storage import Reading, Store
+from mssmtp.storage import Reading, Store, Writing
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class Bearers:
     def __init__(self, introspection: Introspection, store: Store) -> None:
         self._introspection, self._store = introspection, store
         self._waiting: Counter[str] = Counter()
+        self._noted = Hourly()
 
     async def enter(self, claim: Bearer, address: str) -> Principal:
         """Who opens the box that `claim` names. Raises TokenRefused, CannotBeAsked.
@@ -53,18 +56,22 @@ class Bearers:
     async def _opened(self, claim: Bearer, subject: Subject) -> Principal:
         told = {"azp": subject.client, "jti": subject.jti}
 
-        def look(reading: Reading) -> tuple[Principal, bool]:
+        def look(reading: Reading) -> tuple[Principal, bool, bool]:
             found = entitled(reading, subject.national_id, claim.box)
-            return found, persons.lacks_strong_authentication(reading, found.account)
+            is_first = persons.lacks_strong_authentication(reading, found.account)
+            key = (found.account, claim.box.casefold(), subject.client)
+            return found, is_first, self._noted.is_due(key, reading.now())
 
         try:
-            principal, is_first = await awaited(self._store.read(look))
+            principal, is_first, is_told = await awaited(self._store.read(look))
         except TokenRefused as refused:
             logger.info("token without right on the box", extra=told | {"why": refused.why})
             raise
         if is_first:  # SEED-27: the e-CPS is a card
             note = persons.note_strong_authentication
             await awaited(self._store.write(lambda w: note(w, principal.account, "psc")))
+        if is_told:
+            self._store.write(lambda w: _trace(w, principal, subject)).add_done_callback(_missed)
         logger.info("token accepted", extra=told | {"account": principal.account})
         return principal
 
@@ -83,3 +90,15 @@ class Bearers:
     async def close(self) -> None:
         """No more questions to the issuer."""
         await self._introspection.close()
+
+
+def _trace(writing: Writing, principal: Principal, subject: Subject) -> None:
+    """One of an hour, a box and a program (SEED-48); of the token its client alone."""
+    request = f"messagerie, jeton Pro Santé Connect, {subject.client}"
+    bal = principal.bals[0].id
+    writing.trace("login", principal.login, request, account=principal.account, bal=bal)
+
+
+def _missed(written: Future[None]) -> None:
+    if not written.cancelled() and (error := written.exception()) is not None:
+        logger.warning("login not traced", extra={"kind": type(error).__name__})

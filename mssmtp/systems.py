@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Literal, Protocol
 
 from cryptography import x509
@@ -20,6 +21,7 @@ from mssmtp.awaiting import awaited
 from mssmtp.errors import BadAddress, Reply
 from mssmtp.identity import LoginRefused, Presented
 from mssmtp.identity.entitled import AccountRow
+from mssmtp.identity.noting import Hourly
 from mssmtp.mail import (
     AccountId,
     Address,
@@ -34,7 +36,7 @@ from mssmtp.outside import Clock
 from mssmtp.pki import CertificateRefused, Role
 from mssmtp.responder import Responder
 from mssmtp.revocation import judge_chain
-from mssmtp.storage import Store
+from mssmtp.storage import Store, Writing
 from mssmtp.trust import Trust
 
 logger = logging.getLogger(__name__)
@@ -143,6 +145,7 @@ class Systems:
     ) -> None:
         self._trust, self._store, self._clock = trust, store, clock
         self._responder = responder
+        self._noted = Hourly()
         self._judged: OrderedDict[str, tuple[x509.Certificate, float]] = OrderedDict()
 
     async def enter(self, claim: Presented, chain: Sequence[x509.Certificate]) -> Principal:
@@ -160,6 +163,8 @@ class Systems:
             metrics.peers_refused.labels("system").inc()
             logger.info("system refused", extra=told | {"why": refused.why})
             raise
+        if self._noted.is_due((system.fingerprint, principal.box), self._clock.now()):
+            self._store.write(lambda w: _trace(w, principal, told)).add_done_callback(_missed)
         logger.info("system accepted", extra=told | {"bal": principal.box})
         return principal
 
@@ -197,3 +202,15 @@ class Systems:
         while len(self._judged) > _MOST_CHAINS:
             self._judged.popitem(last=False)
         return system
+
+
+def _trace(writing: Writing, principal: Principal, told: Mapping[str, str]) -> None:
+    """One of an hour, a certificate and a box (SEED-48, SEED-90)."""
+    account = None if principal.account == NOBODY else principal.account
+    request = f"messagerie, certificat {told['serial']}"
+    writing.trace("login", principal.login, request, account=account, bal=principal.box)
+
+
+def _missed(written: Future[None]) -> None:
+    if not written.cancelled() and (error := written.exception()) is not None:
+        logger.warning("login not traced", extra={"kind": type(error).__name__})

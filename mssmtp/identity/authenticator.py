@@ -13,16 +13,19 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from mssmtp import processors
 from mssmtp.errors import MailError
 from mssmtp.identity import app_password, scram
 from mssmtp.identity.guesses import Guesses
+from mssmtp.identity.noting import EVERY as TOUCH_EVERY
+from mssmtp.identity.noting import Hourly
 from mssmtp.identity.refusals import BadCredentials, TooManyGuesses
 from mssmtp.identity.scram import ScramName, ScramProof, ScramProven, ScramSalt
 from mssmtp.identity.standing import (
     AccountReading,
+    AccountRow,
     AppPasswordRow,
     State,
     alive,
@@ -30,11 +33,9 @@ from mssmtp.identity.standing import (
     resolved,
     rows_of,
 )
-from mssmtp.mail import Principal
+from mssmtp.mail import AccountId, BalId, Principal
 from mssmtp.outside import Clock, Entropy
 
-TOUCH_EVERY = timedelta(hours=1)
-"""The last use is written at most this often, so that a login is normally only a read."""
 MOST_CACHED = 20_000
 NONCE_OCTETS = 18
 MOST_LOGIN = 320
@@ -47,7 +48,17 @@ T = TypeVar("T")
 class AccountWriting(Protocol):
     """The part of `storage.Writing` a login needs."""
 
-    def touch_app_password(self, password: int, at: datetime) -> None: ...
+    def touch_app_password(self, password: int, at: datetime, every: timedelta) -> bool: ...
+    def trace(
+        self,
+        kind: Literal["login"],
+        author: str,
+        request: str,
+        answer: str = "ok",
+        *,
+        account: AccountId | None = None,
+        bal: BalId | None = None,
+    ) -> None: ...
 
 
 class Accounts(Protocol):
@@ -73,6 +84,7 @@ class Authenticator:
         self._entropy = entropy
         self._key = entropy.token_bytes(32)
         self._guesses = Guesses()
+        self._refused = Hourly()
         self._lock = threading.Lock()
         self._known: OrderedDict[bytes, int] = OrderedDict()
         # A slow hash holds 16 MiB, and the C library keeps as much for every thread that ever
@@ -98,7 +110,7 @@ class Authenticator:
             raise self._refusal(login, address, secret, right=row is not None)
         self._guesses.right(login, address)
         self._remember(secret, row.id)
-        self._touch(row)
+        self._touch(row, login)
         return replace(state.principal, app_password=row.id, scope=row.scope)
 
     def recognize(self, login: str, password: str, address: str = "") -> Future[Principal | None]:
@@ -155,7 +167,7 @@ class Authenticator:
             secret = shown.proof if found is None else b"%d" % found.row.id
             raise self._refusal(login, address, secret, right=row is not None)
         self._guesses.right(login, address)
-        self._touch(row)
+        self._touch(row, login)
         principal = replace(state.principal, app_password=row.id, scope=row.scope)
         return ScramProven(principal, found.signature)
 
@@ -208,6 +220,7 @@ class Authenticator:
             raise TooManyGuesses(delay_s=wait)
 
     def _refusal(self, login: str, address: str, secret: bytes, *, right: bool) -> BadCredentials:
+        self._note_refusal(login)
         if right:  # suspended: not a guess, and the wait would tell that the password is good
             return BadCredentials()
         delay = self._guesses.wrong(login, address, secret, self._clock.monotonic())
@@ -237,15 +250,45 @@ class Authenticator:
     def _is_touch_due(self, row: AppPasswordRow) -> bool:
         return row.last_used_at is None or self._clock.now() - row.last_used_at >= TOUCH_EVERY
 
-    def _touch(self, row: AppPasswordRow) -> None:
+    def _touch(self, row: AppPasswordRow, login: str) -> None:
+        """The last use, and the one trace of this device and hour (SEED-48)."""
         if not self._is_touch_due(row):
             return
-        now, number = self._clock.now(), row.id
+        now = self._clock.now()
+
+        def job(writing: AccountWriting) -> None:
+            if writing.touch_app_password(row.id, now, TOUCH_EVERY):
+                request = f"messagerie, appareil {row.name}"
+                writing.trace("login", login, request, account=row.account, bal=row.box)
+
         try:
-            self._store.write(lambda writing: writing.touch_app_password(number, now)).result()
+            self._store.write(job).result()
         except MailError as error:
             # A full or read-only disk must not keep people from reading their mail.
             logger.warning("last use not written", extra={"kind": type(error).__name__})
+
+    def _note_refusal(self, login: str) -> None:
+        """Tell whose login that is, once an hour; nobody waits for it, known or not (ATT-21), and
+        a login of nobody writes nothing."""
+
+        def note(read: Future[AccountRow | None]) -> None:
+            found = None if _missed(read) else read.result()
+            if found is None or not self._refused.is_due(found.id, self._clock.now()):
+                return
+            id, request = found.id, "messagerie, mot de passe d'application"
+            self._store.write(
+                lambda w: w.trace("login", login, request, "refused", account=id)
+            ).add_done_callback(_missed)
+
+        self._store.read(lambda reading: reading.account(login)).add_done_callback(note)
+
+
+def _missed(done: Future[T]) -> bool:
+    """Whether that went wrong; it is told in the log and to nobody else."""
+    error = None if done.cancelled() else done.exception()
+    if error is not None:
+        logger.warning("refused login not traced", extra={"kind": type(error).__name__})
+    return done.cancelled() or error is not None
 
 
 def _bounded(login: str, password: str) -> tuple[str, str]:

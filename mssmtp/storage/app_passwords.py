@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 
 from mssmtp.mail import AccountId, BalId
 from mssmtp.storage.model import AppPassword, from_us, to_us
@@ -45,6 +45,9 @@ _REVOKE = sql(
 _TOUCH = sql(
     update(app_passwords)
     .where(app_passwords.c.id == bindparam("password"))
+    .where(
+        or_(app_passwords.c.last_used_at.is_(None), app_passwords.c.last_used_at <= bindparam("by"))
+    )
     .values(last_used_at=bindparam("at"))
 )
 
@@ -126,9 +129,12 @@ class AppPasswordWriting(AppPasswordReading, WritingView):
         """End an application password; its first revocation date stays."""
         self._run(_REVOKE, password=password, at=to_us(self._vault.clock.now()))
 
-    def touch_app_password(self, password: int, at: datetime) -> None:
-        """Remember when it was used last (CL-31: it expires unused)."""
-        self._run(_TOUCH, password=password, at=to_us(at))
+    def touch_app_password(
+        self, password: int, at: datetime, every: timedelta = timedelta()
+    ) -> bool:
+        """Remember when it was used last (CL-31: it expires unused); of several processes that come
+        within `every` one is told True."""
+        return bool(self._run(_TOUCH, password=password, at=to_us(at), by=to_us(at - every)))
 
 
 def password_purpose(account: int, password: int) -> bytes:

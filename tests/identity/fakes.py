@@ -84,6 +84,7 @@ class Store:
         self.owners: dict[int, AccountId] = {}
         self.structures: dict[StructureId, Structure] = {}
         self.reads = self.writes = 0
+        self.traces: list[tuple[str, str, str]] = []
         self.broken: Exception | None = None
 
     def read(self, query: Callable[[Store], T]) -> Future[T]:
@@ -129,10 +130,23 @@ class Store:
         return hashlib.sha256(login.encode()).digest()
 
     # writing
-    def touch_app_password(self, password: int, at: datetime) -> None:
+    def touch_app_password(self, password: int, at: datetime, every: timedelta) -> bool:
         if self.broken is not None:
             raise self.broken
         self.passwords[password] = replace(self.passwords[password], last_used_at=at)
+        return True
+
+    def trace(
+        self,
+        kind: str,
+        author: str,
+        request: str,
+        answer: str = "ok",
+        *,
+        account: AccountId | None = None,
+        bal: BalId | None = None,
+    ) -> None:
+        self.traces.append((author, request, answer))
 
     # preparing
     def add(self, login: str, *boxes: Bal) -> AccountId:

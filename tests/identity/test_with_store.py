@@ -176,3 +176,32 @@ def test_a_member_acts_in_its_own_box_first(store: Store, clock: Clock) -> None:
     store.write(lambda writing: writing.add_member(org.id, session.account)).result()
     boxes = door.refresh(session).bals
     assert [box.id for box in boxes] == [bal.id, org.id]
+
+
+@pytest.mark.requirement("SEED-48", "OP-72")
+def test_a_device_leaves_one_trace_an_hour_and_so_do_refusals_of_a_known_account(
+    store: Store, clock: Clock
+) -> None:
+    add(store, ZOE, BalType.PER, PASSWORD)
+    one, other = (Authenticator(store, clock, Entropy(seed)) for seed in (b"one", b"other"))
+    account = one.authenticate(ZOE, PASSWORD).account
+    for door in (one, other, one):
+        door.authenticate(ZOE, PASSWORD)
+        for login, wrong in ((ZOE, "wr0ng-secret"), ("nobody@hopital-a.test", PASSWORD)):
+            with pytest.raises(BadCredentials):
+                one.authenticate(login, wrong, "192.0.2.9")
+
+    def told() -> list[tuple[str, str, str]]:
+        store.write(lambda _: None).result()  # after those nobody waits for
+        traces = store.read(lambda r: r.traces()).result()
+        assert {trace.account for trace in traces} == {account}
+        return [(trace.author, trace.request, trace.answer) for trace in traces]
+
+    entered = (ZOE, "messagerie, appareil poste 1", "ok")
+    refused = (ZOE, "messagerie, mot de passe d'application", "refused")
+    assert sorted(told()) == sorted([entered, refused])
+    assert "wr0ng" not in str(told())
+    assert PASSWORD not in str(told())
+    clock.advance(3_600)
+    other.authenticate(ZOE, PASSWORD)
+    assert sorted(told()) == sorted([entered, entered, refused])

@@ -16,9 +16,10 @@ from mssmtp.identity import Bearer
 from mssmtp.identity.entitled import entitled_still
 from mssmtp.identity.tokens import CannotBeAsked, Rules, TokenRefused
 from mssmtp.introspection import Introspection
-from mssmtp.mail import Address, BalState, PersonState, Principal, Role
+from mssmtp.mail import AccountId, Address, BalState, PersonState, Principal, Role
 from mssmtp.storage import Store, Writing
 from mssmtp.storage.people_values import NewPerson
+from mssmtp.storage.traces import Trace
 from tests.identity.fakes import Clock, Entropy
 from tests.tokens.people import AT, EVE, LUC, ZOE, People
 from tests.tokens.test_introspection import ISSUER, Issuer
@@ -164,3 +165,25 @@ async def test_att_41_one_address_has_a_share_of_the_questions(people: People) -
     assert other.subject == ZOE
     await asyncio.gather(*logins, return_exceptions=True)
     await bearers.close()
+
+
+@pytest.mark.requirement("SEED-48", "CL-23")
+def test_a_login_by_token_leaves_one_trace_an_hour_without_the_token(people: People) -> None:
+    clock = Clock()
+    bearers = Bearers(Introspection(Issuer(clock), Rules(ISSUER), clock), people.store)
+
+    async def entered() -> AccountId:
+        for _ in range(3):
+            found = await bearers.enter(Bearer("zoe" + AT, "t0ken-of-zoe"), "192.0.2.1")
+        return found.account
+
+    def told() -> list[Trace]:
+        people.store.write(lambda _: None).result()  # after those nobody waits for
+        return [t for t in people.store.read(lambda r: r.traces()).result() if t.kind == "login"]
+
+    before = len(told())
+    account = asyncio.run(entered())
+    new = told()
+    assert len(new) == before + 1
+    assert (new[0].account, new[0].bal) == (account, people.zoe.id)
+    assert new[0].request == "messagerie, jeton Pro Santé Connect, lps-essai"

@@ -58,6 +58,9 @@ async def test_a_system_submits_and_reads_by_its_certificate_alone(house: House)
             assert not any(b"radiologie" in line for line in listed)
             await raw.ok(b"SELECT Sent")
             await raw.ok(b"NAMESPACE")
+    house.store.write(lambda _: None).result()  # after those nobody waits for
+    told = house.store.read(lambda r: r.traces(bal=house.people.app.id)).result()
+    assert any(t.request.startswith("messagerie, certificat ") for t in told)
     house.unbind(number)
 
 
