@@ -183,6 +183,10 @@ class Person:
     language: str = "fr"
 
 
+Invites = Literal["portal", "all", "off"]
+"""Who is invited when a letter comes for an address nobody has registered (DEF-09)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Structure:
     """A client of the operator: hospital, practice, home (SEED-26, SEED-41).
@@ -200,7 +204,7 @@ class Structure:
     domain: Domain | None = None
     is_health_establishment: bool = False
     is_closed: bool = False
-    invites: Literal["portal", "all", "off"] = "portal"
+    invites: Invites = "portal"
     has_app_passwords: bool = True
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from mssmtp.admin.operation import (
     operation,
 )
 from mssmtp.errors import ConfigError
-from mssmtp.mail import Actor, AdminLevel, Structure, StructureId
+from mssmtp.mail import Actor, AdminLevel, Invites, Structure, StructureId
 from mssmtp.people import boxes, records, structures
 from mssmtp.people.rules import Rules
 from mssmtp.people.structures import NewStructure
@@ -59,6 +59,7 @@ class Changed(Of):
     siret: str | None = Field(None, max_length=20)
     region: str | None = Field(None, max_length=40)
     is_health_establishment: bool | None = None
+    invites: Invites | None = None
 
 
 class Agreement(Of):
@@ -79,9 +80,10 @@ class Declaration(Of):
 
 
 class Domained(Of):
-    """The one domain of a structure."""
+    """The one domain of a structure; `remove`: it has it no more."""
 
     domain: str = Field(max_length=255)
+    remove: bool = False
 
 
 class Listed(Input):
@@ -173,7 +175,7 @@ def _sheet(desk: Desk[Of], reading: Reading) -> Row:
 
 
 def _change(desk: Desk[Changed]) -> Answer:
-    """Change the name, the numbers or the region of a structure."""
+    """Change the name, the numbers or the region of a structure, or whom it invites (DEF-09)."""
     given = desk.input
 
     def job(writing: Writing) -> Row:
@@ -185,6 +187,7 @@ def _change(desk: Desk[Changed]) -> Answer:
             given.siret or was.siret,
             was.region if given.region is None else given.region,
             was.is_health_establishment if health is None else health,
+            given.invites or was.invites,
         )
         return row(structures.change(writing, was.id, new))
 
@@ -217,12 +220,14 @@ def _declared(
 
 
 def _take_domain(desk: Desk[Domained]) -> Answer:
-    """Give a structure its one domain, generic or its own (SEED-03, OP-43)."""
+    """Give a structure its one domain, generic or its own, or take it away (SEED-03, OP-43)."""
     given = desk.input
     domain = finding.domain_of(given.domain)
 
     def job(writing: Writing) -> Row:
         found = named(writing, desk.actor, given.structure)
+        if given.remove:
+            return row(structures.leave_domain(writing, found.id, domain))
         rules = Rules.of(desk.office.settings)
         taken = structures.take_domain(writing, rules, found.id, domain)
         boxes.review_structure(writing, found.id)
@@ -250,6 +255,7 @@ def row(one: Structure) -> Row:
         "siret": one.siret or "",
         "region": one.region,
         "domain": one.domain or "",
+        "invites": one.invites,
         "state": "closed" if one.is_closed else "open",
     }
 

@@ -95,16 +95,21 @@ def change(
     finess: Annotated[str | None, typer.Option("--finess", help="Another FINESS.")] = None,
     siret: Annotated[str | None, typer.Option("--siret", help="Another SIRET or SIREN.")] = None,
     region: Annotated[str | None, typer.Option("--region", help="Another region.")] = None,
+    invites: Annotated[
+        str | None,
+        typer.Option("--invites", help="Unknown usual addresses: portal, all (by SMTP too), off."),
+    ] = None,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """Change the name, the numbers or the region."""
+    """Change the name, the numbers, the region, or whom it invites (DEF-09)."""
     given: Row = {
         "structure": number,
         "name": name,
         "finess": finess,
         "siret": siret,
         "region": region,
+        "invites": invites,
     }
     _print(options.desk(config).row("structure.change", given), as_json=as_json)
 
@@ -154,11 +159,14 @@ def declare(
 def domain(
     number: Number,
     name: Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain served here.")],
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take it away; its boxes are closed before.")
+    ] = False,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """Give a structure its one domain: a generic one, or one it alone controls (SEED-03, OP-43)."""
-    given: Row = {"structure": number, "domain": name}
+    """Give a structure its one domain: a generic one, or its own (SEED-03, OP-43); or take it."""
+    given: Row = {"structure": number, "domain": name, "remove": remove}
     _print(options.desk(config).row("structure.domain", given), as_json=as_json)
 
 

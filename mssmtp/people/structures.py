@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from mssmtp.mail import BalState, Domain, Structure, StructureId
+from mssmtp.mail import BalState, Domain, Invites, Structure, StructureId
 from mssmtp.people import numbers, records
 from mssmtp.people.refusing import NotAllowed
 from mssmtp.people.rules import Rules
@@ -31,6 +31,7 @@ class NewStructure:
     siret: str | None = None
     region: str = ""
     is_health_establishment: bool = False
+    invites: Invites = "portal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,16 @@ def create(writing: Writing, new: NewStructure) -> Structure:
             *_numbers(new.finess, new.siret),
             region=new.region.strip(),
             is_health_establishment=new.is_health_establishment,
+            invites=new.invites,
         )
     )
 
 
 def change(writing: Writing, id: StructureId, new: NewStructure) -> Structure:
-    """Other name, numbers, region. Raises NotAllowed, NoSuchStructure, StructureExists."""
+    """Other name, numbers, region, invitations.
+
+    Raises NotAllowed, NoSuchStructure, StructureExists.
+    """
     finess, siret = _numbers(new.finess, new.siret)
     changed = replace(
         present(writing, id),
@@ -67,6 +72,7 @@ def change(writing: Writing, id: StructureId, new: NewStructure) -> Structure:
         siret=siret,
         region=new.region.strip(),
         is_health_establishment=new.is_health_establishment,
+        invites=new.invites,
     )
     writing.change_structure(changed)
     return changed
@@ -96,6 +102,34 @@ def take_domain(writing: Writing, rules: Rules, id: StructureId, domain: Domain)
     changed = replace(structure, domain=domain)
     writing.change_structure(changed)
     return changed
+
+
+def leave_domain(writing: Writing, id: StructureId, domain: Domain) -> Structure:
+    """Take its domain away; nobody controls one of its own any more, so that another structure may
+    have it. Never while a box of it is open (OP-41). Raises NotAllowed, NoSuchStructure.
+    """
+    structure = present(writing, id)
+    held = writing.served_domain(domain)
+    controls = held is not None and held.structure == id
+    if structure.domain != domain and not controls:
+        raise NotAllowed(
+            structure.name, f"n'a pas le domaine {domain}", "Voyez `mssmtp structure show`."
+        )
+    is_open = (
+        box.state is not BalState.CLOSED and box.address.domain == domain
+        for box in writing.bals_of(id)
+    )
+    open_boxes = sum(is_open)
+    if open_boxes:
+        raise NotAllowed(
+            structure.name, f"a encore {open_boxes} boîtes dans {domain}", "Fermez-les d'abord."
+        )
+    if held is not None and controls:
+        writing.put_domain(replace(held, structure=None))
+    if structure.domain == domain:
+        structure = replace(structure, domain=None)
+        writing.change_structure(structure)
+    return structure
 
 
 def _control(writing: Writing, structure: Structure, domain: Domain) -> None:

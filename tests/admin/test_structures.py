@@ -216,3 +216,38 @@ def test_att_25_who_is_suspended_or_has_left_is_out_of_office(desk: Desk) -> Non
 
 def test_a_domain_that_is_none_is_refused_with_its_reason(refuses: Refuses) -> None:
     refuses(400, OPERATOR, "suspend.domain", domain="pas un domaine")
+
+
+def test_whom_a_structure_invites_is_set_by_the_operator_and_stays(
+    desk: Desk, refuses: Refuses
+) -> None:
+    finess, dsi = desk.structure()
+    assert desk.ask(dsi, "structure.show")["invites"] == "portal"
+    changed = desk.ask(OPERATOR, "structure.change", structure=finess, invites="all")
+    assert changed["invites"] == "all"
+    desk.ask(OPERATOR, "structure.change", structure=finess, name="Autre nom")
+    assert desk.ask(dsi, "structure.show")["invites"] == "all"
+    refuses(400, OPERATOR, "structure.change", structure=finess, invites="tous")
+    refuses(403, dsi, "structure.change", invites="off")
+
+
+def test_a_domain_is_taken_away_once_no_box_of_it_is_open_and_another_may_have_it(
+    desk: Desk, refuses: Refuses
+) -> None:
+    domain = "clinique-b.test"
+    for row in desk.ask(OPERATOR, "domain.list"):
+        if row["domain"] == domain and row["controlled_by"]:
+            given = {"structure": row["controlled_by"], "domain": domain, "remove": True}
+            desk.ask(OPERATOR, "structure.domain", **given)
+    finess, dsi = desk.structure(domain=domain)
+    other, _ = desk.structure()
+    refuses(400, OPERATOR, "structure.domain", structure=other, domain=domain, remove=True)
+    box = desk.person(dsi)["box"]
+    refuses(400, OPERATOR, "structure.domain", structure=finess, domain=domain, remove=True)
+    refuses(403, dsi, "structure.domain", domain=domain, remove=True)
+    desk.ask(dsi, "bal.close", address=box)
+    gone = desk.ask(OPERATOR, "structure.domain", structure=finess, domain=domain, remove=True)
+    assert gone["domain"] == ""
+    assert desk.ask(OPERATOR, "domain.show", domain=domain)["controlled_by"] == ""
+    taken = desk.ask(OPERATOR, "structure.domain", structure=other, domain=domain)
+    assert taken["domain"] == domain
