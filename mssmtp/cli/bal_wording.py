@@ -33,7 +33,7 @@ def auto_reply(
         datetime | None, typer.Option("--from", formats=_DATES, help="First day, local time.")
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option("--until", formats=_DATES, help="When it ends.")
+        datetime | None, typer.Option("--until", formats=_DATES, help="Last day, or when it ends.")
     ] = None,
     off: Annotated[bool, typer.Option("--off", help="Answer no more.")] = False,
     config: options.Config = None,
@@ -47,7 +47,12 @@ def auto_reply(
         operation = "bal.auto-reply.stop"
     elif said is not None:
         operation = "bal.auto-reply.set"
-        given |= {"text": said, "subject": subject, "since": _at(since), "until": _at(until)}
+        given |= {
+            "text": said,
+            "subject": subject,
+            "since": _at(since),
+            "until": _at(_through(until)),
+        }
     _print("Automatic reply", options.desk(config).row(operation, given), as_json=as_json)
 
 
@@ -117,6 +122,12 @@ def _print(title: str, row: Row, *, as_json: bool) -> None:
         print_json(row)
     else:
         print_table(title, ("what", "value"), [(name, row[name]) for name in row])
+
+
+def _through(day: datetime | None) -> datetime | None:
+    """A day is told as the last one of an absence, not as the moment it begins."""
+    is_day = day is not None and (day.hour, day.minute) == (0, 0)
+    return day.replace(hour=23, minute=59, second=59) if day is not None and is_day else day
 
 
 def _at(given: datetime | None) -> str | None:
