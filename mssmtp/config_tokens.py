@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, IPvAnyNetwork, field_validator
 
-from mssmtp.config_base import DomainName, Section
+from mssmtp.config_base import Cell, DomainName, Section
 from mssmtp.errors import ConfigError
 
 
@@ -89,6 +89,27 @@ class AuthSettings(Section):
         False,
         description="Tokens of systems for APP boxes. Refused: Pro Santé Connect has published no"
         " such flow; systems log in by certificate (CL-18).",
+    )
+
+    cloud_relays: Literal["refuse", "tell", "allow"] = Field(
+        "refuse",
+        description="Programs that hand password and mail to their maker's servers, as the new"
+        " Outlook: refused before the password is looked at, let through and told to the"
+        " administrator, or let through.",
+    )
+    cloud_shipped_ranges: bool = Field(
+        True,
+        description="The list of addresses that comes with the release; off where cloud_ranges"
+        " replaces it.",
+    )
+    cloud_ranges: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="More addresses or ranges of such servers."
+    )
+    cloud_except: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="Addresses or ranges that are never taken for such servers."
+    )
+    cloud_clients: tuple[Cell, ...] = Field(
+        (), description="Names by IMAP ID of programs that are taken for such servers, whole."
     )
 
     @field_validator("app_token")

@@ -10,6 +10,7 @@ from functools import cache
 
 from mssmtp import app
 from mssmtp.antivirus import Clamd, ScannerDown, signatures_of
+from mssmtp.cloud_relays import LISTED_ON
 from mssmtp.config import Settings
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.finding import Finding, Severity
@@ -32,6 +33,9 @@ _HANDING_ON_LASTS = timedelta(days=30)
 _NOTICES_LATE = timedelta(hours=26)
 """A daily notice waits for a day."""
 _PAGE = 200
+_CLOUD_TOLD = timedelta(days=30)
+_LIST_LASTS = timedelta(days=366)
+_MOST_SHOWN = 10
 _SIGNATURES_LAST = timedelta(days=7)
 
 
@@ -220,11 +224,33 @@ def _home(settings: Settings, now: datetime, *, deep: bool) -> Iterator[Finding]
         yield from _reported(lambda: _notices(settings, store, now))
         yield from _reported(lambda: _conservation(store))
         yield from _reported(lambda: _people(settings, store, now))
+        yield from _reported(lambda: _cloud(settings, store, now))
         yield from _reported(lambda: _store(store, deep=deep))
 
 
 def _people(settings: Settings, store: Store, now: datetime) -> tuple[Finding, ...]:
     return store.read(lambda reading: tuple(people_findings(reading, settings, now))).result()
+
+
+def _cloud(settings: Settings, store: Store, now: datetime) -> Iterator[Finding]:
+    """F2: who tried to log in through the servers of a program's maker; how old the list is."""
+    auth = settings.auth
+    tried = store.read(lambda reading: reading.cloud_attempts(now - _CLOUD_TOLD)).result()
+    if tried:
+        shown = ", ".join(str(id) for id in tried[:_MOST_SHOWN])
+        more = "" if len(tried) <= _MOST_SHOWN else f" and {len(tried) - _MOST_SHOWN} more"
+        why = f"logins through a maker's servers in 30 days, of the accounts {shown}{more}"
+        remedy = (
+            "`mssmtp person activity` shows when and whence. Have these people use a program that"
+            " connects directly, and change the password they gave away."
+        )
+        yield Finding(Severity.WARNING, "cloud relays", why, remedy)
+    if auth.cloud_relays != "allow" and auth.cloud_shipped_ranges:
+        is_old = now.date() - LISTED_ON > _LIST_LASTS
+        severity = Severity.WARNING if is_old else Severity.OK
+        remedy = "Take a newer release, or name the new ranges in auth.cloud_ranges."
+        why = f"{auth.cloud_relays}; the list of addresses is of {LISTED_ON}"
+        yield Finding(severity, "cloud relays", why, remedy if is_old else "")
 
 
 def _queue(settings: Settings, store: Store, now: datetime) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from cryptography import x509
 from mssmtp import metrics, processors, tls
 from mssmtp.awaiting import awaited
 from mssmtp.bearers import Bearers, as_of_now
+from mssmtp.cloud_relays import CloudGuard
 from mssmtp.config import Settings
 from mssmtp.errors import MailError
 from mssmtp.identity.authenticator import Authenticator
@@ -148,7 +149,8 @@ class ImapDoor:
         return offered(self.settings)
 
     def _made_logins(self) -> Logins:
-        return Logins(self.authenticator, "imap", bearers=self.bearers)
+        guard = CloudGuard(self.settings.auth, self.store, self.clock)
+        return Logins(self.authenticator, "imap", bearers=self.bearers, guard=guard)
 
     async def start(self, sock: socket.socket) -> None:
         """Listen on `sock`, bound already."""
@@ -465,7 +467,8 @@ class _Connection(asyncio.Protocol):
 
     def _peer(self) -> Peer:
         chain = self._transport.get_extra_info("peer_chain") or ()
-        return Peer(self._address, lambda: self._lost, cast("tuple[x509.Certificate, ...]", chain))
+        presented = cast("tuple[x509.Certificate, ...]", chain)
+        return Peer(self._address, lambda: self._lost, presented, self._session.client)
 
     async def _note(self, note: effects.Note) -> None:
         store = self._door.store

@@ -18,6 +18,7 @@ from cryptography import x509
 
 from mssmtp import processors
 from mssmtp.awaiting import awaited
+from mssmtp.cloud_relays import CloudGuard
 from mssmtp.config import Settings
 from mssmtp.errors import StorageUnavailable
 from mssmtp.identity import (
@@ -54,11 +55,15 @@ class Left(ConnectionResetError):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of a connection, as the transport knows it. `chain`: what it has presented."""
+    """The other end of a connection, as the transport knows it. `chain`: what it has presented.
+
+    `client`: what it calls itself (RFC 2971).
+    """
 
     address: str
     is_gone: Callable[[], bool]
     chain: Sequence[x509.Certificate] = ()
+    client: str = ""
 
 
 @dataclass(slots=True)
@@ -115,9 +120,11 @@ class Logins:
         *,
         bearers: Bearers | None = None,
         systems: Systems | None = None,
+        guard: CloudGuard | None = None,
     ) -> None:
         self._authenticator = authenticator
         self._bearers, self._systems = bearers, systems
+        self._guard = guard
         self._service = "smtp" if name.startswith("smtp") else "imap"
         self._lines: dict[str, _Line] = {}
         self._slow = ThreadPoolExecutor(_SLOW_THREADS, f"{name}-login", processors.roam)
@@ -126,6 +133,8 @@ class Logins:
     async def enter(self, claim: Claim, peer: Peer) -> Answer:
         """Who that is, or what SCRAM goes on with. Raises LoginRefused kinds, Left; what the store
         raises passes."""
+        if self._guard is not None:
+            self._guard.judge(claim, peer.address, peer.client)
         match claim:
             case Credentials():
                 return self._fitting(

@@ -16,6 +16,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from cryptography import x509
 
 from mssmtp import metrics, processors
+from mssmtp.cloud_relays import CloudGuard
 from mssmtp.errors import Reply
 from mssmtp.identity import MECHANISMS, OLD_FORMS, Mechanisms
 from mssmtp.logins import Logins, offered
@@ -192,7 +193,9 @@ class SubmissionDoor(_SmtpDoor):
         return offered(self.services.settings)
 
     def _logins(self, name: str) -> Logins:
-        return Logins(self.services.authenticator, name, bearers=self.services.bearers)
+        services = self.services
+        guard = CloudGuard(services.settings.auth, services.store, services.clock)
+        return Logins(services.authenticator, name, bearers=services.bearers, guard=guard)
 
 
 class ApplianceDoor(_SmtpDoor):

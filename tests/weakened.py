@@ -55,6 +55,20 @@ WEAKENINGS = (
         ("tests/notices/test_desk.py",),
     ),
     Weakening(
+        "a program that hands the password to its maker",
+        "mssmtp/logins.py",
+        "            self._guard.judge(claim, peer.address, peer.client)\n",
+        "            pass\n",
+        ("tests/identity/test_cloud_relays.py",),
+    ),
+    Weakening(
+        "a maker's servers by their addresses",
+        "mssmtp/cloud_relays.py",
+        "            if comes_from(address, networks):\n",
+        "            if comes_from(address, networks[:1]):\n",
+        ("tests/identity/test_cloud_relays.py",),
+    ),
+    Weakening(
         "a title that names a patient, masked",
         "mssmtp/notices/titles.py",
         "    if _XDM.search(words):\n",

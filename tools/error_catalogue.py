@@ -111,6 +111,7 @@ REMEDIES: dict[str, str] = {
     "CannotBeAsked": "Nothing: the software tries again in a few minutes; passwords still work.",
     "BindingTaken": "Unbind it from the other account first; a person has one account.",
     "Cancelled": "Nothing, or try again.",
+    "CloudRelay": "Use a program that connects directly, and change the password it was given.",
     "ConfirmationRefused": "Ask for another link; what waits is still there.",
     "DeadlineMissed": "Reach the recipient by another way; send again without the deadline.",
     "CardRefused": "Present one's own card, in force.",
@@ -173,6 +174,11 @@ IMAP: dict[str, tuple[str, str]] = {
     ),
     "CLIENTBUG": ("A command that is not in the grammar.", "Repair or update the client."),
     "COMPRESSIONACTIVE": ("COMPRESS a second time.", "Nothing: the connection is compressed."),
+    "CONTACTADMIN": (
+        "Login from the servers of a program's maker, as the new Outlook; no password is looked at"
+        " (F2).",
+        "Use a program that connects directly; the administrator sees who tried.",
+    ),
     "CORRUPTION": (
         "A stored message does not authenticate; the others are not affected (D10).",
         "The administrator runs `mssmtp doctor --deep` and restores from a copy.",

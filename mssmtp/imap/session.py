@@ -42,6 +42,7 @@ class Timing:
 class Session:
     """What commands work on. `secure`: TLS is on. `is_changed`: the door saw a watched change.
 
+    `client`: its name by ID, before it has logged in.
     `watching`: what NOTIFY asked for. `owes_news`: the command that runs is answered by them.
     """
 
@@ -61,6 +62,7 @@ class Session:
     owes_news: bool = False
     is_compressed: bool = False
     wrong_passwords: int = 0
+    client: str = ""
     logged_in_at: float = 0.0
     refreshed_at: float = 0.0
     framer: Framer = field(init=False)

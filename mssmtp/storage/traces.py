@@ -21,7 +21,15 @@ from mssmtp.storage.schema import sql, traces
 from mssmtp.storage.view import Row, View, WritingView
 
 TraceKind = Literal[
-    "login", "send", "read", "delete", "administration", "rights", "break-glass", "account"
+    "login",
+    "send",
+    "read",
+    "delete",
+    "administration",
+    "rights",
+    "break-glass",
+    "account",
+    "cloud-relay",
 ]
 """The action of OP-72. `rights`: delegations, memberships; `account`: devices, codes, addresses."""
 
@@ -29,6 +37,7 @@ KEPT = timedelta(days=3 * 366)
 """OP-73: three years."""
 MOST = 1_000
 """Of one look."""
+_LOOKED_THROUGH = 200_000
 _AT_ONCE = 20_000
 """Forgotten in one commit."""
 
@@ -64,6 +73,14 @@ _FIRST_KEPT = sql(
     .where(traces.c.at >= bindparam("since"))
     .order_by(traces.c.number)
     .limit(1)
+)
+_NEWEST = sql(select(func.coalesce(func.max(traces.c.number), 0)))
+_CLOUD = sql(
+    select(traces.c.account)
+    .distinct()
+    .where(traces.c.number > bindparam("after"), traces.c.kind == bindparam("kind"))
+    .where(traces.c.at >= bindparam("since"))
+    .order_by(traces.c.account)
 )
 _FORGET = sql(delete(traces).where(traces.c.number < bindparam("end")))
 
@@ -108,6 +125,13 @@ class TraceReading(View):
             raise ValueError("traces are asked for of one thing at a time")
         name, id = given[0]
         return self._opened_traces(self._all(_OF[name], id=id, before=end, most=min(most, MOST)))
+
+    def cloud_attempts(self, since: datetime) -> tuple[AccountId, ...]:
+        """Whose logins came through a cloud relay (F2), among the newest 200,000 traces."""
+        newest = self._one(_NEWEST)
+        after = (0 if newest is None else newest[0]) - _LOOKED_THROUGH
+        rows = self._all(_CLOUD, after=after, kind="cloud-relay", since=to_us(since))
+        return tuple(AccountId(id) for (id,) in rows if id is not None)
 
     def _opened_traces(self, rows: Sequence[Row]) -> tuple[Trace, ...]:
         found = []

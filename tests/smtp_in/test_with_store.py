@@ -14,6 +14,7 @@ from typing import cast
 import pytest
 
 from mssmtp.config import ImapSettings, StoreSettings
+from mssmtp.config_tokens import AuthSettings
 from mssmtp.identity import Authenticator, app_password
 from mssmtp.mail import Address, BalType, EnvelopeId, Role
 from mssmtp.message.tree import ScanLimits
@@ -290,3 +291,16 @@ async def test_twenty_letters_of_60_mb_cut_anywhere_at_once_leave_nothing(
     assert [body for body in inbox(store, ZOE) if b"entier" not in body] == []
     left = [*store._home.glob("incoming/*/*"), *store._home.glob("blobs/*/*")]
     assert [path for path in left if path.name != "lock"] == []
+
+
+async def test_a_relay_of_the_cloud_is_refused_before_its_password(whole: Whole) -> None:
+    """F2, CLD-01: one answer for a right and a wrong password."""
+    auth = AuthSettings.model_validate({"cloud_ranges": ["127.0.0.0/8", "::1"]})
+    whole.settings = whole.settings.model_copy(update={"auth": auth})
+    async with whole.submission() as (_, port), await greeted(whole, port) as wire:
+        said = set()
+        for password in (PASSWORD, "faux"):
+            response = base64.b64encode(f"\0{ZOE}\0{password}".encode()).decode()
+            said.add(await wire.say(f"AUTH PLAIN {response}"))
+    assert len(said) == 1
+    assert said.pop().startswith("535 5.7.1 Ce logiciel passe par les serveurs de son editeur")

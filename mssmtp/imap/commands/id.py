@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mssmtp.errors import BadSyntax
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, send
-from mssmtp.imap.session import Session
+from mssmtp.imap.session import Session, State
 from mssmtp.imap.syntax import Cursor
 
 MAX_FIELDS = 30
@@ -17,11 +17,15 @@ MAX_VALUE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Id(Command):
-    """The client's words are checked and forgotten: they name a person's device."""
+    """The client's words are checked and forgotten: they name a person's device. Its own name is
+    looked at when it logs in (F2)."""
 
     fields: tuple[tuple[bytes, bytes | None], ...]
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
+        if session.state is State.NOT_AUTHENTICATED:
+            named = next((value for name, value in self.fields if name.lower() == b"name"), None)
+            session.client = (named or b"").decode("utf-8", "replace")
         yield from send(b'* ID ("name" "mssmtp")\r\n')
         return Done(b"ID completed")
 

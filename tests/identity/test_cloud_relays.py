@@ -1,0 +1,181 @@
+"""Programs that hand the password to their maker's servers are refused before it is looked at
+(F2, CLD-01, CLD-05)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from mssmtp.cloud_relays import CloudGuard, CloudRelay, Ranges
+from mssmtp.config import StoreSettings
+from mssmtp.config_tokens import AuthSettings
+from mssmtp.identity import Authenticator, BadCredentials, Bearer, Claim, Credentials, app_password
+from mssmtp.identity.scram import ScramName
+from mssmtp.logins import Logins, Peer
+from mssmtp.mail import AccountId, Address, BalType
+from mssmtp.storage import Store, Writing
+from tests.identity.fakes import Clock, Entropy
+
+ZOE, PASSWORD = "zoe@hopital-a.test", "abcde-fghjk-mnpqr-stuvw"
+# Of the ranges that Microsoft publishes for Exchange Online, and Google for its mail servers.
+RELAYS = ("40.99.201.5", "52.98.0.1", "2603:1026:c0a::5", "::ffff:40.99.201.5", "209.85.128.41")
+OTHERS = ("192.0.2.1", "10.0.0.9", "2001:db8::1", "40.95.255.255", "52.100.0.0", "127.0.0.1", "")
+
+
+@dataclass
+class House:
+    """A store with one account, and what a door makes of the settings."""
+
+    store: Store
+    clock: Clock
+
+    def logins(self, **settings: object) -> Logins:
+        guard = CloudGuard(AuthSettings.model_validate(settings), self.store, self.clock)
+        door = Authenticator(self.store, self.clock, Entropy(b"door"))
+        return Logins(door, "imap", guard=guard)
+
+    def enter(self, claim: Claim, address: str, client: str = "", **settings: object) -> object:
+        logins = self.logins(**settings)
+        try:
+            return asyncio.run(logins.enter(claim, Peer(address, lambda: False, (), client)))
+        finally:
+            logins.close()
+
+    def traces(self) -> list[tuple[str, str, str]]:
+        self.store.write(lambda writing: None).result()  # behind what nobody waits for
+        found = self.store.read(lambda reading: reading.traces(account=AccountId(1))).result()
+        ours = [trace for trace in found if trace.kind == "cloud-relay"]
+        return [(trace.author, trace.request, trace.answer) for trace in ours]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    home: Path = tmp_path_factory.mktemp("cloud") / "home"
+    clock = Clock()
+    settings = StoreSettings(home=home, master_key_file=home / "master.key")
+    Store.create(settings, clock, Entropy())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app_password, "COST", app_password.Cost(1, 8))
+        store = Store(settings, clock, Entropy(b"store"))
+        made = app_password.verifiers(PASSWORD, Entropy())
+
+        def add(writing: Writing) -> None:
+            address = Address.parse(ZOE)
+            writing.create_bal(address, BalType.PER, national_id="810000000012", login=ZOE)
+            account = writing.account(ZOE)
+            assert account is not None
+            assert account.id == AccountId(1)
+            writing.add_app_password(account.id, "poste", made.argon2, made.scram)
+
+        store.write(add).result()
+        yield House(store, clock)
+        store.close()
+
+
+@pytest.mark.parametrize("address", RELAYS)
+@pytest.mark.parametrize(
+    "claim",
+    [Credentials(ZOE, PASSWORD), Credentials(ZOE, "faux"), ScramName(ZOE), Bearer(ZOE, "jeton")],
+    ids=["right", "wrong", "scram", "token"],
+)
+def test_a_relay_is_refused_whatever_it_brings(house: House, address: str, claim: Claim) -> None:
+    with pytest.raises(CloudRelay) as refused:
+        house.enter(claim, address)
+    assert refused.value.delay_s == 0.0
+    assert not refused.value.is_guess
+
+
+def test_right_wrong_and_unknown_are_refused_alike_and_no_password_is_looked_at(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("looked at")
+
+    monkeypatch.setattr(Authenticator, "authenticate", never)
+    monkeypatch.setattr(Authenticator, "is_known", never)
+    said = set()
+    for login, password in ((ZOE, PASSWORD), (ZOE, "faux"), ("nobody@hopital-a.test", "faux")):
+        with pytest.raises(CloudRelay) as refused:
+            house.enter(Credentials(login, password), RELAYS[0])
+        said.add((refused.value.reply, refused.value.imap, refused.value.imap_text))
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("address", OTHERS)
+def test_outlook_classic_and_a_hospital_behind_one_address_notice_nothing(
+    house: House, address: str
+) -> None:
+    assert house.enter(Credentials(ZOE, PASSWORD), address, "Microsoft Outlook")
+    with pytest.raises(BadCredentials):
+        house.enter(Credentials(ZOE, "faux"), address or "192.0.2.2")
+
+
+def test_the_settings_add_except_replace_and_switch_off(house: House) -> None:
+    right = Credentials(ZOE, PASSWORD)
+    with pytest.raises(CloudRelay):
+        house.enter(right, "198.51.100.9", cloud_ranges=["198.51.100.0/24"])
+    assert house.enter(right, "40.99.1.1", cloud_except=["40.99.1.0/24"])
+    assert house.enter(right, "40.99.1.1", cloud_shipped_ranges=False)
+    assert house.enter(right, "40.99.1.1", cloud_relays="allow")
+    with pytest.raises(CloudRelay):
+        house.enter(right, "192.0.2.1", "Hosted Mail", cloud_clients=["hosted mail"])
+    assert house.enter(right, "192.0.2.1", "Hosted", cloud_clients=["hosted mail"])
+    with pytest.raises(ValidationError):
+        AuthSettings.model_validate({"cloud_relays": "perhaps"})
+
+
+def test_the_administrator_is_told_once_a_day_and_never_of_the_password(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.clock.advance(40 * 86_400)
+    before = house.traces()
+    since = house.clock.now()
+    caplog.set_level(logging.WARNING)
+    logins = house.logins()
+
+    async def thrice() -> None:
+        peer = Peer(RELAYS[0], lambda: False)
+        for claim in (Credentials(ZOE, "faux"), Credentials(ZOE.upper(), PASSWORD), ScramName(ZOE)):
+            with pytest.raises(CloudRelay):
+                await logins.enter(claim, peer)
+        with pytest.raises(CloudRelay):
+            await logins.enter(Credentials("nobody@hopital-a.test", "canari"), peer)
+
+    asyncio.run(thrice())
+    logins.close()
+    told = house.traces()[: len(house.traces()) - len(before)]
+    request = f"relais de messagerie (Microsoft), adresse {RELAYS[0]}"
+    assert told == [(ZOE, request, "refusé avant examen")]
+    assert house.store.read(lambda r: r.cloud_attempts(since)).result() == (AccountId(1),)
+    logged = [
+        vars(one)
+        for one in caplog.records
+        if one.msg == "alarm: cloud relay" and vars(one)["maker"] == "Microsoft"
+    ]
+    assert [(one["maker"], one["account"]) for one in logged] == [
+        ("Microsoft", AccountId(1)),
+        ("Microsoft", None),
+    ]
+    shown = repr(logged)
+    assert not any(word in shown for word in ("zoe", "nobody", "faux", "canari", PASSWORD))
+
+
+def test_where_they_are_only_told_the_login_goes_on(house: House) -> None:
+    house.clock.advance(86_400)
+    assert house.enter(Credentials(ZOE, PASSWORD), "40.99.1.1", cloud_relays="tell")
+    assert house.traces()[0][2] == "signalé"
+
+
+def test_every_shipped_range_is_public_and_named_by_its_maker() -> None:
+    ranges = Ranges.of(AuthSettings.model_validate({}))
+    networks = [network for _, listed in ranges.makers for network in listed]
+    assert len(networks) == 33
+    assert all(network.is_global for network in networks)
+    assert ranges.maker("52.99.255.255") == "Microsoft"
+    assert ranges.maker("2a00:1450:4864:20::32a") == "Google"
