@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import errno
 import hashlib
 import logging
 import os
@@ -24,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 
 from aiohttp import web
 from cryptography import x509
@@ -32,7 +30,7 @@ from cryptography import x509
 from mssmtp import processors
 from mssmtp.admin import MOST_OCTETS, OPERATIONS, Answered, Denied, Office, answer, listed, refusal
 from mssmtp.admin.answering import octets
-from mssmtp.admin.callers import ROOT, actor_of_certificate, actor_of_user
+from mssmtp.admin.callers import actor_of_certificate, actor_of_user
 from mssmtp.admin.table import BY_NAME
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.log import connection_id
@@ -41,53 +39,10 @@ from mssmtp.storage import Store
 
 logger = logging.getLogger(__name__)
 
-SOCKET = "admin.sock"
-"""In `run` of the home."""
 _THREADS = 4
-_BACKLOG = 64
 _BODY_WITHIN_S = 30.0
 _CREDENTIALS = struct.Struct("3i")
 _MOST = {each.name: each.most_octets for each in OPERATIONS}
-
-
-def bind_sockets(run: Path, open_to_all: Path | None = None) -> tuple[socket.socket, ...]:
-    """The socket of a home, and one for the other users of the machine, bound before the workers
-    are forked: they all accept from them. Raises ConfigError.
-
-    Only the server's own user passes the directory and the mode of the first.
-    """
-    sockets = [_bound(run / SOCKET, 0o600)]
-    if open_to_all is not None:
-        try:
-            sockets.append(_bound(open_to_all, 0o666))
-        except ConfigError:
-            sockets[0].close()
-            raise
-    return tuple(sockets)
-
-
-def _bound(path: Path, mode: int) -> socket.socket:
-    """Whoever may write to the directory could stand in for us: it is ours, and ours alone."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            status = os.fstat(directory)
-            if status.st_mode & 0o022 or status.st_uid not in (ROOT, os.geteuid()):
-                raise PermissionError(errno.EACCES, "others may write to its directory")
-            path.unlink(missing_ok=True)  # of a server that was killed: we hold the home's lock
-            # A path of a socket is 107 octets at most.
-            sock.bind(f"/proc/self/fd/{directory}/{path.name}")
-            path.chmod(mode)
-        finally:
-            os.close(directory)
-        sock.listen(_BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise ConfigError(
-            str(path), f"cannot be made ({error.strerror})", "Correct owner and modes."
-        ) from error
-    return sock
 
 
 class AdminDoor:

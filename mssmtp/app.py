@@ -23,7 +23,7 @@ import uvloop
 from cryptography import x509
 
 from mssmtp import log, processors, tls, workers
-from mssmtp.admin import Office
+from mssmtp.admin_sockets import Knocker, bind_sockets
 from mssmtp.antivirus import Clamd
 from mssmtp.bearers import Bearers
 from mssmtp.config import CertificateSettings, Endpoint, Settings, load
@@ -216,9 +216,6 @@ def keep_memory_private() -> None:
 
 def serve(config: Path, count: int) -> int:
     """Run the server of `config` with `count` workers until it is told to stop; its exit code."""
-    # Imported by the supervisor, for all workers; a command has no use for an HTTP server.
-    from mssmtp import admin_server
-
     settings = load(config)
     log.configure(settings.log.level)
     _harden()
@@ -239,7 +236,7 @@ def serve(config: Path, count: int) -> int:
         doors = endpoints(settings)
 
         def bind() -> None:
-            admin.extend(admin_server.bind_sockets(home / "run", settings.admin.socket))
+            admin.extend(bind_sockets(home / "run", settings.admin.socket))
 
         plan = workers.Plan(home, count, doors, SUPERVISOR_GRACE_S, metrics=place, on_locked=bind)
         return workers.supervise(plan, run)
@@ -368,8 +365,6 @@ def build(
     `worker` is the same for whoever replaces it: the leases of one that was killed are given back
     at once, not after `queue.lease`.
     """
-    from mssmtp.admin_server import AdminDoor
-
     services = services_of(settings, store, trust, pairs, paces)
     engine, authenticator = services.engine, services.authenticator
     out = settings.smtp_out
@@ -387,10 +382,14 @@ def build(
             bearers=services.bearers,
         )
 
-    office = Office(store, settings, CLOCK, ENTROPY)
+    def admin(guard: Guard | None = None) -> Door:
+        from mssmtp.admin import Office
+        from mssmtp.admin_server import AdminDoor
+
+        return AdminDoor(Office(store, settings, CLOCK, ENTROPY), guard)
 
     makers: dict[str, Callable[[], Door]] = {
-        "admin": lambda: AdminDoor(office, _guard(settings, keys, trust)),
+        "admin": lambda: admin(_guard(settings, keys, trust)),
         "operators": lambda: OperatorDoor(services),
         "submission": lambda: SubmissionDoor(services),
         "gateways": lambda: GatewayDoor(services),
@@ -425,7 +424,7 @@ def build(
         OwnWatch(settings, keys, trust, Outside(CLOCK, ENTROPY, _fetch_of(settings))),
         keys,
         {
-            ADMIN_SOCKET: AdminDoor(office),
+            ADMIN_SOCKET: Knocker(admin),
             **{name: makers[name]() for name in endpoints(settings) if name in makers},
         },
         services.bearers,

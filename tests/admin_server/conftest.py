@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes
 
 from mssmtp.admin import Office
 from mssmtp.admin.operation import Json
-from mssmtp.admin_server import AdminDoor, Guard, bind_sockets
+from mssmtp.admin_server import AdminDoor, Guard
+from mssmtp.admin_sockets import bind_sockets
 from mssmtp.asking import Desk, Remote, desk_at, desk_of
 from mssmtp.demo.authority import Authority, CertificateFiles, Identity, Make, Subject
 from mssmtp.mail import Actor, AdminLevel, Structure, StructureId

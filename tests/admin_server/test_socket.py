@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from mssmtp.admin import Office, callers
-from mssmtp.admin_server import AdminDoor, bind_sockets
+from mssmtp.admin_server import AdminDoor
+from mssmtp.admin_sockets import bind_sockets
 from mssmtp.asking import Refused, _UnixConnection
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Actor, AdminLevel, Structure

@@ -19,7 +19,7 @@ import pytest
 from mssmtp.demo.authority import Authority, Identity, Make
 from tests.app.server import B_SENDER, DOORS, Server, Site, letter, send, serving, until
 from tests.authority import A_DOMAIN, A_SUBJECT, B_DOMAIN
-from tests.home import PASSWORD, PATIENT_DOMAIN, SECRETARIAT, ZOE, Home, typed
+from tests.home import PASSWORD, PATIENT_DOMAIN, ZOE, Home, typed
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -135,9 +135,9 @@ def test_what_waits_for_another_operator_is_seen_hurried_and_dropped(site: Site)
     """DNS is down: the letter is accepted and waits; it can be hurried and given up."""
     queue = ("queue", "list", "--json")
     with serving(site, 1) as server:
-        with site.submitting(str(SECRETARIAT)) as client:
-            text = letter("essai").replace(B_SENDER.encode(), str(SECRETARIAT).encode())
-            assert client.sendmail(str(SECRETARIAT), [B_SENDER], text) == {}
+        with site.submitting() as client:
+            text = letter("essai").replace(B_SENDER.encode(), str(ZOE).encode())
+            assert client.sendmail(str(ZOE), [B_SENDER], text) == {}
         until(lambda: site.home.mssmtp(*queue).json[0]["attempts"] == 1, "one attempt", 25)
         (row,) = site.home.mssmtp(*queue).json
         assert row["last_reply"].startswith("451 4.4.3 ")
@@ -191,8 +191,8 @@ def test_without_a_list_peers_are_deferred_and_mail_is_read(site: Site, damage: 
             code, text = client.mail(B_SENDER)
             assert (code, text[:5]) == (451, b"4.7.5")
         assert site.subjects() == []
-        with site.submitting(str(SECRETARIAT)) as client:
-            client.mail(str(SECRETARIAT))
+        with site.submitting() as client:
+            client.mail(str(ZOE))
             assert client.rcpt(str(ZOE))[0] == 250
             assert client.rcpt(B_SENDER)[0] in (451, 550)
 
