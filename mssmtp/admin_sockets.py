@@ -88,12 +88,15 @@ class Knocker:
 
     async def stop(self, grace_s: float) -> None:
         """Take no more, finish what is in flight."""
-        self._leave()
         if self._opening is not None:
             await (await self._opening).stop(grace_s)
+            return
+        self._leave()
+        for sock in self._sockets:
+            sock.close()
 
     def _leave(self) -> None:
-        for sock in self._sockets if self._opening is None else ():
+        for sock in self._sockets:
             asyncio.get_running_loop().remove_reader(sock)
 
     def _knock(self) -> None:

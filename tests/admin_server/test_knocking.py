@@ -54,4 +54,4 @@ async def test_a_door_that_nobody_knocked_at_ends_at_once(tmp_path: Path) -> Non
     knocker = Knocker(Greeter)
     await knocker.start(sock)
     await knocker.stop(1.0)
-    sock.close()
+    assert sock.fileno() == -1, "the socket is left open"
