@@ -55,6 +55,14 @@ INTERNAL = Reply(
 )
 
 
+class Ended(Exception):
+    """A conversation with a mail program is over. `farewell` is said last, if anybody listens."""
+
+    def __init__(self, farewell: bytes = b"") -> None:
+        super().__init__()
+        self.farewell = farewell
+
+
 class MailError(Exception):
     """Base of every refusal. `smtp` and `imap` are what the two kinds of door answer.
 

@@ -9,46 +9,43 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import cast
 
-from cryptography import x509
-
-from mssmtp import metrics, processors, tls
+from mssmtp import processors, tls
 from mssmtp.awaiting import awaited
 from mssmtp.bearers import Bearers, as_of_now
 from mssmtp.cloud_relays import CloudGuard
 from mssmtp.config import Settings
-from mssmtp.errors import MailError
+from mssmtp.errors import Ended, MailError
 from mssmtp.identity.authenticator import Authenticator
-from mssmtp.identity.sasl import Answer, Channel, Claim, Mechanisms
-from mssmtp.identity.scram import ScramSalt
+from mssmtp.identity.sasl import Channel, Mechanisms
 from mssmtp.imap import effects, responses
 from mssmtp.imap.conversation import converse
 from mssmtp.imap.deflate import BadStream, Deflate
 from mssmtp.imap.effects import Effect, Woken
-from mssmtp.imap.incoming import UNAVAILABLE, Ended
+from mssmtp.imap.incoming import UNAVAILABLE
 from mssmtp.imap.session import Session, State, Timing
-from mssmtp.log import connection_id
-from mssmtp.logins import Left, Logins, Peer, offered
-from mssmtp.mail import BalId, Change, MailboxId, Principal
+from mssmtp.logins import Logins, offered
+from mssmtp.mail import AccountId, BalId, Change, MailboxId, Principal
 from mssmtp.outside import Clock
 from mssmtp.storage import Reading, Store, deadlines
 from mssmtp.tls_settings import Presenter
+from mssmtp.user_link import Manners, UserDoor, UserLink
 
 logger = logging.getLogger(__name__)
 
-HIGH_WATER = 262_144
-"""Octets waiting to be sent, or to be read, before that side has to wait (D11)."""
+MANNERS = Manners(
+    "imap",
+    "imap",
+    high_water=262_144,
+    stalled_s=300.0,
+    crowded=responses.untagged(b"BYE", b"Too many connections, try again later", b"LIMIT"),
+)
 TOGETHER_OCTETS = 4_096
 """Answers shorter than this leave with what follows: each write is a TLS record and a system call,
 as dear as the rest of a short command."""
-STALLED_S = 300.0
-"""A client that takes nothing for so long is gone."""
 TURNS = 32
 """Effects without a pause: thousands of pipelined NOOPs must not stop everybody else (ATT-27)."""
 _LETTER_THREADS = 4
@@ -100,9 +97,10 @@ class _Hub:
             self._listeners.setdefault(bal, set()).add(connection)
 
 
-class ImapDoor:
+class ImapDoor(UserDoor):
     """One listening port. `start` once, `stop` once."""
 
+    manners = MANNERS
     asks_certificate = False
     """CL-16: never of persons."""
 
@@ -123,25 +121,21 @@ class ImapDoor:
 
         Raises ConfigError when it cannot be loaded.
         """
-        self.settings = settings
-        self.store = store
+        context = tls.server_context(
+            settings.tls,
+            presenter or settings.tls.users,
+            ask_certificate=self.asks_certificate,
+        )
+        super().__init__(settings, store, context)
         self.authenticator = authenticator
         self.bearers = bearers
         self.clock = clock
         self.timing = timing or Timing()
         self.mechanisms = self._mechanisms()
         self.implicit_tls = implicit_tls
-        self.context = tls.server_context(
-            settings.tls,
-            presenter or settings.tls.users,
-            ask_certificate=self.asks_certificate,
-        )
-        self.connections: set[_Connection] = set()
-        self.per_address: Counter[str] = Counter()
         self.long_reads = asyncio.Semaphore(_LONG_READS)
-        self._server: asyncio.AbstractServer | None = None
         self._unsubscribe: Callable[[], None] | None = None
-        self._logins = self._made_logins()
+        self.logins = self._made_logins()
         self._letters = ThreadPoolExecutor(_LETTER_THREADS, "imap-letter", processors.roam)
         # Apart from both: neither slow hashes nor slow disks hold up who is logged in already.
 
@@ -156,57 +150,14 @@ class ImapDoor:
         """Listen on `sock`, bound already."""
         self.hub = _Hub(asyncio.get_running_loop())
         self._unsubscribe = self.store.subscribe(self.hub.heard)
-        self._server = await tls.listen(
-            sock,
-            lambda: _Connection(self),
-            self.context if self.implicit_tls else None,
-            on_failure=_handshake_failed,
-        )
+        await self.listen(sock, lambda: _Connection(self), implicit_tls=self.implicit_tls)
 
     async def stop(self, grace_s: float) -> None:
         """No more connections; running commands end, then everybody hears BYE."""
-        if self._server is not None:
-            self._server.close()
-        for connection in self.connections:
-            connection.stop()
-        tasks = [connection.task for connection in self.connections]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=grace_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        await super().stop(grace_s)
         if self._unsubscribe is not None:
             self._unsubscribe()
-        self._logins.close()
         self._letters.shutdown(wait=False, cancel_futures=True)
-
-    def ask_again(self) -> None:
-        """Rights may have ended without a change in any mailbox: who idles looks at them now."""
-        for connection in self.connections:
-            connection.mailbox_changed()
-
-    # ------------------------------------------------------------ for connections
-
-    def admits(self, address: str) -> bool:
-        """False when this connection is one too many (ATT-41); generous: a hospital is one NAT."""
-        limits = self.settings.limits
-        return (
-            len(self.connections) < limits.connections
-            and self.per_address[address] < limits.connections_per_address
-        )
-
-    async def enter(self, claim: Claim, peer: Peer) -> Answer:
-        """Who that is. Raises what the authenticator raises, and Ended for who has left."""
-        try:
-            answer = await self._logins.enter(claim, peer)
-        except Left as error:
-            raise Ended from error
-        except MailError:
-            metrics.logins.labels("imap", "refused").inc()
-            raise
-        if not isinstance(answer, ScramSalt):
-            metrics.logins.labels("imap", "accepted").inc()
-        return answer
 
     async def refresh(self, principal: Principal) -> Principal:
         """The principal as of now. Raises BadCredentials."""
@@ -242,25 +193,13 @@ def _forget(job: asyncio.Future[object]) -> None:
         job.exception()
 
 
-def _handshake_failed(reason: str) -> None:
-    metrics.handshakes_failed.labels("imap").inc()
-    logger.info("tls handshake failed", extra={"reason": reason})
-
-
-@dataclass(slots=True)
-class _Counts:
-    """What the last log line of a connection tells."""
-
-    octets_in: int = 0
-    octets_out: int = 0
-
-
-class _Connection(asyncio.Protocol):
+class _Connection(UserLink):
     """One client: octets in, effects performed, octets out."""
 
+    _door: ImapDoor
+
     def __init__(self, door: ImapDoor) -> None:
-        self._door = door
-        self._loop = asyncio.get_running_loop()
+        super().__init__(door)
         self._session = Session(
             door.settings.limits,
             door.clock,
@@ -269,82 +208,36 @@ class _Connection(asyncio.Protocol):
             mechanisms=door.mechanisms,
             patient_domains=frozenset(door.settings.policy.patient_domains),
         )
-        self._pending = bytearray()
         self._unsent = b""
         self._deflate: Deflate | None = None
-        self._reading_paused = False
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self._upgraded: asyncio.Future[None] | None = None
-        self._waiter: asyncio.Future[None] | None = None
         self._wakes_on_change = False
-        self._lost = False
-        self._ended = False
-        self._stopping = False
         self._coming = ExitStack()
         """Closed, it tells the store that no letter of this client is about to be written."""
         self._watched: Key | None = None
         self._listened: frozenset[BalId] = frozenset()
         self._unwatched_at = -1
-        self._address = ""
-        self._counts = _Counts()
-        self._transport: asyncio.Transport
-        self.task: asyncio.Task[None]
-        self._deadline = self._loop.time() + door.settings.limits.idle_prelogin_s
 
-    # ------------------------------------------------------------ called by the transport
+    # ------------------------------------------------------------ for the link
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        first = not hasattr(self, "_transport")
-        self._transport = cast(asyncio.Transport, transport)
-        self._session.channel = Channel(tls.bindings_of(transport))
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        if first:
-            self._begin()
-        elif self._upgraded is not None and not self._upgraded.done():
-            self._upgraded.set_result(None)
+    def _reached(self, channel: Channel) -> None:
+        self._session.channel = channel
 
-    def _begin(self) -> None:
-        peer = self._transport.get_extra_info("peername")
-        self._address = peer[0] if isinstance(peer, tuple) else ""
-        raw = self._transport.get_extra_info("socket")
-        if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # OLC-08: routers forget silent flows; the kernel notices for us who is gone.
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        metrics.connections.labels("imap").inc()
-        self.task = self._loop.create_task(self._serve(self._door.admits(self._address)))
-        self._door.connections.add(self)
-        self._door.per_address[self._address] += 1
-        metrics.open_connections.labels("imap").inc()
+    def _account(self) -> AccountId | None:
+        who = self._session.principal_or_none
+        return who.account if who else None
 
-    def data_received(self, data: bytes) -> None:
-        self._counts.octets_in += len(data)
-        self._pending += data
-        if len(self._pending) > HIGH_WATER and not self._reading_paused:
-            self._reading_paused = True
-            self._transport.pause_reading()
-        self._wake()
+    def _let_go(self) -> None:
+        self._coming.close()
+        self._watch(None)
+        self._listen(frozenset())
 
-    def eof_received(self) -> bool:
-        self._ended = True
-        self._wake()
-        return True  # what was asked before is still answered
+    def _packed(self, octets: bytes) -> bytes:
+        return octets if self._deflate is None else self._deflate.packed(octets)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = True
-        self._writable.set()
-        if self._upgraded is not None and not self._upgraded.done():
-            self._upgraded.set_exception(Ended())
-        self._wake()
+    # ------------------------------------------------------------ called by hub and door
 
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    # ------------------------------------------------------------ called by the door
+    def ask_again(self) -> None:
+        self.mailbox_changed()
 
     def mailbox_changed(self) -> None:
         """A commit touched the selected mailbox."""
@@ -359,54 +252,7 @@ class _Connection(asyncio.Protocol):
             if self._wakes_on_change and self._session.has_news:
                 self._wake()
 
-    def stop(self) -> None:
-        """Say BYE as soon as no command is running."""
-        self._stopping = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
     # ------------------------------------------------------------ the task
-
-    async def _serve(self, admitted: bool) -> None:
-        connection_id.set(self._door.store.new_envelope_id())
-        try:
-            if admitted:
-                await self._converse()
-            else:
-                logger.warning("too many connections")
-                farewell = b"Too many connections, try again later"
-                self._transport.write(responses.untagged(b"BYE", farewell, b"LIMIT"))
-        except Ended:
-            logger.debug("connection lost")
-        except Exception:
-            logger.exception("imap connection failed")
-            metrics.internal_errors.labels("imap").inc()
-        finally:
-            self._close()
-
-    def _close(self) -> None:
-        self._coming.close()
-        self._watch(None)
-        self._listen(frozenset())
-        self._transport.close()
-        door = self._door
-        door.connections.discard(self)
-        door.per_address[self._address] -= 1
-        if not door.per_address[self._address]:
-            del door.per_address[self._address]
-        metrics.open_connections.labels("imap").dec()
-        who = self._session.principal_or_none
-        logger.info(
-            "imap connection closed",
-            extra={
-                "account": who.account if who else None,
-                "octets_in": self._counts.octets_in,
-                "octets_out": self._counts.octets_out,
-            },
-        )
 
     async def _converse(self) -> None:
         """Perform effect after effect; a failure goes back to the generator that asked."""
@@ -465,11 +311,6 @@ class _Connection(asyncio.Protocol):
             case _:
                 await self._perform_rare(effect)
 
-    def _peer(self) -> Peer:
-        chain = self._transport.get_extra_info("peer_chain") or ()
-        presented = cast("tuple[x509.Certificate, ...]", chain)
-        return Peer(self._address, lambda: self._lost, presented, self._session.client)
-
     async def _note(self, note: effects.Note) -> None:
         store = self._door.store
         who, now = (note.account, note.mailbox), self._door.clock.now()
@@ -487,7 +328,9 @@ class _Connection(asyncio.Protocol):
             case effects.Listen():
                 self._listen(effect.bals)
             case effects.Authenticate():
-                effect.answer(await self._door.enter(effect.claim, self._peer()))
+                effect.answer(
+                    await self._door.enter(effect.claim, self._peer(self._session.client))
+                )
             case effects.Refresh():
                 effect.answer(await self._door.refresh(effect.principal))
             case effects.Pause():
@@ -502,17 +345,8 @@ class _Connection(asyncio.Protocol):
     async def _flush(self) -> None:
         if not self._unsent:
             return
-        if self._lost:
-            raise Ended
         octets, self._unsent = self._unsent, b""
-        if self._deflate is not None:
-            octets = self._deflate.packed(octets)
-        self._counts.octets_out += len(octets)
-        self._transport.write(octets)
-        if not self._writable.is_set():
-            await _in_time(self._writable.wait(), self._transport)
-            if self._lost:
-                raise Ended
+        await self._say(octets)
 
     async def _wait(self, wanted: effects.Wait) -> bytes | Woken:
         until = self._loop.time() + wanted.timeout_s
@@ -534,15 +368,6 @@ class _Connection(asyncio.Protocol):
                 return Woken.TIMEOUT
             await self._until_woken(until)
 
-    async def _until_woken(self, until: float) -> None:
-        self._waiter = self._loop.create_future()
-        timer = self._loop.call_at(until, self._wake)
-        try:
-            await self._waiter
-        finally:
-            timer.cancel()
-            self._waiter = None
-
     def _take(self) -> bytes:
         octets = bytes(self._pending)
         self._pending.clear()
@@ -552,9 +377,7 @@ class _Connection(asyncio.Protocol):
             except BadStream as error:
                 raise Ended(responses.untagged(b"BYE", b"Not DEFLATE", b"CLIENTBUG")) from error
             self._pending += rest
-        if self._reading_paused and len(self._pending) <= HIGH_WATER:
-            self._reading_paused = False
-            self._transport.resume_reading()
+        self._read_on()
         return octets
 
     def _watch(self, mailbox: Key | None) -> None:
@@ -570,11 +393,6 @@ class _Connection(asyncio.Protocol):
         self._door.hub.listen(self, self._listened, bals)
         self._listened = bals
 
-    async def _pause(self, seconds: float) -> None:
-        until = self._loop.time() + seconds
-        while not (self._lost or self._stopping) and self._loop.time() < until:
-            await self._until_woken(until)
-
     def _compress(self, reply: bytes) -> None:
         if self._pending or self._lost:
             raise Ended(responses.untagged(b"BYE", b"Nothing may follow COMPRESS"))
@@ -582,26 +400,4 @@ class _Connection(asyncio.Protocol):
         self._deflate = Deflate()
 
     async def _start_tls(self, reply: bytes) -> None:
-        if self._pending or self._lost:
-            # ATT-02: what came in clear behind STARTTLS is never executed, not even later.
-            raise Ended(responses.untagged(b"BYE", b"Nothing may follow STARTTLS"))
-        self._transport.pause_reading()
-        self._transport.write(reply)
-        self._upgraded = self._loop.create_future()
-        tls.start_tls(
-            self._transport,
-            self,
-            self._door.context,
-            handshake_timeout_s=self._door.settings.tls.handshake_timeout_s,
-            on_failure=_handshake_failed,
-        )
-        await self._upgraded
-
-
-async def _in_time(progress: Awaitable[object], transport: asyncio.Transport) -> None:
-    try:
-        async with asyncio.timeout(STALLED_S):
-            await progress
-    except TimeoutError as error:
-        transport.abort()
-        raise Ended from error
+        await self._upgrade(reply, responses.untagged(b"BYE", b"Nothing may follow STARTTLS"))

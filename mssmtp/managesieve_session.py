@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
-from mssmtp.errors import MailError
+from mssmtp.errors import Ended, MailError
 from mssmtp.identity.refusals import LoginRefused
 from mssmtp.identity.sasl import Answer, Challenge, Claim, Exchange
 from mssmtp.mail import Bal, Principal
@@ -29,14 +29,6 @@ WRONG_S = 1.0
 LOGGED_OUT = answer("OK", "Au revoir.")
 _SYNTAX = "Commande mal formée."
 _TOO_LARGE = f"Texte trop long ; un script a {MAX_OCTETS} octets au plus."
-
-
-class Ended(Exception):
-    """The connection is over; `last` is said before."""
-
-    def __init__(self, last: bytes = b"") -> None:
-        super().__init__()
-        self.last = last
 
 
 class Refused(Exception):

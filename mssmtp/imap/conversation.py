@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 
 from mssmtp import metrics
-from mssmtp.errors import BadSyntax, MailError
+from mssmtp.errors import BadSyntax, Ended, MailError
 from mssmtp.imap import incoming, pushing, responses, sync
 from mssmtp.imap.command import Command
 from mssmtp.imap.commands import BRINGING, VERBS
 from mssmtp.imap.effects import Steps, send
 from mssmtp.imap.framer import Announced, Event, Line, Literal, Unframed
-from mssmtp.imap.incoming import Ended
 from mssmtp.imap.numbers import UidRequired
 from mssmtp.imap.session import Session, State
 from mssmtp.imap.syntax import Cursor

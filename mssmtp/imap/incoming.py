@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mssmtp.errors import Ended
 from mssmtp.imap import responses
 from mssmtp.imap.effects import Steps, Woken, send, wait
 from mssmtp.imap.framer import Announced, Chunk, Event, Line, Unframed
@@ -9,16 +10,6 @@ from mssmtp.imap.session import Session, State
 
 MID_COMMAND_S = 300.0
 """Silence in the middle of a command: nobody types a literal by hand (ATT-41)."""
-
-
-class Ended(Exception):
-    """The conversation is over. `farewell` is a last response, empty when nobody listens."""
-
-    def __init__(self, farewell: bytes = b"") -> None:
-        super().__init__()
-        self.farewell = farewell
-
-
 STOPPING = responses.untagged(b"BYE", b"Server is stopping, please come back", b"UNAVAILABLE")
 UNAVAILABLE = responses.untagged(b"BYE", b"The store does not answer", b"UNAVAILABLE")
 """Where a NO could not be sent any more: in the middle of a literal, or of IDLE (CL-79)."""

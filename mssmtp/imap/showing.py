@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.errors import MailError
+from mssmtp.errors import Ended, MailError
 from mssmtp.imap import fetch, mailboxes
 from mssmtp.imap.effects import Note, Steps, read, send, write
 from mssmtp.imap.fetch import Batch, Late, Plan, Wanted
-from mssmtp.imap.incoming import Ended
 from mssmtp.imap.items import Item, Simple
 from mssmtp.imap.numbers import Span, after, cut
 from mssmtp.imap.selected import Selected

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mssmtp import metrics
-from mssmtp.errors import MailError
+from mssmtp.errors import Ended, MailError
 from mssmtp.imap import contexts, mailboxes, responses, showing, vanished
 from mssmtp.imap.effects import Steps, Watch, read, send, write
-from mssmtp.imap.incoming import Ended
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session, State
 from mssmtp.mail import ModSeq, Uid

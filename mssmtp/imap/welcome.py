@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from mssmtp.errors import Ended
 from mssmtp.identity.refusals import LoginRefused
 from mssmtp.identity.standing import is_over
 from mssmtp.imap import mailboxes, responses
 from mssmtp.imap.effects import Steps, read, refresh
-from mssmtp.imap.incoming import Ended
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 

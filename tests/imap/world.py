@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from mssmtp.config import LimitSettings, StoreSettings
+from mssmtp.errors import Ended
 from mssmtp.identity import BadCredentials, Bearer, Claim, Credentials
 from mssmtp.identity.sasl import MECHANISMS
 from mssmtp.identity.tokens import CannotBeAsked, TokenRefused
 from mssmtp.imap import effects
 from mssmtp.imap.conversation import converse
 from mssmtp.imap.effects import Effect, Woken
-from mssmtp.imap.incoming import Ended
 from mssmtp.imap.session import Session, Timing
 from mssmtp.mail import (
     Address,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mssmtp import suspending
+from mssmtp.imap_server import _Connection
 from mssmtp.outside import SystemClock
 from mssmtp.storage.suspensions import Suspension
 from mssmtp.trust import Suspended
@@ -23,7 +24,9 @@ async def test_who_idles_hears_bye_when_the_suspension_is_seen(rig: Rig, kind: s
         idle = await rig.client(port, LUC)
         await idle.send(b"i IDLE\r\n")
         await idle.line()
-        await until(lambda: all(one._wakes_on_change for one in door.connections))
+        (waiting,) = door.connections
+        assert isinstance(waiting, _Connection)
+        await until(lambda: waiting._wakes_on_change)
         account = rig.store.read(lambda r: r.account(LUC)).result()
         assert account is not None
         name = str(account.id) if kind == "account" else "hopital-a.test"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mssmtp.errors import BadSyntax
+from mssmtp.errors import BadSyntax, Ended
 from mssmtp.imap import responses
 from mssmtp.imap.command import Command
 from mssmtp.imap.effects import Compress as Begin
 from mssmtp.imap.effects import Steps
-from mssmtp.imap.incoming import Ended
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mssmtp.errors import StorageUnavailable
+from mssmtp.errors import Ended, StorageUnavailable
 from mssmtp.imap import incoming, pushing, responses
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, Woken, send, wait
@@ -25,7 +25,7 @@ class Idle(Command):
             try:
                 yield from _wait(session)
             except StorageUnavailable as error:  # there is nothing to say NO to
-                raise incoming.Ended(incoming.UNAVAILABLE) from error
+                raise Ended(incoming.UNAVAILABLE) from error
             if session.state is State.LOGOUT:
                 return None
         if isinstance(line, Unframed):
