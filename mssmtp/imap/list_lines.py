@@ -106,7 +106,7 @@ def _windows(
     reading: Reading, selected: Selected, span: Span
 ) -> Iterator[tuple[int, Listing, Span]]:
     """Window by window: the position behind it, its listing, and the places of the messages there.
-    Ends where a window has no listing, or a few messages only, or another content."""
+    Ends where a window has no listing, or one of a few messages, or another content."""
     view, mailbox = selected.view, selected.mailbox.id
     start, stop = span
     while start < stop:
@@ -117,8 +117,9 @@ def _windows(
         if listing is None:
             return
         at = bisect_left(listing.uids, view.uids[start])
+        end = min(end, start + len(listing.uids) - at)  # it may lack the newest
         place = at, at + end - start
-        if listing.uids[slice(*place)] != tuple(view.uids[start:end]):
+        if end - start < LEAST or listing.uids[slice(*place)] != tuple(view.uids[start:end]):
             return
         yield end, listing, place
         start = end

@@ -529,18 +529,18 @@ class SealedPacks(Sealed):
     name = "sealed packs"
     first = (-1, -1)
     claims = (Claim("sealed-pack", "opened packs", "opens to the summaries of its rows (D6)"),)
-    page = page_of((packs.c.mailbox, packs.c.window))
+    page = page_of((packs.c.mailbox, packs.c.window), packs.c.count)
 
     def opens(self, view: Reading, row: Row) -> bool:
         """Under the box, to what its rows give."""
-        mailbox, window = MailboxId(row[0]), row[1]
+        mailbox, window, count = MailboxId(row[0]), row[1], row[2]
         found = view.mailbox_by_id(mailbox)
         if found is None:
             return False
         key = view._bal_key(found.bal)
         low = window * PACK_UIDS
         rows = view.messages(mailbox, [(max(low, 1), low + PACK_UIDS - 1)])
-        summaries = dict(view._from_rows(mailbox, [message.uid for message in rows], key))
+        summaries = dict(view._from_rows(mailbox, [each.uid for each in rows[:count]], key))
         return view.is_pack_of(mailbox, window, summaries)
 
     def named(self, row: Row) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import and_, bindparam, delete, func, insert, select, update
@@ -141,8 +142,10 @@ class RebuildReading(TextReading):
         made = RemadeWindow(bal)
         for each in self._all(SUMMARY_ROWS, mailbox=mailbox, owner=key.id, low=low, high=high):
             self._remade_summary(each, key, made)
-        if row[1] > high and not made.damaged and made.found:
+        if not made.damaged and made.found:
             self._remade_pack(mailbox, window, key, made)
+            if made.pack == "missing" and row[1] <= high:  # nor has anybody read many of it yet
+                made.pack = made.sealed = None
         return made
 
     def _remade_summary(self, row: Row, key: OwnerKey, made: RemadeWindow) -> None:
@@ -169,8 +172,11 @@ class RebuildReading(TextReading):
             made.pack = "missing"
         else:
             old = self._from_pack(mailbox, window, key)
-            is_same = old == made.found and self.is_pack_of(mailbox, window, made.found)
+            first = dict(islice(made.found.items(), len(old or ())))
+            is_same = old == first and self.is_pack_of(mailbox, window, first)
             made.pack = "identical" if is_same else "changed"
+            if is_same and len(first) < len(made.found):  # what came since is not in it
+                made.pack = "missing"
         if made.pack != "identical":
             made.sealed = sealed_pack(key, mailbox, window, made.found)
 
@@ -198,7 +204,7 @@ class RebuildWriting(RebuildReading, TextWriting):
         for blob, purpose, new in made.wrong:
             self._run(_SET_SUMMARY, blob_=blob, owner_=key.id, new=key.seal(purpose, new))
         if made.sealed is not None:
-            self.keep_pack(mailbox, window, len(made.found), made.sealed)
+            self.keep_pack(mailbox, max(made.found), len(made.found), made.sealed)
 
     def keep_rebuild_place(self, place: tuple[int, int] | None) -> None:
         """Go on from here after a stop; None: it is finished."""

@@ -1,8 +1,9 @@
 """Summaries of messages, and the packs that make reading many of them fast.
 
-A pack holds the summaries of one window of 512 UIDs, sealed together. It is made once no new UID
-can fall into its window, thrown away when one of its messages is expunged, and never needed: the
-rows give the same octets (D6).
+A pack holds the summaries of the first messages of one window of 512 UIDs, sealed together: of all
+of them once no new UID can fall into the window, before that of those that were there when somebody
+read many. It is thrown away when one of its messages is expunged, and never needed: the rows give
+the same octets (D6).
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 PACK_FROM = 32
 """Below this many messages of a window, rows are read even when there is a pack."""
+NEW_FROM = 64
+"""So many messages that the pack of a window lacks make a new one."""
 
 MAX_PACK_OCTETS = 8 * 1_048_576
 """Of a window with larger summaries no pack is made: it would have to be opened whole for one
@@ -65,6 +68,11 @@ _OF_BLOB = sql(
 )
 PACK_ROW = sql(
     select(packs.c.sealed)
+    .where(packs.c.mailbox == bindparam("mailbox"))
+    .where(packs.c.window == bindparam("window"))
+)
+_PACK_COUNT = sql(
+    select(packs.c.count)
     .where(packs.c.mailbox == bindparam("mailbox"))
     .where(packs.c.window == bindparam("window"))
 )
@@ -113,13 +121,14 @@ class SummaryReading(MessageReading):
             if len(chosen) < PACK_FROM:
                 yield from self._from_rows(mailbox, chosen, key)
                 continue
-            packed = self._from_pack(mailbox, window, key)
-            if packed is None and row[1] >= _end(window):
-                packed = self._folded(mailbox, window, key)
-            if packed is None:
-                yield from self._from_rows(mailbox, chosen, key)
-            else:
-                yield from ((uid, packed[uid]) for uid in chosen if uid in packed)
+            packed = self._from_pack(mailbox, window, key) or {}
+            left = [uid for uid in chosen if uid not in packed]
+            is_closed = row[1] >= _end(window)
+            if left and self._is_worth_packing((mailbox, window), packed, left, closed=is_closed):
+                found = self._folded(mailbox, window, key, packed)
+                packed, left = (packed, left) if found is None else (found, [])
+            yield from ((uid, packed[uid]) for uid in chosen if uid in packed)
+            yield from self._from_rows(mailbox, left, key)  # they came after all that are packed
 
     def listing(self, mailbox: MailboxId, window: int) -> Listing | None:
         """What lists of mail show of the messages of a window; None when it has no pack."""
@@ -154,8 +163,29 @@ class SummaryReading(MessageReading):
         row = self._one(BOX_AND_UIDNEXT, mailbox=mailbox)
         if row is None or row[1] < _end(window):
             return
-        if self._one(PACK_ROW, mailbox=mailbox, window=window) is None:
-            self._folded(mailbox, window, self._bal_key(BalId(row[0])))
+        if not self._is_packed(mailbox, window):
+            key = self._bal_key(BalId(row[0]))
+            self._folded(mailbox, window, key, self._from_pack(mailbox, window, key) or {})
+
+    def _is_worth_packing(
+        self,
+        place: tuple[MailboxId, int],
+        packed: dict[Uid, bytes],
+        left: Sequence[Uid],
+        *,
+        closed: bool,
+    ) -> bool:
+        """Whether a new pack is made of a window, for `left`, which the one that is there lacks."""
+        if not closed:
+            return len(left) >= NEW_FROM
+        return not packed or not self._is_packed(*place)
+
+    def _is_packed(self, mailbox: MailboxId, window: int) -> bool:
+        """Whether the pack of a window has all its messages."""
+        span = {"low": window * PACK_UIDS, "high": _end(window) - 1}
+        return self._one(_PACK_COUNT, mailbox=mailbox, window=window) == self._one(
+            COUNT_OF_SPAN, mailbox=mailbox, **span
+        )
 
     def _from_rows(
         self, mailbox: MailboxId, uids: Sequence[Uid], key: OwnerKey
@@ -205,36 +235,36 @@ class SummaryReading(MessageReading):
         except Damaged:
             return None
 
-    def _folded(self, mailbox: MailboxId, window: int, key: OwnerKey) -> dict[Uid, bytes] | None:
-        """Summaries of a window that no UID can join any more, kept as a pack; None: too large."""
-        rows = self._all(
-            SUMMARY_ROWS,
-            mailbox=mailbox,
-            owner=key.id,
-            low=window * PACK_UIDS,
-            high=_end(window) - 1,
-        )
-        found: dict[Uid, bytes] = {}
-        size = 0
-        for row in rows:
+    def _folded(
+        self, mailbox: MailboxId, window: int, key: OwnerKey, packed: dict[Uid, bytes]
+    ) -> dict[Uid, bytes] | None:
+        """Summaries of all messages of a window, of which `packed` are known, kept as a pack; None:
+        too large."""
+        low = max(packed, default=window * PACK_UIDS - 1) + 1
+        span = {"low": low, "high": _end(window) - 1}
+        found = dict(packed)
+        size = sum(map(len, found.values())) + _ENTRY.size * len(found)
+        for row in self._all(SUMMARY_ROWS, mailbox=mailbox, owner=key.id, **span):
             found[Uid(row[0])] = summary = self._summary(row, key)
             size += len(summary) + _ENTRY.size
             if size > MAX_PACK_OCTETS - 4:
                 return None
-        if all(found.values()):
-            sealed = sealed_pack(key, mailbox, window, found)
-            self._vault.later(lambda w: w.keep_pack(mailbox, window, len(found), sealed))
+        if found and all(found.values()):
+            sealed, last = sealed_pack(key, mailbox, window, found), max(found)
+            self._vault.later(lambda w: w.keep_pack(mailbox, last, len(found), sealed))
         return found
 
 
 class SummaryWriting(SummaryReading, MessageWriting):
     """Keeping packs."""
 
-    def keep_pack(self, mailbox: MailboxId, window: int, count: int, sealed: bytes) -> None:
-        """Keep a pack a reader made; not if a message was expunged or the key replaced since."""
+    def keep_pack(self, mailbox: MailboxId, last: Uid, count: int, sealed: bytes) -> None:
+        """Keep a pack a reader made of the `count` messages of a window up to `last`; not if one
+        was expunged or the key replaced since."""
         if not self._bal_key(self._bal_of(mailbox)).is_current(sealed):
             return
-        span = {"low": window * PACK_UIDS, "high": _end(window) - 1}
+        window = last // PACK_UIDS
+        span = {"low": window * PACK_UIDS, "high": last}
         if self._new(COUNT_OF_SPAN, mailbox=mailbox, **span)[0] != count:
             return
         self._run(_DROP, mailbox=mailbox, window=window)
