@@ -130,7 +130,7 @@ EXECUTABLES = (
 
 
 class RateSettings(Section):
-    """How many recipients one box may write to, counted over all workers."""
+    """How many recipients one box may write to, and how urgently, counted over all workers."""
 
     per_hour: int = Field(
         600, ge=0, description="Of a PER, ORG, MED or INT box; 0: as many as it likes."
@@ -139,6 +139,15 @@ class RateSettings(Section):
         36_000, ge=0, description="Of an APP box, or one a hospital's gateway speaks for."
     )
     burst: int = Field(200, ge=1, description="So many at once; an hour's share comes back evenly.")
+    urgent_per_hour: int = Field(
+        20,
+        ge=0,
+        description="Letters of a PER, ORG, MED or INT box that go before others (MT-PRIORITY above"
+        " 0); more of them go as any other, and the sender is told. 0: none of them.",
+    )
+    app_urgent_per_hour: int = Field(
+        600, ge=0, description="Of an APP box, or one a hospital's gateway speaks for."
+    )
 
 
 class DelegationSettings(Section):

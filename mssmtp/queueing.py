@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mssmtp.config import QueueSettings
-from mssmtp.mail import Domain, EnvelopeId
+from mssmtp.mail import BalState, Domain, EnvelopeId
 from mssmtp.smtp_out import next_attempt
 from mssmtp.storage import (
     QUEUE_BEGIN,
@@ -18,6 +18,7 @@ from mssmtp.storage import (
     Store,
     Writing,
 )
+from mssmtp.suspending import in_force
 
 AT_ONCE = 200
 """Letters decided about in one commit: the server goes on meanwhile."""
@@ -59,6 +60,21 @@ class Around:
     said: str | None = None
     is_listed: bool = True
     note: str | None = None
+    sender: BalState | None = None
+    """Of the box it comes from, when it is one of ours."""
+    is_stopped: bool = False
+    """The operator has suspended the sender (OP-79)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the store knows beside the entry, as `Around` has it."""
+
+    ahead: int
+    said: str | None
+    note: str | None
+    sender: BalState | None
+    is_stopped: bool
 
 
 def schedule(entry: QueueEntry, settings: QueueSettings) -> tuple[datetime, ...]:
@@ -96,6 +112,8 @@ def why(entry: QueueEntry, around: Around) -> Why:
         )
     if entry.leased_by:
         return Why("in delivery", f"{entry.leased_by} is delivering it now", "Nothing to do.")
+    if (lost := _of_sender(entry, around)) is not None:
+        return lost
     if entry.hold_until is not None and entry.next_attempt > now and not entry.attempts:
         return Why(
             "wished later",
@@ -113,6 +131,32 @@ def why(entry: QueueEntry, around: Around) -> Why:
     if entry.next_attempt <= now:
         return _its_turn(entry, around)
     return Why("waiting", f"it is due at {_time(entry.next_attempt)}", "Nothing to do.")
+
+
+def _of_sender(entry: QueueEntry, around: Around) -> Why | None:
+    """What has become of who sent it, where that decides (SEC-06, OP-79)."""
+    if around.is_stopped:
+        return Why(
+            "sender suspended",
+            "the operator has suspended its sender: it waits for the end of that, and comes back"
+            " when its own time is over",
+            "`mssmtp suspend list` says what is suspended, `--end` lets it go.",
+        )
+    if entry.hold_until is None or around.sender in (None, BalState.ACTIVE):
+        return None
+    if around.sender is BalState.SUSPENDED:
+        return Why(
+            "sender suspended",
+            "its sender wanted it to leave later, and the box is suspended since: at"
+            f" {_time(entry.next_attempt)} it comes back",
+            "Let the box work again before then (`mssmtp bal activate`), or nothing.",
+        )
+    return Why(
+        "sender closed",
+        "its sender wanted it to leave later, and the box is closed since: at"
+        f" {_time(entry.next_attempt)} it comes back into that box",
+        "A colleague who looks after the box reads the report there (`mssmtp bal hand-over`).",
+    )
 
 
 def _deferred(entry: QueueEntry) -> Why:
@@ -156,11 +200,10 @@ def _time(at: datetime) -> str:
 # ---------------------------------------------------------------- looking
 
 
-def looked_at(reading: Reading, entry: QueueEntry) -> tuple[int, str | None, str | None]:
-    """Of one entry: how many are before it, what a peer last said of the domain, and what the
-    administrator wrote when it was held."""
+def looked_at(reading: Reading, entry: QueueEntry) -> Looked:
+    """Of one entry: how many are before it, what a peer last said of the domain, what the
+    administrator wrote when it was held, and where its sender stands."""
     domain = entry.recipient.address.domain
-    ahead = reading.queue_ahead(domain, entry.next_attempt)
     told = reading.queue_said(domain) if not entry.attempts else None
     said = told.last_reply if told is not None and told.attempts else None
     note = None
@@ -168,7 +211,16 @@ def looked_at(reading: Reading, entry: QueueEntry) -> tuple[int, str | None, str
         for event in reading.events(entry.envelope):
             if event.kind == "intervention":
                 note = next((value for _, kind, value in event.opened if kind == "reply"), None)
-    return ahead, said, note
+    box = reading.bal(entry.sender) if entry.sender is not None else None
+    stopped = in_force(reading)
+    is_stopped = entry.sender is not None and entry.sender.domain in stopped.domains
+    return Looked(
+        ahead=reading.queue_ahead(domain, entry.next_attempt),
+        said=said,
+        note=note,
+        sender=None if box is None else box.state,
+        is_stopped=is_stopped or (box is not None and box.id in stopped.boxes),
+    )
 
 
 def letters(store: Store, domain: Domain | None, *, held: bool = False) -> Iterator[EnvelopeId]:

@@ -2,8 +2,10 @@
 
 The generic cell rate algorithm: of each box that wrote lately, one moment, at which all it wrote
 would have been sent at its pace. The moments stand in memory that the workers share since their
-fork. Two workers that write one moment together may lose a recipient of the count; when every place
-of a box's set is taken, who is nearest to its pace is forgotten. Both are on the sender's side.
+fork. Urgent letters (RFC 6710) have a moment of their own, under the box's number with its sign
+turned. Two workers that write one moment together may lose a recipient of the count; when every
+place of a box's set is taken, who is nearest to its pace is forgotten. Both are on the sender's
+side.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from mssmtp.mail import Bal, BalId, BalType
 
 _SETS, _WAYS = 16_384, 4
 _PLACE = struct.Struct("=qd")
-"""Number of the box, 0 for nobody, and its moment."""
+"""Number of the box, less than 0 of its urgent letters, 0 for nobody; and its moment."""
 OCTETS = _SETS * _WAYS * _PLACE.size
 _HOUR_S = 3600.0
 
@@ -39,14 +41,33 @@ class Rates:
         step = self._step(bal, is_machine=is_machine)
         if not step:
             return 0.0
-        ahead = self._moment(bal.id, now, step) - now
-        return max(0.0, ahead - self._room(step))
+        burst = self._settings.burst
+        ahead = self._moment(bal.id, now, step * burst) - now
+        return max(0.0, ahead - (burst - 1) * step)
 
     def charge(self, bal: Bal, now: float, *, is_machine: bool = False) -> None:
         """One more recipient was accepted."""
         step = self._step(bal, is_machine=is_machine)
         if step:
-            self._keep(bal.id, self._moment(bal.id, now, step) + step)
+            room = self._settings.burst * step
+            self._keep(bal.id, self._moment(bal.id, now, room) + step)
+
+    def grants_urgency(self, bal: Bal, now: float, *, is_machine: bool = False) -> bool:
+        """Whether one more letter of `bal` may go before others (RFC 6710 5); then it is counted.
+
+        What a box has for an hour it may use at once: urgent results come together.
+        """
+        fast = is_machine or bal.type is BalType.APP
+        rates = self._settings
+        per_hour = rates.app_urgent_per_hour if fast else rates.urgent_per_hour
+        if not per_hour:
+            return False
+        step = _HOUR_S / per_hour
+        moment = self._moment(BalId(-bal.id), now, _HOUR_S)
+        if moment - now > _HOUR_S - step:
+            return False
+        self._keep(BalId(-bal.id), moment + step)
+        return True
 
     def _step(self, bal: Bal, *, is_machine: bool) -> float:
         """Seconds that one recipient costs; 0: nothing."""
@@ -54,15 +75,12 @@ class Rates:
         per_hour = self._settings.app_per_hour if fast else self._settings.per_hour
         return _HOUR_S / per_hour if per_hour else 0.0
 
-    def _room(self, step: float) -> float:
-        return (self._settings.burst - 1) * step
-
-    def _moment(self, bal: BalId, now: float, step: float) -> float:
+    def _moment(self, bal: BalId, now: float, furthest: float) -> float:
         """What is kept of the box; a moment that no count can have made is none."""
         for place in self._places(bal):
             number, moment = _PLACE.unpack_from(self._memory, place)
             if number == bal:
-                return moment if now < moment <= now + self._settings.burst * step else now
+                return moment if now < moment <= now + furthest else now
         return now
 
     def _keep(self, bal: BalId, moment: float) -> None:

@@ -104,6 +104,8 @@ class _Going:
     local: list[LocalDelivery]
     queued: list[Recipient]
     invited: list[Recipient]
+    boxes: tuple[BalId, ...]
+    """Of ours among its recipients, though a hospital's server may have the copy."""
     returned: dict[Address, str]
     place: str
     is_patient: bool
@@ -404,7 +406,7 @@ class Intake:
             for report in reports:
                 report.accept(writing)
             reacted.accept(writing, now)
-            self._tell(writing, going.local, failed)
+            self._tell(writing, going, failed)
             self._trace(writing, reply)
 
         # One commit for the letter, its copies, the queue, the events and the reports.
@@ -444,7 +446,8 @@ class Intake:
         known = [one for one in kept if not one.facts.is_invited]
         queued = [one.recipient for one in known if is_held or _is_queued(one, ways)]
         invited = [one.recipient for one in kept if one.facts.is_invited]
-        return _Going(local, queued, invited, returned, place, is_patient=is_patient)
+        boxes = tuple(one.bal.id for one in kept if one.bal is not None)
+        return _Going(local, queued, invited, boxes, returned, place, is_patient=is_patient)
 
     def _accepted(self, letter: Letter, going: _Going) -> None:
         self._count(letter)
@@ -470,21 +473,23 @@ class Intake:
         box = "<>" if acting is None else str(acting.address)
         behalf = " (on behalf)" if acting is not None and principal.lent(acting.id) else ""
         count = len(self._transaction.destinations)
+        asked = self._transaction.lowered_from
+        urgency = f", priority {asked} not granted" if asked else ""
         writing.trace(
             "send",
             principal.login,
-            f"{self.envelope_id} from {box}{behalf}, {count} recipients",
+            f"{self.envelope_id} from {box}{behalf}, {count} recipients{urgency}",
             f"{reply.code} {reply.enhanced}",
             account=principal.account,
             bal=None if acting is None else acting.id,
         )
 
-    def _tell(self, writing: Writing, local: list[LocalDelivery], failed: list[Receipt]) -> None:
+    def _tell(self, writing: Writing, going: _Going, failed: list[Receipt]) -> None:
         """What is known of its recipients, or told by it of another letter (messages.md §11)."""
         if failed:
             writing.tell(self.envelope_id, failed)
         if self._incoming is not None:
-            self._incoming.record(writing, local, self.envelope_id)
+            self._incoming.record(writing, going.boxes, self.envelope_id)
 
     async def _reports(
         self, about: Reported, returned: dict[Address, str], local: list[LocalDelivery]

@@ -62,21 +62,24 @@ class Leaving:
         return domain in self._domains and until is not None
 
     async def lost_sender(self, lease: Lease) -> Reply | None:
-        """SEC-06: of who was suspended since nothing leaves that was wished later (RFC 4865).
+        """SEC-06: of who was suspended or closed since nothing leaves that was wished later (RFC
+        4865); it comes back.
 
         What an account had sent before the operator suspended it waits for the end of that, or of
-        its own time (OP-79).
+        its own time (OP-79). What a box had sent before it was closed leaves: it was accepted.
         """
         sender, stopped = lease.envelope.sender, self._trust.suspended.boxes
         is_later = lease.envelope.hold_until is not None
         if not (is_later or stopped) or sender is None or not self.is_ours(sender):
             return None
         box = await awaited(self._store.read(lambda r: r.bal(sender)))
-        if box is None or box.state is not BalState.SUSPENDED:
+        if box is None or box.state is BalState.ACTIVE:
             return None
         if box.id in stopped or sender.domain in self._trust.suspended.domains:
             return PeerRefused("suspended").reply
-        return refusals.BOX_SUSPENDED.reply() if is_later else None
+        is_closed = box.state is BalState.CLOSED
+        refusal = refusals.BOX_CLOSED if is_closed else refusals.BOX_SUSPENDED
+        return refusal.reply() if is_later else None
 
     def too_late(self, lease: Lease) -> Reply | None:
         """RFC 2852 4.1.4: behind its deadline a letter of mode R is not sent on."""

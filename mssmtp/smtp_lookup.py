@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -34,6 +35,9 @@ from mssmtp.trust import PeerRefused, Trust
 
 if TYPE_CHECKING:
     from mssmtp.storage.store import Reading
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +233,23 @@ def _charge(services: Services, transaction: Transaction) -> None:
     if box is not None and rates is not None:
         is_machine = transaction.door is Door.GATEWAY
         rates.charge(box, services.clock.monotonic(), is_machine=is_machine)
+
+
+def grant_urgency(services: Services, transaction: Transaction) -> None:
+    """RFC 6710 5: a box has so many urgent letters an hour; the next is one like any other.
+
+    Without a box that writes, nor a count, there is nothing to hold it to.
+    """
+    asked = transaction.command.priority
+    box, rates = _writing(transaction), services.rates
+    if asked <= 0 or box is None or rates is None:
+        return
+    now, is_machine = services.clock.monotonic(), transaction.door is Door.GATEWAY
+    if rates.grants_urgency(box, now, is_machine=is_machine):
+        return
+    transaction.command = replace(transaction.command, priority=0)
+    transaction.lowered_from = asked
+    logger.warning("priority lowered", extra={"bal": box.id, "asked": asked})
 
 
 def _writing(transaction: Transaction) -> Bal | None:

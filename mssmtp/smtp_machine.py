@@ -25,6 +25,7 @@ from mssmtp.smtp_lookup import (
     destination,
     from_operator,
     from_principal,
+    grant_urgency,
     is_real_mail_to_tests,
 )
 from mssmtp.smtp_reception import Reception
@@ -231,11 +232,13 @@ class Machine(Reception):
     async def _mail(self, arg: str | None) -> None:
         conversation = self._conversation
         asked = conversation.mail(arg, self._services.clock.now())
-        is_lowered = asked.priority > 0 and not self._house.rules.may_be_urgent
-        command = replace(asked, priority=0) if is_lowered else asked
-        conversation.transaction = await self._begin(command)
+        is_foreign = asked.priority > 0 and not self._house.rules.may_be_urgent
+        command = replace(asked, priority=0) if is_foreign else asked
+        conversation.transaction = transaction = await self._begin(command)
+        grant_urgency(self._services, transaction)
         self._misplaced = 0
         self._asked_at = self.loop.time()
+        is_lowered = transaction.command.priority < asked.priority
         self.say(replies.PRIORITY_LOWERED if is_lowered else replies.SENDER_OK)
 
     async def _begin(self, command: MailCommand) -> Transaction:

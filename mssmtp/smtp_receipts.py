@@ -2,8 +2,8 @@
 is written into the ledger of the letter it is about, in the commit that delivers it.
 
 The report itself is delivered as any mail, unchanged (OP-64). Who brings it decides what it may
-speak of (ATT-44): an operator of recipients in the domains listed for its certificate, somebody who
-has logged in here of reading, and of his own boxes only.
+speak of (ATT-44): an operator of recipients in the domains listed for its certificate, a hospital's
+server of boxes behind it, somebody who has logged in here of reading, and of his own boxes only.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from mssmtp import metrics, receipts
-from mssmtp.mail import Address, Door, EnvelopeId
+from mssmtp.mail import Address, BalId, Door, EnvelopeId
 from mssmtp.receipts import Cause, Fate, Report, Told
 from mssmtp.smtp.transaction import Transaction
-from mssmtp.storage import EventKind, LocalDelivery, Receipt, Writing, by_envid, by_message_id
+from mssmtp.storage import EventKind, Receipt, Writing, by_envid, by_message_id
 
 _EVENTS: dict[Fate, EventKind] = {
     Fate.DELIVERED: "remise",
@@ -61,20 +61,19 @@ class Incoming:
         """The content has ended: see what it says."""
         report = receipts.read(bytes(self._octets), self._domains)
         self._octets.clear()
-        if report is not None and (self._transaction.door is Door.OPERATOR or report.kind == "mdn"):
+        is_server = self._transaction.door in (Door.OPERATOR, Door.GATEWAY)
+        if report is not None and (is_server or report.kind == "mdn"):
             self._report = report
 
-    def record(
-        self, writing: Writing, local: Iterable[LocalDelivery], envelope: EnvelopeId
-    ) -> None:
-        """Tell the ledgers of letters from the boxes it is delivered to."""
+    def record(self, writing: Writing, boxes: Iterable[BalId], envelope: EnvelopeId) -> None:
+        """Tell the ledgers of letters from the boxes it is for, here or at a hospital's server."""
         report, self._found = self._report, []
         if report is None:
             return
         names = [by_envid(report.envid)] if report.envid else []
         names += [by_message_id(each) for each in report.message_ids]
-        by_receipt = {_receipt(one): one for one in report.told}
-        for bal in dict.fromkeys(one.bal for one in local):
+        by_receipt = {self._receipt(one): one for one in report.told}
+        for bal in dict.fromkeys(boxes):
             new = writing.receive(bal, names, by_receipt, self._vouched, envelope)
             is_known = new is not None
             counted = list(by_receipt) if new is None else new
@@ -90,20 +89,29 @@ class Incoming:
 
     def _vouched(self, address: Address) -> bool:
         operator, principal = self._transaction.operator, self._transaction.principal
+        relayed = self._transaction.gateway
         if operator is not None:
             return address.domain in operator.domains
+        if relayed is not None:
+            return address.domain in relayed.domains
         return principal is not None and principal.acting_in(address) is not None
 
+    def _receipt(self, told: Told) -> Receipt:
+        return Receipt(
+            _EVENTS[told.fate],
+            told.fate.value,
+            told.cause.value,
+            self._named_here(told.final),
+            self._named_here(told.original),
+            told.detail,
+        )
 
-def _receipt(told: Told) -> Receipt:
-    return Receipt(
-        _EVENTS[told.fate],
-        told.fate.value,
-        told.cause.value,
-        told.final,
-        told.original,
-        told.detail,
-    )
+    def _named_here(self, address: Address | None) -> Address | None:
+        """Inside a report a hospital's server names its people by their usual addresses."""
+        relayed = self._transaction.gateway
+        if relayed is None or address is None:
+            return address
+        return relayed.aliases.outward(address) or address
 
 
 def failures(replies: Mapping[Address, str], patient_domains: Collection[str]) -> list[Receipt]:

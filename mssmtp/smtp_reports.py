@@ -18,7 +18,6 @@ from mssmtp.gateways import NO_GATEWAYS, Ways
 from mssmtp.mail import (
     Address,
     Bal,
-    BalState,
     Domain,
     Door,
     Envelope,
@@ -80,11 +79,12 @@ class Reader:
 
     @classmethod
     async def find(cls, store: Store, sender: Address, *, is_ours: bool) -> Reader | None:
-        """None: the box is gone or closed, and nobody reads there."""
+        """None: the box is gone. One that was closed keeps the report for whoever looks after it
+        (DEF-23) as long as its mail is kept (OP-49)."""
         if not is_ours:
             return cls(sender, None)
         bal = await awaited(store.read(lambda r: r.bal(sender)))
-        return None if bal is None or bal.state is BalState.CLOSED else cls(sender, bal)
+        return None if bal is None else cls(sender, bal)
 
     def domain(self, operator: OperatorSettings) -> Domain:
         """Whose MAILER-DAEMON writes."""

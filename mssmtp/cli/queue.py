@@ -197,14 +197,16 @@ def why(
     listed = server.stored_trust(settings).snapshot
     patients = frozenset(settings.policy.patient_domains)
     rows: list[dict[str, object]] = []
-    for entry, (ahead, said, note) in zip(found, around, strict=True):
+    for entry, looked in zip(found, around, strict=True):
         known = room.Around(
             server.CLOCK.now(),
             settings.queue,
-            ahead,
-            said,
+            looked.ahead,
+            looked.said,
             listed.lists(entry.recipient.address.domain),
-            note,
+            looked.note,
+            looked.sender,
+            looked.is_stopped,
         )
         told = room.why(entry, known)
         rows.append(

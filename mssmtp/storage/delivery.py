@@ -157,8 +157,10 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting, In
         self._add_envelope(envelope, letter, key, (len(local), waiting, skip, kept))
         if transfer.door in (Door.SUBMISSION, Door.GATEWAY) and not isinstance(owner, str):
             self._note_sent(owner, self.now())
-            if transfer.door is Door.SUBMISSION:
-                self._remember_sent(envelope, letter, key, blob)
+            # Of what a hospital brings no copy of the sender's lies here: reports find the letter.
+            is_ours = transfer.door is Door.SUBMISSION
+            self._remember_sent(envelope, letter, key, blob if is_ours else 0)
+            if is_ours:
                 self._note_letter(owner, blob, "sealing")
         events = [self._sealing_event(envelope, letter, key)]
         stored: dict[BalId, Stored] = {}

@@ -80,3 +80,24 @@ def test_memory_is_bounded_and_what_no_count_can_have_made_locks_nobody_out() ->
     torn = Rates(SETTINGS, broken)
     torn.charge(box(7), 1e9)
     assert not torn.wait_s(box(7), 5.0), "a moment from another boot is forgotten"
+
+
+def urgent(rates: Rates, bal: Bal, now: float, tries: int, *, is_machine: bool = False) -> int:
+    return sum(rates.grants_urgency(bal, now, is_machine=is_machine) for _ in range(tries))
+
+
+def test_so_many_letters_an_hour_are_urgent_and_their_share_comes_back_evenly() -> None:
+    rates = Rates(RateSettings(urgent_per_hour=4, app_urgent_per_hour=60))
+    assert urgent(rates, box(), 1000.0, 20) == 4
+    assert urgent(rates, box(), 1000.0 + 900.0, 20) == 1
+    assert urgent(rates, box(8), 1000.0, 20) == 4, "boxes do not share it"
+    assert urgent(rates, box(9, BalType.APP), 1000.0, 99) == 60
+    assert urgent(rates, box(10), 1000.0, 99, is_machine=True) == 60
+    assert accepted(rates, box(), 1000.0, 50) == 50, "recipients are counted apart"
+    assert urgent(Rates(RateSettings(urgent_per_hour=0)), box(), 0.0, 5) == 0
+
+
+def test_workers_count_urgent_letters_together() -> None:
+    memory, given = shared_memory(), RateSettings(urgent_per_hour=5)
+    assert urgent(Rates(given, memory), box(), 10.0, 3) == 3
+    assert urgent(Rates(given, memory), box(), 10.0, 3) == 2

@@ -8,7 +8,17 @@ from datetime import timedelta
 import pytest
 
 from mssmtp.demo.authority import RESPONSIBLE, SUPPORT
-from mssmtp.mail import Address, BalId, Door, Envelope, EnvelopeId, Facts, Recipient, Stage
+from mssmtp.mail import (
+    Address,
+    BalId,
+    BalState,
+    Door,
+    Envelope,
+    EnvelopeId,
+    Facts,
+    Recipient,
+    Stage,
+)
 from mssmtp.policy import facts_to_bytes
 from mssmtp.storage import Outcome, Transfer
 from tests.home import CLOCK, PATIENT_DOMAIN, ZOE, Home
@@ -193,6 +203,46 @@ def test_hold_release_and_why(home: Home, queue_id: EnvelopeId) -> None:
     assert [event.kind for event in events][1:] == ["intervention"] * 2
     assert home.mssmtp("queue", "hold").code == 2, "of what?"
     assert home.mssmtp("queue", "hold", queue_id, "--all").code == 2
+
+
+def test_why_says_what_has_become_of_the_sender(home: Home) -> None:
+    """SEC-06, OP-79: what was wished later comes back once its box is closed or suspended."""
+    now = CLOCK.now()
+    with home.store() as store:
+        until = now + timedelta(hours=2)
+        envelope = Envelope(store.new_envelope_id(), ZOE, (LUC,), now, hold_until=until)
+        letter = store.seal(LETTER)
+        box = store.read(lambda r: r.bal(ZOE)).result()
+        assert box is not None
+        store.write(
+            lambda w: w.accept(
+                envelope,
+                letter,
+                local=(),
+                queued=(LUC,),
+                skip=46,
+                owner=box.id,
+                transfer=IN,
+                facts=b"{}",
+            )
+        ).result()
+
+    def why(state: BalState) -> tuple[str, str]:
+        with home.store() as store:
+            store.write(lambda w: w.set_bal_state(box.id, state)).result()
+        (row,) = home.mssmtp("queue", "why", envelope.id, "--json").json
+        return row["cause"], row["why"]
+
+    assert why(BalState.ACTIVE)[0] == "wished later"
+    assert why(BalState.SUSPENDED)[0] == "sender suspended"
+    cause, sentence = why(BalState.CLOSED)
+    assert cause == "sender closed"
+    assert "comes back" in sentence
+    with home.store() as store:
+        store.write(lambda w: w.set_bal_state(box.id, BalState.ACTIVE)).result()
+    home.mssmtp("suspend", "domain", ZOE.domain, "--reason", "incident")
+    (row,) = home.mssmtp("queue", "why", envelope.id, "--json").json
+    assert (row["cause"], "operator has suspended" in row["why"]) == ("sender suspended", True)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from mssmtp.config_policy import RateSettings
 from mssmtp.mail import Recipient
+from mssmtp.rates import Rates
 from tests.smtp_in.fakes import PAUL, PEER, ZOE
 from tests.smtp_in.rig import NowClock, Rig, greeted, logged_in
 
@@ -78,3 +80,18 @@ async def test_an_operator_lowers_its_mail_but_raises_none(rig: Rig) -> None:
             await wire.say("DATA")
             assert (await wire.say(letter + b".\r\n")).startswith("250 2.0.0")
     assert [kept.envelope.priority for kept in rig.store.kept] == [0, -9]
+
+
+async def test_a_box_that_calls_too_much_urgent_is_told_and_goes_as_any_other(rig: Rig) -> None:
+    """RFC 6710 5: the priority is lowered, and 250 2.3.6 says so."""
+    rig.rates = Rates(RateSettings(urgent_per_hour=1))
+    told = []
+    async with rig.submission() as (_, port), await logged_in(rig, port) as wire:
+        for asked in (4, 6, -3):
+            told.append(await wire.say(f"MAIL FROM:<{ZOE}> MT-PRIORITY={asked}"))
+            await wire.say(f"RCPT TO:<{OUTSIDE}>")
+            await wire.say("DATA")
+            assert (await wire.say(MESSAGE + b".\r\n")).startswith("250 2.0.0")
+    assert [each[:9] for each in told] == ["250 2.1.0", "250 2.3.6", "250 2.1.0"]
+    assert [kept.envelope.priority for kept in rig.store.kept] == [4, 0, -3]
+    assert [b" priority " in kept.octets for kept in rig.store.kept] == [True, False, True]

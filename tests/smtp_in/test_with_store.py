@@ -14,12 +14,14 @@ from typing import cast
 import pytest
 
 from mssmtp.config import ImapSettings, StoreSettings
+from mssmtp.config_policy import RateSettings
 from mssmtp.config_tokens import AuthSettings
 from mssmtp.identity import Authenticator, app_password
 from mssmtp.mail import Address, BalType, EnvelopeId, Role
 from mssmtp.message.tree import ScanLimits
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.policy.facts import facts_from_bytes
+from mssmtp.rates import Rates
 from mssmtp.smtp_in import Services
 from mssmtp.storage import PATIENT, Reading, Store, Writing
 from tests.smtp_in.fakes import PASSWORD, PAUL, PEER, URGENCES, USUAL, ZOE, FakeLogins, FakeStore
@@ -73,6 +75,8 @@ class Whole(Rig):
             faked.clock,
             faked.entropy,
             faked.keys,
+            gateways=faked.gateways,
+            rates=faked.rates,
         )
 
 
@@ -291,6 +295,22 @@ async def test_twenty_letters_of_60_mb_cut_anywhere_at_once_leave_nothing(
     assert [body for body in inbox(store, ZOE) if b"entier" not in body] == []
     left = [*store._home.glob("incoming/*/*"), *store._home.glob("blobs/*/*")]
     assert [path for path in left if path.name != "lock"] == []
+
+
+@pytest.mark.requirement("OP-72")
+async def test_an_urgency_that_was_not_granted_is_in_the_trace(whole: Whole, store: Store) -> None:
+    whole.rates = Rates(RateSettings(urgent_per_hour=0))
+    async with whole.submission() as (_, port), await log_in(whole, port) as wire:
+        assert (await wire.say(f"MAIL FROM:<{ZOE}> MT-PRIORITY=4")).startswith("250 2.3.6 0 ")
+        assert (await wire.say(f"RCPT TO:<{PEER}>")).startswith("250 ")
+        assert (await wire.say("DATA")).startswith("354 ")
+        wire.send(OWN + b"x\r\n.\r\n")
+        assert (await wire.reply()).startswith("250 2.0.0")
+    (entry,) = store.read(lambda r: r.queue()).result()
+    assert entry.priority == 0
+    traces = store.read(lambda r: r.traces()).result()
+    (sent,) = [each for each in traces if each.kind == "send"]
+    assert sent.request.endswith("1 recipients, priority 4 not granted")
 
 
 async def test_a_relay_of_the_cloud_is_refused_before_its_password(whole: Whole) -> None:

@@ -244,16 +244,21 @@ async def test_what_is_wished_later_goes_to_the_hospital_and_once_into_the_box(
 
 
 @pytest.mark.attack
-async def test_att_18_who_was_suspended_sends_nothing_that_was_wished_later(world: World) -> None:
-    """RFC 4865: the policy is asked again when the time has come."""
+@pytest.mark.parametrize("state", [BalState.SUSPENDED, BalState.CLOSED])
+async def test_att_18_who_was_stopped_sends_nothing_that_was_wished_later(
+    world: World, state: BalState
+) -> None:
+    """RFC 4865: the policy is asked again when the time has come; the box keeps the report."""
     box = world.store.bals[ZOE]
-    world.store.bals[ZOE] = replace(box, state=BalState.SUSPENDED)
+    world.store.bals[ZOE] = replace(box, state=state)
     anne = Recipient(ANNE)
     world.letter(anne, hold_until=world.clock.now() - timedelta(seconds=1))
     async with world.relaying():
         await world.settled()
     assert world.store.results == ["failed"]
     assert world.store.rows[0].reply.startswith("550 5.7.1")
+    (report,) = world.store.reports
+    assert [each.recipient.address for each in report.local] == [ZOE]
 
 
 @pytest.mark.requirement("SEED-82", "OP-19")

@@ -623,14 +623,20 @@ async def test_never_means_never(world: World) -> None:
     assert not world.store.reports
 
 
-async def test_a_closed_box_gets_no_report(world: World) -> None:
+async def test_what_a_closed_box_had_sent_leaves_and_its_report_comes_into_the_box(
+    world: World,
+) -> None:
+    """It was accepted; whoever looks after the box (DEF-23) learns what became of it."""
     world.store.bals[ZOE] = replace(ZOES, state=BalState.CLOSED)
-    world.resolver.hosts[B_DOMAIN] = NoMailAccepted()
-    async with world.relaying():
+    peer = world.peer(script=Script(replies={"RCPT parti": b"550 5.1.1 unknown"}))
+    async with world.relaying(**{PEER: peer}):
         world.letter()
         await world.settled()
-    assert world.store.results == ["failed"]
-    assert not world.store.reports
+        world.letter(Recipient(Address.parse(f"parti@{B_DOMAIN}")))
+        await world.settled(2)
+    assert world.store.results == ["delivered", "failed"]
+    (report,) = world.store.reports
+    assert [each.recipient.address for each in report.local] == [ZOE]
 
 
 async def test_ret_full_returns_the_letter(world: World) -> None:
