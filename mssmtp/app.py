@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import os
-import resource
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +26,7 @@ from mssmtp.bearers import Bearers
 from mssmtp.config import CertificateSettings, Endpoint, Settings, load
 from mssmtp.errors import ConfigError
 from mssmtp.gateways import Gateways
+from mssmtp.hardening import harden, keep_memory_private
 from mssmtp.identity.authenticator import Authenticator
 from mssmtp.imap_server import ImapDoor
 from mssmtp.introspection import asking, introspection_of
@@ -69,8 +67,6 @@ from mssmtp.trust_feed import TrustFeed
 from mssmtp.trust_feed.crls import MAX_CRL_OCTETS
 from mssmtp.trust_feed.fetch import FetchFailed, HttpFetch, Validators, http_fetch
 
-_SWITCH_S = 0.0005
-_PR_SET_DUMPABLE = 4
 CLOCK = SystemClock()
 ENTROPY = SystemEntropy()
 
@@ -171,9 +167,22 @@ def _check_beside_the_store(settings: Settings, trust: Trust | None = None) -> O
     Gateways.load(settings)
     if settings.psc is not None:
         asking(settings, settings.psc)
+    _check_first_factors(settings)
     if settings.notices.is_on:
         NoticeRelay(settings.notices, settings.operator.host_name)
     return keys
+
+
+def _check_first_factors(settings: Settings) -> None:
+    """Hospitals' directories and providers, with the files they name. Raises ConfigError."""
+    if settings.directories:
+        from mssmtp.directories import Directories
+
+        Directories.of(settings).close()
+    if settings.providers:
+        from mssmtp.providers import Providers
+
+        Providers.of(settings, CLOCK)
 
 
 def end_of(files: CertificateSettings) -> datetime:
@@ -187,38 +196,11 @@ def expired(settings: Settings) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(files.certificate_file for files in own if end_of(files) <= now))
 
 
-def _harden() -> None:
-    """What the server's processes may do, whoever started them, and how threads take turns.
-
-    As many connections as the system allows: with the usual soft limit of 1,024 one address could
-    leave no descriptor for the store's own files (ATT-41). Whatever is made is ours alone to read
-    (ATT-39), and a crash writes no keys nor mail to a core file.
-    """
-    os.umask(0o077)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    keep_memory_private()
-    # The loop lets go of the interpreter at every call into OpenSSL, ten times a command; with the
-    # usual 5 ms a thread that reads one large header section slowed everybody down (ATT-07).
-    sys.setswitchinterval(_SWITCH_S)
-
-
-def keep_memory_private() -> None:
-    """No core file, and no debugger of the same user: keys and mail are in this memory (SEED-89).
-
-    A worker is forked and inherits both; a program it starts does not, and holds no key. Only root
-    can still look (docs/sealing.md).
-    """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        logger.warning("memory can be read by the user's debuggers", extra={"why": "prctl"})
-
-
 def serve(config: Path, count: int) -> int:
     """Run the server of `config` with `count` workers until it is told to stop; its exit code."""
     settings = load(config)
     log.configure(settings.log.level)
-    _harden()
+    harden()
     pairs = check_files(settings).pairs
     for file in expired(settings):
         logger.error("own certificate has expired", extra={"file": str(file)})

@@ -31,7 +31,13 @@ from mssmtp.config_notices import NoticeSettings as NoticeSettings
 from mssmtp.config_people import PeopleSettings
 from mssmtp.config_policy import PolicySettings
 from mssmtp.config_senders import GatewaySettings, MachineSettings, check_senders
-from mssmtp.config_tokens import AuthSettings, DirectorySettings, PscSettings
+from mssmtp.config_tokens import (
+    AuthSettings,
+    DirectorySettings,
+    ProviderSettings,
+    PscSettings,
+    check_first_factors,
+)
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Domain
 
@@ -493,6 +499,11 @@ class Settings(Section):
         description="One table [[directories]] for each hospital whose people have their first"
         " factor in its own directory.",
     )
+    providers: Annotated[tuple[ProviderSettings, ...], BeforeValidator(several)] = Field(
+        (),
+        description="One table [[providers]] for each hospital whose people have their first factor"
+        " at its own OIDC provider.",
+    )
     admin: AdminSettings = Field(default_factory=AdminSettings)
     bulk: BulkSettings = Field(default_factory=BulkSettings)
     prereg: PreregSettings = Field(default_factory=PreregSettings)
@@ -507,6 +518,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _senders_are_apart(self) -> Settings:
         check_senders(self.gateways, self.machines, self.operator.domains)
+        check_first_factors(self.directories, self.providers)
         return self
 
     @model_validator(mode="after")

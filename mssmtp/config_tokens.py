@@ -1,8 +1,9 @@
-"""Settings of logins that are no password: Pro Santé Connect, certificates of systems."""
+"""Settings of logins that are no password of ours: Pro Santé Connect, systems, hospitals."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +15,7 @@ from mssmtp.config_base import Cell, DomainName, Section
 from mssmtp.errors import ConfigError
 
 
-def _over_https(url: str) -> str:
+def over_https(url: str) -> str:
     """What carries tokens and passwords is encrypted; on this machine itself it need not be."""
     parts = urlsplit(url)
     if parts.username is not None or parts.password is not None:
@@ -53,7 +54,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-HttpsUrl = Annotated[str, AfterValidator(_over_https)]
+HttpsUrl = Annotated[str, AfterValidator(over_https)]
 
 
 class PscSettings(Section):
@@ -152,3 +153,60 @@ class DirectorySettings(Section):
     )
     bind_name: str = Field(min_length=1, description="Our own account there, which may search.")
     bind_password_file: Path = Field(description="File that holds its password, mode 0600.")
+
+
+class ProviderSettings(Section):
+    """A hospital's own OIDC provider: first factor of its people (T29)."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,30}$", description="Short name, in logs and in our address."
+    )
+    structure: str = Field(
+        pattern=r"^[0-9]([0-9]|[AB])[0-9]{7}([0-9]{5})?$",
+        description="FINESS, SIRET or SIREN of the structure; nobody else's people come in by it.",
+    )
+    usual_domains: tuple[DomainName, ...] = Field(
+        min_length=1,
+        description="Domains of the usual addresses of its people, whose password of ours opens"
+        " nothing any more.",
+    )
+    issuer: HttpsUrl = Field(
+        description="Issuer of its tokens; its configuration is below /.well-known."
+    )
+    anchors_file: Path = Field(description="PEM: authorities of its certificates.")
+    client_id: str = Field(min_length=1, description="Our registration there.")
+    client_secret_file: Path = Field(
+        description="File that holds the secret of the registration, mode 0600."
+    )
+    redirect_uri: HttpsUrl = Field(
+        description="Where the browser comes back, as registered; of this provider alone."
+    )
+    claim: str = Field(
+        "email",
+        min_length=1,
+        max_length=64,
+        description="Claim of the id_token that says who it is; email has to be a verified one.",
+    )
+    claim_is: Literal["usual-address", "national-id"] = Field(
+        "usual-address",
+        description="What the claim holds: the usual address, or the identifier (8 and the RPPS).",
+    )
+
+
+def check_first_factors(
+    directories: Sequence[DirectorySettings], providers: Sequence[ProviderSettings]
+) -> None:
+    """A person has one first factor, and a browser comes back to one provider. Raises ValueError.
+
+    RFC 9207 1: an address of our own for each provider, against answers of another.
+    """
+    every: list[DirectorySettings | ProviderSettings] = [*directories, *providers]
+    told = {
+        "name": [each.name for each in every],
+        "usual_domains": [str(domain) for each in every for domain in each.usual_domains],
+        "redirect_uri": [each.redirect_uri for each in providers],
+    }
+    for setting, values in told.items():
+        twice = next((each for each in values if values.count(each) > 1), None)
+        if twice is not None:
+            raise ValueError(f"directories, providers: {setting} {twice} is told twice; keep one")

@@ -20,13 +20,13 @@ from mssmtp import codes, pki
 from mssmtp.errors import Reply
 from mssmtp.identity import LoginRefused
 from mssmtp.identity.tokens import Subject
-from mssmtp.mail import AccountId, PersonState
+from mssmtp.mail import AccountId
 from mssmtp.notices import Desk
 from mssmtp.outside import Clock, Entropy
 from mssmtp.pki import Anchors, CertificateRefused, Role
-from mssmtp.portal import StrongLogin
+from mssmtp.portal import StrongLogin, may_log_in
 from mssmtp.revocation import Revocation, judge_chain
-from mssmtp.storage import Reading, Store, Writing
+from mssmtp.storage import Store, Writing
 
 _HOLDER = re.compile(r"(8[0-9]{11}|0[0-9A-Z]{9})\Z", re.ASCII)
 """The CN of a CPx certificate is the national identifier of its holder."""
@@ -110,7 +110,7 @@ class Linking:
 
         def job(writing: Writing) -> None:
             person = writing.person_by_account(account)
-            if person is None or not _may(writing, account):
+            if person is None or not may_log_in(writing, account):
                 raise NotLinked
             writing.demand_unbound(shown.kind, shown.subject, account)
             codes.issue(writing, self._desk, person, "bind", tied)
@@ -128,7 +128,7 @@ class Linking:
 
         def job(writing: Writing) -> AccountId | None:
             account = codes.accept(writing, tied, code.strip()[:_MOST], "bind", now)
-            if account is None or not _may(writing, account):
+            if account is None or not may_log_in(writing, account):
                 return None
             writing.bind_account(shown.kind, shown.subject, account, shown.label)
             author = writing.account_login(account) or ""
@@ -146,7 +146,7 @@ class Linking:
 
         def job(writing: Writing) -> AccountId | None:
             account = writing.bound_account(shown.kind, shown.subject)
-            if account is None or not _may(writing, account):
+            if account is None or not may_log_in(writing, account):
                 return None
             author = writing.account_login(account) or ""
             writing.trace("login", author, f"portail, {shown.label}", account=account)
@@ -156,14 +156,6 @@ class Linking:
         if account is None:
             raise NotLinked
         return StrongLogin(account, now)
-
-
-def _may(reading: Reading, account: AccountId) -> bool:
-    """An active account of somebody who is not merely pre-registered (OP-50)."""
-    login, person = reading.account_login(account), reading.person_by_account(account)
-    found = None if login is None else reading.account(login)
-    is_in = person is not None and person.state is not PersonState.PRE_REGISTERED
-    return is_in and found is not None and found.active
 
 
 def _tied(attempt: str, shown: Shown) -> str:

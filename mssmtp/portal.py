@@ -21,6 +21,7 @@ from mssmtp.mail import AccountId, Address, Person, PersonState
 from mssmtp.notices import Desk
 from mssmtp.outside import Clock, Entropy
 from mssmtp.people import inactivity, persons
+from mssmtp.providers import Providers
 from mssmtp.storage import Reading, Store, Writing
 
 _MOST = 320
@@ -39,6 +40,16 @@ class PortalRefused(LoginRefused):
 
     smtp = Reply(535, "5.7.8", "Adresse ou mot de passe incorrect ; vérifiez-les.")
     imap = "AUTHENTICATIONFAILED"
+
+
+class ProviderFirst(LoginRefused):
+    """People of these addresses log in at their hospital's own provider (`[[providers]]`)."""
+
+    smtp = Reply(
+        535, "5.7.8", "Votre établissement a sa propre page de connexion ; connectez-vous par elle."
+    )
+    imap = "AUTHENTICATIONFAILED"
+    is_guess = False
 
 
 class LinkRefused(LoginRefused):
@@ -66,9 +77,11 @@ class Portal:
         clock: Clock,
         entropy: Entropy,
         directories: Directories | None = None,
+        providers: Providers | None = None,
     ) -> None:
-        """`directories`: hospitals' own, which are asked in place of a password of ours."""
-        self._directories = directories
+        """`directories`: hospitals' own, which are asked in place of a password of ours.
+        `providers`: where others log in, by `provider_login`."""
+        self._directories, self._providers = directories, providers
         self._store, self._desk, self._clock, self._entropy = store, desk, clock, entropy
         self._guesses = Guesses()
         self._key = entropy.token_bytes(32)
@@ -76,13 +89,16 @@ class Portal:
     def begin(self, usual: str, password: str, address: str = "") -> str:
         """Check the first factor and mail a code; the token of the attempt, for `finish`.
 
-        Raises NotAnAddress, PortalRefused, TooManyGuesses, CodeTooSoon, NoticesDown.
+        Raises NotAnAddress, ProviderFirst, PortalRefused, TooManyGuesses, CodeTooSoon, NoticesDown.
         """
         password = password[:_MOST]
         try:
             named = Address.parse(usual.strip()[:_MOST])
         except BadAddress as error:
             raise NotAnAddress from error
+        # By its domain alone: whether the address is known shows elsewhere no more than here.
+        if self._providers is not None and self._providers.of_person(named) is not None:
+            raise ProviderFirst
         wait = self._guesses.wait_s(named.key, address, self._clock.monotonic())
         if wait > 0:
             raise TooManyGuesses(delay_s=wait)
@@ -164,6 +180,13 @@ def _known(reading: Reading, usual: Address) -> tuple[Person | None, str | None]
     stored = reading.portal_password(account)
     is_in = person is not None and person.state is not PersonState.PRE_REGISTERED
     return (person if is_in and _may(reading, account) else None), stored
+
+
+def may_log_in(reading: Reading, account: AccountId) -> bool:
+    """An active account of somebody who is not merely pre-registered (OP-50)."""
+    person = reading.person_by_account(account)
+    is_in = person is not None and person.state is not PersonState.PRE_REGISTERED
+    return is_in and _may(reading, account)
 
 
 def _may(reading: Reading, account: AccountId) -> bool:

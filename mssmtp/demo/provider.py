@@ -1,8 +1,9 @@
 """The demo's Pro Santé Connect: an OIDC provider of Authlib on aiohttp, over HTTPS on loopback.
 
-Authorization code with PKCE (RFC 6749, 7636), id_token (OpenID Connect), introspection (RFC 7662)
-with `SubjectNameID`, revocation by a call. Whoever names a test identity is logged in as it: there
-is no card here. For a test space alone.
+Authorization code with PKCE (RFC 6749, 7636), its own name in the answer (RFC 9207), id_token
+(OpenID Connect), introspection (RFC 7662) with `SubjectNameID`, revocation by a call. Whoever names
+a test identity is logged in as it: there is no card here. With `people` it is a hospital's own.
+For a test space alone.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Request
 from authlib.oauth2.rfc6749.errors import OAuth2Error
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
+from authlib.oauth2.rfc9207 import IssuerParameter
 from authlib.oidc.core.grants import OpenIDCode
 from joserfc.jwk import RSAKey
 
@@ -189,8 +193,9 @@ class _IdToken(OpenIDCode):  # type: ignore[misc]
         issuer, name = self._provider.issuer, client.client_id
         return {"iss": issuer, "aud": [name], "azp": name, "exp": end}
 
-    def generate_user_info(self, user: str, scope: str) -> dict[str, str]:
-        return {"sub": f"f:test:{user}", "SubjectNameID": user}
+    def generate_user_info(self, user: str, scope: str) -> dict[str, object]:
+        named: dict[str, object] = {"sub": f"f:test:{user}", "SubjectNameID": user}
+        return named | dict(self._provider.people.get(user, {}))
 
 
 class _Introspection(IntrospectionEndpoint):  # type: ignore[misc]
@@ -218,13 +223,26 @@ class _Introspection(IntrospectionEndpoint):  # type: ignore[misc]
         }
 
 
+class _Named(IssuerParameter):  # type: ignore[misc]
+    """RFC 9207 2: the answer says whose it is."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    def add_issuer_parameter(self, server: _Server, response: web.Response) -> None:
+        if place := response.headers.get("Location"):
+            named = add_params_to_uri(place, {"iss": self._provider.issuer})
+            response.headers["Location"] = named
+
+
 class _Server(AuthorizationServer):  # type: ignore[misc]
     def __init__(self, provider: Provider) -> None:
-        super().__init__(scopes_supported=["openid", "scope_all"])
+        super().__init__(scopes_supported=["openid", "email", "profile", "scope_all"])
         self.provider = provider
         self.register_token_generator("default", self._new_token)
         self.register_grant(_CodeGrant, [_IdToken(provider), CodeChallenge(required=True)])
         self.register_endpoint(_Introspection)
+        self.register_extension(_Named(provider))
 
     def query_client(self, client_id: str) -> Client | None:
         return self.provider.clients.get(client_id)
@@ -254,12 +272,21 @@ class _Server(AuthorizationServer):  # type: ignore[misc]
 class Provider:
     """One provider on one port, until it is left. `host` is in its certificate."""
 
-    def __init__(self, port: int, context: ssl.SSLContext, clients: tuple[Client, ...]) -> None:
+    def __init__(
+        self,
+        port: int,
+        context: ssl.SSLContext,
+        clients: tuple[Client, ...],
+        people: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+        key: RSAKey | None = None,
+    ) -> None:
+        """`people`: what an id_token says of who logs in, beside their `sub`; `key`: signs it."""
         self.port, self._context = port, context
+        self.people = people
         self.clients = {each.client_id: each for each in clients}
         self.codes: dict[str, Code] = {}
         self.tokens: dict[str, Token] = {}
-        self.key = RSAKey.generate_key(2048, {"use": "sig"}, auto_kid=True)
+        self.key = key or RSAKey.generate_key(2048, {"use": "sig"}, auto_kid=True)
         self.asked = 0
         self.silent = asyncio.Event()
         """Cleared: introspection is answered; set: it is not."""
@@ -306,6 +333,7 @@ class Provider:
             "id_token_signing_alg_values_supported": ["RS256"],
             "subject_types_supported": ["public"],
             "code_challenge_methods_supported": ["S256"],
+            "authorization_response_iss_parameter_supported": True,
         }
 
     async def __aenter__(self) -> Provider:

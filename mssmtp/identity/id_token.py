@@ -22,26 +22,36 @@ from mssmtp.mail import Address
 ALGORITHMS = ("RS256", "PS256", "ES256")
 """Of public keys: a key that everybody may read never verifies an HMAC."""
 MAX_OCTETS = 16_384
+_MOST_NAME = 320
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z", re.ASCII)
 _KID = re.compile(r"[A-Za-z0-9_.=-]{1,128}\Z", re.ASCII)
 
 
+class UnknownKey(TokenRefused):
+    """Of a key that is not among those: the provider may have changed its keys since."""
+
+
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Whose tokens are taken, for whom, in answer to which question."""
+    """Whose tokens are taken, for whom, in answer to which question; `claim`: what is asked for."""
 
     issuer: str
     client_id: str
     nonce: str
+    claim: str = "email"
 
 
 @dataclass(frozen=True, slots=True)
 class OidcSubject:
-    """Who has logged in at the provider. `address`: its verified e-mail address, if it says one."""
+    """Who has logged in at the provider. `address`: its verified e-mail address, if it says one.
+
+    `named`: what the claim that was asked for says.
+    """
 
     issuer: str
     subject: str
     address: Address | None
+    named: str = ""
 
     @property
     def text(self) -> str:
@@ -50,7 +60,7 @@ class OidcSubject:
 
 
 def read(token: str, keys: KeySet, expected: Expected, now: datetime) -> OidcSubject:
-    """Who `token` is about. Raises TokenRefused."""
+    """Who `token` is about. Raises TokenRefused; UnknownKey."""
     claims = _verified(token, keys)
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
@@ -65,10 +75,15 @@ def read(token: str, keys: KeySet, expected: Expected, now: datetime) -> OidcSub
     end, begin = _moment(claims.get("exp")), _moment(claims.get("iat"))
     if end is None or begin is None or end + SKEW <= now or begin - SKEW > now:
         raise TokenRefused("ended, or not yet valid")
+    opens = _moment(claims.get("nbf", 0))
+    if opens is None or opens - SKEW > now:
+        raise TokenRefused("not yet valid")
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject or len(subject) > 255:
         raise TokenRefused("without subject")
-    return OidcSubject(expected.issuer, subject, _address(claims))
+    named = claims.get(expected.claim)
+    text = named if isinstance(named, str) and len(named) <= _MOST_NAME else ""
+    return OidcSubject(expected.issuer, subject, _address(claims), text)
 
 
 def keys_of(jwks: bytes) -> KeySet:
@@ -90,7 +105,7 @@ def _verified(token: str, keys: KeySet) -> dict[str, object]:
             raise TokenRefused("names no key")
         found = [key for key in keys.keys if key.kid == kid]
         if len(found) != 1:
-            raise TokenRefused("of an unknown key")
+            raise UnknownKey("of an unknown key")
         made = jws.deserialize_compact(token, found[0], algorithms=list(ALGORITHMS))
         claims: object = json.loads(made.payload)
     except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:

@@ -21,7 +21,7 @@ from mssmtp.storage.schema import passwords, secrets, sql
 from mssmtp.storage.view import Row, View, WritingView
 
 SECRET = b"secret"
-SecretKind = Literal["code", "activation", "enrolment", "reset", "confirmation"]
+SecretKind = Literal["code", "activation", "enrolment", "reset", "confirmation", "detour"]
 NO_ACCOUNT = AccountId(0)
 """`subject` of a secret of somebody who has no account yet."""
 _KEPT = timedelta(days=1)
@@ -119,6 +119,11 @@ class SecretReading(View):
             if not self._follow_masters():
                 break
         return None
+
+    def vouchers(self, text: str) -> tuple[bytes, ...]:
+        """What shows that `text` is ours, in every process and after every start; by each key that
+        is in force, the newest first."""
+        return self._vault.keys.digests(b"voucher", text)
 
     def newest_secret(self, kind: SecretKind, subject: AccountId) -> Secret | None:
         """The last one of an account, spent or not."""

@@ -20,7 +20,7 @@ if os.getuid() == 0:  # root may look at everything: the test takes its rights a
 """
 _HOLDER = """
 import ctypes, os, resource, socket, sys, threading
-from mssmtp.app import keep_memory_private
+from mssmtp.hardening import keep_memory_private
 {drop}
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # a change of user had closed it already
 {harden}

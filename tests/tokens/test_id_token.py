@@ -67,6 +67,8 @@ def test_a_token_of_the_provider_names_its_subject() -> None:
         {"exp": "never"},
         {"iat": int(NOW.timestamp()) + 60},
         {"iat": ...},
+        {"nbf": int(NOW.timestamp()) + 60},
+        {"nbf": "soon"},
         {"sub": ""},
         {"sub": 7},
         {"sub": ...},
@@ -87,7 +89,10 @@ def test_att_20_each_claim_of_an_id_token_that_is_wrong_refuses_it(
 def test_att_20_a_key_is_looked_up_by_name_and_never_guessed(kid: object) -> None:
     signing = part({"alg": "RS256", "kid": kid}) + "." + part(CLAIMS)
     good = jws.serialize_compact({"alg": "RS256"}, json.dumps(CLAIMS), KEY)
-    for token in (f"{signing}.{good.rpartition('.')[2]}", good):
+    tokens = [f"{signing}.{good.rpartition('.')[2]}", good]
+    if isinstance(kid, str):
+        tokens.append(made(KEY, {"kid": kid}))  # signed by the only key there is
+    for token in tokens:
         with pytest.raises(TokenRefused):
             read(token, KEYS, EXPECTED, NOW)
 

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from joserfc.jwk import RSAKey
 
 from mssmtp.config_tokens import PscSettings
 from mssmtp.demo.authority import Authority, Identity
@@ -27,13 +28,14 @@ from tests.tokens.people import ZOE
 LPS = Client("lps-essai", "lps-secret")
 OPERATOR = Client("mssmtp", "registration-secret", may_introspect=True)
 VERIFIER = "v" * 64
+KEY = RSAKey.generate_key(2048, {"use": "sig"}, auto_kid=True)
 
 
 @pytest.fixture
 async def provider(healthy: dict[str, Identity], tmp_path: Path) -> AsyncIterator[Provider]:
     files = healthy[A_DOMAIN].write(tmp_path, "provider")
     context = https_context(files.certificate_file, files.key_file)
-    async with Provider(0, context, (LPS, OPERATOR)) as provider:
+    async with Provider(0, context, (LPS, OPERATOR), key=KEY) as provider:
         yield provider
 
 

@@ -1,0 +1,142 @@
+"""Logging in to the portal by a hospital's own OIDC provider, in the place of a password (T29).
+
+Two calls for the two ends of the browser's way there and back; then a code by mail as for all
+(SEED-09). The provider speaks for the people of its structure and for nobody else. Who has come
+once is known by the provider's own `sub`: an address that the hospital gives to somebody else
+opens nothing of its former holder (OpenID Connect Core 5.7).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from mssmtp import codes
+from mssmtp.awaiting import awaited
+from mssmtp.config_tokens import ProviderSettings
+from mssmtp.errors import BadAddress
+from mssmtp.identity import detour
+from mssmtp.identity.detour import DetourRefused, Ticket
+from mssmtp.identity.id_token import OidcSubject
+from mssmtp.mail import Address, Person
+from mssmtp.notices import Desk
+from mssmtp.outside import Clock, Entropy
+from mssmtp.portal import may_log_in
+from mssmtp.providers import Providers
+from mssmtp.storage import Reading, Store, Writing
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Where the browser goes, and what it keeps meanwhile: a cookie HttpOnly, Secure, Lax."""
+
+    url: str = field(repr=False)
+    ticket: str = field(repr=False)
+
+
+class ProviderLogin:
+    """One per worker, on its event loop."""
+
+    def __init__(
+        self, store: Store, desk: Desk, providers: Providers, clock: Clock, entropy: Entropy
+    ) -> None:
+        self._store, self._desk, self._providers = store, desk, providers
+        self._clock, self._entropy = clock, entropy
+
+    async def start(self, name: str) -> Started:
+        """To the provider `name`. Raises DetourRefused, ProviderAway."""
+        provider = self._providers.named(name)
+        random = self._entropy.token_bytes(detour.TICKET_OCTETS)
+        ticket = detour.drawn(name, random, self._clock.now())
+        (voucher, *_) = await awaited(self._store.read(lambda r: r.vouchers(ticket.vouched)))
+        return Started(await provider.way(ticket), detour.written(ticket, voucher))
+
+    async def finish(self, name: str, ticket: str, query: str) -> str:
+        """What the browser brought back to the address of provider `name`, with the ticket it
+        kept; the token of the attempt, for `Portal.finish`.
+
+        Raises DetourRefused, ProviderAway, CodeTooSoon, NoticesDown.
+        """
+        try:
+            return await self._finished(name, ticket, query)
+        except DetourRefused as refused:
+            told = {"provider": name[:31], "why": refused.why}
+            logger.info("login by a provider refused", extra=told)
+            raise
+
+    async def _finished(self, name: str, shown: str, query: str) -> str:
+        provider = self._providers.named(name)
+        ticket, voucher = detour.parted(shown)
+        ours = await awaited(self._store.read(lambda r: r.vouchers(ticket.vouched)))
+        detour.demand_ours(ticket, voucher, ours, name, self._clock.now())
+        subject = await provider.subject(query, ticket)
+        drawn = codes.draw(self._entropy, self._clock.now())
+
+        def job(writing: Writing) -> str:
+            person = _person(writing, provider.settings, subject)
+            _spend(writing, ticket, person)
+            _demand_same(writing, provider.settings, subject, person)
+            return codes.issue(writing, self._desk, person, "login", drawn)
+
+        return await awaited(self._store.write(job))
+
+
+def _person(reading: Reading, settings: ProviderSettings, subject: OidcSubject) -> Person:
+    """The one of this structure whom the provider names. Raises DetourRefused."""
+    person = _named(reading, settings, subject)
+    structure = reading.structure_by_number(settings.structure)
+    if person is None or structure is None or person.structure != structure.id:
+        raise DetourRefused("nobody of this structure")
+    if structure.is_closed or not may_log_in(reading, person.account):
+        raise DetourRefused("not active")
+    return person
+
+
+def _named(reading: Reading, settings: ProviderSettings, subject: OidcSubject) -> Person | None:
+    if settings.claim_is == "national-id":
+        return reading.person_by_national_id(subject.named) if subject.named else None
+    address = subject.address if settings.claim == "email" else _address(subject.named)
+    if address is None or address.domain not in settings.usual_domains:
+        raise DetourRefused("without an address of its domains")
+    return reading.person(address)
+
+
+def _address(text: str) -> Address | None:
+    try:
+        return Address.parse(text)
+    except BadAddress:
+        return None
+
+
+def _spend(writing: Writing, ticket: Ticket, person: Person) -> None:
+    """One login a ticket, whatever the provider thinks of a code that comes twice (ATT-21)."""
+    if writing.secret("detour", ticket.vouched) is not None:
+        raise DetourRefused("the ticket was used")
+    ends = datetime.fromtimestamp(ticket.ends, UTC)
+    writing.spend_secret(writing.new_secret("detour", ticket.vouched, person.account, ends))
+
+
+def _demand_same(
+    writing: Writing, settings: ProviderSettings, subject: OidcSubject, person: Person
+) -> None:
+    """The account that this `sub` had before, and the `sub` that this account had before.
+
+    Raises DetourRefused; an administrator ends a binding with `mssmtp person binding remove`.
+    """
+    bound = writing.bound_account("oidc", subject.text)
+    if bound == person.account:
+        return
+    others = (
+        each
+        for each in writing.bindings(account=person.account)
+        if each.kind == "oidc" and each.revoked_at is None
+    )
+    if bound is not None or any(each.subject.startswith(f"{settings.issuer} ") for each in others):
+        raise DetourRefused("bound otherwise")
+    writing.bind_account("oidc", subject.text, person.account, settings.name)
+    author = writing.account_login(person.account) or ""
+    request = f"identité liée : {settings.name}"
+    writing.trace("account", author, request, account=person.account)
