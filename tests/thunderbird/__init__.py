@@ -1,0 +1,1 @@
+"""A real Thunderbird against the demo, used as a person uses it: `python -m tests.thunderbird`."""
