@@ -330,6 +330,7 @@ class Principal:
     in place of a password; `system`: the certificate that was. `scope`: the one service that the
     password is for, `imap` or `smtp`; "" both.
     `own` is the address of its own box, whether this login acts in it or not: whom Sender names.
+    `handed`: boxes of which only a part was handed over, and by which delegation (DEF-23).
     """
 
     account: AccountId
@@ -342,6 +343,7 @@ class Principal:
     system: System | None = None
     scope: str = ""
     own: Address | None = None
+    handed: Mapping[BalId, int] = field(default_factory=dict)
 
     @property
     def first(self) -> BalId | None:
@@ -350,11 +352,15 @@ class Principal:
         return self.bals[0].id if self.bals else None
 
     def rights_in(self, bal: BalId) -> str:
-        """Letters of RFC 4314, as far as no mailbox of the box says otherwise."""
+        """Letters of RFC 4314, as far as no mailbox of the box says otherwise.
+
+        Nothing is filed where only a part is seen: a copy of an old letter would not be in it.
+        """
         if all(each.id != bal for each in self.bals):
             return ""
         role = self.roles.get(bal)
-        return ALL_RIGHTS if role is None else role.rights
+        rights = ALL_RIGHTS if role is None else role.rights
+        return rights.replace("i", "") if bal in self.handed else rights
 
     def owns(self, bal: BalId) -> bool:
         """It is the account's own box: nobody else gives or takes rights there. False for what has

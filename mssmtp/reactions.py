@@ -35,7 +35,7 @@ from mssmtp.message.dates import render_date
 from mssmtp.message.headers import fields
 from mssmtp.policy.facts import facts_to_bytes
 from mssmtp.sieve import answering, interpreter
-from mssmtp.sieve.auto_reply import AutoReply
+from mssmtp.sieve.auto_reply import AutoReply, Handover
 from mssmtp.sieve.faults import BadScript
 from mssmtp.sieve.letter import Box
 from mssmtp.sieve.letter import Letter as Shown
@@ -124,6 +124,7 @@ class _Asked:
     script: bytes | None
     auto_reply: bytes | None
     box: Box
+    handover: Handover | None = None
 
 
 class _Refused(Exception):
@@ -159,6 +160,8 @@ class Reactions:
         shown = self._shown(came, delivery)
         outcome = await asyncio.to_thread(_outcome, asked, shown)
         reply = outcome.reply or self._automatic(asked, bal)
+        if asked.handover is not None:
+            reply = asked.handover.told_with(reply)
         kept, forwards, failure = await self._forwards(came, bal, delivery, outcome, reacted)
         reacted.local[number] = _filed(delivery, kept, asked.box, reacted)
         reacted.made += forwards
@@ -366,7 +369,19 @@ def _asked(reading: Reading, bal: Bal) -> _Asked:
         None if script is None else script.octets,
         reading.preference("bal", bal.id, AUTO_REPLY),
         Box(own, frozenset(each.name for each in mailboxes), uses),
+        _handover(reading, bal),
     )
+
+
+def _handover(reading: Reading, bal: Bal) -> Handover | None:
+    """Who looks after the box now; nobody, when that account has no box to be written to."""
+    given = reading.handover(bal.id)
+    own = None if given is None else reading.box_of(given.account)
+    if given is None or given.ends_at is None or own is None:
+        return None
+    person = reading.person_by_account(given.account)
+    name = "" if person is None else f"{person.first_name} {person.last_name}".strip()
+    return Handover(given.id, name or "un collègue", own.address, given.ends_at)
 
 
 @lru_cache(maxsize=64)

@@ -34,6 +34,20 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "of a box handed over, what is to be done alone",
+        "mssmtp/imap/mailboxes.py",
+        "    return reading.part_of(mailbox, grant) if grant else mailbox\n",
+        "    return mailbox\n",
+        ("tests/imap/test_handover.py",),
+    ),
+    Weakening(
+        "ranges of UIDs that reach over what was not handed over",
+        "mssmtp/imap/numbers.py",
+        "        if self.is_part:\n",
+        "        if not self.uids:\n",
+        ("tests/imap/test_handover.py",),
+    ),
+    Weakening(
         "service mail of declared values only",
         "mssmtp/notices/templates.py",
         "    if set(values) != set(traits.fields):\n",

@@ -58,7 +58,8 @@ def _delegate(desk: Desk[Lent]) -> Answer:
 
 
 def _hand_over(desk: Desk[Lent]) -> Answer:
-    """Name the colleague who looks after the box of who is absent or has left, until a date."""
+    """Name the colleague who looks after what is unread or not done in the box of who is absent or
+    has left, until a date; senders are told."""
     return _made(desk, _wish_of(desk), Delegations.hand_over)
 
 
@@ -94,7 +95,8 @@ def _made(desk: Desk[I], wish: Callable[[Bal], Wish], make: Make) -> Answer:
 def _room(desk: Desk[I]) -> Delegations:
     office = desk.office
     notices = Notices.of(office.settings, office.clock)
-    return Delegations(office.settings.policy.delegation, notices)
+    settings = office.settings
+    return Delegations(settings.policy.delegation, settings.people.retention, notices)
 
 
 def _end(desk: Desk[One]) -> Answer:

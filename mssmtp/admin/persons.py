@@ -346,20 +346,25 @@ def _activity(desk: Desk[Activity]) -> Answer:
 
 
 def _read(reading: Reading, account: AccountId, since: datetime) -> list[Row]:
-    """What the account has read, once for each message and day (DEF-06); messages are numbers."""
-    author = reading.account_login(account) or ""
+    """What the account has read, and what others have read in the account's own box (DEF-23), once
+    for each message and day (DEF-06); messages are numbers."""
+    own = reading.box_of(account)
+    boxes = {box.id for box in reading.principal(account).bals}
+    boxes |= {each.bal for each in reading.delegations_to(account)}
+    if own is not None:
+        boxes.add(own.id)
     return [
         {
             "number": None,
             "at": time(event.at),
-            "author": author,
+            "author": reading.account_login(event.account) or "",
             "action": "read",
-            "request": f"{event.kind} message {event.message} of box {box.id}",
+            "request": f"{event.kind} message {event.message} of box {box}",
             "answer": "ok",
         }
-        for box in reading.principal(account).bals
-        for event in reading.reading_events(box.id, since)
-        if event.account == account
+        for box in sorted(boxes)
+        for event in reading.reading_events(box, since)
+        if event.account == account or (own is not None and box == own.id)
     ]
 
 

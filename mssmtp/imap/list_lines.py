@@ -86,6 +86,8 @@ class ListLines:
                 return None
             lines = Lines(selected, image, reading.flag_sets(mailbox))
             found[Simple.FLAGS] = lines.flags(span, places[0])
+        if Simple.INTERNALDATE in self._items and view.is_part:
+            return None
         if Simple.INTERNALDATE in self._items:
             uids = view.uids[span[0]], view.uids[span[1] - 1]
             dates_us = reading.internal_dates(mailbox, *uids)

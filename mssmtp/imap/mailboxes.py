@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from mssmtp.errors import BadAddress
 from mssmtp.imap import subscriptions
 from mssmtp.imap.names import DELIMITER, folded
+from mssmtp.imap.numbers import View
 from mssmtp.imap.responses import Refused
-from mssmtp.mail import ALL_RIGHTS, Address, Bal, BalId, BalState, Principal
+from mssmtp.mail import ALL_RIGHTS, Address, Bal, BalId, BalState, MailboxId, Principal
 from mssmtp.storage.model import Mailbox, NoSuchMailbox
 
 if TYPE_CHECKING:
@@ -32,11 +33,13 @@ DELETE_MAILBOX, DELETE_MESSAGES, EXPUNGE, ADMINISTER = "x", "t", "e", "a"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A name inside one BAL; `rights` are those in the BAL, whatever single mailboxes say."""
+    """A name inside one BAL; `rights` are those in the BAL, whatever single mailboxes say; `grant`:
+    the delegation that shows but a part of it, 0 for none."""
 
     bal: Bal
     name: str
     rights: str
+    grant: int = 0
 
 
 def present(reading: Reading, principal: Principal) -> Principal:
@@ -66,7 +69,7 @@ def locate(reading: Reading, principal: Principal, name: str) -> Place:
         return _others(now, own, name)
     for bal in now.bals:
         if bal.id == own:
-            return Place(bal, name, now.rights_in(bal.id))
+            return Place(bal, name, now.rights_in(bal.id), now.handed.get(bal.id, 0))
     raise NoSuchMailbox
 
 
@@ -78,7 +81,8 @@ def _others(now: Principal, own: BalId | None, name: str) -> Place:
         raise NoSuchMailbox from error
     for bal in now.bals:
         if bal.address == address and bal.id != own and inner:
-            return Place(bal, folded(inner), now.rights_in(bal.id))
+            handed = now.handed.get(bal.id, 0)
+            return Place(bal, folded(inner), now.rights_in(bal.id), handed)
     raise NoSuchMailbox
 
 
@@ -99,16 +103,39 @@ def find_with_rights(
     mailbox = reading.mailbox(place.bal.id, place.name)
     # Asked in any case: a mailbox that is hidden costs what one costs that is not there.
     rights = _inside(reading, principal, place.bal.id, place.rights, mailbox)
+    if mailbox is not None:
+        mailbox = _part(reading, mailbox, place.grant)
     if mailbox is None:
         raise NoSuchMailbox
     demand(rights, right)
     return mailbox, rights
 
 
+def _part(reading: Reading, mailbox: Mailbox, grant: int) -> Mailbox | None:
+    """As much of it as is to be seen; all of it without a `grant`."""
+    return reading.part_of(mailbox, grant) if grant else mailbox
+
+
+def again(reading: Reading, principal: Principal, id: MailboxId) -> Mailbox | None:
+    """A mailbox as it is now for `principal`; None when it was deleted."""
+    mailbox = reading.mailbox_by_id(id)
+    if mailbox is None or principal.owns(mailbox.bal):
+        return mailbox
+    return _part(reading, mailbox, present(reading, principal).handed.get(mailbox.bal, 0))
+
+
+def viewed(reading: Reading, mailbox: Mailbox) -> View:
+    """The messages of a mailbox, as far as they are to be seen."""
+    return View(reading.seen_uids(mailbox), is_part=mailbox.part is not None)
+
+
 def rights(reading: Reading, principal: Principal, mailbox: Mailbox) -> str:
-    """What `principal` may do in `mailbox` now; "" when there is nothing left to see."""
-    general = present(reading, principal).rights_in(mailbox.bal)
-    return _inside(reading, principal, mailbox.bal, general, mailbox)
+    """What `principal` may do in `mailbox` now; "" when there is nothing left to see, or another
+    part of it than before: to a session that is a mailbox of its own (DEF-23)."""
+    now = present(reading, principal)
+    if now.handed.get(mailbox.bal, 0) != (mailbox.part.grant if mailbox.part else 0):
+        return ""
+    return _inside(reading, principal, mailbox.bal, now.rights_in(mailbox.bal), mailbox)
 
 
 def demand_still(reading: Reading, principal: Principal, mailbox: Mailbox, needed: str) -> str:
@@ -284,7 +311,9 @@ def _visible(reading: Reading, now: Principal, bal: BalId) -> dict[str, tuple[Ma
     """Mailboxes of a box by name, with the rights there; those without `l` are left out."""
     general = now.rights_in(bal)
     exceptions = {} if general == ALL_RIGHTS else reading.exceptions(now.account, bal)
-    found = ((each, exceptions.get(each.id, general)) for each in reading.mailboxes(bal))
+    grant = now.handed.get(bal, 0)
+    seen = (_part(reading, each, grant) for each in reading.mailboxes(bal))
+    found = ((each, exceptions.get(each.id, general)) for each in seen if each is not None)
     return {each.name: (each, rights) for each, rights in found if LOOKUP in rights}
 
 
@@ -304,7 +333,8 @@ def subscribed(reading: Reading, principal: Principal) -> list[str]:
 
 
 def _hidden(reading: Reading, now: Principal, bal: BalId) -> set[str]:
-    if now.rights_in(bal) == ALL_RIGHTS or not reading.exceptions(now.account, bal):
+    is_open = now.rights_in(bal) == ALL_RIGHTS or not reading.exceptions(now.account, bal)
+    if is_open and bal not in now.handed:
         return set()
     visible = _visible(reading, now, bal)
     return {each.name for each in reading.mailboxes(bal)} - visible.keys()

@@ -61,7 +61,7 @@ def nearby(reading: Reading, client: Client, watching: Watching, heard: Heard) -
         return None
     for id in heard.mailboxes:
         # Unknown: the session itself has deleted it since it was heard of.
-        state, mailbox = watching.known.states.get(id), reading.mailbox_by_id(id)
+        state, mailbox = watching.known.states.get(id), mailboxes.again(reading, client.who, id)
         if state is None or mailbox is None or mailbox.name != state.inner:
             return None
         rights = mailboxes.rights(reading, client.who, mailbox)

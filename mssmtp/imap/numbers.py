@@ -104,9 +104,11 @@ class View:
     loses the messages that the session was told are gone.
     """
 
-    __slots__ = ("saved", "uids", "uids_only")
+    __slots__ = ("is_part", "saved", "uids", "uids_only")
 
-    def __init__(self, uids: Iterable[int] = ()) -> None:
+    def __init__(self, uids: Iterable[int] = (), *, is_part: bool = False) -> None:
+        self.is_part = is_part
+        """Between its messages there are others, which are not to be seen (DEF-23)."""
         self.uids = array("I", uids)
         self.saved: list[Span] = []
         self.uids_only = False
@@ -153,6 +155,8 @@ class View:
 
     def uid_ranges(self, spans: Sequence[Span]) -> list[tuple[int, int]]:
         """`spans` as inclusive UID ranges; a gap inside one holds no live message."""
+        if self.is_part:
+            return _runs(self.uids_of(spans))
         return [(self.uids[start], self.uids[stop - 1]) for start, stop in spans]
 
     def uids_of(self, spans: Sequence[Span]) -> list[int]:
@@ -184,6 +188,19 @@ class View:
         self.uids = array("I", b"".join(kept))
         self.saved = _without(self.saved, positions)
         return [position + 1 - earlier for earlier, position in enumerate(positions)]
+
+
+def _runs(uids: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending UIDs as closed ranges without a gap."""
+    return [(uids[start], uids[stop - 1]) for start, stop in _gapless(uids)]
+
+
+def _gapless(uids: Sequence[int]) -> Iterator[Span]:
+    start = 0
+    for at in range(1, len(uids) + 1):
+        if at == len(uids) or uids[at] != uids[at - 1] + 1:
+            yield start, at
+            start = at
 
 
 def _merged(spans: Iterable[Span]) -> list[Span]:

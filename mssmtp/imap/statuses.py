@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mssmtp.errors import BadSyntax
 from mssmtp.imap import mailboxes, responses
 from mssmtp.imap.syntax import Cursor
+from mssmtp.mail import Uid
 from mssmtp.storage.flags import DELETED
 from mssmtp.storage.model import Mailbox
 
@@ -20,21 +21,26 @@ Item = Callable[["Reading", Mailbox], int | bytes]
 def _recent(reading: Reading, mailbox: Mailbox) -> int:
     if mailbox.recent_from >= mailbox.uid_next:
         return 0
-    return len(reading.uids(mailbox.id, mailbox.recent_from))
+    return len(reading.seen_uids(mailbox, mailbox.recent_from))
 
 
 def _deleted(reading: Reading, mailbox: Mailbox) -> int:
     """The one item no counter is kept of: from the image, or from the rows."""
-    image = reading.image(mailbox.id) if mailbox.messages else None
+    image = reading.image(mailbox.id) if mailbox.messages and mailbox.part is None else None
     if image is not None:
         return image.count((0, len(image)), DELETED)
-    return len(reading.deleted(mailbox.id)) if mailbox.messages else 0
+    return len(_deleted_uids(reading, mailbox))
 
 
 def _deleted_storage(reading: Reading, mailbox: Mailbox) -> int:
     """Octets that EXPUNGE would free (RFC 9208 4.1.4)."""
-    uids = reading.deleted(mailbox.id) if mailbox.messages else []
+    uids = _deleted_uids(reading, mailbox)
     return sum(size for _, size in reading.arrivals(mailbox.id, uids))
+
+
+def _deleted_uids(reading: Reading, mailbox: Mailbox) -> list[Uid]:
+    found = reading.deleted(mailbox.id) if mailbox.messages else []
+    return reading.among_part(mailbox, found)
 
 
 _ITEMS: Mapping[str, Item] = {

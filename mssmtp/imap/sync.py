@@ -34,21 +34,29 @@ class _News:
 
 def _news(reading: Reading, session: Session, *, expunge: bool) -> _News:
     selected = session.selected
-    mailbox = reading.mailbox_by_id(selected.mailbox.id)
+    mailbox = mailboxes.again(reading, session.principal, selected.mailbox.id)
     if mailbox is None or mailboxes.READ not in mailboxes.rights(
-        reading, session.principal, mailbox
+        reading, session.principal, selected.mailbox
     ):
         return _News(None, [], [])
     rows: list[MessageRow] = []
     gone: list[Uid] = []
     if mailbox.highest_modseq > selected.modseq:
-        rows = reading.messages(mailbox.id, changed_since=selected.modseq)
+        rows = _to_be_seen(reading, mailbox, selected.modseq)
     if expunge and mailbox.highest_modseq > selected.gone_modseq:
         gone = _gone(reading, selected)
     withheld = None
     if session.dialect.modseqs and not expunge:
         withheld = reading.first_expunged_since(mailbox.id, selected.gone_modseq)
     return _News(mailbox, rows, gone, withheld)
+
+
+def _to_be_seen(reading: Reading, mailbox: Mailbox, since: ModSeq) -> list[MessageRow]:
+    rows = reading.messages(mailbox.id, changed_since=since)
+    if mailbox.part is None:
+        return rows
+    seen = set(reading.among_part(mailbox, [row.uid for row in rows]))
+    return [row for row in rows if row.uid in seen]
 
 
 def _gone(reading: Reading, selected: Selected) -> list[Uid]:

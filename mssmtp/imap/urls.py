@@ -76,7 +76,8 @@ class MessageUrl:
             mailbox = mailboxes.find(reading, principal, self.mailbox, mailboxes.READ)
             if self.uid_validity not in (None, mailbox.uid_validity):
                 raise BadUrl(self.octets)
-            ((_, octets),) = reading.summaries(mailbox.id, [self.uid])
+            uids = reading.among_part(mailbox, [self.uid])
+            ((_, octets),) = reading.summaries(mailbox.id, uids)
             summary = Summary.from_bytes(octets)
         except (NoSuchMailbox, Refused, UnknownSummary, ValueError) as error:
             raise BadUrl(self.octets) from error

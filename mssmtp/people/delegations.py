@@ -42,8 +42,9 @@ class Wish:
 class Delegations:
     """Gives and takes back, inside a transaction of the caller."""
 
-    def __init__(self, settings: DelegationSettings, desk: Desk) -> None:
-        self._settings, self._desk = settings, desk
+    def __init__(self, settings: DelegationSettings, retention: timedelta, desk: Desk) -> None:
+        """`retention`: how long the mail of a closed box stays (OP-49)."""
+        self._settings, self._retention, self._desk = settings, retention, desk
 
     def delegate(self, writing: Writing, wish: Wish, now: datetime) -> Delegation:
         """The holder names somebody (DEF-12); without `ends_at` until it is taken back.
@@ -62,11 +63,18 @@ class Delegations:
         return made
 
     def hand_over(self, writing: Writing, wish: Wish, now: datetime) -> Delegation:
-        """A colleague of the structure looks after what is unread or not done (DEF-23): during an
-        absence, or in a box that was closed. Always with an end. Raises NotAllowed."""
+        """A colleague of the structure looks after what is unread or not done, and what comes from
+        now on (DEF-23): during an absence, or in a box that was closed. Always with an end, and
+        senders are told. Raises NotAllowed."""
         account, own = self._delegate_of(writing, wish)
         self._require_colleague(wish, own)
-        _require_end(wish, now, self._settings.handover_at_most)
+        if wish.begins_at is not None and wish.begins_at > now:
+            raise NotAllowed(
+                str(wish.bal.address),
+                "une relève commence à l'instant : elle porte sur ce qui reste à lire à ce moment",
+                "Donnez-la sans date de début, le jour du départ.",
+            )
+        _require_end(wish, now, self._longest(writing, wish.bal, now))
         made = self._given(writing, wish, account, DelegationKind.HANDOVER, now)
         values = {
             "box": str(wish.bal.address),
@@ -107,7 +115,14 @@ class Delegations:
     def end(self, writing: Writing, given: Delegation, by: str) -> None:
         """Take it back; nothing of the box is left at the next command of an open session."""
         writing.end_delegation(given)
+        writing.note_reactions(given.bal)
         _trace(writing, given, by, "ended")
+
+    def _longest(self, reading: Reading, bal: Bal, now: datetime) -> timedelta:
+        """Of a handover: not beyond the day on which the mail of a closed box is destroyed."""
+        longest = self._settings.handover_at_most
+        closed_at = reading.closed_at(bal.id)
+        return longest if closed_at is None else min(longest, closed_at + self._retention - now)
 
     def _given(
         self,
@@ -117,7 +132,8 @@ class Delegations:
         kind: DelegationKind,
         now: datetime,
     ) -> Delegation:
-        begins = wish.begins_at or now
+        is_handover = kind is DelegationKind.HANDOVER
+        begins = now if is_handover else wish.begins_at or now
         if wish.ends_at is not None and (wish.ends_at <= begins or wish.ends_at <= now):
             raise NotAllowed(
                 str(wish.bal.address), "la fin précède le début", "Donnez une date à venir."
@@ -136,7 +152,9 @@ class Delegations:
             wish.reason.strip(),
             wish.by,
         )
-        made = writing.add_delegation(new)
+        made = writing.hand_over(new) if is_handover else writing.add_delegation(new)
+        if is_handover:
+            writing.note_reactions(wish.bal.id)
         _trace(writing, made, wish.by, "given")
         return made
 

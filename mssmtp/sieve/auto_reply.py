@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from mssmtp.mail import Address
 from mssmtp.sieve.outcome import Reply
 
 MAX_TEXT = 10_000
@@ -61,3 +62,26 @@ class AutoReply:
             None if since is None else datetime.fromisoformat(since),
             None if until is None else datetime.fromisoformat(until),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A colleague looks after the box until a day (DEF-23); senders are told, whatever else they
+    are answered. `number`: each is told once of each handover."""
+
+    number: int
+    colleague: str
+    address: Address
+    until: datetime
+
+    def told_with(self, reply: Reply | None) -> Reply:
+        """`reply` and this; a reply that brings its own MIME structure gives way."""
+        said = (
+            f"Jusqu'au {self.until:%d/%m/%Y}, {self.colleague} <{self.address}> suit à la place de"
+            " son titulaire les messages reçus dans cette boîte. Votre message lui est visible : il"
+            " est inutile de l'envoyer de nouveau.\n"
+        )
+        handle = f"handover-{self.number}"
+        if reply is None or reply.is_mime:
+            return Reply(said, handle)
+        return replace(reply, reason=f"{reply.reason.rstrip()}\n\n{said}", handle=handle)

@@ -74,7 +74,8 @@ class DelegationKind(StrEnum):
 class Delegation:
     """`account` may do `right` in `bal` from `begins_at` until `ends_at`; None: until taken back.
 
-    `by`: who gave it, `reason`: why, as traces and the holder read them.
+    `by`: who gave it, `reason`: why, as traces and the holder read them. `handed`: which messages a
+    handover is about, in the writing of `handed.py`.
     """
 
     bal: BalId
@@ -88,6 +89,7 @@ class Delegation:
     id: int = 0
     created_at: datetime | None = None
     ended_at: datetime | None = None
+    handed: str = ""
 
     def is_in_force(self, now: datetime) -> bool:
         """It has begun, has not ended and was not taken back."""
@@ -139,6 +141,7 @@ class DelegationReading(RightsReading):
                     id,
                     from_us(created_at),
                     from_us(ended_at or created_at) if is_over else None,
+                    opened.get("handed", ""),
                 )
             )
         return tuple(found)
@@ -176,6 +179,7 @@ class DelegationWriting(DelegationReading, RightsWriting):
                 "ends": None if one.ends_at is None else to_us(one.ends_at),
                 "reason": one.reason,
                 "by": one.by,
+                "handed": one.handed,
                 # Sealed too: who writes to the database alone brings nothing back.
                 "ended": ended_at is not None,
             }

@@ -203,10 +203,24 @@ class AppPassword:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What of a mailbox was handed over to who looks at it (DEF-23): the messages with a UID in
+    `kept`, closed ranges, and what came since: a UID from `next_uid` on, of a content newer than
+    `last_blob`. Nothing that happens to a message changes whether it is one of them. `grant`: the
+    delegation that says so."""
+
+    grant: int
+    kept: tuple[tuple[int, int], ...]
+    next_uid: int
+    last_blob: int
+
+
+@dataclass(frozen=True, slots=True)
 class Mailbox:
     """One IMAP mailbox with its counters. `name` is Unicode with `/` between levels.
 
-    `recent_from`: messages with a UID at or above it were claimed by no session yet.
+    `recent_from`: messages with a UID at or above it were claimed by no session yet. With `part`
+    the counters are of that part alone.
     """
 
     id: MailboxId
@@ -221,6 +235,7 @@ class Mailbox:
     unseen: int
     recent_from: Uid
     size_octets: int
+    part: Part | None = None
 
 
 class MessageRow(NamedTuple):

@@ -19,7 +19,7 @@ from mssmtp.mail import (
 )
 from mssmtp.storage.app_passwords import AppPasswordReading, AppPasswordWriting
 from mssmtp.storage.boxes import BoxReading, BoxWriting
-from mssmtp.storage.delegations import DelegationKind, DelegationReading
+from mssmtp.storage.delegations import Delegation, DelegationKind, DelegationReading
 from mssmtp.storage.model import (
     Account,
     BalExists,
@@ -98,8 +98,8 @@ class PeopleReading(BoxReading, AppPasswordReading, DelegationReading):
 
     def principal(self, account: AccountId) -> Principal:
         """Who the account is: own BAL first, then memberships, then boxes lent to it; only active
-        ones, but for a handover, which is of a box that was closed (DEF-23). Of a domain that is
-        suspended none (OP-79).
+        ones, but for a handover, which is of a box that was closed (DEF-23): of that a part, unless
+        somebody lends the whole. Of a domain that is suspended none (OP-79).
 
         Raises NoSuchBal when there is no such account.
         """
@@ -112,20 +112,29 @@ class PeopleReading(BoxReading, AppPasswordReading, DelegationReading):
             role = self._proved(account, bal, sealed)
             if role is not None and bal not in own:
                 roles[BalId(bal)] = role
-        handed: set[BalId] = set()
+        handed: dict[BalId, Delegation] = {}
+        whole: set[BalId] = set()
         for each in self._lent(account):
             if each.bal in own or isinstance(roles.get(each.bal), Role):
                 continue
             roles[each.bal] = each.right
             if each.kind is DelegationKind.HANDOVER:
-                handed.add(each.bal)
-        found = (self.bal_by_id(BalId(id)) for id in (*own, *roles))
-        handed = {bal for bal in handed if not self._is_of_suspended_domain(bal)}
+                handed[each.bal] = each
+            else:
+                whole.add(each.bal)
+        found = [self.bal_by_id(BalId(id)) for id in (*own, *roles)]
+        open = {bal for bal in handed if not self._is_of_suspended_domain(bal)}
         active = tuple(
-            bal for bal in found if bal and (bal.state is BalState.ACTIVE or bal.id in handed)
+            bal for bal in found if bal and (bal.state is BalState.ACTIVE or bal.id in open)
         )
+        for bal in active:
+            if bal.id in handed and bal.state is not BalState.ACTIVE:
+                whole.discard(bal.id)
+                roles[bal.id] = handed[bal.id].right
         mine = next((bal.address for bal in active if bal.id in own), None)
-        return Principal(account, self._opened_account(row).login, active, roles=roles, own=mine)
+        parts = {bal: one.id for bal, one in handed.items() if bal not in whole}
+        login = self._opened_account(row).login
+        return Principal(account, login, active, roles=roles, own=mine, handed=parts)
 
     def _is_of_suspended_domain(self, id: BalId) -> bool:
         bal = self.bal_by_id(id)

@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import BalId
+from mssmtp.storage.delegations import Delegation, DelegationKind, DelegationReading
 from mssmtp.storage.model import from_us, to_us
 from mssmtp.storage.preferences import PreferenceReading, PreferenceWriting
 from mssmtp.storage.schema import answered, bals, scripts, sql
@@ -98,7 +99,7 @@ class StoredScript:
     changed_at: datetime
 
 
-class ScriptReading(PreferenceReading):
+class ScriptReading(DelegationReading, PreferenceReading):
     """Looking at them."""
 
     def scripts(self, bal: BalId) -> tuple[StoredScript, ...]:
@@ -130,6 +131,13 @@ class ScriptReading(PreferenceReading):
             if found.is_active:  # the column finds it; what was sealed counts
                 return found
         return None
+
+    def handover(self, bal: BalId) -> Delegation | None:
+        """The one in force that was given last: senders are told of it (DEF-23)."""
+        now = self._vault.clock.now()
+        found = (each for each in self.delegations_of(bal) if each.is_in_force(now))
+        handed = [each for each in found if each.kind is DelegationKind.HANDOVER]
+        return handed[-1] if handed else None
 
     def was_answered(self, bal: BalId, whom: str, now: datetime) -> bool:
         """Whether `whom` is not to be answered again yet. Raises NoSuchBal."""
@@ -179,10 +187,12 @@ class ScriptWriting(ScriptReading, PreferenceWriting, WritingView):
         self._write_script(bal, new, script.octets, active=script.is_active)
 
     def note_reactions(self, bal: BalId) -> None:
-        """Bring `Bal.reacts` up to date: after a script or the automatic reply was changed."""
+        """Bring `Bal.reacts` up to date: after a script, the automatic reply or a handover was
+        changed."""
         reacts = (
             self.active_script(bal) is not None
             or self.preference("bal", bal, AUTO_REPLY) is not None
+            or self.handover(bal) is not None
         )
         self._run(_SET_REACTS, bal_=bal, new=reacts)
         self.effects.first.append(self._vault.lately.changed)

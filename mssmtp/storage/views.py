@@ -6,7 +6,7 @@ from datetime import datetime
 
 from mssmtp.storage.administrators import AdministratorReading, AdministratorWriting
 from mssmtp.storage.bindings import BindingReading, BindingWriting
-from mssmtp.storage.delegations import DelegationWriting
+from mssmtp.storage.handed import HandedReading, HandedWriting
 from mssmtp.storage.invited import InvitedReading
 from mssmtp.storage.ledger import LedgerReading
 from mssmtp.storage.notices import NoticeReading, NoticeWriting
@@ -26,6 +26,8 @@ from mssmtp.storage.waiting import QueueReading
 
 
 class Reading(
+    ScriptReading,
+    HandedReading,
     NoticeReading,
     InvitedReading,
     ResealReading,
@@ -40,17 +42,17 @@ class Reading(
     RebuildReading,
     LedgerReading,
     RotationReading,
-    ScriptReading,
 ):
     """One snapshot of the store."""
 
 
 class Writing(
+    ScriptWriting,
+    HandedWriting,
     NoticeWriting,
     ResealWriting,
     ShredWriting,
     SentWriting,
-    DelegationWriting,
     AdministratorWriting,
     TraceWriting,
     RegisterWriting,
@@ -59,7 +61,6 @@ class Writing(
     SuspensionWriting,
     RebuildWriting,
     RotationWriting,
-    ScriptWriting,
     Reading,
 ):
     """The store inside a group commit; what a job raises undoes the job alone."""

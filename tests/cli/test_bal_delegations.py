@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mssmtp.mail import AccountId, DelegateRight, Principal
-from mssmtp.storage import Trace
+from mssmtp.mail import AccountId, DelegateRight, MailboxId, Principal, Uid
+from mssmtp.storage import Trace, Writing
 from tests.home import CLOCK, PASSWORD, SECRETARIAT, ZOE, Home
 
 HOLDER, ORG = str(ZOE), str(SECRETARIAT)
@@ -118,6 +118,40 @@ def test_a_colleague_looks_after_the_box_of_who_has_left_until_a_date(home: Home
     assert (made.json["kind"], made.json["until"]) == ("handover", until)
     assert HOLDER in [str(bal.address) for bal in who(home, REMI).bals]
     assert any(REMI in each.request for each in traces(home, HOLDER))
+
+
+@pytest.mark.requirement("DEF-23", "OP-49")
+def test_a_handover_ends_with_the_mail_of_a_closed_box(home: Home) -> None:
+    assert home.mssmtp("bal", "close", HOLDER).code == 0
+    for days, code in ((91, 2), (89, 0)):
+        until = (CLOCK.now() + timedelta(days=days)).isoformat()
+        made = home.mssmtp("bal", "hand-over", HOLDER, REMI, "--until", until)
+        assert made.code == code, made.err
+
+
+@pytest.mark.requirement("DEF-23", "SEED-48")
+def test_each_opening_stands_in_the_activity_of_the_colleague_and_of_the_holder(
+    home: Home,
+) -> None:
+    until = (CLOCK.now() + timedelta(days=30)).isoformat()
+    assert home.mssmtp("bal", "hand-over", HOLDER, REMI, "--until", until).code == 0
+    remi = who(home, REMI)
+    (bal,) = remi.handed
+
+    def job(writing: Writing) -> tuple[MailboxId, Uid]:
+        inbox = writing.mailbox(bal, "INBOX")
+        assert inbox is not None
+        return inbox.id, writing.append(inbox.id, letter, frozenset(), writing.now())
+
+    with home.store() as store:
+        letter = store.seal(b"Subject: a\r\n\r\nb\r\n")
+        inbox, uid = store.write(job).result()
+        store.noted.add(remi.account, inbox, [uid], "lu", CLOCK.now())
+        store.write(lambda writing: writing.record_readings()).result()
+    for person in (HOLDER, REMI):
+        rows = home.mssmtp("person", "activity", person, "--days", "7", "--json").json
+        (opened,) = [row for row in rows if row["action"] == "read"]
+        assert opened["author"] == REMI
 
 
 @pytest.mark.requirement("DEF-12", "SEED-42")

@@ -18,6 +18,7 @@
     ~ message                          a message is delivered to Zoé's INBOX
     ~ patient                          one of a patient
     ~ submits @message1                Zoé has sent it through the submission door
+    ~ hands over                       Zoé's box, to Luc (DEF-23)
     ~ hour                             an hour passes; `~ week` a week
     ~ tick 1                           client 1's wait times out
 
@@ -159,6 +160,8 @@ class Player:
             self.world.deliver(message(98), flags=frozenset({PATIENT}))
         elif text.startswith("submits "):
             self.world.submit(_message(text[8:].encode()))
+        elif text == "hands over":
+            self.world.hand_over()
         elif text == "hour":
             self.world.clock.advance(3_600)
         elif text == "week":

@@ -27,6 +27,7 @@ from mssmtp.mail import (
     BalType,
     Change,
     ChangeKind,
+    DelegateRight,
     Door,
     Envelope,
     Principal,
@@ -34,7 +35,7 @@ from mssmtp.mail import (
     Role,
 )
 from mssmtp.outside import SystemEntropy
-from mssmtp.storage import Store, Transfer, changes
+from mssmtp.storage import Delegation, DelegationKind, Store, Transfer, changes
 from tests.imap import answers
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -134,6 +135,22 @@ class World:
 
         self.store.write(job).result()
         self.changed()
+
+    def hand_over(self, right: DelegateRight = DelegateRight.REPLY, days: int = 30) -> Delegation:
+        """Zoé is away: Luc looks after what is unread or not done in her box."""
+
+        def job(writing: Any) -> Delegation:
+            luc, now = writing.account(LUC).id, self.clock.now()
+            for each in writing.delegations_of(self.zoe.id):
+                if each.ended_at is None:
+                    writing.end_delegation(each)
+            ends, kind = now + timedelta(days=days), DelegationKind.HANDOVER
+            given = Delegation(self.zoe.id, luc, right, now, ends, kind)
+            return writing.hand_over(given)  # type: ignore[no-any-return]
+
+        given = self.store.write(job).result()
+        self.changed()
+        return given
 
     def limit(self, octets: int, messages: int) -> None:
         """Zoé's box holds so much and no more; that of radiology anything."""

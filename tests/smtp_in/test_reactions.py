@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mssmtp import reactions, wording
-from mssmtp.mail import Address, BalId, BalType, Structure, StructureId
+from mssmtp.mail import Address, BalId, BalType, DelegateRight, Structure, StructureId
 from mssmtp.message.decode import header_text
 from mssmtp.message.headers import values
 from mssmtp.sieve.auto_reply import AutoReply
 from mssmtp.sieve.templates import XDM, xdm
-from mssmtp.storage import Reading, Store, Writing
+from mssmtp.storage import Delegation, DelegationKind, Reading, Store, Writing
 from mssmtp.storage.people_values import NewPerson
 from mssmtp.storage.scripts import AUTO_REPLY
 from tests.smtp_in.fakes import PAUL, PEER, URGENCES, ZOE
@@ -329,6 +329,44 @@ async def test_an_absence_has_a_beginning_and_an_end(
         reply_with(store, zoe, AutoReply("Absente.", since=since, until=until))
         await arrive(whole, LETTER)
     assert queued(store) == []
+
+
+@pytest.mark.requirement("DEF-23", "DEF-13")
+@pytest.mark.parametrize("own", [None, AutoReply("Absente.")], ids=["nothing", "an own reply"])
+async def test_senders_are_told_who_looks_after_the_box_as_long_as_it_is_handed_over(
+    whole: Whole, store: Store, zoe: BalId, own: AutoReply | None
+) -> None:
+    if own is not None:
+        reply_with(store, zoe, own)
+        await arrive(whole, LETTER)  # told once already that she is away, and now of the handover
+    ends = datetime.now(UTC) + timedelta(days=3)
+
+    def given(writing: Writing) -> Delegation:
+        box = writing.bal(PAUL)
+        assert box is not None
+        paul = writing.create_account("paul", box.id)
+        right, kind = DelegateRight.REPLY, DelegationKind.HANDOVER
+        made = writing.hand_over(Delegation(zoe, paul.id, right, writing.now(), ends, kind))
+        writing.note_reactions(zoe)
+        return made
+
+    def ended(writing: Writing) -> None:
+        writing.end_delegation(handover)
+        writing.note_reactions(zoe)
+
+    handover = store.write(given).result()
+    await arrive(whole, LETTER, LETTER)
+    *_, (to, sender, octets) = queued(store)
+    assert (to, sender, len(queued(store))) == (str(PEER), None, 1 if own is None else 2)
+    assert f"<{PAUL}>".encode() in octets
+    assert f"{ends:%d/%m/%Y}".encode() in octets
+    assert (b"Absente." in octets) is (own is not None)
+    store.write(ended).result()
+    await arrive(whole, LETTER.replace(b"anne.tournesol", b"marc.capucine"))
+    assert all(str(PAUL).encode() not in each[2] for each in queued(store)[1 + bool(own) :])
+    bal = store.read(lambda r: r.bal_by_id(zoe)).result()
+    assert bal is not None
+    assert bal.reacts is (own is not None)
 
 
 async def test_a_script_answers_in_its_own_words(whole: Whole, store: Store, zoe: BalId) -> None:

@@ -13,7 +13,6 @@ from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.keys import And
 from mssmtp.imap.looking import Look, Progress, beside, looked_for
 from mssmtp.imap.mailboxes import READ, Shown
-from mssmtp.imap.numbers import View
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.results import Answer, Found, Returning
 from mssmtp.imap.selected import Selected
@@ -96,7 +95,7 @@ class _Opening:
         mailbox = self.shown.mailbox
         if mailbox is None or READ not in mailboxes.rights(reading, self.principal, mailbox):
             raise NoSuchMailbox
-        view = View(reading.uids(mailbox.id))
+        view = mailboxes.viewed(reading, mailbox)
         return Selected(mailbox, True, view, mailbox.highest_modseq, mailbox.highest_modseq)
 
 

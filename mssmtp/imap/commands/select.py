@@ -121,6 +121,11 @@ def _open(reading: Reading, principal: Principal, name: str, parameters: Paramet
 
 def _view(reading: Reading, mailbox: Mailbox) -> tuple[View, int | None]:
     """The messages, and the number of the first unseen one."""
+    if mailbox.part is not None:
+        view = mailboxes.viewed(reading, mailbox)
+        rows = reading.messages(mailbox.id, view.uid_ranges([(0, len(view))]))
+        unread = (at for at, row in enumerate(rows, 1) if "\\Seen" not in row.flags)
+        return view, next(unread, None)
     image = reading.image(mailbox.id)
     if image is not None:
         at = image.first_without(SEEN)
