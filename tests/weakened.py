@@ -188,6 +188,27 @@ WEAKENINGS = (
         ("tests/tokens/test_bearers.py",),
     ),
     Weakening(
+        "no certificate asked for at 587 and 465",
+        "mssmtp/smtp_in.py",
+        "    asks_certificate = False\n",
+        "    asks_certificate = True\n",
+        ("tests/tokens/test_systems.py",),
+    ),
+    Weakening(
+        "no certificate asked for at 143 and 993",
+        "mssmtp/imap_server.py",
+        "    asks_certificate = False\n",
+        "    asks_certificate = True\n",
+        ("tests/tokens/test_systems.py",),
+    ),
+    Weakening(
+        "no certificate asked for at 4190",
+        "mssmtp/managesieve.py",
+        "presenter or settings.tls.users, ask_certificate=False",
+        "presenter or settings.tls.users, ask_certificate=True",
+        ("tests/tokens/test_systems.py",),
+    ),
+    Weakening(
         "table of certificates and boxes",
         "mssmtp/systems.py",
         "        usable = [bal for bal in usable if bal.address == _address(box)]\n",

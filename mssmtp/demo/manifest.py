@@ -18,6 +18,7 @@ from mssmtp.demo.space import (
     LIST_NAME,
     LIST_OFFSET,
     PSC_SOFTWARE,
+    SYSTEM_SUBJECT,
     Laid,
     Space,
     psc_secret,
@@ -71,6 +72,7 @@ def describe(space: Space, state: State) -> Json:
             **_files(space.hospital),
             "dn": HOSPITAL_SUBJECT.text,
         },
+        "system": {**_files(space.system), "dn": SYSTEM_SUBJECT.text},
     }
 
 
@@ -98,6 +100,16 @@ def _operator(laid: Laid) -> Json:
             "host": _host(listen.imap),
             "port_starttls": _port(listen.imap),
             "port_tls": _port(listen.imaps),
+        },
+        "app_submission": {
+            "host": _host(listen.app_submission),
+            "port_starttls": _port(listen.app_submission),
+            "port_tls": _port(listen.app_submissions),
+        },
+        "app_imap": {
+            "host": _host(listen.app_imap),
+            "port_starttls": _port(listen.app_imap),
+            "port_tls": _port(listen.app_imaps),
         },
         "sieve": {"host": _host(listen.sieve), "port_starttls": _port(listen.sieve)},
         "accounts": [

@@ -109,7 +109,7 @@ class _Session:
         if stop.is_set():
             return 1
         with self._console.status("Starting five operators…") as status:
-            async with running(space, options.workers):
+            async with running(space, options.workers, self._console.print):
                 status.stop()
                 return await self._up(space, stop, time.monotonic() - started)
 

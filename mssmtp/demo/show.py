@@ -12,6 +12,7 @@ from mssmtp.demo.incidents import INCIDENT_NAMES
 from mssmtp.demo.proof import Proof
 from mssmtp.demo.space import INCIDENTS, Laid, Login, Space, first_doctor
 from mssmtp.home import Missing
+from mssmtp.mail import BalType
 
 
 def proof(console: Console, proven: Proof) -> None:
@@ -77,9 +78,21 @@ def settings(console: Console, space: Space) -> None:
         console.print(table)
     for line in one_liners(space):
         console.print(line, soft_wrap=True, markup=False)
+    console.print(_system(space), soft_wrap=True, markup=False)
     magic = ", ".join(f"{name}@" for name in INCIDENT_NAMES)
     console.print(f"Write to {magic} of {INCIDENTS} and the incident happens.", soft_wrap=True)
     console.print(f"Everything else is in {space.directory}/manifest.json", soft_wrap=True)
+
+
+def _system(space: Space) -> str:
+    """Where a patient record system logs in, and by what."""
+    a = space.operator("hopital-a")
+    box = next(each.bal.address for each in a.logins if each.bal.type is BalType.APP)
+    return (
+        f"A system opens {box} by certificate (EXTERNAL): {space.system.certificate_file},"
+        f" IMAP localhost:{_port(a, 'app_imaps')}, SMTP localhost:{_port(a, 'app_submissions')},"
+        " SSL/TLS"
+    )
 
 
 def one_liners(space: Space) -> tuple[str, str]:

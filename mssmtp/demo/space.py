@@ -16,6 +16,7 @@ from mssmtp.config import Settings, load
 from mssmtp.config_example import Value, render
 from mssmtp.demo import people
 from mssmtp.demo.authority import (
+    CLIENT_ONLY,
     EMAIL_ONLY,
     RESPONSIBLE,
     SUPPORT,
@@ -32,6 +33,7 @@ from mssmtp.demo.dns import Zone
 from mssmtp.mail import Bal, BalType, Domain
 from mssmtp.outside import Clock, Entropy
 from mssmtp.storage import Store
+from mssmtp.systems import system_of
 from mssmtp.whitelist import Row
 
 INTEROP = Domain("interop-mssante.apicrypt.test")
@@ -104,6 +106,8 @@ INCIDENTS_SUBJECT = Subject(
     "mx.incidents.test", "355555555500055", "INCIDENTS DE TEST", "Paris (75)"
 )
 HOSPITAL_SUBJECT = Subject("relais.chu-g.test", "1690000099", "CHU G", "Rhône (69)")
+SYSTEM_SUBJECT = Subject("dpi.hopital-a.test", "1990000017", "CENTRE HOSPITALIER A", "Rhône (69)")
+"""Of a patient record system: opens the APP box of each operator, on the listeners of systems."""
 GUEST_SUBJECT = Subject("mx.guest.test", "344444444400044", "OPERATEUR INVITE", "Aude (11)")
 
 
@@ -139,6 +143,7 @@ class Space:
     patients: CertificateFiles
     guest: CertificateFiles
     hospital: CertificateFiles
+    system: CertificateFiles
     dn_changed: CertificateFiles
     misfits: Mapping[str, CertificateFiles]
     web: CertificateFiles
@@ -186,6 +191,10 @@ DOORS = {
     "imap": 143,
     "imaps": 993,
     "sieve": 190,
+    "app_submission": 588,
+    "app_submissions": 466,
+    "app_imap": 144,
+    "app_imaps": 994,
 }
 
 
@@ -220,6 +229,7 @@ def lay(
     patients = authority.issue(SECOND_OF_PATIENTS)
     guest = authority.issue(GUEST_SUBJECT, Make(hosts=USER_HOSTS))
     hospital = authority.issue(HOSPITAL_SUBJECT)
+    system = authority.issue(SYSTEM_SUBJECT, Make(usages=CLIENT_ONLY))
     renamed = authority.issue(dataclasses.replace(INCIDENTS_SUBJECT, o="AUTRE RAISON SOCIALE"))
     web = authority.issue(Subject("liste.espace.test"), Make(hosts=USER_HOSTS))
     space_zone = _zone()
@@ -235,7 +245,7 @@ def lay(
         for index, plan in enumerate(PLANS)
     )
     with_accounts = tuple(
-        _with_accounts(operator, accounts, index + 1, outside)
+        _with_accounts(operator, accounts, index + 1, system, outside)
         for index, operator in enumerate(laid)
     )
     return Space(
@@ -247,6 +257,7 @@ def lay(
         patients.write(directory / "incidents", "patients"),
         guest.write(directory / "guest", "operator"),
         hospital.write(directory / "hospital", "relay"),
+        system.write(directory / "system", "dpi"),
         renamed.write(directory / "incidents", "renamed"),
         misfits,
         web.write(directory / "web", "web"),
@@ -400,7 +411,9 @@ def _mx_ports(base_port: int) -> dict[str, int]:
     return ports
 
 
-def _with_accounts(laid: Laid, number: int, start: int, outside: tuple[Clock, Entropy]) -> Laid:
+def _with_accounts(
+    laid: Laid, number: int, start: int, system: Identity, outside: tuple[Clock, Entropy]
+) -> Laid:
     Store.create(laid.settings.store, *outside)
     store = Store(laid.settings.store, *outside, worker="demo")
     domain = laid.plan.domains[0]
@@ -415,6 +428,8 @@ def _with_accounts(laid: Laid, number: int, start: int, outside: tuple[Clock, En
             new = NewBal(person.address, person.type, person.state, person.national_id)
             added = add_bal(store, new, outside[1])
             logins.append(Login(added.bal, added.password))
+            if added.bal.type is BalType.APP:
+                _bind(store, added.bal, system)
     finally:
         store.close()
     return Laid(
@@ -425,6 +440,12 @@ def _with_accounts(laid: Laid, number: int, start: int, outside: tuple[Clock, En
         laid.identity,
         tuple(logins),
     )
+
+
+def _bind(store: Store, bal: Bal, system: Identity) -> None:
+    """CL-15: the certificate opens the box."""
+    known = system_of(system.certificate).fingerprint
+    store.write(lambda w: w.bind_box("certificate", known, bal.id, SYSTEM_SUBJECT.cn)).result()
 
 
 def first_doctor(laid: Laid) -> Login:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import imaplib
 import json
 import os
 import re
+import smtplib
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +20,7 @@ from typing import Any
 import pytest
 
 from mssmtp.demo.space import ports
+from tests.handshakes import Clear, asks
 from tests.space import (
     ROOT,
     RunningSpace,
@@ -188,6 +193,47 @@ def test_a_holder_is_told_what_scripts_may_ask(space: RunningSpace) -> None:
     assert '"STARTTLS"' in greeting
 
 
+@pytest.mark.requirement("CL-15")
+@pytest.mark.parametrize("name", ["hopital-a", "cabinet-b"])
+def test_a_system_reads_and_submits_by_certificate(space: RunningSpace, name: str) -> None:
+    """EXTERNAL as a vendor tries it: the manifest's certificate, Python's own clients."""
+    operator = space.operator(name)
+    box = operator.of_type("APP").address
+    context = ssl.create_default_context(cafile=space.ca_file)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    system = space.manifest["system"]
+    context.load_cert_chain(system["certificate_file"], system["key_file"])
+    place = operator.raw["app_submission"]
+    with smtplib.SMTP("localhost", place["port_starttls"], timeout=20) as smtp:
+        smtp.starttls(context=context)
+        smtp.ehlo("dpi.test")
+        assert smtp.esmtp_features["auth"].split() == ["EXTERNAL"]
+        initial = base64.b64encode(box.encode()).decode()
+        assert smtp.docmd("AUTH", f"EXTERNAL {initial}")[0] == 235
+        letter = f"From: <{box}>\r\nTo: <{box}>\r\nSubject: CR\r\n\r\nBonjour\r\n"
+        assert smtp.sendmail(box, [box], letter) == {}
+    port = operator.raw["app_imap"]["port_tls"]
+    with imaplib.IMAP4_SSL("localhost", port, ssl_context=context, timeout=20) as imap:
+        assert "AUTH=EXTERNAL" in imap.capabilities
+        imap.authenticate("EXTERNAL", lambda _: b"")  # its only box here
+        imap.select("INBOX")
+        assert imap.search(None, "SUBJECT", "CR")[1] != [b""]
+
+
+@pytest.mark.requirement("CL-16")
+def test_only_listeners_of_operators_and_systems_send_a_certificate_request(
+    space: RunningSpace,
+) -> None:
+    raw = space.a.raw
+    smtp, imap = ("submission", "app_submission"), ("imap", "app_imap")
+    for door in (*smtp, *imap):
+        clear: Clear = "smtp" if door in smtp else "imap"
+        expected = door.startswith("app_")
+        assert asks(raw[door]["port_starttls"], clear, "1.2") is expected, door
+        assert asks(raw[door]["port_tls"], "", "1.3") is expected, door
+    assert asks(space.a.smtp, "smtp", "1.3")
+
+
 # ---------------------------------------------------------------- for people
 
 
@@ -251,6 +297,7 @@ def test_it_prints_one_liners_that_name_the_running_doors(shown: Shown) -> None:
     assert f"openssl s_client -connect localhost:{imaps} " in shown.output
     assert f"swaks --server localhost:{submission} --tls " in shown.output
     assert f"--auth-password {a['accounts'][0]['password']}" in shown.output
+    assert f"IMAP localhost:{a['app_imap']['port_tls']}, SMTP " in shown.output
 
 
 def test_it_ends_with_what_a_real_operator_still_lacks(shown: Shown) -> None:
@@ -316,6 +363,7 @@ def test_the_manifest_has_every_key_of_its_version(space: RunningSpace) -> None:
     assert {"revoked", "expired", "other_ca_same_name", "name_not_listed", "no_client_use"} <= set(
         manifest["test_certificates"]
     )
+    assert set(manifest["system"]) == {"certificate_file", "key_file", "dn"}
     names = [operator["name"] for operator in manifest["operators"]]
     assert names == ["hopital-a", "cabinet-b", "patient", "apicrypt", "hostile"]
     for index, operator in enumerate(manifest["operators"]):
@@ -324,6 +372,8 @@ def test_the_manifest_has_every_key_of_its_version(space: RunningSpace) -> None:
         assert {"host", "port_starttls", "port_tls"} == set(operator["submission"])
         assert {"host", "port_starttls", "port_tls"} == set(operator["imap"])
         assert {"host", "port_starttls"} == set(operator["sieve"])
+        for door in ("app_submission", "app_imap"):
+            assert {"host", "port_starttls", "port_tls"} == set(operator[door])
         assert operator["dn"].startswith("CN=mx.")
         assert operator["listed"] is (operator["name"] != "hostile")
         for account in operator["accounts"]:

@@ -20,10 +20,11 @@ from mssmtp.imap.session import Timing
 from mssmtp.imap_server import ImapDoor
 from mssmtp.introspection import Introspection
 from mssmtp.mail import Bal, BalId
+from mssmtp.managesieve import SieveDoor
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.own import OwnKeys
 from mssmtp.policy.engine import Engine
-from mssmtp.smtp_in import SubmissionDoor
+from mssmtp.smtp_in import OperatorDoor, SubmissionDoor
 from mssmtp.smtp_lookup import Services
 from mssmtp.storage import Store
 from mssmtp.system_doors import SystemImapDoor, SystemSubmissionDoor
@@ -38,7 +39,7 @@ from tests.tokens.test_introspection import ISSUER, Issuer
 CLOCK, ENTROPY = SystemClock(), SystemEntropy()
 DPI = Subject("dpi.hopital-a.test", "1990000017", "CENTRE HOSPITALIER DE VALMONT")
 OTHER_DPI = Subject("dpi.cabinet-b.test", "312345678900017", "ALPHA OPERATEUR")
-Door = SubmissionDoor | ImapDoor
+Door = SubmissionDoor | ImapDoor | SieveDoor | OperatorDoor
 
 
 def b64(text: str) -> str:
@@ -117,14 +118,14 @@ class House:
     def submission(self) -> SubmissionDoor:
         return SubmissionDoor(self.services, implicit_tls=True)
 
-    def imap(self) -> ImapDoor:
+    def imap(self, *, implicit_tls: bool = True) -> ImapDoor:
         services = self.services
         return ImapDoor(
             self.settings,
             self.store,
             services.authenticator,
             CLOCK,
-            implicit_tls=True,
+            implicit_tls=implicit_tls,
             timing=Timing(wrong_password_s=0.0, refresh_s=0.0),
             bearers=services.bearers,
         )

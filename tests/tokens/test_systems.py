@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -10,12 +11,16 @@ from mssmtp.demo.authority import CLIENT_ONLY, EMAIL_ONLY, Authority, Identity, 
 from mssmtp.identity.app_password import verifiers
 from mssmtp.identity.tokens import CannotBeAsked
 from mssmtp.mail import BalType
+from mssmtp.managesieve import SieveDoor
 from mssmtp.pki import listed_name, name_text
+from mssmtp.smtp_in import OperatorDoor, SubmissionDoor
 from mssmtp.storage import Writing
+from mssmtp.system_doors import SystemImapDoor, SystemSubmissionDoor
 from mssmtp.systems import SystemRefused, opened, system_of
 from mssmtp.trust import Snapshot
 from tests.authority import shared_keys
-from tests.tokens.house import CLOCK, DPI, ENTROPY, House, b64, make_house, xoauth2
+from tests.handshakes import Clear, asks
+from tests.tokens.house import CLOCK, DPI, ENTROPY, Door, House, b64, make_house, xoauth2
 from tests.tokens.people import AT, LUC, ZOE
 
 
@@ -157,17 +162,42 @@ async def test_att_25_what_is_taken_out_of_the_table_ends_open_sessions(house: H
 
 
 @pytest.mark.requirement("CL-16")
-async def test_doors_of_persons_never_ask_for_a_certificate(house: House) -> None:
-    """A program with a certificate at hand is not asked for it, and EXTERNAL is not there."""
-    assert not house.submission().asks_certificate
-    assert not house.imap().asks_certificate
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+async def test_doors_of_persons_send_no_certificate_request_and_those_of_systems_do(
+    house: House, version: str
+) -> None:
+    """Message by message of the handshake, as 587, 465, 143, 993 and 4190 answer it (SEC-01)."""
+    services = house.services
+    manages = SieveDoor(house.settings, house.store, services.authenticator)
+    persons: list[tuple[Door, Clear]] = [
+        (SubmissionDoor(services), "smtp"),
+        (house.submission(), ""),
+        (house.imap(implicit_tls=False), "imap"),
+        (house.imap(), ""),
+        (manages, "sieve"),
+    ]
+    others: list[tuple[Door, Clear]] = [
+        (SystemSubmissionDoor(services), "smtp"),
+        (house.app_submission(), ""),
+        (SystemImapDoor(services), "imap"),
+        (house.app_imap(), ""),
+        (OperatorDoor(services), "smtp"),
+    ]
+    async with house.opened(*(door for door, _ in (*persons, *others))) as ports:
+        asked = [
+            await asyncio.to_thread(asks, port, clear, version)
+            for port, (_, clear) in zip(ports, (*persons, *others), strict=True)
+        ]
+    assert asked == [False] * len(persons) + [True] * len(others)
+
+
+@pytest.mark.requirement("CL-16")
+async def test_on_doors_of_persons_a_certificate_at_hand_opens_nothing(house: House) -> None:
     number = house.bind(house.dpi, house.people.app)
     async with house.opened(house.submission(), house.imap()) as (smtp, imap):
         async with house.smtp(smtp, house.dpi) as wire:
             assert "EXTERNAL" not in await wire.say("EHLO lps.test")
             assert (await wire.say("AUTH EXTERNAL =")).startswith("504")
-            asked = wire.writer.get_extra_info("ssl_object")
-            assert asked is not None
         async with house.raw(imap, house.dpi) as raw:
             assert b"EXTERNAL" not in await raw.line()
     house.unbind(number)
