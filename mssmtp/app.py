@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,34 +14,31 @@ from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import uvloop
 from cryptography import x509
 
-from mssmtp import log, processors, tls, workers
-from mssmtp.admin_sockets import Knocker, bind_sockets
+from mssmtp import tls
+from mssmtp.admin_sockets import Knocker
 from mssmtp.antivirus import Clamd
 from mssmtp.bearers import Bearers
-from mssmtp.config import CertificateSettings, Endpoint, Settings, load
-from mssmtp.errors import ConfigError
+from mssmtp.config import CertificateSettings, Endpoint, Settings
 from mssmtp.gateways import Gateways
-from mssmtp.hardening import harden, keep_memory_private
+from mssmtp.hardening import keep_memory_private
 from mssmtp.identity.authenticator import Authenticator
 from mssmtp.imap_server import ImapDoor
 from mssmtp.introspection import asking, introspection_of
 from mssmtp.invitations import Returning
 from mssmtp.managesieve import SieveDoor
 from mssmtp.message.scanner import ScanLimits
+from mssmtp.metrics_server import MetricsServer
 from mssmtp.notices import Desk
 from mssmtp.notices.courier import Courier
 from mssmtp.notices.relay import Relay as NoticeRelay
 from mssmtp.notices.telling import Telling
 from mssmtp.outside import DnsResolver, SystemClock, SystemEntropy
 from mssmtp.own import NotFetched, Outside, OwnKeys, OwnWatch, space_in_force
-from mssmtp.people.daily import Daily
-from mssmtp.people.register import LocalRegister
 from mssmtp.pki import Anchors, Role
 from mssmtp.policy import Engine, Moves
-from mssmtp.rates import Rates, shared_memory
+from mssmtp.rates import Rates
 from mssmtp.responder import Responder
 from mssmtp.revocation import judge_chain
 from mssmtp.smtp.content import TOP_OCTETS
@@ -56,9 +51,8 @@ from mssmtp.smtp_in import (
     SubmissionDoor,
 )
 from mssmtp.smtp_out import Relay, towards_hospitals
-from mssmtp.storage import Store, Writing
+from mssmtp.storage import Store
 from mssmtp.storage.masters import read_master_key
-from mssmtp.suspending import SuspensionWatch
 from mssmtp.system_doors import SystemImapDoor, SystemSubmissionDoor
 from mssmtp.systems import Systems
 from mssmtp.tls_settings import OwnCertificate, http_context, load_certificate
@@ -70,15 +64,8 @@ from mssmtp.trust_feed.fetch import FetchFailed, HttpFetch, Validators, http_fet
 CLOCK = SystemClock()
 ENTROPY = SystemEntropy()
 
-GRACE_S = 20.0
-"""How long an orderly stop lets sessions finish what is in flight."""
-SUPERVISOR_GRACE_S = GRACE_S + 10.0
-
 ADMIN_SOCKET = "admin_socket"
 """The door that is no port."""
-_PRUNE_EVERY_S = 86_400.0
-_READINGS_EVERY_S = 5.0
-
 logger = logging.getLogger(__name__)
 
 
@@ -124,13 +111,13 @@ def open_store(settings: Settings, worker: str) -> Store:
 
 def stored_trust(settings: Settings) -> Trust:
     """The list and the CRLs on disk, verified as a server would at its start; no network."""
-    trust = _untrusting(settings)
+    trust = untrusting(settings)
     feed = TrustFeed(settings, trust, CLOCK, ENTROPY)
     asyncio.run(feed.load())
     return trust
 
 
-def _untrusting(settings: Settings) -> Trust:
+def untrusting(settings: Settings) -> Trust:
     """Anchors, and neither list nor CRL yet: every peer is deferred until both are in force."""
     space_in_force(settings)
     anchors = Anchors.load(settings.pki.anchors_file)
@@ -151,15 +138,15 @@ def store_of(settings: Settings) -> Iterator[Store]:
 
 def check_files(settings: Settings) -> OwnKeys:
     """Load every file the settings name, as `serve` will. Raises ConfigError at the first."""
-    keys = _check_beside_the_store(settings)
+    keys = check_beside_the_store(settings)
     with store_of(settings):
         pass
     return keys
 
 
-def _check_beside_the_store(settings: Settings, trust: Trust | None = None) -> OwnKeys:
+def check_beside_the_store(settings: Settings, trust: Trust | None = None) -> OwnKeys:
     """`trust`: what is in force, for whose keys these are (ATT-43)."""
-    keys = OwnKeys(settings, trust or _untrusting(settings), CLOCK)
+    keys = OwnKeys(settings, trust or untrusting(settings), CLOCK)
     tls.server_context(settings.tls, keys.between_operators, ask_certificate=True)
     tls.server_context(settings.tls, keys.to_users, ask_certificate=False)
     read_master_key(settings.store.master_key_file)
@@ -196,57 +183,6 @@ def expired(settings: Settings) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(files.certificate_file for files in own if end_of(files) <= now))
 
 
-def serve(config: Path, count: int) -> int:
-    """Run the server of `config` with `count` workers until it is told to stop; its exit code."""
-    settings = load(config)
-    log.configure(settings.log.level)
-    harden()
-    pairs = check_files(settings).pairs
-    for file in expired(settings):
-        logger.error("own certificate has expired", extra={"file": str(file)})
-    # Verified once, before the fork: the workers share its memory and start without waiting.
-    known = _Known(settings, stored_trust(settings).snapshot, pairs, shared_memory())
-
-    admin: list[socket.socket] = []
-
-    def run(context: workers.WorkerContext) -> None:
-        processors.settle(context.number, count)
-        uvloop.run(_Worker(config, context, known, tuple(admin)).run())
-
-    home = settings.store.home
-    with workers.shared_metrics(home) as place:
-        doors = endpoints(settings)
-
-        def bind() -> None:
-            admin.extend(bind_sockets(home / "run", settings.admin.socket))
-
-        plan = workers.Plan(home, count, doors, SUPERVISOR_GRACE_S, metrics=place, on_locked=bind)
-        return workers.supervise(plan, run)
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What the supervisor found on disk under the settings of its start."""
-
-    settings: Settings
-    snapshot: Snapshot
-    pairs: tuple[OwnCertificate, ...]
-    paces: mmap
-    """Of boxes that write, for all workers (`rates.py`)."""
-
-    def trust(self, settings: Settings) -> Trust:
-        """Where a worker begins; from nothing when anchors or pin have changed since."""
-        trust = _untrusting(settings)
-        anchors = trust.snapshot.anchors
-        before = self.settings
-        if (settings.pki, settings.whitelist) == (
-            before.pki,
-            before.whitelist,
-        ) and anchors.certificates == self.snapshot.anchors.certificates:
-            trust.swap(self.snapshot)
-        return trust
-
-
 @dataclass(slots=True)
 class Rooms:
     """What one worker runs."""
@@ -257,7 +193,7 @@ class Rooms:
     keys: OwnKeys
     doors: dict[str, Door] = field(default_factory=dict)
     bearers: Bearers | None = None
-    metrics: workers.MetricsServer | None = None
+    metrics: MetricsServer | None = None
     courier: Courier | None = None
     returning: Returning | None = None
 
@@ -348,10 +284,37 @@ def build(
     at once, not after `queue.lease`.
     """
     services = services_of(settings, store, trust, pairs, paces)
-    engine, authenticator = services.engine, services.authenticator
-    out = settings.smtp_out
-    resolver = DnsResolver(ENTROPY, out.nameservers, out.nameserver_port)
     keys = services.keys
+    out = settings.smtp_out
+    relay = Relay(
+        settings,
+        store,
+        trust,
+        services.engine,
+        DnsResolver(ENTROPY, out.nameservers, out.nameserver_port),
+        CLOCK,
+        ENTROPY,
+        worker=worker,
+        keys=keys,
+        responder=services.responder,
+        gateways=services.gateways,
+    )
+    return Rooms(
+        TrustFeed(settings, trust, CLOCK, ENTROPY),
+        relay,
+        OwnWatch(settings, keys, trust, Outside(CLOCK, ENTROPY, _fetch_of(settings))),
+        keys,
+        _doors(services),
+        services.bearers,
+        courier=courier_of(settings, store, worker),
+        returning=Returning(services),
+    )
+
+
+def _doors(services: Services) -> dict[str, Door]:
+    """The doors the settings open, by the name they have there. Raises ConfigError."""
+    settings, store, authenticator = services.settings, services.store, services.authenticator
+    presenter, bearers = services.keys.to_users, services.bearers
 
     def imap(*, implicit_tls: bool) -> ImapDoor:
         return ImapDoor(
@@ -360,8 +323,8 @@ def build(
             authenticator,
             CLOCK,
             implicit_tls=implicit_tls,
-            presenter=keys.to_users,
-            bearers=services.bearers,
+            presenter=presenter,
+            bearers=bearers,
         )
 
     def admin(guard: Guard | None = None) -> Door:
@@ -371,10 +334,9 @@ def build(
         return AdminDoor(Office(store, settings, CLOCK, ENTROPY), guard)
 
     makers: dict[str, Callable[[], Door]] = {
-        "admin": lambda: admin(_guard(settings, keys, trust)),
         "operators": lambda: OperatorDoor(services),
-        "submission": lambda: SubmissionDoor(services),
         "gateways": lambda: GatewayDoor(services),
+        "submission": lambda: SubmissionDoor(services),
         "submissions": lambda: SubmissionDoor(services, implicit_tls=True),
         "appliances": lambda: ApplianceDoor(services),
         "appliances_tls": lambda: ApplianceDoor(services, implicit_tls=True),
@@ -385,34 +347,12 @@ def build(
         "imap": lambda: imap(implicit_tls=False),
         "imaps": lambda: imap(implicit_tls=True),
         "sieve": lambda: SieveDoor(
-            settings, store, authenticator, presenter=keys.to_users, bearers=services.bearers
+            settings, store, authenticator, presenter=presenter, bearers=bearers
         ),
+        "admin": lambda: admin(_guard(settings, services.keys, services.trust)),
     }
-    return Rooms(
-        TrustFeed(settings, trust, CLOCK, ENTROPY),
-        Relay(
-            settings,
-            store,
-            trust,
-            engine,
-            resolver,
-            CLOCK,
-            ENTROPY,
-            worker=worker,
-            keys=keys,
-            responder=services.responder,
-            gateways=services.gateways,
-        ),
-        OwnWatch(settings, keys, trust, Outside(CLOCK, ENTROPY, _fetch_of(settings))),
-        keys,
-        {
-            ADMIN_SOCKET: Knocker(admin),
-            **{name: makers[name]() for name in endpoints(settings) if name in makers},
-        },
-        services.bearers,
-        courier=courier_of(settings, store, worker),
-        returning=Returning(services),
-    )
+    opened = {name: makers[name]() for name in endpoints(settings) if name in makers}
+    return {ADMIN_SOCKET: Knocker(admin), **opened}
 
 
 def _guard(settings: Settings, keys: OwnKeys, trust: Trust) -> Guard:
@@ -435,148 +375,3 @@ def courier_of(settings: Settings, store: Store, worker: str) -> Courier | None:
     relay = NoticeRelay(settings.notices, settings.operator.host_name)
     telling = Telling(desk, settings.policy.patient_domains)
     return Courier(desk, relay, telling, store, CLOCK, worker)
-
-
-class _Worker:
-    """One process's doors on one event loop."""
-
-    def __init__(
-        self,
-        config: Path,
-        context: workers.WorkerContext,
-        known: _Known,
-        admin: tuple[socket.socket, ...],
-    ) -> None:
-        # Read again: after SIGHUP the worker that replaces another serves the new settings.
-        self._config = config
-        self._settings = load(config)
-        self._context = context
-        self._known = known
-        self._admin = admin
-        self._name = f"worker-{context.number}"
-        self._stop = asyncio.Event()
-        self._trust = known.trust(self._settings)
-        self._keys: OwnKeys | None = None
-
-    async def run(self) -> None:
-        """Open everything, serve until SIGTERM or SIGHUP, close in the opposite order."""
-        loop = asyncio.get_running_loop()
-        loop.set_default_executor(ThreadPoolExecutor(initializer=processors.roam))
-        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
-        store = open_store(self._settings, self._name)
-        try:
-            await self._serve(store)
-        finally:
-            await asyncio.to_thread(store.close)
-
-    def _reload(self) -> None:
-        """Leave in order for a successor with the new settings; stay when they are wrong."""
-        try:
-            settings = load(self._config)
-            keys = _check_beside_the_store(settings, self._trust)
-            if self._keys is not None:
-                self._keys.check_successor(keys)
-        except ConfigError as error:
-            why = {"what": error.what, "why": error.why, "remedy": error.remedy}
-            logger.error("not reloaded: the settings are wrong", extra=why)
-            return
-        self._stop.set()
-
-    async def _serve(self, store: Store) -> None:
-        pairs = self._known.pairs
-        rooms = build(self._settings, store, self._trust, self._name, pairs, self._known.paces)
-        self._keys = rooms.keys
-        await rooms.feed.load()
-        suspensions = SuspensionWatch(store, self._trust, rooms.ask_again)
-        await suspensions.look()
-        async with asyncio.TaskGroup() as tasks:
-            background = [
-                tasks.create_task(rooms.feed.run(), name="trust-feed"),
-                tasks.create_task(rooms.watch.run(), name="own-watch"),
-                tasks.create_task(suspensions.run(), name="suspensions"),
-                tasks.create_task(_prune_daily(store), name="prune"),
-                tasks.create_task(_record_readings(store), name="readings"),
-                tasks.create_task(_people_daily(store, self._settings), name="people"),
-            ]
-            for each in (rooms.courier, rooms.returning):
-                if each is not None:
-                    background.append(tasks.create_task(each.run()))
-            relay = tasks.create_task(rooms.relay.run(), name="relay")
-            # A peer that comes before the list is in force is deferred for minutes: wait a little.
-            await rooms.feed.wait_in_force(self._settings.whitelist.first_within.total_seconds())
-            await self._open_doors(rooms)
-            # Said first: who sees the server ready and ends a worker finds its line in the log.
-            logger.info("serving", extra={"doors": sorted(rooms.doors)})
-            self._context.ready()
-            await self._stop.wait()
-            logger.info("stopping")
-            await _finish(rooms)
-            await relay
-            if rooms.bearers is not None:
-                await rooms.bearers.close()
-            for task in background:
-                task.cancel()
-            await _record_all(store)
-        if rooms.metrics is not None:
-            await asyncio.to_thread(rooms.metrics.close)
-
-    async def _open_doors(self, rooms: Rooms) -> None:
-        for sock in self._admin:
-            await rooms.doors[ADMIN_SOCKET].start(sock)
-        for name, endpoint in endpoints(self._settings).items():
-            sock = workers.bind(name, endpoint)
-            if name == "metrics":
-                rooms.metrics = workers.MetricsServer(sock)
-            else:
-                await rooms.doors[name].start(sock)
-
-
-async def _finish(rooms: Rooms) -> None:
-    """Doors and relay at the same time: one after the other, both graces together would be longer
-    than the supervisor's, and a delivery could be killed after its dot (D4)."""
-    doors = (door.stop(GRACE_S) for door in rooms.doors.values())
-    await asyncio.gather(*doors, rooms.relay.stop(GRACE_S))
-
-
-async def _record_readings(store: Store) -> None:
-    """What sessions note of what people read, in few commits (DEF-06)."""
-    while True:
-        await asyncio.sleep(_READINGS_EVERY_S)
-        await _record_all(store)
-
-
-async def _record_all(store: Store) -> None:
-    try:
-        while store.noted:
-            await asyncio.wrap_future(store.write(lambda writing: writing.record_readings()))
-    except Exception:
-        logger.exception("readings not recorded")  # they stay noted
-
-
-async def _people_daily(store: Store, settings: Settings) -> None:
-    """Still boxes, the weekly question to the register, boxes whose retention is over."""
-    daily = Daily(store, settings.people, Desk.of(settings, CLOCK), LocalRegister())
-    while True:
-        try:
-            await asyncio.to_thread(daily.run, CLOCK.now())
-        except Exception:
-            logger.exception("people not gone through")  # tomorrow again: nothing depends on it
-        await asyncio.sleep(_PRUNE_EVERY_S)
-
-
-async def _prune_daily(store: Store) -> None:
-    def prune(writing: Writing) -> None:
-        writing.prune(CLOCK.now())
-
-    while True:
-        try:
-            await asyncio.wrap_future(store.write(prune))
-            while await asyncio.wrap_future(store.write(lambda w: w.forget_traces(CLOCK.now()))):
-                pass
-            await asyncio.to_thread(store.scrub)
-        except Exception:
-            # A full or lost disk is the doors' to refuse; what is old can wait for tomorrow. Raised
-            # on, it would close every door of this worker and of those that replace it.
-            logger.exception("prune failed")
-        await asyncio.sleep(_PRUNE_EVERY_S)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,7 +21,6 @@ from mssmtp import metrics
 from mssmtp.antivirus import Look
 from mssmtp.awaiting import awaited
 from mssmtp.errors import INTERNAL, MailError, Reply, StorageUnavailable
-from mssmtp.gateways import Ways
 from mssmtp.mail import (
     Address,
     BalId,
@@ -32,7 +31,6 @@ from mssmtp.mail import (
     Facts,
     Recipient,
 )
-from mssmtp.message import patients
 from mssmtp.message.aliases import rewritten
 from mssmtp.policy.engine import Decision
 from mssmtp.policy.facts import facts_to_bytes
@@ -41,14 +39,13 @@ from mssmtp.smtp import content, replies
 from mssmtp.smtp.content import Authors, HeaderGate
 from mssmtp.smtp.products import product
 from mssmtp.smtp.trace import Hop
-from mssmtp.smtp.transaction import Destination, Refused, Transaction, bounced, judged
+from mssmtp.smtp.transaction import Refused, Transaction, judged
+from mssmtp.smtp_going import Going
 from mssmtp.smtp_lookup import Services, know_authors
 from mssmtp.smtp_receipts import Incoming, failures, incoming
 from mssmtp.smtp_reports import Ready, Reported, Reports
 from mssmtp.storage import (
-    DELIVERED,
     INBOX,
-    PATIENT,
     Letter,
     LetterWriter,
     LocalDelivery,
@@ -63,8 +60,6 @@ T = TypeVar("T")
 
 PIECE_OCTETS = 131_072
 """What is handed to the writer at once."""
-PATIENTS = "Patients"
-"""Where patients write to, when `imap.patient_tree` is `separate`."""
 _INLINE_OCTETS = 16_384
 """A message up to this size is scanned and sealed on the loop: a thread would cost more."""
 
@@ -95,29 +90,6 @@ class Origin:
 
     hop: Hop
     peer_address: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Going:
-    """Where a letter goes: into boxes here, into the queue, back to its sender."""
-
-    local: list[LocalDelivery]
-    queued: list[Recipient]
-    invited: list[Recipient]
-    boxes: tuple[BalId, ...]
-    """Of ours among its recipients, though a hospital's server may have the copy."""
-    returned: dict[Address, str]
-    place: str
-    is_patient: bool
-
-    @property
-    def flags_of_sent(self) -> frozenset[str]:
-        """Of the sender's own copy; what is delivered already is said at once."""
-        flags = {"\\Seen"}
-        flags |= {PATIENT} if self.is_patient else set()
-        waits = self.queued or self.invited or self.returned
-        flags |= set() if waits else {DELIVERED}
-        return frozenset(flags)
 
 
 class Intake:
@@ -370,7 +342,7 @@ class Intake:
         await awaited(store.write(job))
 
     async def _commit(self, letter: Letter, decision: Decision) -> Reply:
-        going = self._going(letter, decision)
+        going = Going.of(self._services, self._transaction, decision, letter)
         reply = replies.accepted(self.envelope_id)
         # Those who are neither local nor queued count as returned (D3).
         envelope = self._envelope(tuple(one.recipient for one in self._transaction.destinations))
@@ -421,7 +393,7 @@ class Intake:
         self._accepted(letter, going)
         return reply
 
-    async def _reactions(self, envelope: Envelope, letter: Letter, going: _Going) -> Reacted:
+    async def _reactions(self, envelope: Envelope, letter: Letter, going: Going) -> Reacted:
         """What the boxes of its recipients do with it by themselves; most do nothing."""
         boxes = {one.bal.id: one.bal for one in self._transaction.destinations if one.bal}
         if not any(boxes[one.bal].reacts for one in going.local):
@@ -429,27 +401,7 @@ class Intake:
         came = Came(envelope, letter, self._skip, going.local, boxes)
         return await Reactions(self._services).of(came)
 
-    def _going(self, letter: Letter, decision: Decision) -> _Going:
-        returned = bounced(decision)
-        kept = [
-            one for one in self._transaction.destinations if one.recipient.address not in returned
-        ]
-        domains = self._services.settings.policy.patient_domains
-        is_patient = _is_patients(decision.facts, letter, domains)
-        tree = self._services.settings.imap.patient_tree
-        place = PATIENTS if is_patient and tree == "separate" else INBOX
-        # RFC 4865: nobody gets a held letter before, neither here nor elsewhere.
-        is_held = self._transaction.command.hold_until is not None
-        ways = self._services.gateways.ways
-        local = [] if is_held else _deliveries(kept, ways, place, is_patient=is_patient)
-        # Whoever is invited opens the letter here, or nobody does: it leaves by no way (DEF-04).
-        known = [one for one in kept if not one.facts.is_invited]
-        queued = [one.recipient for one in known if is_held or _is_queued(one, ways)]
-        invited = [one.recipient for one in kept if one.facts.is_invited]
-        boxes = tuple(one.bal.id for one in kept if one.bal is not None)
-        return _Going(local, queued, invited, boxes, returned, place, is_patient=is_patient)
-
-    def _accepted(self, letter: Letter, going: _Going) -> None:
+    def _accepted(self, letter: Letter, going: Going) -> None:
         self._count(letter)
         if self._incoming is not None:
             self._incoming.count()
@@ -484,7 +436,7 @@ class Intake:
             bal=None if acting is None else acting.id,
         )
 
-    def _tell(self, writing: Writing, going: _Going, failed: list[Receipt]) -> None:
+    def _tell(self, writing: Writing, going: Going, failed: list[Receipt]) -> None:
         """What is known of its recipients, or told by it of another letter (messages.md §11)."""
         if failed:
             writing.tell(self.envelope_id, failed)
@@ -580,31 +532,3 @@ def _aborting(executor: Executor, writer: LetterWriter) -> Callable[[asyncio.Fut
             executor.submit(writer.abort)
 
     return abort
-
-
-def _deliveries(
-    kept: list[Destination],
-    ways: Callable[[Domain], Ways],
-    mailbox: str,
-    *,
-    is_patient: bool,
-) -> list[LocalDelivery]:
-    """The copies in boxes here; a hospital's gateway may take them to its own servers instead."""
-    patient = frozenset({PATIENT}) if is_patient else frozenset[str]()
-    return [
-        LocalDelivery(one.bal.id, one.recipient, mailbox, patient | to.marks)
-        for one in kept
-        if one.bal is not None and (to := ways(one.domain)).stores
-    ]
-
-
-def _is_queued(one: Destination, ways: Callable[[Domain], Ways]) -> bool:
-    return one.bal is None or ways(one.domain).forwards
-
-
-def _is_patients(facts: Facts, letter: Letter, domains: Collection[str]) -> bool:
-    """DEF-05: by the envelope, which a hidden recipient is in, and by the header."""
-    named = (facts.sender, *(recipient.address for recipient in facts.recipients))
-    return any(address is not None and address.domain in domains for address in named) or (
-        patients.concerns(letter.summary, domains)
-    )

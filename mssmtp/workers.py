@@ -7,10 +7,8 @@ SO_REUSEPORT and serves everything; nothing a session needs lives in one worker 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import gc
-import http.server
 import json
 import logging
 import os
@@ -26,14 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-
-from mssmtp import metrics
 from mssmtp.config import Endpoint
 from mssmtp.errors import ConfigError
+from mssmtp.listening import probe
 from mssmtp.metrics_place import MetricsPlace
+from mssmtp.metrics_server import forget_process
 
 EXIT_STOPPED = 0
 EXIT_KILLED = 1
@@ -44,7 +39,6 @@ _QUICK_DEATH_S = 2.0
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 10.0
 _NEVER_READY_DEATHS = 5
-_SCRAPE_TIMEOUT_S = 5.0
 _WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 logger = logging.getLogger(__name__)
@@ -112,7 +106,7 @@ def supervise(plan: Plan, run_worker: RunWorker) -> int:
         raise RuntimeError("the supervisor forks: it must be called before any thread is started")
     with _only_server(plan):
         for door, endpoint in plan.endpoints.items():
-            _probe(door, endpoint)
+            probe(door, endpoint)
         if plan.metrics is not None:
             plan.metrics.clean()
         if plan.on_locked is not None:
@@ -122,7 +116,7 @@ def supervise(plan: Plan, run_worker: RunWorker) -> int:
         return _Supervisor(plan, run_worker).run()
 
 
-# ---------------------------------------------------------------- home and ports
+# ---------------------------------------------------------------- the home
 
 
 @contextmanager
@@ -174,66 +168,6 @@ def have_reloaded(run: Path) -> bool:
         return True
     finally:
         os.close(handle)
-
-
-def bind(door: str, endpoint: Endpoint) -> socket.socket:
-    """A socket of this worker's own on a port all workers share; not listening yet.
-
-    Raises ConfigError naming door, address and port.
-    """
-    return _bound(door, endpoint, share=True)
-
-
-def _probe(door: str, endpoint: Endpoint) -> None:
-    """With SO_REUSEPORT another program of the same user could own half of the port unseen."""
-    if endpoint.port != 0:
-        _bound(door, endpoint, share=False).close()
-
-
-def _bound(door: str, endpoint: Endpoint, *, share: bool) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        sock = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise _unbindable(door, endpoint, error) from error
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if share:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
-        if not share:
-            sock.listen(1)  # between two sockets with SO_REUSEADDR only listening conflicts
-    except OSError as error:
-        sock.close()
-        raise _unbindable(door, endpoint, error) from error
-    return sock
-
-
-_BIND_ERRORS = {
-    errno.EADDRINUSE: (
-        "the port is in use",
-        "Stop the program that holds it (`ss -ltnp`) or choose another port.",
-    ),
-    errno.EACCES: (
-        "ports below 1024 need a right",
-        "Grant CAP_NET_BIND_SERVICE, or choose a port above 1023.",
-    ),
-    errno.EADDRNOTAVAIL: (
-        "this machine does not have that address",
-        "Correct `host`; 0.0.0.0 is every IPv4 address.",
-    ),
-}
-
-
-def _unbindable(door: str, endpoint: Endpoint, error: OSError) -> ConfigError:
-    why, remedy = _BIND_ERRORS.get(
-        error.errno or 0, (error.strerror or str(error), "Correct `host` and `port`.")
-    )
-    return ConfigError(f"listen.{door}: {endpoint.host} port {endpoint.port}", why, remedy)
 
 
 # ---------------------------------------------------------------- the supervisor
@@ -486,7 +420,7 @@ class _Supervisor:
         self._selector.unregister(worker.pipe)
         os.close(worker.pipe)
         if self._plan.metrics is not None:
-            _forget_process(self._plan.metrics.directory, worker.pid)
+            forget_process(self._plan.metrics.directory, worker.pid)
         named = _named(worker)
         worker.pid, worker.pipe = 0, -1
         if not self._stopping:
@@ -544,61 +478,3 @@ def _write_atomically(path: Path, text: str) -> None:
 
 
 # ---------------------------------------------------------------- metrics
-
-
-@contextmanager
-def shared_metrics(home: Path) -> Iterator[MetricsPlace]:
-    """Let the counters of all workers of `home` be added up. Once, around `supervise`."""
-    place = MetricsPlace(home / "run" / "metrics")
-    try:
-        metrics.share(place.directory)
-        yield place
-    finally:
-        place.remove()
-
-
-def _forget_process(directory: Path, pid: int) -> None:
-    """A dead worker's live gauges no longer count; its counters do."""
-    mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
-
-
-class _Scrape(http.server.BaseHTTPRequestHandler):
-    """GET /metrics, and nothing else."""
-
-    timeout = _SCRAPE_TIMEOUT_S
-    server_version = "mssmtp"
-    sys_version = ""
-
-    def do_GET(self) -> None:
-        if self.path != "/metrics":
-            self.send_error(404)
-            return
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        text = generate_latest(registry)
-        self.send_response(200)
-        self.send_header("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, format: str, *args: object) -> None:
-        logger.debug("metrics read")
-
-
-class MetricsServer:
-    """Prometheus text of all workers, on a thread of this worker. `sock` comes from `bind`."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._server = http.server.HTTPServer(("", 0), _Scrape, bind_and_activate=False)
-        self._server.socket.close()
-        self._server.socket = sock
-        self._server.server_activate()
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop answering; the socket is closed."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()

@@ -56,7 +56,7 @@ WEAKENINGS = (
     ),
     Weakening(
         "an invited letter leaves by no way",
-        "mssmtp/smtp_intake.py",
+        "mssmtp/smtp_going.py",
         "        known = [one for one in kept if not one.facts.is_invited]\n",
         "        known = kept\n",
         ("tests/smtp_in/test_invited.py",),
@@ -1200,7 +1200,7 @@ WEAKENINGS = (
     Weakening(
         "port in use",
         "mssmtp/workers.py",
-        "            _probe(door, endpoint)\n",
+        "            probe(door, endpoint)\n",
         "            pass\n",
         ("tests/workers",),
     ),

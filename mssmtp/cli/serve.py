@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mssmtp import app
+from mssmtp import serving
 from mssmtp.cli import options
 
 
@@ -17,4 +17,4 @@ def serve(
     ] = 2,
 ) -> None:
     """Run every door the settings name until SIGTERM; what is in flight is finished."""
-    raise typer.Exit(app.serve(options.config_path(config), workers))
+    raise typer.Exit(serving.serve(options.config_path(config), workers))

@@ -157,7 +157,7 @@ class Ours:
         self.settings = home.settings
         self.store = app.open_store(self.settings, "worker-0")
         await asyncio.to_thread(self._people)
-        self.trust = app._untrusting(self.settings)
+        self.trust = app.untrusting(self.settings)
         self.rooms = app.build(self.settings, self.store, self.trust, "worker-0")
         self.publish_crls()
         self.publish(self.space.signed(*self.space.bindings, *self.also))

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from mssmtp import app
+from mssmtp import serving
 from mssmtp.app import Door, Rooms
 from mssmtp.own import OwnKeys, OwnWatch
 from mssmtp.smtp_out import Relay
@@ -36,8 +36,8 @@ async def test_doors_and_relay_share_one_grace() -> None:
         cast(OwnKeys, None),
         doors,
     )
-    await asyncio.wait_for(app._finish(rooms), 5)
-    assert app.GRACE_S < app.SUPERVISOR_GRACE_S
+    await asyncio.wait_for(serving._finish(rooms), 5)
+    assert serving.GRACE_S < serving.SUPERVISOR_GRACE_S
 
 
 class BrokenStore:
@@ -57,8 +57,8 @@ class BrokenStore:
 
 
 async def test_a_prune_that_fails_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "_PRUNE_EVERY_S", 0.0)
+    monkeypatch.setattr(serving, "_PRUNE_EVERY_S", 0.0)
     store = BrokenStore()
-    pruning = asyncio.create_task(app._prune_daily(cast(Store, store)))
+    pruning = asyncio.create_task(serving._prune_daily(cast(Store, store)))
     await asyncio.wait_for(store.twice.wait(), 5)
     pruning.cancel()

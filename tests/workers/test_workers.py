@@ -16,7 +16,8 @@ import pytest
 
 from mssmtp.config import Endpoint
 from mssmtp.errors import ConfigError
-from mssmtp.workers import Plan, backoff_s, bind
+from mssmtp.listening import bind
+from mssmtp.workers import Plan, backoff_s
 from tests.free_ports import free_ports
 
 ROOT = Path(__file__).parents[2]

@@ -18,15 +18,10 @@ from pathlib import Path
 from mssmtp import metrics
 from mssmtp.config import Endpoint
 from mssmtp.errors import ConfigError
+from mssmtp.listening import bind
+from mssmtp.metrics_server import MetricsServer, shared_metrics
 from mssmtp.tls import listen
-from mssmtp.workers import (
-    MetricsServer,
-    Plan,
-    WorkerContext,
-    bind,
-    shared_metrics,
-    supervise,
-)
+from mssmtp.workers import Plan, WorkerContext, supervise
 
 
 class Answer(asyncio.Protocol):
