@@ -64,12 +64,15 @@ class DataReceiver:
             raise ValueError("the data has ended")
         self._raw_octets += len(block)
         octets = self._held + block if self._held else block
-        # One search serves both: without CRLF-dot there is neither an end nor a stuffed dot.
-        dotted = octets.find(b"\r\n.")
-        end = octets.find(_END, dotted) if dotted >= 0 else -1
+        # Backwards, because that search skips ahead where there is no CR, and takes half the time.
+        # Without CRLF-dot there is neither an end nor a stuffed dot, as in nearly all blocks.
+        dotted = octets.rfind(b"\r\n.")
+        end = octets.find(_END) if dotted >= 0 else -1
         if end >= 0:
             piece, self._held, self.done = octets[: end + 2], b"", True
             self.rest = octets[end + len(_END) :]
+            if dotted == end:
+                dotted = octets.rfind(b"\r\n.", 0, end)
         else:
             held = _held_octets(octets)
             piece, self._held = octets[: len(octets) - held], octets[len(octets) - held :]
