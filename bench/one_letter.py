@@ -140,7 +140,7 @@ async def _measure(folder: Path, options: argparse.Namespace) -> list[list[float
                 found.append([*spent[:2], sum(spent[2:])])
         await door.stop(1.0)
     if options.profile:
-        pstats.Stats(profile).sort_stats(os.environ.get("SORT","tottime")).print_stats(130)
+        pstats.Stats(profile).sort_stats(os.environ.get("SORT", "tottime")).print_stats(130)
     return found
 
 

@@ -26,6 +26,7 @@ from mssmtp.admin.callers import user_name
 from mssmtp.admin.operation import Json, Row
 from mssmtp.config import CertificateSettings, Settings, TlsSettings
 from mssmtp.errors import ConfigError
+from mssmtp.errors import OperationRefused as Refused
 from mssmtp.mail import Actor, AdminLevel
 from mssmtp.tls_settings import client_context
 
@@ -44,14 +45,6 @@ __all__ = [
 _WITHIN_S = 600.0
 """A long operation (many boxes) says nothing until it is done."""
 _ADMIN_PORT = 8443
-
-
-class Refused(ConfigError):
-    """An operation was refused. `is_usage`: what was asked for is wrong, rather than the times."""
-
-    def __init__(self, what: str, why: str, remedy: str, *, is_usage: bool) -> None:
-        super().__init__(what, why, remedy)
-        self.is_usage = is_usage
 
 
 class Way(Protocol):

@@ -133,3 +133,11 @@ class ConfigError(Exception):
     def __init__(self, what: str, why: str, remedy: str) -> None:
         super().__init__(f"{what}: {why}. {remedy}")
         self.what, self.why, self.remedy = what, why, remedy
+
+
+class OperationRefused(ConfigError):
+    """An operation was refused. `is_usage`: what was asked for is wrong, rather than the times."""
+
+    def __init__(self, what: str, why: str, remedy: str, *, is_usage: bool) -> None:
+        super().__init__(what, why, remedy)
+        self.is_usage = is_usage

@@ -3,46 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
 
 import typer
 
 from mssmtp import __version__
-from mssmtp.asking import Refused
-from mssmtp.cli import (
-    admin,
-    bal,
-    check_config,
-    config_example,
-    demo,
-    doctor,
-    domain,
-    explain,
-    gateway,
-    init,
-    machine,
-    person,
-    person_devices,
-    policy,
-    queue,
-    register,
-    serve,
-    store,
-    structure,
-    suspend,
-    trust,
-)
-from mssmtp.cli.output import EXIT_TROUBLE, EXIT_USAGE, fail, fail_config
-from mssmtp.errors import ConfigError, MailError
+from mssmtp.cli import serve
+from mssmtp.errors import ConfigError, MailError, OperationRefused
 from mssmtp.log import SentenceFormatter
-
-app = typer.Typer(
-    name="mssmtp",
-    help="An MSSanté operator. `mssmtp demo` shows it; `mssmtp init` begins a real one.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 
 
 def _version(asked: bool) -> None:
@@ -51,7 +21,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool,
@@ -61,28 +30,24 @@ def _root(
     """Exit codes: 0 well, 1 trouble was found or the work was refused, 2 wrong use or settings."""
 
 
-person.app.add_typer(person_devices.app, name="app-password")
-structure.app.command("app-passwords")(person_devices.allow)
-app.command("init")(init.init)
-app.command("serve")(serve.serve)
-app.command("demo")(demo.demo)
-app.command("check-config")(check_config.check_config)
-app.command("config-example")(config_example.config_example)
-app.command("explain")(explain.explain)
-app.command("doctor")(doctor.doctor)
-app.add_typer(admin.app, name="admin")
-app.add_typer(bal.app, name="bal")
-app.add_typer(domain.app, name="domain")
-app.add_typer(gateway.app, name="gateway")
-app.add_typer(machine.app, name="machine")
-app.add_typer(policy.app, name="policy")
-app.add_typer(person.app, name="person")
-app.add_typer(queue.app, name="queue")
-app.add_typer(register.app, name="register")
-app.add_typer(store.app, name="store")
-app.add_typer(structure.app, name="structure")
-app.add_typer(suspend.app, name="suspend")
-app.add_typer(trust.app, name="trust")
+def _offered(arguments: Sequence[str]) -> typer.Typer:
+    """The commands that can be meant. A server carries no other than its own for as long as it
+    runs: they would be a tenth of what an idle worker keeps in memory."""
+    app = typer.Typer(
+        name="mssmtp",
+        help="An MSSanté operator. `mssmtp demo` shows it; `mssmtp init` begins a real one.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    if arguments[:1] == ["serve"]:
+        app.command("serve")(serve.serve)
+    else:
+        from mssmtp.cli.commands import offer
+
+        offer(app)
+    return app
 
 
 def main() -> None:
@@ -90,12 +55,18 @@ def main() -> None:
     if logging.lastResort is not None:  # what a room logs where no command has configured a log
         logging.lastResort.setFormatter(SentenceFormatter())
     try:
-        app(prog_name="mssmtp")
-    except Refused as error:
+        _offered(sys.argv[1:])(prog_name="mssmtp")
+    except (ConfigError, MailError) as error:
+        _fail(error)
+
+
+def _fail(error: ConfigError | MailError) -> NoReturn:
+    from mssmtp.cli.output import EXIT_TROUBLE, EXIT_USAGE, fail, fail_config
+
+    if isinstance(error, OperationRefused):
         code = EXIT_USAGE if error.is_usage else EXIT_TROUBLE
         fail(error.what, error.why, error.remedy, code)
-    except ConfigError as error:
+    if isinstance(error, ConfigError):
         fail_config(error)
-    except MailError as error:
-        # The store refused or cannot be read: the reply says what and what to do.
-        fail("store", str(error), "`mssmtp doctor` looks for the cause.")
+    # The store refused or cannot be read: the reply says what and what to do.
+    fail("store", str(error), "`mssmtp doctor` looks for the cause.")

@@ -1,18 +1,23 @@
-"""Options that several subcommands share."""
+"""Options that several subcommands share.
+
+A server needs the place of its settings and nothing else of it: what prints and what calls a
+server is imported by those who do.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mssmtp.asking import Desk, Remote, desk_at, desk_of, desk_on
-from mssmtp.cli.output import for_machines, patient_domains
 from mssmtp.config import Settings, load
 from mssmtp.errors import BadAddress, ConfigError
 from mssmtp.mail import Address, Domain, domain
+
+if TYPE_CHECKING:
+    from mssmtp.asking import Desk
 
 DEFAULT_PLACES = (Path("mssmtp.toml"), Path("/etc/mssmtp/mssmtp.toml"))
 
@@ -28,6 +33,8 @@ Config = Annotated[
 
 
 def _for_machines(asked: bool) -> bool:
+    from mssmtp.cli.output import for_machines
+
     for_machines.set(asked)
     return asked
 
@@ -54,6 +61,8 @@ def config_path(path: Path | None) -> Path:
 
 def settings(path: Path | None) -> Settings:
     """The settings of `path` or of the default places. Raises ConfigError."""
+    from mssmtp.cli.output import patient_domains
+
     found = load(config_path(path))
     patient_domains.set(frozenset(found.policy.patient_domains))
     return found
@@ -71,6 +80,8 @@ def desk(path: Path | None) -> Desk:
     """Where operations are asked for: of the home of the settings, or of the server that
     MSSMTP_ADMIN names, by its socket (unix:PATH) or over TLS (https://HOST:PORT) with the
     certificate of MSSMTP_ADMIN_CERTIFICATE. Raises ConfigError."""
+    from mssmtp.asking import Remote, desk_at, desk_of, desk_on
+
     url = os.environ.get(_REMOTE)
     if url is None or path is not None:
         return desk_of(settings(path))
