@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import AfterValidator, Field, IPvAnyNetwork, field_validator
 
 from mssmtp.config_base import Cell, DomainName, Section
 from mssmtp.errors import ConfigError
+from mssmtp.secret_files import secret_in
 
 
 def over_https(url: str) -> str:
@@ -27,22 +27,11 @@ def over_https(url: str) -> str:
     raise ValueError("is named as https://host/path")
 
 
-_MAX_SECRET_OCTETS = 4_096
-
-
 def secret_of(path: Path) -> str:
     """A secret in a file that is ours alone to read (mode 0600). Raises ConfigError."""
-    remedy = "Write the secret alone into the file and set its mode to 0600."
-    try:
-        with open(path, encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            secret = file.read(_MAX_SECRET_OCTETS).strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), "cannot be read", remedy) from error
-    if mode & 0o077:
-        raise ConfigError(str(path), "others may read this secret", remedy)
+    secret = secret_in(path, str(path))
     if not secret:
-        raise ConfigError(str(path), "is empty", remedy)
+        raise ConfigError(str(path), "is empty", "Write the secret alone into it.")
     return secret
 
 

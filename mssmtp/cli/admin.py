@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,19 +27,12 @@ def add(
     region: Annotated[
         str | None, typer.Option("--region", help="Code of the region, for level region.")
     ] = None,
-    certificate: Annotated[
-        Path | None,
-        typer.Option("--certificate", help="PEM of the certificate shown to the TLS door."),
-    ] = None,
-    user: Annotated[
-        int | None, typer.Option("--user", help="Number of a user of this machine.")
-    ] = None,
+    certificate: options.AdministratorCertificate = None,
+    user: options.AdministratorUser = None,
     login: Annotated[
         str | None, typer.Option("--login", help="Own account of the person, for the portal.")
     ] = None,
-    address: Annotated[
-        str | None, typer.Option("--address", help="Where notices to the administrator go.")
-    ] = None,
+    address: options.AdministratorAddress = None,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:

@@ -47,6 +47,18 @@ Json = Annotated[
 ]
 
 
+AdministratorCertificate = Annotated[
+    Path | None,
+    typer.Option("--certificate", help="PEM of the administrator's, shown to the TLS door."),
+]
+AdministratorUser = Annotated[
+    int | None, typer.Option("--user", help="The administrator's, by number, on this machine.")
+]
+AdministratorAddress = Annotated[
+    str | None, typer.Option("--address", help="Where notices to the administrator go.")
+]
+
+
 def config_path(path: Path | None) -> Path:
     """The settings file to use. Raises ConfigError when there is none."""
     if path is not None:

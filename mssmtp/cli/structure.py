@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,15 +37,9 @@ def create(
     administrator: Annotated[
         str | None, typer.Option("--administrator", help="Name of the first administrator.")
     ] = None,
-    certificate: Annotated[
-        Path | None, typer.Option("--certificate", help="PEM of the administrator's certificate.")
-    ] = None,
-    user: Annotated[
-        int | None, typer.Option("--user", help="The administrator's user of this machine.")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option("--address", help="Where notices to the administrator go.")
-    ] = None,
+    certificate: options.AdministratorCertificate = None,
+    user: options.AdministratorUser = None,
+    address: options.AdministratorAddress = None,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:

@@ -7,7 +7,6 @@ of the trust space are strangers to it, and it to them: `lint-imports` and a tes
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +18,7 @@ import aiosmtplib
 from mssmtp.config_notices import NoticeSettings
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Address, Domain
+from mssmtp.secret_files import secret_in
 
 _LEAST_TLS: Final = ssl.TLSVersion.TLSv1_2
 
@@ -133,17 +133,13 @@ def _context(settings: NoticeSettings) -> ssl.SSLContext:
 
 
 def _password(settings: NoticeSettings) -> str:
-    """Read for each conversation: it can be changed without a restart. Raises RelayFailed."""
+    """Read for each conversation. Raises RelayFailed."""
     assert settings.relay_password_file is not None  # noqa: S101 - checked with the settings
+    where = "notices.relay_password_file"
     try:
-        with open(settings.relay_password_file, encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            password = file.read(4_096).strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RelayFailed("notices.relay_password_file cannot be read") from error
-    if mode & 0o077:
-        raise RelayFailed("notices.relay_password_file: others may read it; set its mode to 0600")
-    return password
+        return secret_in(settings.relay_password_file, where)
+    except ConfigError as error:
+        raise RelayFailed(f"{where}: {error.why}. {error.remedy}") from error
 
 
 def _why(error: BaseException) -> str:

@@ -21,6 +21,7 @@ from sqlalchemy import insert
 
 from mssmtp.config import StoreSettings
 from mssmtp.errors import ConfigError, StorageFull, StorageUnavailable
+from mssmtp.secret_files import secret_in
 from mssmtp.storage import schema
 from mssmtp.storage.database import is_older, run_migrations, unusable_home
 from mssmtp.storage.engine import HOME_ID, Connection
@@ -123,18 +124,7 @@ class PostgresEngine:
         path = self._settings.database_password_file
         if path is None:
             return self._target
-        where = "store.database_password_file"
-        try:
-            with open(path, encoding="utf-8") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                password = file.read(4_096).strip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "not UTF-8"
-            raise ConfigError(
-                where, f"cannot be read ({why})", "Write the password into it, mode 0600."
-            ) from error
-        if mode & 0o077:
-            raise ConfigError(where, "others may read the file", "Set its mode to 0600.")
+        password = secret_in(path, "store.database_password_file")
         return conninfo.make_conninfo(self._target, password=password)
 
     # ------------------------------------------------------------ life of a store

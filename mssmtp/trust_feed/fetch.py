@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mssmtp.config import Settings
+from mssmtp.errors import ConfigError
 from mssmtp.responder import AskFailed
+from mssmtp.secret_files import secret_in
 from mssmtp.tls_settings import client_context
 
 if TYPE_CHECKING:
@@ -63,18 +64,14 @@ class Proxy:
     password_file: Path | None = None
 
     def password(self) -> str:
-        """Read for each fetch: it can be changed without a restart. Raises FetchFailed."""
+        """Read for each fetch. Raises FetchFailed."""
         if self.password_file is None:
             return ""
+        where = "password of the proxy"
         try:
-            with open(self.password_file, encoding="utf-8") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                password = file.read(4_096).strip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise FetchFailed("password of the proxy cannot be read") from error
-        if mode & 0o077:
-            raise FetchFailed("others may read the password of the proxy; set its mode to 0600")
-        return password
+            return secret_in(self.password_file, where)
+        except ConfigError as error:
+            raise FetchFailed(f"{where}: {error.why}. {error.remedy}") from error
 
 
 def http_fetch(settings: Settings) -> HttpFetch:
