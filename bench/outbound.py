@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import subprocess
@@ -183,6 +184,8 @@ async def relay(place: Path, port: int, domains: int, worker: str) -> None:
     engine = Engine(PolicySettings(), LimitSettings())
     trust = trust_of(place, domains)
     door = Relay(settings, store, trust, engine, Zone(), CLOCK, ENTROPY, worker=worker)
+    gc.collect()
+    gc.freeze()  # as the workers do
     print("ready", flush=True)
     sys.stdin.readline()
     begun = os.times()

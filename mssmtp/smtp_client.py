@@ -30,6 +30,7 @@ from mssmtp.smtp_wire import (
 )
 from mssmtp.tls import ClientContext, TlsTransport
 from mssmtp.tls_settings import OwnCertificate
+from mssmtp.trust import Snapshot, Suspended
 
 MOST_RECIPIENTS: Final = 1_000
 """In one transaction with a peer that names no limit; one that takes less says 452."""
@@ -110,6 +111,8 @@ class PeerConnection:
         self.tls_version: str | None = None
         self.tls_cipher: str | None = None
         self.judged: dict[Domain, Operator] = {}
+        self.settled: dict[Domain, tuple[Snapshot, Suspended, float]] = {}
+        """By what `judged` was said, and until when nobody asks again."""
         self.messages = 0
         self.is_midway = False
         """MAIL was taken and no letter followed: RSET before the next one (RFC 5321 4.1.4)."""

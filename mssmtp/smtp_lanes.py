@@ -19,7 +19,7 @@ from mssmtp.storage import BY_HAND, Lease, Want
 
 STARTED_WITH = 5
 """Deliveries at once to who is not known yet."""
-AHEAD = 4
+AHEAD = 8
 """So many letters are leased for each delivery that a road may have under way."""
 LEAST_AHEAD = 20
 FAILING_AT_ONCE = 1_000

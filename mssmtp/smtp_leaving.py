@@ -26,7 +26,10 @@ from mssmtp.outside import Clock
 from mssmtp.policy import Engine, refusals
 from mssmtp.smtp_wire import DeadlineMissed
 from mssmtp.storage import Lease, Store
-from mssmtp.trust import PeerRefused, Trust
+from mssmtp.trust import PeerRefused, Snapshot, Trust
+
+_HOLDS_S = 1.0
+_REMEMBERED = 4_096
 
 Unlisted = Callable[[], tuple[tuple[Domain, DomainState], ...]]
 
@@ -46,6 +49,7 @@ class Leaving:
         self._domains = frozenset(domains)
         self._engine, self._trust, self._store = engine, trust, store
         self._clock, self._unlisted = clock, unlisted
+        self._passed: dict[tuple[Domain | None, Domain], tuple[Snapshot, float]] = {}
 
     def is_ours(self, sender: Address) -> bool:
         """An address of a domain served here."""
@@ -96,11 +100,22 @@ class Leaving:
         sender, suspended = lease.envelope.sender, self._trust.suspended.domains
         if lease.domain in suspended or (sender is not None and sender.domain in suspended):
             return PeerRefused("suspended").reply
+        # Said of the two domains by one list, it holds for the next letter of the same second.
+        road, at = (sender.domain if sender is not None else None, lease.domain), self._at()
+        known = self._passed.get(road)
+        if known is not None and known[0] is snapshot and at < known[1]:
+            return None
         for recipient in lease.recipients:
             verdict = self._engine.decide(self._facts(lease, recipient)).final
             if verdict.action in (Action.REJECT, Action.DEFER):
                 return verdict.reply  # of the domain, hence of all recipients of this lease
+        if len(self._passed) >= _REMEMBERED:
+            self._passed.clear()
+        self._passed[road] = snapshot, at + _HOLDS_S
         return None
+
+    def _at(self) -> float:
+        return self._clock.monotonic()
 
     def _facts(self, lease: Lease, recipient: Recipient) -> Facts:
         snapshot = self._trust.snapshot

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from mssmtp import metrics
-from mssmtp.awaiting import awaited
+from mssmtp.awaiting import Gathering, awaited
 from mssmtp.config import QueueSettings, Settings
 from mssmtp.errors import INTERNAL, MailError, Reply, StorageFull, StorageUnavailable
 from mssmtp.gateways import NO_GATEWAYS, Gateways
@@ -21,6 +21,7 @@ from mssmtp.log import connection_id
 from mssmtp.mail import (
     Change,
     Domain,
+    EnvelopeId,
     Recipient,
 )
 from mssmtp.outside import Clock, Entropy, Resolver
@@ -37,6 +38,7 @@ from mssmtp.smtp_pool import Pool, Reach
 from mssmtp.smtp_record import Attempt, Recorder, next_attempt
 from mssmtp.smtp_routes import Routed
 from mssmtp.smtp_speaker import OwnSpeaker
+from mssmtp.smtp_transaction import SMALL_OCTETS
 from mssmtp.smtp_wire import (
     FinalReplyLost,
     NoDeadlineOnward,
@@ -48,7 +50,17 @@ from mssmtp.smtp_wire import (
     PeerTakesLess,
     from_reply,
 )
-from mssmtp.storage import Handed, Lease, QueuePlace, RelayJournal, Store, Want, Writing
+from mssmtp.storage import (
+    Handed,
+    Lease,
+    NoSuchMessage,
+    QueuePlace,
+    Reading,
+    RelayJournal,
+    Store,
+    Want,
+    Writing,
+)
 from mssmtp.trust import Trust
 from mssmtp.whitelist import Whitelist
 
@@ -65,6 +77,8 @@ _TOGETHER_S = 0.02
 """Commits that follow one another so closely are looked at together."""
 _TAKEN = PeerReply(250, "2.0.0 taken by the peer before the worker ended")
 _LEASE_MARGIN_S = 20.0
+_LETTERS_READ = 16
+"""Small ones, by one look: a megabyte at most."""
 _CONNECTIONS_OF_LETTER = 20
 """One after the other: peers that take few recipients or messages on each (RFC 9422)."""
 
@@ -133,12 +147,13 @@ class Relay:
         self._hospitals = Hospitals(gateways, whose, store)
         self._lanes = Lanes(settings.queue.connections_per_operator, _CONNECTIONS)
         self._journal = RelayJournal(settings.store.home / "run" / f"{self._worker}.journal")
+        self._letters = Gathering(self._letters_of, most=_LETTERS_READ, at_once=2)
         self._running: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._started = False
         self._stopping = False
         self._stopped = asyncio.Event()
-        self._is_called = False
+        self._is_called = self._is_starting = False
         self._heeded: Whitelist | None = None
         self._kept_house_at = float("-inf")
         self._clock_was = datetime.max.replace(tzinfo=UTC)
@@ -181,6 +196,7 @@ class Relay:
             deaf()
             await self._pool.close()
             await self._hospitals.close()
+            self._recorder.hurry()
             # Cut short at the end: what a peer took before must not go out again (D4).
             left = self._journal.unsettled
             await self._tell_of_taken(left)
@@ -328,6 +344,7 @@ class Relay:
 
     def _start(self, group: asyncio.TaskGroup) -> None:
         """Deliver whatever there is room for."""
+        self._is_starting = False
         if self._stopping:
             return
         for lease in self._lanes.start():
@@ -343,7 +360,9 @@ class Relay:
             self._lanes.done(lease)
             if 2 * road.recipients <= road.ahead:
                 self._wake.set()
-            self._start(group)
+            if not self._is_starting:
+                self._is_starting = True  # once for all that end in this round of the loop
+                asyncio.get_running_loop().call_soon(self._start, group)
 
     def _operator_of(self, domain: Domain) -> Hashable:
         """Domains with the same certificate names belong to one operator."""
@@ -528,11 +547,25 @@ class Relay:
                 attempt, Answers({recipient: attempt.replies[recipient]}, answers.final)
             )
 
+    def _letters_of(self, ids: list[EnvelopeId]) -> asyncio.Future[Sequence[bytes | MailError]]:
+        """Small letters, several by one look at the store."""
+
+        def query(reading: Reading) -> list[bytes | MailError]:
+            found = reading.letters_octets(ids)
+            return [found.get(each, NoSuchMessage()) for each in ids]
+
+        return awaited(self._store.read(query))
+
     def _content(self, lease: Lease) -> Content:
         """The letter as the wire sees it, read from the store block by block."""
         envelope, skip = lease.envelope, lease.skip
 
         async def read(start: int, stop: int) -> bytes:
+            if lease.size_octets <= SMALL_OCTETS:
+                whole = await self._letters.ask(envelope.id)
+                if not isinstance(whole, bytes):
+                    raise whole
+                return whole[skip + start : skip + stop]
             return await awaited(
                 self._store.read(lambda r: r.letter_octets(envelope.id, skip + start, skip + stop))
             )

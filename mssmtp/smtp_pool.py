@@ -23,7 +23,7 @@ from mssmtp.responder import Responder
 from mssmtp.smtp_client import ClientSettings, PeerConnection, Target
 from mssmtp.smtp_wire import PeerFailed, PeerNotTrusted
 from mssmtp.tls_settings import OwnCertificate
-from mssmtp.trust import PeerRefused, Trust
+from mssmtp.trust import PeerRefused, Snapshot, Trust
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,10 @@ MAX_ADDRESSES = 2
 
 SMTP_PORT = 25
 _FRESH_S = 2.0
+_HOLDS_S = 1.0
+"""What was found and judged holds for the letters of one second, unless the list, the CRLs or what
+is suspended change before."""
+_WAYS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,16 @@ class Wanted:
     nobody_of: frozenset[DnKey]
     sender: Domain | None
     client: ClientSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the servers of a domain were found, and as whom we speak there; until then it holds."""
+
+    hosts: tuple[str, ...]
+    wanted: Wanted
+    snapshot: Snapshot
+    until: float
 
 
 class Speaker(Protocol):
@@ -90,6 +104,7 @@ class Pool:
         self._clock = clock
         self._responder = responder
         self._idle: dict[str, list[tuple[float, PeerConnection]]] = {}
+        self._ways: dict[tuple[Domain, Domain | None], Way] = {}
 
     async def borrow(
         self, domain: Domain, sender: Domain | None = None, *, beside_us: bool = False
@@ -103,6 +118,8 @@ class Pool:
         Raises PeerFailed with the worst reason when no host will do, LookupFailed,
         NoMailAccepted, NotPresentable, and PeerRefused (550) when the domain has left the list.
         """
+        if not beside_us and (kept := await self._at_once(domain, sender)) is not None:
+            return kept
         client = self._speaker.for_sender(sender)
         if beside_us:
             hosts = await self._others(domain, client.host_name)
@@ -110,6 +127,8 @@ class Pool:
             hosts = await self._resolver.exchangers(domain)
         nobody_of = self._reach.own_names if beside_us else frozenset()
         wanted = Wanted(domain, nobody_of, sender, client)
+        if not beside_us:
+            self._keep_way(hosts, wanted)
         kept = await self._reuse(wanted, hosts)
         if kept is not None:
             return kept
@@ -128,6 +147,22 @@ class Pool:
                     worst = _worse(worst, error)
                     _note(target, domain, error)
         raise worst or LookupFailed
+
+    async def _at_once(self, domain: Domain, sender: Domain | None) -> PeerConnection | None:
+        """By the way that the letter before it went a moment ago, under the same list."""
+        way = self._ways.get((domain, sender))
+        if way is None or way.snapshot is not self._trust.snapshot:
+            return None
+        if self._clock.monotonic() >= way.until:
+            return None
+        return await self._reuse(way.wanted, way.hosts)
+
+    def _keep_way(self, hosts: tuple[str, ...], wanted: Wanted) -> None:
+        if len(self._ways) >= _WAYS:
+            self._ways.clear()
+        until = self._clock.monotonic() + _HOLDS_S
+        way = Way(hosts, wanted, self._trust.snapshot, until)
+        self._ways[wanted.domain, wanted.sender] = way
 
     async def _others(self, domain: Domain, us: Domain) -> tuple[str, ...]:
         """Hosts of the other operator of a domain that leaves us: while DNS still leads to us, the
@@ -225,11 +260,19 @@ class Pool:
 
     async def _settled(self, connection: PeerConnection, wanted: Wanted) -> None:
         """`_judge`, once the responder was asked if nothing else says whether it is revoked."""
+        trust, at = self._trust, self._clock.monotonic()
+        said = connection.settled.get(wanted.domain)
+        if said is not None and not wanted.nobody_of:
+            snapshot, suspended, until = said
+            if snapshot is trust.snapshot and suspended is trust.suspended and at < until:
+                return
         if self._responder is not None:
             self._responder.take(connection.stapled, connection.chain)
             connection.stapled = b""  # once is enough
             await self._responder.settle(connection.chain, Role.SERVER)
+        snapshot, suspended = trust.snapshot, trust.suspended
         self._judge(connection, wanted)
+        connection.settled[wanted.domain] = snapshot, suspended, at + _HOLDS_S
 
     def _judge(self, connection: PeerConnection, wanted: Wanted) -> None:
         """Raises PeerNotTrusted (another host may do) or PeerRefused (domain not in the list)."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from mssmtp import dsn, metrics
-from mssmtp.awaiting import awaited
+from mssmtp.awaiting import Gathering, awaited
 from mssmtp.config import OperatorSettings, QueueSettings
 from mssmtp.errors import Damaged, MailError, StorageFull, StorageUnavailable
 from mssmtp.gateways import NO_GATEWAYS, Ways
@@ -32,7 +32,16 @@ from mssmtp.policy import Moves, facts_to_bytes
 from mssmtp.smtp_client import PeerConnection
 from mssmtp.smtp_reports import Reader, Ready
 from mssmtp.smtp_wire import PeerReply, TlsUnavailable, from_reply
-from mssmtp.storage import Lease, Letter, LocalDelivery, Outcome, Store, Transfer, Writing
+from mssmtp.storage import (
+    Lease,
+    Letter,
+    LocalDelivery,
+    Outcome,
+    Settled,
+    Store,
+    Transfer,
+    Writing,
+)
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,6 +51,7 @@ EXPIRED_STATUS = "5.4.7"
 _HEADER_OCTETS = 262_144
 _REPORTED = Transfer("in", Door.INTERNAL, "", "accept", "250 2.0.0 report")
 _TLS_ALARM_AFTER = timedelta(hours=1)
+_SETTLED_TOGETHER = 64
 _COMMIT_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
@@ -139,6 +149,35 @@ class Recorder:
         self._moves = moves
         self._ways = ways
         self._sleep = sleep
+        self._settling = Gathering(self._settle, most=_SETTLED_TOGETHER)
+
+    def hurry(self) -> None:
+        """At the end: what is to be written is with the store when this returns."""
+        self._settling.hurry()
+
+    def _settle(self, several: list[Settled]) -> asyncio.Future[Sequence[None]]:
+        def job(writing: Writing) -> list[None]:
+            writing.record_all(several)
+            return [None] * len(several)
+
+        return awaited(self._store.write(job))
+
+    async def _settled(self, attempt: Attempt, outcomes: list[Outcome]) -> bool:
+        """Most letters: to one recipient, who has it, and nobody wants a report. They are written
+        together with others that end at the same moment. False: as any other."""
+        sender = attempt.lease.envelope.sender
+        if len(outcomes) != 1 or outcomes[0].result != "delivered" or attempt.brought_home:
+            return False
+        if sender is not None and _asking(outcomes, sender, ("delivered",), "SUCCESS"):
+            return False
+        until = attempt.lease.until
+        try:
+            await self._settling.ask(Settled(outcomes[0], _transfer(attempt), until))
+        except Exception as error:
+            # Whose fault it was is not known: each is written by itself.
+            logger.warning("outcomes not written together", extra={"kind": type(error).__name__})
+            return False
+        return True
 
     async def record(self, attempt: Attempt) -> None:
         """Write what became of every recipient, with the reports it causes.
@@ -148,9 +187,12 @@ class Recorder:
         """
         now = self._clock.now()
         outcomes = [self._outcome(attempt, each, now) for each in attempt.lease.recipients]
-        delay_due = self._delay_is_due(attempt, now)
-        outcomes = [replace(each, warned=True) if delay_due(each) else each for each in outcomes]
+        if any(each.result == "retry" for each in outcomes):
+            is_due = self._delay_is_due(attempt, now)
+            outcomes = [replace(each, warned=True) if is_due(each) else each for each in outcomes]
         self._tell(attempt, outcomes, now)
+        if await self._settled(attempt, outcomes):
+            return
         transfer = _transfer(attempt)
         notices: list[_Notice] = []
 

@@ -115,10 +115,7 @@ class Transaction:
         self._begin_end(content)
         try:
             await self._wire.put(b"".join((mail, *rcpts, last, letter)), self._timeout_s)
-            first = await self._wire.reply(self._timeout_s)
-            said = [await self._wire.reply(self._timeout_s) for _ in rcpts]
-            # RFC 5321 4.5.3.2.6: the final reply may take twice as long as any other.
-            final = await self._wire.reply(2 * self._timeout_s)
+            first, *said, final = await self._replies(len(rcpts))
         except PeerFailed:
             lost = from_reply(FinalReplyLost.smtp)
             return Said((lost,) * len(rcpts), lost)
@@ -128,6 +125,15 @@ class Transaction:
         if not any(reply.is_positive for reply in said):
             return Said(tuple(said))
         return Said(tuple(said), _final(final))
+
+    async def _replies(self, rcpts: int) -> list[PeerReply]:
+        """To MAIL, to each RCPT, to the letter: most peers send them together."""
+        replies = [await self._wire.reply(self._timeout_s)]
+        if (rest := self._wire.came(rcpts + 1)) is not None:
+            return replies + rest
+        replies += [await self._wire.reply(self._timeout_s) for _ in range(rcpts)]
+        # RFC 5321 4.5.3.2.6: the final reply may take twice as long as any other.
+        return [*replies, await self._wire.reply(2 * self._timeout_s)]
 
     async def _chunks(self, content: Sent) -> PeerReply:
         """The letter in chunks, one wait for each; a refused one ends it (RFC 3030 2)."""

@@ -313,6 +313,16 @@ class Wire(SMTPProtocol):
         """The next of the replies expected. Raises PeerGone, PeerViolates."""
         return await self.answered(self._next_reply(timeout_s))
 
+    def came(self, count: int) -> list[PeerReply] | None:
+        """As many replies as were expected, when all of them are here already and are replies."""
+        replies = self._replies
+        if self.violation or len(replies) != count:
+            return None
+        if not all(200 <= each.code <= 599 for each in replies):
+            return None
+        self._replies = deque()
+        return [PeerReply(each.code, each.message) for each in replies]
+
     async def _next_reply(self, timeout_s: float) -> SMTPResponse:
         while not self._replies:
             if self.violation or self.lost.is_set():

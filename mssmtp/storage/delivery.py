@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypedDict
 
 from sqlalchemy import bindparam, insert, select
 
 from mssmtp import metrics
+from mssmtp.errors import Damaged
 from mssmtp.mail import (
     Address,
     BalId,
@@ -35,23 +37,26 @@ from mssmtp.storage.model import (
     to_us,
 )
 from mssmtp.storage.packing import packed_recipient, unpacked_recipient
+from mssmtp.storage.portions import portions, several
 from mssmtp.storage.schema import envelopes, queue, sql
 from mssmtp.storage.sent_letters import SentLetterWriting
-from mssmtp.storage.view import View
+from mssmtp.storage.view import Row, View
 
 ENVELOPE = b"envelope\0"
 RECIPIENT = b"recipient\0"
 
 _NEW_ENVELOPE = sql(insert(envelopes))
-_ENVELOPE_ROW = sql(
-    select(
-        envelopes.c.at,
-        envelopes.c.owner,
-        envelopes.c.blob,
-        envelopes.c.skip,
-        envelopes.c.size,
-        envelopes.c.sealed,
-    ).where(envelopes.c.id == bindparam("envelope"))
+_OPENABLE = (
+    envelopes.c.at,
+    envelopes.c.owner,
+    envelopes.c.blob,
+    envelopes.c.skip,
+    envelopes.c.size,
+    envelopes.c.sealed,
+)
+_ENVELOPE_ROW = sql(select(*_OPENABLE).where(envelopes.c.id == bindparam("envelope")))
+_ENVELOPE_ROWS = sql(
+    select(envelopes.c.id, *_OPENABLE).where(envelopes.c.id.in_(several("envelope_")))
 )
 _NEW_QUEUED = sql(insert(queue))
 
@@ -115,8 +120,9 @@ class EnvelopeReading(View):
 
     def _envelope(self, id: EnvelopeId) -> StoredEnvelope | None:
         row = self._one(_ENVELOPE_ROW, envelope=id)
-        if row is None:
-            return None
+        return None if row is None else self._opened_envelope(id, row)
+
+    def _opened_envelope(self, id: EnvelopeId, row: Row) -> StoredEnvelope:
         key = self._owner_key(row[1])  # first: of who was shredded nothing is remembered
         if (known := self._vault.known.envelope((id, *row))) is not None:
             return known
@@ -124,6 +130,15 @@ class EnvelopeReading(View):
         opened = StoredEnvelope(id, (at, owner, blob, skip, size, sealed), key)
         self._vault.known.keep_envelope((id, *row), opened)
         return opened
+
+    def _envelopes_of(self, ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, StoredEnvelope]:
+        """As many of them as can be opened."""
+        found: dict[EnvelopeId, StoredEnvelope] = {}
+        for values in portions(envelope_=ids):
+            for id, *row in self._all(_ENVELOPE_ROWS, **values):
+                with suppress(Damaged):
+                    found[EnvelopeId(id)] = self._opened_envelope(EnvelopeId(id), tuple(row))
+        return found
 
 
 class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting, InvitingWriting):

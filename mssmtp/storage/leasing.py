@@ -10,12 +10,12 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, bindparam, case, func, select, update
+from sqlalchemy import and_, bindparam, case, func, or_, select, update
 
 from mssmtp import metrics
 from mssmtp.errors import Damaged
 from mssmtp.mail import Domain, Door, EnvelopeId
-from mssmtp.storage.delivery import DeliveryWriting
+from mssmtp.storage.delivery import DeliveryWriting, StoredEnvelope
 from mssmtp.storage.model import (
     Handed,
     Lease,
@@ -26,6 +26,7 @@ from mssmtp.storage.model import (
     from_us,
     to_us,
 )
+from mssmtp.storage.portions import portions, several
 from mssmtp.storage.schema import NEVER, queue, sql
 from mssmtp.storage.view import Row
 from mssmtp.storage.waiting import ROW, QueueReading, reply_purpose
@@ -133,6 +134,22 @@ _STRAYED = sql(
 _LEASE = sql(
     update(queue)
     .where(ONE)
+    .values(
+        lease_until=bindparam("until"), lease_worker=bindparam("worker"), due=bindparam("until")
+    )
+)
+_LEASE_ROWS = sql(
+    update(queue)
+    .where(
+        or_(
+            *(
+                and_(queue.c.envelope == envelope, queue.c.position == position)
+                for envelope, position in zip(
+                    several("envelope_"), several("position_"), strict=True
+                )
+            )
+        )
+    )
     .values(
         lease_until=bindparam("until"), lease_worker=bindparam("worker"), due=bindparam("until")
     )
@@ -331,28 +348,27 @@ class LeaseWriting(QueueReading, DeliveryWriting):
         self._mark_in_doubt([row for row in rows if row[10] is not None])
         for row in rows:
             groups.setdefault((row[0], row[2], row[5], bool(row[6])), []).append(row)
-        self._run_many(
-            _LEASE,
-            [
-                {
-                    "envelope_": row[0],
-                    "position_": row[1],
-                    "until": to_us(until),
-                    "worker": worker,
-                }
-                for row in rows
-            ],
-        )
+        places = {"envelope_": [row[0] for row in rows], "position_": [row[1] for row in rows]}
+        for values in portions(**places):
+            self._run(_LEASE_ROWS, **values, until=to_us(until), worker=worker)
+        known = self._envelopes_of([EnvelopeId(id) for id, *_ in groups])
         leases = []
         for (id, domain, _, _), group in groups.items():
+            stored = known.get(EnvelopeId(id))
             try:
-                leases.append(self._leased(group, Domain(domain), until))
+                leases.append(self._leased(group, Domain(domain), until, stored))
             except (Damaged, NoSuchMessage):
                 self._park(EnvelopeId(id), group)
         return tuple(leases)
 
-    def _leased(self, rows: Sequence[Row], domain: Domain, until: datetime) -> Lease:
-        stored = self._known_envelope(EnvelopeId(rows[0][0]))
+    def _leased(
+        self,
+        rows: Sequence[Row],
+        domain: Domain,
+        until: datetime,
+        stored: StoredEnvelope | None = None,
+    ) -> Lease:
+        stored = stored or self._known_envelope(EnvelopeId(rows[0][0]))
         key = self._owner_key(stored.owner)
         return Lease(
             envelope=stored.envelope,

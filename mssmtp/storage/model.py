@@ -513,6 +513,14 @@ class Outcome:
             raise ValueError("next_attempt goes with retry, and only with it")
 
 
+class Settled(NamedTuple):
+    """An outcome with the trace of its hop, and until when its lease was held."""
+
+    outcome: Outcome
+    transfer: Transfer
+    held_until: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class QueueEntry:
     """One waiting recipient, for `queue list`.

@@ -94,6 +94,7 @@ class View:
         self._db = db
         self._vault = vault
         self._owner_ids: dict[Owner, int] = {}
+        self._owner_names: dict[int, Owner] = {}
         self._marks: dict[int, OwnerMark] = {}
         self._has_followed = False
 
@@ -200,10 +201,14 @@ class View:
         return id
 
     def _named_owner(self, id: int) -> Owner:
-        row = self._one(_NAMED_OWNER, id=id)
+        if (known := self._owner_names.get(id)) is not None:
+            return known
+        row = self._apart(_NAMED_OWNER, id=id)
         if row is None:
             raise Damaged("an owner is missing")
-        return Domain(row[1]) if row[0] is None else BalId(row[0])
+        name: Owner = Domain(row[1]) if row[0] is None else BalId(row[0])
+        self._owner_names[id] = name
+        return name
 
     def _bal_key(self, bal: BalId) -> OwnerKey:
         """The key of a BAL. Raises NoSuchBal."""

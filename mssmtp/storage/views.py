@@ -10,6 +10,7 @@ from mssmtp.storage.handed import HandedReading, HandedWriting
 from mssmtp.storage.invited import InvitedReading
 from mssmtp.storage.ledger import LedgerReading
 from mssmtp.storage.notices import NoticeReading, NoticeWriting
+from mssmtp.storage.outgoing import OutgoingReading, OutgoingWriting
 from mssmtp.storage.persons import PersonReading
 from mssmtp.storage.rebuilding import RebuildReading, RebuildWriting
 from mssmtp.storage.register import RegisterReading, RegisterWriting
@@ -32,6 +33,7 @@ class Reading(
     InvitedReading,
     ResealReading,
     QueueReading,
+    OutgoingReading,
     PersonReading,
     StructureReading,
     RegisterReading,
@@ -52,6 +54,7 @@ class Writing(
     NoticeWriting,
     ResealWriting,
     ShredWriting,
+    OutgoingWriting,
     SentWriting,
     AdministratorWriting,
     TraceWriting,

@@ -20,7 +20,7 @@ from mssmtp.mail import (
     Recipient,
 )
 from mssmtp.outside import LookupFailed
-from mssmtp.storage import Lease, LocalDelivery, Outcome, Step, Transfer, Want
+from mssmtp.storage import Lease, LocalDelivery, Outcome, Settled, Step, Transfer, Want
 
 T = TypeVar("T")
 
@@ -180,6 +180,10 @@ class FakeStore:
         row = next(row for row in self.rows if row.envelope.id == envelope)
         return row.octets[start:stop]
 
+    def letters_octets(self, ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, bytes | MailError]:
+        kept = {row.envelope.id: row.octets for row in self.rows}
+        return {each: Damaged() if each in self.damaged else kept[each] for each in ids}
+
     def queue_depth(self) -> int:
         return self.results.count("queued")
 
@@ -271,6 +275,10 @@ class FakeStore:
                 row.result = outcome.result
         self.recorded.set()
         return list(outcomes)
+
+    def record_all(self, settled: Sequence[Settled]) -> None:
+        for one in settled:
+            self.record([one.outcome], one.transfer, held_until=one.held_until)
 
     def accept(  # noqa: PLR0913 - the store's own signature
         self,
