@@ -295,7 +295,7 @@ class _Connection(UserLink):
                     found = await awaited(self._door.store.read(effect.query))
                 effect.answer(found)
             case effects.Read():
-                effect.answer(await awaited(self._door.store.read(effect.query)))
+                effect.answer(await self._read(effect))
             case effects.Write():
                 with self._coming.pop_all():
                     written = self._door.store.write(effect.job, octets=effect.octets)
@@ -310,6 +310,17 @@ class _Connection(UserLink):
                     effect.answer(await self._door.off_loop(effect.work))
             case _:
                 await self._perform_rare(effect)
+
+    async def _read(self, wanted: effects.Read[object]) -> object:
+        store = self._door.store
+        if wanted.question is None:
+            return await awaited(store.read(wanted.query))
+        asked = store.answers.asked(wanted.question)
+        if asked.known is not None:
+            return asked.known
+        found = await awaited(store.read(wanted.query))
+        store.answers.keep(asked, found)
+        return found
 
     async def _note(self, note: effects.Note) -> None:
         store = self._door.store

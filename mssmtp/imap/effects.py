@@ -7,7 +7,8 @@ throws the failure into the generator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Hashable
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -78,19 +79,39 @@ class Wait(Asking[bytes | Woken]):
         self.changes = changes
 
 
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a snapshot: the same principal gets the same answer to the same words, and
+    changes nothing of it."""
+
+    principal: Principal
+    words: tuple[Hashable, ...]
+
+    def __hash__(self) -> int:
+        return hash((self.principal.account, self.words))
+
+
 class Read(Asking[T]):
     """Run a query on one snapshot of the store.
 
     `is_long`: it may take a second (a search of text); few of these run at once, so that short
-    ones never wait for all reading threads.
+    ones never wait for all reading threads. `question`: the answer may be one that was read before,
+    of a snapshot that is still the newest one.
     """
 
-    __slots__ = ("is_long", "query")
+    __slots__ = ("is_long", "query", "question")
 
-    def __init__(self, query: Callable[[Reading], T], *, is_long: bool = False) -> None:
+    def __init__(
+        self,
+        query: Callable[[Reading], T],
+        *,
+        is_long: bool = False,
+        question: Question | None = None,
+    ) -> None:
         super().__init__()
         self.query = query
         self.is_long = is_long
+        self.question = question
 
 
 class Write(Asking[T]):
@@ -219,9 +240,11 @@ def wait(timeout_s: float, *, changes: bool = False) -> Steps[bytes | Woken]:
     return effect.answered
 
 
-def read(query: Callable[[Reading], T], *, is_long: bool = False) -> Steps[T]:
+def read(
+    query: Callable[[Reading], T], *, is_long: bool = False, question: Question | None = None
+) -> Steps[T]:
     """See Read."""
-    effect = Read(query, is_long=is_long)
+    effect = Read(query, is_long=is_long, question=question)
     yield effect
     return effect.answered
 

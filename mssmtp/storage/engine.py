@@ -95,6 +95,20 @@ class Ear(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Tells whether anybody has committed, of whatever process; for one thread, which never waits
+    for it."""
+
+    def mark(self) -> int | None:
+        """Another number when something was committed since it was asked last; None: it cannot be
+        said now. Never raises."""
+        ...
+
+    def close(self) -> None:
+        """Stop watching."""
+        ...
+
+
 class Turn(AbstractContextManager[None], Protocol):
     """Queues the committers of several processes before they begin, where that is faster."""
 
@@ -143,6 +157,10 @@ class Engine(Protocol):
 
     def ear(self, token: str) -> Ear:
         """For one follower; `token` is unique among the processes."""
+        ...
+
+    def watch(self) -> Watch | None:
+        """For one thread; None where commits cannot be seen without waiting."""
         ...
 
     def scrub(self) -> None:
@@ -205,6 +223,7 @@ __all__: Sequence[str] = (
     "Ear",
     "Engine",
     "Turn",
+    "Watch",
     "engine_of",
     "stream",
     "take_time",

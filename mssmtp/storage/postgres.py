@@ -282,6 +282,9 @@ class PostgresEngine:
         """A connection that listens."""
         return PostgresEar(self)
 
+    def watch(self) -> None:
+        """Other nodes commit too: only the server knows, and who asks it waits."""
+
     def scrub(self) -> None:
         """Have dead rows taken out of the tables; archives and replicas keep theirs."""
         tables = ", ".join(table.name for table in schema.metadata.sorted_tables)

@@ -20,6 +20,7 @@ from mssmtp.mail import BalId, BlobId, Change, EnvelopeId, MailboxId
 from mssmtp.message.body_digest import BodyDigest
 from mssmtp.outside import Clock, Entropy
 from mssmtp.storage import deadlines, first_schema, identifiers, moved, rebuilding, rotation
+from mssmtp.storage.answers import Answers
 from mssmtp.storage.changes import Follower
 from mssmtp.storage.committer import Committer, home_lock
 from mssmtp.storage.database import refusal
@@ -132,6 +133,7 @@ class Store:
         self._local = threading.local()
         self._connections: list[Connection] = []
         self._readers = Readers(settings.read_threads)
+        self.answers = Answers(self._engine.watch, clock)
         self._follower: Follower | None = None
         self._follower_lock = threading.Lock()
 
@@ -381,6 +383,7 @@ class Store:
             if self._follower is not None:
                 self._follower.close()
             self._readers.close()
+            self.answers.close()
             self._openers.shutdown(wait=True)
             self._deadlines.close()
             for db in self._connections:

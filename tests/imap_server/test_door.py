@@ -6,6 +6,7 @@ import asyncio
 import resource
 import threading
 import zlib
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from mssmtp.imap_server import _Connection
 from mssmtp.mail import Change, Principal
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.storage import Letter, Reading, Store, readings
-from tests.imap.world import message
+from tests.imap.world import ManualClock, message
 from tests.imap_server.rig import LUC, PASSWORD, SERVICE, ZOE, Raw, Rig, until
 
 pytestmark = pytest.mark.end_to_end
@@ -417,6 +418,39 @@ async def test_a_change_between_the_snapshot_of_a_select_and_its_watch_is_told(
         monkeypatch.setattr(select, "_open", and_mail_comes)
         exists = [line for line in await raw.ok(b"SELECT INBOX") if b"EXISTS" in line]
     assert exists == [b"* 0 EXISTS\r\n", b"* 1 EXISTS\r\n"]
+
+
+async def test_a_mailbox_nobody_has_changed_is_opened_without_a_query(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one that another worker has changed, or whose rights have ended, never is."""
+    queries: list[object] = []
+    genuine = rig.store.read
+
+    def counted(query: Any, **how: Any) -> Any:
+        queries.append(query)
+        return genuine(query, **how)
+
+    asked = (b"SELECT INBOX", b"STATUS INBOX (MESSAGES UIDNEXT)")
+    shared = b'STATUS "Other Users/%b/INBOX" (MESSAGES)' % SERVICE.encode()
+    who = rig.team(1)[0]
+    rig.timing = Timing(refresh_s=60.0)
+    monkeypatch.setattr(rig.store.answers, "_clock", ManualClock())
+    other = Store(rig.settings.store, SystemClock(), SystemEntropy(), worker="other")
+    async with rig.door() as (_, port):
+        raw = await rig.client(port)
+        member = await rig.client(port, who)
+        await member.ok(shared)
+        first = [await raw.ok(each) for each in asked]
+        monkeypatch.setattr(rig.store, "read", counted)
+        assert [(await raw.ok(each))[:-1] for each in asked] == [each[:-1] for each in first]
+        assert queries == []
+        rig.deliver(message(1), store=other)
+        assert b"* 1 EXISTS\r\n" in await raw.ok(asked[0])
+        assert b'* STATUS "INBOX" (MESSAGES 1 UIDNEXT 2)\r\n' in await raw.ok(asked[1])
+        await asyncio.to_thread(rig.dismiss, who)
+        assert b" NO " in (await member.command(shared))[-1]
+    other.close()
 
 
 # ---------------------------------------------------------------- COMPRESS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from mssmtp.errors import BadSyntax
 from mssmtp.imap import listing, mailboxes, responses, subscriptions, sync, vanished
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.commands.fetch import show_changed
-from mssmtp.imap.effects import Steps, Watch, read, send
+from mssmtp.imap.effects import Question, Steps, Watch, read, send
 from mssmtp.imap.numbers import NumberSet, UidRequired, View
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session, State
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class _Opened:
     mailbox: Mailbox
     rights: str
-    view: View
+    uids: Sequence[int]
     keywords: frozenset[str]
     first_unseen: int | None
     gone: list[Range]
@@ -66,13 +66,16 @@ class Select(Command):
         if self.parameters.condstore:
             yield from sync.become_aware(session)
         who, parameters = session.principal, self.parameters
-        opened = yield from read(lambda reading: _open(reading, who, self.mailbox, parameters))
+        question = None if known else Question(who, ("open", self.mailbox))
+        opened = yield from read(
+            lambda reading: _open(reading, who, self.mailbox, parameters), question=question
+        )
         # What the door has heard since it watches nothing counts: no change can fall between.
         yield Watch((opened.mailbox.bal, opened.mailbox.id))
         selected = Selected(
             opened.mailbox,
             self.read_only or not mailboxes.may_change(opened.rights),
-            opened.view,
+            _view(opened.uids, opened.mailbox),
             opened.mailbox.highest_modseq,
             opened.mailbox.highest_modseq,
             keywords=opened.keywords,
@@ -112,27 +115,31 @@ def _leave(session: Session) -> Steps[None]:
 def _open(reading: Reading, principal: Principal, name: str, parameters: Parameters) -> _Opened:
     mailbox, rights = mailboxes.find_with_rights(reading, principal, name, mailboxes.READ)
     mailbox = subscriptions.seen_by(reading, principal, mailbox)
-    view, unseen = _view(reading, mailbox)
+    uids, unseen = _uids(reading, mailbox)
     gone: list[Range] = []
     if parameters.known is not None and parameters.uid_validity == mailbox.uid_validity:
-        gone = vanished.earlier(reading, mailbox, view, parameters.known)
-    return _Opened(mailbox, rights, view, frozenset(reading.keywords(mailbox.id)), unseen, gone)
+        gone = vanished.earlier(reading, mailbox, _view(uids, mailbox), parameters.known)
+    return _Opened(mailbox, rights, uids, frozenset(reading.keywords(mailbox.id)), unseen, gone)
 
 
-def _view(reading: Reading, mailbox: Mailbox) -> tuple[View, int | None]:
+def _view(uids: Sequence[int], mailbox: Mailbox) -> View:
+    return View(uids, is_part=mailbox.part is not None)
+
+
+def _uids(reading: Reading, mailbox: Mailbox) -> tuple[Sequence[int], int | None]:
     """The messages, and the number of the first unseen one."""
     if mailbox.part is not None:
         view = mailboxes.viewed(reading, mailbox)
         rows = reading.messages(mailbox.id, view.uid_ranges([(0, len(view))]))
         unread = (at for at, row in enumerate(rows, 1) if "\\Seen" not in row.flags)
-        return view, next(unread, None)
+        return view.uids, next(unread, None)
     image = reading.image(mailbox.id)
     if image is not None:
         at = image.first_without(SEEN)
-        return View(image.uids), None if at is None else at + 1
-    view = View(reading.uids(mailbox.id))
+        return image.uids, None if at is None else at + 1
+    uids = reading.uids(mailbox.id)
     unseen = reading.first_unseen(mailbox.id) if mailbox.unseen else None
-    return view, None if unseen is None else bisect_right(view.uids, unseen)
+    return uids, None if unseen is None else bisect_right(uids, unseen)
 
 
 def _older(selected: Selected, first_unseen: int | None) -> list[bytes]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mssmtp.imap import mailboxes, responses, statuses, sync
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.effects import Steps, read, send
+from mssmtp.imap.effects import Question, Steps, read, send
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 
@@ -32,7 +32,10 @@ class Status(Command):
             limit = session.limits.message_octets
             return statuses.line(reading, mailbox, name, self.items, limit)
 
-        yield from send((yield from read(query, is_long=statuses.are_heavy(self.items))))
+        words = ("status", self.mailbox, self.items, session.dialect.utf8)
+        is_heavy = statuses.are_heavy(self.items)
+        question = None if is_heavy else Question(session.principal, words)
+        yield from send((yield from read(query, is_long=is_heavy, question=question)))
         return Done(b"STATUS completed")
 
 
