@@ -121,7 +121,7 @@ def _windows(
         at = bisect_left(listing.uids, view.uids[start])
         end = min(end, start + len(listing.uids) - at)  # it may lack the newest
         place = at, at + end - start
-        if end - start < LEAST or listing.uids[slice(*place)] != tuple(view.uids[start:end]):
+        if end - start < LEAST or listing.uids[slice(*place)] != view.uids[start:end]:
             return
         yield end, listing, place
         start = end

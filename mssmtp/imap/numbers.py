@@ -7,6 +7,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from mssmtp.errors import BadSyntax
 
@@ -161,7 +162,7 @@ class View:
 
     def uids_of(self, spans: Sequence[Span]) -> list[int]:
         """Every UID of `spans`."""
-        return [uid for start, stop in spans for uid in self.uids[start:stop]]
+        return list(chain.from_iterable(self.uids[start:stop].tolist() for start, stop in spans))
 
     def among(self, uids: Iterable[int], spans: Sequence[Span]) -> list[Span]:
         """Where within `spans` the messages `uids` are, which come ascending."""

@@ -80,6 +80,7 @@ class Stretch:
     selected: Selected
     spans: Sequence[Span]
     texts: dict[TextKind, Looked]
+    everybody: Uids
     last: int
     cost: int = 0
     _rows: dict[Uid, MessageRow] | None = None
@@ -106,6 +107,9 @@ class Stretch:
             return among
         if self._rows is not None:
             return among & self._rows.keys()
+        image = self.reading.image(self.selected.mailbox.id)
+        if image is not None:  # in memory since SELECT
+            return {uid for uid in among if image.holds(uid)}
         there = self.reading.uids(self.selected.mailbox.id, min(among), max(among))
         return among.intersection(there)
 
@@ -131,7 +135,10 @@ class Stretch:
         if not needle.text:
             return among
         looked = self.texts[kind]
-        left = sorted(among - looked.looked_at)
+        if among is self.everybody and not looked.looked_at:  # nothing else has narrowed it
+            left = cast("list[Uid]", self.selected.view.uids_of(self.spans))
+        else:
+            left = sorted(among - looked.looked_at)
         new = left[: bisect_right(left, self.last)]
         looked.looked_at.update(new)
         mailbox = self.selected.mailbox.id
@@ -200,7 +207,7 @@ def find(
     view = selected.view
     among = cast(Uids, set(view.uids_of(spans)))
     texts = {kind: Looked(needles) for kind, needles in search.needles.items()}
-    stretch = Stretch(reading, selected, spans, texts, view.uids[spans[-1][1] - 1])
+    stretch = Stretch(reading, selected, spans, texts, among, view.uids[spans[-1][1] - 1])
     found = search.narrow(stretch, among)
     found = stretch.existing({uid for uid in found if uid <= stretch.last})
     positions = _positions(view, spans, found)

@@ -57,6 +57,10 @@ class Image:
     def __len__(self) -> int:
         return len(self.codes)
 
+    def holds(self, uid: int) -> bool:
+        """Whether the message is there."""
+        return _position(self.uids, uid) is not None
+
     def first_without(self, bit: int) -> int | None:
         """The first position whose flags lack `bit`."""
         lacking = (code for code, bits in enumerate(self.sets) if not bits & bit)

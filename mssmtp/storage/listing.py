@@ -8,7 +8,8 @@ of a summary has to be decompressed. Made of the summaries alone (D6).
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+import sys
+from array import array
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -31,13 +32,14 @@ class Listing:
     """The columns; place i of each belongs to the message `uids[i]`."""
 
     octets: bytes
-    uids: tuple[int, ...]
-    sizes: tuple[int, ...]
-    present: tuple[int, ...]
+    uids: array[int]
+    sizes: array[int]
+    present: array[int]
     """Which of `message.headers.LISTED` each has, as `headers.listed_bits`."""
     all_present: int
     """The same of all together."""
-    _bounds: tuple[tuple[int, ...], ...]
+    _lengths: tuple[array[int], ...]
+    """Of the texts of each column, which stand behind one another."""
 
     def envelopes(self, span: Span) -> list[bytes]:
         """Ready FETCH values."""
@@ -52,7 +54,9 @@ class Listing:
         return self._texts(2, span)
 
     def _texts(self, column: int, span: Span) -> list[bytes]:
-        octets, bounds = self.octets, self._bounds[column][span[0] : span[1] + 1]
+        octets, lengths = self.octets, self._lengths[column]
+        start = len(octets) - sum(map(sum, self._lengths[column:])) + sum(lengths[: span[0]])
+        bounds = list(accumulate(lengths[slice(*span)], initial=start))
         return [octets[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
 
 
@@ -86,15 +90,15 @@ def opened(octets: bytes) -> Listing | None:
         return None
     try:
         count, every = _HEAD.unpack_from(octets)
-        numbers = struct.unpack_from(f">{_COLUMNS * count}I", octets, _HEAD.size)
     except struct.error as error:
         raise Damaged("a listing cannot be read") from error
-    columns = [numbers[at : at + count] for at in range(0, len(numbers), count or 1)]
-    start = _HEAD.size + 4 * len(numbers)
-    bounds: list[Sequence[int]] = []
-    for lengths in columns[3:]:
-        bounds.append(tuple(accumulate(lengths, initial=start)))
-        start = bounds[-1][-1]
-    if start != len(octets):
+    start = _HEAD.size + 4 * _COLUMNS * count
+    if not count or start > len(octets):
+        raise Damaged("a listing cannot be read")
+    numbers = array("I", octets[_HEAD.size : start])
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    columns = [numbers[at : at + count] for at in range(0, len(numbers), count)]
+    if start + sum(map(sum, columns[3:])) != len(octets):
         raise Damaged("a listing has another size")
-    return Listing(octets, columns[0], columns[1], columns[2], every, tuple(map(tuple, bounds)))
+    return Listing(octets, columns[0], columns[1], columns[2], every, tuple(columns[3:]))

@@ -12,6 +12,7 @@ from itertools import accumulate
 from mssmtp.errors import Damaged
 from mssmtp.mail import Uid
 from mssmtp.message.readable import BORDER, Needle
+from mssmtp.storage.sealing import compressed
 
 MAX_TEXT_OCTETS = 1_048_576
 """A longer text lies apart: it is read from the message at each search."""
@@ -23,6 +24,18 @@ _HEAD = struct.Struct(">BI")
 EMPTY_OCTETS = _HEAD.size
 _ENTRY_OCTETS = 8
 _APART = 0xFFFF_FFFF
+
+Names = tuple[str, ...] | None
+"""Folded names of fields; None: all."""
+SHORT = (
+    frozenset({"subject"}),
+    frozenset({"from"}),
+    frozenset({"subject", "from", "to", "cc"}),
+)
+"""The fields of the frames of a pack of header sections; the whole comes last."""
+_FRAMES = struct.Struct(">BIII")
+_FRAMED = 1
+"""Of the frames: no pack without them begins with it."""
 
 
 class OtherRelease(Damaged):
@@ -38,6 +51,38 @@ def packed(texts: Sequence[Text]) -> bytes:
     table = [field for uid, text in texts for field in (uid, _APART if text is None else len(text))]
     head = struct.pack(f">BI{len(table)}I", VERSION, len(texts), *table)
     return b"".join([head, *(text + BORDER for _, text in texts if text is not None)])
+
+
+def framed(texts: Sequence[Text]) -> bytes:
+    """The content of a pack of header sections, compressed: beside it the fields that are looked
+    into most, apart, which are a tenth of it."""
+    shorts = [[(uid, text and _short(text, names)) for uid, text in texts] for names in SHORT]
+    frames = [compressed(packed(each)) for each in (*shorts, texts)]
+    return _FRAMES.pack(_FRAMED, *map(len, frames[:-1])) + b"".join(frames)
+
+
+def frame(octets: bytes, names: Names) -> memoryview:
+    """The smallest part, still compressed, that holds all fields `names`. Raises OtherRelease,
+    Damaged."""
+    try:
+        version, *lengths = _FRAMES.unpack_from(octets)
+    except struct.error as error:
+        raise Damaged("a text pack cannot be read") from error
+    if version != _FRAMED:
+        raise OtherRelease("a text pack of another release")
+    start = _FRAMES.size
+    for short, length in zip(SHORT, lengths, strict=True):
+        if names is not None and short.issuperset(names):
+            return memoryview(octets)[start : start + length]
+        start += length
+    return memoryview(octets)[start:]
+
+
+def _short(text: bytes, names: frozenset[str]) -> bytes:
+    """Of a folded header section the fields `names`."""
+    fields = text.split(BORDER)[1:]
+    kept = (each for each in fields if each.partition(b": ")[0].decode() in names)
+    return b"".join(BORDER + each for each in kept)
 
 
 def room_of(text: bytes | None) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -43,12 +43,16 @@ from mssmtp.storage.textpack import (
     EMPTY_OCTETS,
     MAX_PACK_OCTETS,
     MAX_TEXT_OCTETS,
+    Names,
     OtherRelease,
     Text,
     TextPack,
+    frame,
+    framed,
     packed,
     room_of,
 )
+from mssmtp.storage.textsearch import DEARER, MESSAGE_COST, Scanned, Search
 from mssmtp.storage.view import Row, ranges
 
 if TYPE_CHECKING:
@@ -63,9 +67,6 @@ TOGETHER_OCTETS = 131_072
 small one."""
 AHEAD = 3
 """As many of these other threads open while one is looked through."""
-DEARER = 16
-"""Decoding an octet costs so much more than looking at it in a pack."""
-MESSAGE_COST = 65_536
 _PURPOSE = b"texts\0"
 _CONTEXT = struct.Struct(">QBQQ")
 
@@ -144,19 +145,6 @@ class MadeTexts:
     texts: list[Text]
 
 
-@dataclass(frozen=True, slots=True)
-class Scanned:
-    """One step of a search: everything up to `last` is known now.
-
-    `found` may name messages behind `last` too. `cost`: octets looked at, once for each needle;
-    decoding counts as more.
-    """
-
-    last: int
-    found: tuple[set[Uid], ...]
-    cost: int
-
-
 _Sealed = tuple[Span, bytes]
 _Opened = tuple[Span, TextPack | None]
 _Opening = Future[tuple[list[_Opened], Sequence[_Sealed]]] | list[_Opened]
@@ -175,7 +163,8 @@ class _Source:
 
     def sealed(self, span: Span, filled: Sequence[Text]) -> SealedTexts:
         """A pack of `filled`."""
-        sealed = self.key.seal(self._purpose(span), compressed(packed(filled)))
+        made = framed(filled) if self.kind is TextKind.HEADER else compressed(packed(filled))
+        sealed = self.key.seal(self._purpose(span), made)
         sieve = self.sieve(span, dict(filled)) if self.kind is TextKind.BODY else None
         return SealedTexts(self.mailbox, self.kind, span, len(filled), sealed, sieve)
 
@@ -197,23 +186,26 @@ class _Source:
     def _sieve_purpose(self, span: Span) -> bytes:
         return texts_purpose(self.mailbox, SIEVES, span.first, span.last)
 
-    def opened(self, span: Span, sealed: bytes) -> TextPack | None:
-        """None: it cannot be read, and is as good as missing."""
+    def opened(self, span: Span, sealed: bytes, names: Names = None) -> TextPack | None:
+        """None: it cannot be read, and is as good as missing. `names`: these fields are enough."""
         try:
             octets = self.key.open(self._purpose(span), sealed)
-            return TextPack.opened(decompressed(octets, MAX_PACK_OCTETS))
+            part = frame(octets, names) if self.kind is TextKind.HEADER else octets
+            return TextPack.opened(decompressed(part, MAX_PACK_OCTETS))
         except OtherRelease:
             return None
         except Damaged:
             logger.warning("text pack damaged", extra={"mailbox": self.mailbox})
             return None
 
-    def opened_together(self, sealed: Sequence[_Sealed]) -> tuple[list[_Opened], Sequence[_Sealed]]:
+    def opened_together(
+        self, sealed: Sequence[_Sealed], names: Names = None
+    ) -> tuple[list[_Opened], Sequence[_Sealed]]:
         """The first of them, while they fit into the room of one pack; and what is left."""
         found: list[_Opened] = []
         octets = 0
         for count, (span, row) in enumerate(sealed, 1):
-            pack = self.opened(span, row)
+            pack = self.opened(span, row, names)
             found.append((span, pack))
             octets += len(pack.octets) if pack is not None else 0
             if octets >= MAX_PACK_OCTETS:
@@ -226,46 +218,6 @@ class _Source:
 
     def _purpose(self, span: Span) -> bytes:
         return texts_purpose(self.mailbox, self.kind, span.first, span.last)
-
-
-@dataclass(frozen=True, slots=True)
-class _Search:
-    """What is looked for, and where."""
-
-    needles: tuple[Needle, ...]
-    uids: Sequence[int]
-    """Ascending."""
-
-    def look(self, pack: TextPack) -> tuple[set[Uid], ...]:
-        """Through a pack."""
-        holders = (set(pack.find(needle)) for needle in self.needles)
-        return tuple(found and found.intersection(map(Uid, self.uids)) for found in holders)
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """The fields that are looked into; None: all."""
-        names = tuple(needle.field_name for needle in self.needles)
-        return names if all(names) else None
-
-    def wanted(self, span: Span) -> Sequence[int]:
-        """Those of the UIDs that lie in `span`."""
-        if span.first > span.last:
-            return ()
-        return self.uids[bisect_left(self.uids, span.first) : bisect_right(self.uids, span.last)]
-
-    def stream(self, uid: Uid, pieces: Iterable[bytes]) -> Scanned:
-        """Through one message, however long it is."""
-        overlap = max(len(needle.text) for needle in self.needles) - 1
-        found: tuple[set[Uid], ...] = tuple(set() for _ in self.needles)
-        tail, size = b"", 0
-        for piece in pieces:
-            size += len(piece)
-            tail += piece
-            for uids, needle in zip(found, self.needles, strict=True):
-                if not uids and needle.is_in(tail, 0, len(tail)):
-                    uids.add(uid)
-            tail = tail[max(0, len(tail) - overlap) :]
-        return Scanned(uid, found, MESSAGE_COST + (DEARER + len(self.needles)) * size)
 
 
 class TextReading(SummaryReading):
@@ -284,19 +236,22 @@ class TextReading(SummaryReading):
         spans = self._spans(source, uids[0] // TEXT_UIDS * TEXT_UIDS, uids[-1])
         windows = _windows(uids)
         spans = [span for span in spans if span.first // TEXT_UIDS in windows]
-        packs = self._opened(source, self._sieved(source, needles, spans))
+        names = Search(tuple(needles), ()).names
+        packs = self._opened(source, self._sieved(source, needles, spans), names)
         ahead = next(packs, None)
         for window, some in windows.items():
-            search = _Search(tuple(needles), uids[some])
+            search = Search(tuple(needles), uids[some])
             at = window * TEXT_UIDS
             while ahead is not None and ahead[0].first < end_of(window):
                 span, pack = ahead
                 if pack is not None:
-                    yield from self._through_gap(source, search, Span(at, span.first - 1))
+                    if at < span.first:
+                        yield from self._through_gap(source, search, Span(at, span.first - 1))
                     yield from self._through_pack(source, search, span, pack)
                     at = span.last + 1
                 ahead = next(packs, None)
-            yield from self._through_gap(source, search, Span(at, end_of(window) - 1))
+            if at < end_of(window):
+                yield from self._through_gap(source, search, Span(at, end_of(window) - 1))
 
     def make_texts(
         self, mailbox: MailboxId, kind: TextKind, window: int, first: int
@@ -385,11 +340,12 @@ class TextReading(SummaryReading):
                 yield span, sieve is None or any(lets_through(sieve, each) for each in sought)
 
     def _opened(
-        self, source: _Source, spans: Iterable[tuple[Span, bool]]
+        self, source: _Source, spans: Iterable[tuple[Span, bool]], names: Names = None
     ) -> Iterator[tuple[Span, TextPack | None]]:
         """The packs in order, empty where one has not to be opened. The next are opened meanwhile:
         that needs no interpreter."""
         waiting: deque[_Opening] = deque()
+        submit = self._vault.openers.submit
 
         def next_opened() -> list[_Opened]:
             found = waiting.popleft()
@@ -397,16 +353,26 @@ class TextReading(SummaryReading):
                 return found
             opened, left = found.result()
             if left:
-                waiting.appendleft(self._vault.openers.submit(source.opened_together, left))
+                waiting.appendleft(submit(source.opened_together, left, names))
             return opened
 
-        place = {"mailbox": source.mailbox, "kind": int(source.kind)}
+        def sealed(some: list[Span]) -> list[_Sealed]:
+            span = {"low": some[0].first, "high": some[-1].first}
+            rows = self._all(_SEALED, mailbox=source.mailbox, kind=int(source.kind), **span)
+            return [(each, row[0]) for each, row in zip(some, rows, strict=True)]
+
+        groups = _together(spans)
+        group = next(groups, None)
         try:
-            for some, is_wanted in _together(spans):
-                if is_wanted:
-                    rows = self._all(_SEALED, **place, low=some[0].first, high=some[-1].first)
-                    sealed = [(span, row[0]) for span, row in zip(some, rows, strict=True)]
-                    waiting.append(self._vault.openers.submit(source.opened_together, sealed))
+            while group is not None:
+                some, is_wanted = group
+                group = next(groups, None)
+                if is_wanted and not waiting and (group is None or names is not None):
+                    # Little to open, or nothing to do meanwhile: changes of thread cost more.
+                    found = ((at, source.opened(at, row, names)) for at, row in sealed(some))
+                    yield from found
+                elif is_wanted:
+                    waiting.append(submit(source.opened_together, sealed(some), names))
                 else:
                     waiting.append([(span, _SIEVED) for span in some])
                 while len(waiting) > AHEAD:
@@ -419,7 +385,7 @@ class TextReading(SummaryReading):
                     opening.cancel()
 
     def _through_pack(
-        self, source: _Source, search: _Search, span: Span, pack: TextPack
+        self, source: _Source, search: Search, span: Span, pack: TextPack
     ) -> Iterator[Scanned]:
         """A pack, then the long texts it has no room for."""
         if pack is _SIEVED:
@@ -432,7 +398,7 @@ class TextReading(SummaryReading):
             for row in self._text_rows(source, uid, uid):
                 yield replace(search.stream(uid, self._read_on(row, source, search)), last=last)
 
-    def _through_gap(self, source: _Source, search: _Search, gap: Span) -> Iterator[Scanned]:
+    def _through_gap(self, source: _Source, search: Search, gap: Span) -> Iterator[Scanned]:
         """What no pack answers for; where much is missing, packs are made on the way."""
         wanted = search.wanted(gap)
         if len(wanted) >= PACK_FROM and source.is_closed(gap.first // TEXT_UIDS):
@@ -479,7 +445,7 @@ class TextReading(SummaryReading):
             return None
         return b"".join(pieces)
 
-    def _read_on(self, row: Row, source: _Source, search: _Search) -> Iterator[bytes]:
+    def _read_on(self, row: Row, source: _Source, search: Search) -> Iterator[bytes]:
         """The text of a message as far as it can be read."""
         try:
             yield from self._text(row, source, search.names)

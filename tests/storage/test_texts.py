@@ -12,11 +12,12 @@ import pytest
 from mssmtp.errors import Damaged
 from mssmtp.mail import Bal, MailboxId, Uid
 from mssmtp.message import Scanner, Summary, TooComplex
-from mssmtp.message.readable import BORDER, Needle, folded_body, folded_header
+from mssmtp.message.readable import BORDER, Needle, field_mark, folded_body, folded_header
 from mssmtp.storage import Store, textpack
 from mssmtp.storage import texts as storage_texts
 from mssmtp.storage.messages import TEXT_UIDS
-from mssmtp.storage.textpack import TextPack, packed
+from mssmtp.storage.sealing import compressed, decompressed
+from mssmtp.storage.textpack import OtherRelease, TextPack, frame, framed, packed
 from mssmtp.storage.texts import TextKind
 from tests.corpus import cpython_messages, torture_messages
 from tests.storage.support import SteppingClock, behind, inbox, message
@@ -124,6 +125,39 @@ def test_packs_answer_as_a_full_decode_of_the_whole_corpus(
     closed = (len(CORPUS) + 1) // TEXT_UIDS
     assert {first // TEXT_UIDS for _, first, _, _ in packs(home)} == set(range(closed))
     compared(store, box, CORPUS, 200)
+
+
+def test_a_search_in_some_fields_answers_as_one_in_the_whole_header() -> None:
+    chance = random.Random(SEED)  # noqa: S311
+    texts: list[textpack.Text] = [
+        (Uid(uid), expected(octets)[TextKind.HEADER]) for uid, octets in enumerate(CORPUS, 1)
+    ]
+    octets = framed([*texts, (Uid(len(CORPUS) + 1), None)])
+    answered = 0
+    for names in (("subject",), ("from", "subject"), ("cc",), ("to",), ("date",), ("x-none",)):
+        pack = TextPack.opened(decompressed(frame(octets, names), textpack.MAX_PACK_OCTETS))
+        assert pack.apart == [len(CORPUS) + 1]
+        for name in names:
+            mark = field_mark(name)
+            some = [text for _, text in texts if text and mark in text]
+            values = [text.split(mark)[1].split(BORDER)[0] for text in some]
+            for value in chance.sample(values, min(len(values), 40)):
+                needle = Needle(value[:3] or mark, mark)
+                wanted = [uid for uid, text in texts if text and needle.is_in(text, 0, len(text))]
+                assert list(pack.find(needle)) == wanted
+                answered += len(wanted)
+    assert answered > 100
+    sizes = [len(frame(octets, names)) for names in (("subject",), ("from", "to"), None)]
+    assert sizes == sorted(sizes)
+    assert 3 * sizes[0] < sizes[2]
+
+
+def test_a_pack_of_headers_without_frames_is_of_another_release() -> None:
+    """As they were before: one compressed piece."""
+    with pytest.raises(OtherRelease):
+        frame(compressed(packed([(Uid(1), b"\xffsubject: ancien")])), None)
+    with pytest.raises(Damaged):
+        frame(b"\x01", None)
 
 
 def test_any_of_the_packs_may_be_missing_or_damaged(store: Store, zoe: Bal, home: Path) -> None:
