@@ -1,7 +1,8 @@
 """Logging in to the portal: usual address and password, then a code by mail (SEED-09).
 
-Two calls, and no way around the second: a `StrongLogin` is made by a code alone. Enrolment and
-reset spend a link once and set a password. Everything blocks: to be called in a thread.
+Two calls, and no way around the second: a `StrongLogin` is made by a code alone. The password is
+chosen where the account is finalised (`bulk/activation.py`), or replaced (`resetting.py`).
+Everything blocks: to be called in a thread.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from mssmtp import codes
 from mssmtp.directories import Directories
@@ -50,13 +50,6 @@ class ProviderFirst(LoginRefused):
     )
     imap = "AUTHENTICATIONFAILED"
     is_guess = False
-
-
-class LinkRefused(LoginRefused):
-    """An activation or reset link that was used, is too old, or is none of ours."""
-
-    smtp = Reply(535, "5.7.8", "Ce lien a déjà servi ou a expiré ; demandez-en un nouveau.")
-    imap = "AUTHENTICATIONFAILED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,34 +137,6 @@ class Portal:
             raise codes.CodeRefused
         return StrongLogin(account, now)
 
-    def set_password(
-        self, kind: Literal["activation", "reset"], token: str, password: str, again: str
-    ) -> AccountId:
-        """Choose a password by a link that is good once. Raises WeakPassword, LinkRefused."""
-        portal_password.check(password, again)
-        # Before the slow hash: who has no link costs us nothing.
-        now = self._clock.now()
-        if self._store.read(lambda r: _link(r, kind, token[:_MOST], now)).result() is None:
-            raise LinkRefused
-        made = portal_password.hashed(password, self._entropy)
-
-        def job(writing: Writing) -> AccountId | None:
-            found = _link(writing, kind, token[:_MOST], now)
-            if found is None or not writing.spend_secret(found[0]):
-                return None
-            account = found[1]
-            writing.set_portal_password(account, made)
-            # A code that was on its way belongs to the password of before.
-            writing.void_secrets("code", account)
-            author = writing.account_login(account) or ""
-            writing.trace("account", author, "mot de passe choisi", account=account)
-            return account
-
-        account = self._store.write(job).result()
-        if account is None:
-            raise LinkRefused
-        return account
-
 
 def _known(reading: Reading, usual: Address) -> tuple[Person | None, str | None]:
     """The person who may log in, and what is stored of the password; the same reads for all."""
@@ -193,12 +158,3 @@ def _may(reading: Reading, account: AccountId) -> bool:
     login = reading.account_login(account)
     found = None if login is None else reading.account(login)
     return found is not None and found.active
-
-
-def _link(
-    reading: Reading, kind: Literal["activation", "reset"], token: str, now: datetime
-) -> tuple[int, AccountId] | None:
-    found = reading.secret(kind, token)
-    if found is None or found.spent_at is not None or now > found.expires_at:
-        return None
-    return found.id, found.subject

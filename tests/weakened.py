@@ -34,6 +34,20 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "a reset link is spent with its code",
+        "mssmtp/resetting.py",
+        "            if account != person.account or not writing.spend_secret(id):\n",
+        "            if not writing.spend_secret(id):\n",
+        ("tests/portal/test_resetting.py",),
+    ),
+    Weakening(
+        "a password that an administrator sees, for one box",
+        "mssmtp/admin/devices.py",
+        "    if desk.actor.level is AdminLevel.OPERATOR:\n        return None\n    own",
+        "    return None\n    own",
+        ("tests/admin/test_structures.py",),
+    ),
+    Weakening(
         "of a box handed over, what is to be done alone",
         "mssmtp/imap/mailboxes.py",
         "    return reading.part_of(mailbox, grant) if grant else mailbox\n",

@@ -15,7 +15,7 @@ from mssmtp.admin.persons import Known, of_account, person_of
 from mssmtp.errors import ConfigError
 from mssmtp.identity.app_password import new_password, verifiers
 from mssmtp.identity.standing import alive
-from mssmtp.mail import AccountId, Actor, AdminLevel
+from mssmtp.mail import AccountId, Actor, AdminLevel, Bal
 from mssmtp.notices import Desk as Notices
 from mssmtp.notices import Kind
 from mssmtp.storage import Reading, Writing
@@ -52,7 +52,8 @@ def _account(reading: Reading, text: str) -> AccountId:
 
 
 def _create(desk: Desk[NewDevice]) -> Answer:
-    """Make the password of one more device; it is shown once. The person is told by mail."""
+    """Make the password of one more device; it is shown once, and opens the person's own box alone
+    unless the operator or the portal asks. The person is told by mail."""
     given, now = desk.input, desk.office.clock.now()
 
     def beside(reading: Reading) -> list[str]:
@@ -73,14 +74,42 @@ def _create(desk: Desk[NewDevice]) -> Answer:
     def job(writing: Writing) -> Row:
         account = _account(writing, given.person)
         _demand_allowed(writing, account, given.person)
+        box = _only_box(desk, writing, account)
         number = writing.add_app_password(
-            account, given.device, made.argon2, made.scram, scope=scope, expires_at=expires_at
+            account,
+            given.device,
+            made.argon2,
+            made.scram,
+            None if box is None else box.id,
+            scope=scope,
+            expires_at=expires_at,
         )
-        _tell(desk, writing, account, given.device, "Un appareil a reçu un mot de passe.")
-        login = writing.account_login(account)
+        event = "Un appareil a reçu un mot de passe."
+        if box is not None:
+            event = f"Votre administrateur a donné un mot de passe à un appareil : {box.address}."
+        _tell(desk, writing, account, given.device, event)
+        login = writing.account_login(account) if box is None else str(box.address)
         return {"login": login, "device": given.device, "number": number, "password": password}
 
     return desk.write(job)
+
+
+def _only_box(desk: Desk[NewDevice], reading: Reading, account: AccountId) -> Bal | None:
+    """What the password opens; None: whatever the person opens, now or later.
+
+    An administrator of a structure or region reads it from the screen: it is to open nothing that
+    another structure has let the person into (SEED-38).
+    """
+    if desk.actor.level is AdminLevel.OPERATOR:
+        return None
+    own = reading.box_of(account)
+    if own is None:
+        raise ConfigError(
+            desk.input.person,
+            "n'a pas de boîte à son nom",
+            "`mssmtp bal member password` donne un mot de passe pour une boîte ORG.",
+        )
+    return own
 
 
 def _demand_allowed(reading: Reading, account: AccountId, named: str) -> None:

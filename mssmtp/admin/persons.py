@@ -220,7 +220,8 @@ def _show(desk: Desk[Known]) -> Answer:
 
 
 def _change(desk: Desk[ChangedProfile]) -> Answer:
-    """Change names, profession or contact of a person; the usual address has its own way."""
+    """Change names, profession, number or contact of a person; a number that the register does not
+    confirm waits for certification. The usual address has its own way."""
     given = desk.input
 
     def job(writing: Writing) -> Row:
@@ -234,7 +235,10 @@ def _change(desk: Desk[ChangedProfile]) -> Answer:
             language=given.language or was.language,
         )
         details = _details(given, writing.person_details(was.id))
-        return row(writing, persons.change(writing, person, details))
+        persons.change(writing, person, details)
+        is_operator = desk.actor.level is AdminLevel.OPERATOR
+        found = persons.confirm_number(writing, LocalRegister(), was, by_operator=is_operator)
+        return row(writing, found)
 
     return desk.write(job)
 

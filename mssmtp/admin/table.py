@@ -18,6 +18,7 @@ from mssmtp.admin import (
     members,
     notifications,
     persons,
+    resets,
     structures,
     suspensions,
     wordings,
@@ -42,6 +43,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *delegations.OPERATIONS,
     *notifications.OPERATIONS,
     *confirming.OPERATIONS,
+    *resets.OPERATIONS,
     *lifecycle.OPERATIONS,
 )
 

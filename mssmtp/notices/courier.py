@@ -89,7 +89,7 @@ class Courier:
             logger.error("the relay of service mail fails", extra={"why": str(error)})
         now = self._clock.now()
         await awaited(
-            self._store.write(lambda w: _record(w, leased, said, now, is_down=failed is not None))
+            self._store.write(lambda w: record(w, leased, said, now, is_down=failed is not None))
         )
         for notice in leased:
             if (taken := said.get(notice.id)) is not None:
@@ -106,7 +106,7 @@ class Courier:
         return letter.octets(text, self._sender, brand, notice.to, self._clock.now(), id)
 
 
-def _record(
+def record(
     writing: Writing,
     leased: Sequence[Notice],
     said: dict[int, Taken],
@@ -124,6 +124,9 @@ def _record(
             writing.notice_later(notice.id, now + RELAY_AGAIN, why, attempted=False)
         elif taken.is_sent:
             writing.notice_done(notice.id, now, "sent")
+            if notice.kind == Kind.INACTIVITY and notice.bal is not None:
+                which = {"closes": notice.values["date"], "days": notice.values["days"]}
+                writing.note_warned(notice.bal, which, notice.at)
         elif taken.is_final:
             writing.notice_done(notice.id, now, f"failed {taken.code}")
         else:

@@ -1,7 +1,8 @@
 """A box in which nothing was done for a year is closed, after two warnings (SEED-51, OP-48).
 
-What counts as activity is DEF-24 (`storage/activity.py`). Nobody is closed who was not warned: each
-warning is a dated record, and the last one leaves its whole time, however late it went out.
+What counts as activity is DEF-24 (`storage/activity.py`). Nobody is closed who was not warned: a
+warning counts when the relay has taken it (`notices/courier.py` records it), and the last one
+leaves its whole time, however late it went out. One that was refused is written again.
 """
 
 from __future__ import annotations
@@ -17,12 +18,9 @@ from mssmtp.notices import Desk
 from mssmtp.notices.kinds import Kind
 from mssmtp.people import boxes, telling
 from mssmtp.storage import Writing
-from mssmtp.storage.activity import Still
-from mssmtp.storage.people_values import Record
+from mssmtp.storage.activity import INACTIVITY_TOLD, Still
 
 logger = logging.getLogger(__name__)
-
-NOTICE = "inactivity-notice"
 
 
 class Step(StrEnum):
@@ -44,20 +42,24 @@ class Silence:
 
 def next_step(silence: Silence, settings: PeopleSettings, now: datetime) -> Step:
     """Pure. The first warning comes `inactivity_notices[0]` before the end of the year, and so on;
-    after the last one its whole time is left."""
-    end = silence.since + settings.inactivity
+    after each its whole time is left: nobody is closed before a day that was told."""
+    end = _end(silence, settings)
     if silence.notices < len(settings.inactivity_notices):
         due = end - settings.inactivity_notices[silence.notices]
         return Step.WARN if now >= due else Step.NONE
-    if silence.warned_at is not None and settings.inactivity_notices:
-        end = max(end, silence.warned_at + settings.inactivity_notices[-1])
     return Step.CLOSE if now >= end else Step.NONE
+
+
+def _end(silence: Silence, settings: PeopleSettings) -> datetime:
+    end = silence.since + settings.inactivity
+    told = settings.inactivity_notices[: silence.notices]
+    return end if silence.warned_at is None or not told else max(end, silence.warned_at + told[-1])
 
 
 def closing_day(silence: Silence, settings: PeopleSettings, now: datetime) -> datetime:
     """When the box will be closed, as a warning of today says."""
     left = settings.inactivity_notices[silence.notices]
-    return max(silence.since + settings.inactivity, now + left)
+    return max(_end(silence, settings), now + left)
 
 
 def settle(writing: Writing, desk: Desk, settings: PeopleSettings, still: Still) -> Step:
@@ -67,11 +69,12 @@ def settle(writing: Writing, desk: Desk, settings: PeopleSettings, still: Still)
     since = writing.last_activity(still.bal)
     if box is None or box.state is not BalState.ACTIVE or not desk.works(writing):
         return Step.NONE
-    told = writing.records("bal", box.id).get(NOTICE)
+    told = writing.records("bal", box.id).get(INACTIVITY_TOLD)
     warned_at = None if told is None or told.at < since else told.at
     silence = Silence(since, still.notices if warned_at else 0, warned_at)
     step = next_step(silence, settings, writing.now())
-    if step is Step.WARN and not _warn(writing, desk, settings, box, silence):
+    is_waiting = writing.notice_waits(Kind.INACTIVITY, box.id)
+    if step is Step.WARN and (is_waiting or not _warn(writing, desk, settings, box, silence)):
         step = Step.NONE
     elif step is Step.CLOSE:
         boxes.close(writing, box)
@@ -82,7 +85,7 @@ def settle(writing: Writing, desk: Desk, settings: PeopleSettings, still: Still)
 def _warn(
     writing: Writing, desk: Desk, settings: PeopleSettings, box: Bal, silence: Silence
 ) -> bool:
-    """False: there is nobody to warn, and nothing is recorded."""
+    """False: there is nobody to warn."""
     reached = [to for to in telling.holders(writing, box) if not desk.is_ours(_address(to))]
     if not reached:
         logger.warning("a still box has nobody to be warned", extra={"bal": box.id})
@@ -97,8 +100,6 @@ def _warn(
     }
     for to in reached:
         desk.tell(writing, Kind.INACTIVITY, to, values, bal=box.id)
-    writing.add_record("bal", box.id, Record(NOTICE, now, {"closes": values["date"]}))
-    writing.set_idle_notices(box.id, silence.notices + 1)
     return True
 
 

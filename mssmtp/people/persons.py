@@ -109,11 +109,7 @@ def refuse(writing: Writing, person: Person, by: str, reason: str) -> None:
 def _certified(writing: Writing, register: Register, person: Person, by: str) -> Person:
     standing = register.standing(writing, person)
     if standing in (Standing.CLOSED, Standing.OTHER):
-        raise NotAllowed(
-            str(person.usual_address),
-            "l'annuaire ne confirme pas son identité ou son droit d'exercer (OP-45)",
-            "Vérifiez le numéro et le nom, puis recommencez.",
-        )
+        raise _not_confirmed(person)
     now = writing.now()
     writing.set_person_state(person.id, PersonState.CERTIFIED)
     writing.mark_person(person.id, "pending_since", None)
@@ -124,6 +120,14 @@ def _certified(writing: Writing, register: Register, person: Person, by: str) ->
     writing.add_record("person", person.id, told)
     review(writing, person)
     return present(writing, person)
+
+
+def _not_confirmed(person: Person) -> NotAllowed:
+    return NotAllowed(
+        str(person.usual_address),
+        "l'annuaire ne confirme pas son identité ou son droit d'exercer (OP-45)",
+        "Vérifiez le numéro et le nom, puis recommencez.",
+    )
 
 
 def review(writing: Writing, person: Person) -> None:
@@ -214,8 +218,33 @@ def change(writing: Writing, person: Person, details: PersonDetails | None = Non
     return present(writing, person)
 
 
+def confirm_number(
+    writing: Writing, register: Register, before: Person, *, by_operator: bool
+) -> Person:
+    """A certified person has another number than `before`: certified was somebody without it, and
+    identity and right to exercise are checked at certification (OP-45).
+
+    The register confirms it, or refuses it; where it knows nothing the operator answers for it,
+    and otherwise the person waits for certification again. Raises NotAllowed.
+    """
+    person = present(writing, before)
+    is_same = person.national_id in (None, before.national_id)
+    if is_same or person.state is not PersonState.CERTIFIED:
+        return person
+    standing = register.standing(writing, person)
+    if standing in (Standing.CLOSED, Standing.OTHER):
+        raise _not_confirmed(person)
+    if standing is Standing.OPEN or by_operator:
+        writing.mark_person(person.id, "checked_at", writing.now())
+        return person
+    writing.set_person_state(person.id, PersonState.NOT_CERTIFIED)
+    writing.mark_person(person.id, "pending_since", writing.now())
+    return present(writing, person)
+
+
 def leave(writing: Writing, person: Person) -> None:
-    """The activity has ended (OP-49): the login is off, the devices are out, the boxes are closed.
+    """The activity has ended (OP-49): the login is off, the devices are out, the boxes are closed,
+    and nothing of anybody else's is open to the person, nor will be.
 
     Their mail stays for the retention, proofs for ever. Raises NoSuchPerson.
     """
@@ -224,9 +253,12 @@ def leave(writing: Writing, person: Person) -> None:
     writing.keep_stopped(person.account)
     for password in writing.app_passwords(person.account):
         writing.revoke_app_password(password.id)
-    for shared in writing.principal(person.account).bals:
-        if writing.role(person.account, shared.id) is not None:
-            writing.remove_member(shared.id, person.account)
+    # Of suspended boxes too, which come back one day.
+    for shared in writing.memberships(person.account):
+        writing.remove_member(shared, person.account)
+    for given in writing.delegations_to(person.account):
+        writing.end_delegation(given)
+        writing.note_reactions(given.bal)
     for box in own:
         if box.state is not BalState.CLOSED:
             boxes.close(writing, box)

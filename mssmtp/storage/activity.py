@@ -16,6 +16,9 @@ from mssmtp.storage.model import NoSuchBal, from_us, to_us
 from mssmtp.storage.schema import bals, mailboxes, sql
 from mssmtp.storage.view import View, WritingView
 
+INACTIVITY_TOLD = "inactivity-notice"
+"""Record of a box: its holder was warned, dated when the relay took the warning (OP-48)."""
+
 _SINCE = func.coalesce(bals.c.last_activity, bals.c.created_at)
 _STILL = sql(
     select(bals.c.id, _SINCE, bals.c.idle_notices)
@@ -31,6 +34,7 @@ _CLOSED = sql(
     .order_by(bals.c.id)
     .limit(bindparam("most"))
 )
+_NOTICES = sql(select(bals.c.idle_notices).where(bals.c.id == bindparam("bal")))
 _ACTIVITY = sql(
     select(_SINCE, bals.c.closed_at, bals.c.created_at).where(bals.c.id == bindparam("bal"))
 )
@@ -80,6 +84,11 @@ class ActivityReading(View):
         if row is None:
             raise NoSuchBal
         return from_us(row[0])
+
+    def idle_notices(self, bal: BalId) -> int:
+        """How many warnings its holder was sent since it was last used."""
+        row = self._one(_NOTICES, bal=bal)
+        return 0 if row is None else row[0] or 0
 
     def closed_at(self, bal: BalId) -> datetime | None:
         """When the box was closed. Raises NoSuchBal."""

@@ -70,6 +70,14 @@ _DUE = sql(
 _WAITING = sql(
     select(*_COLUMNS).where(_WAITS).where(notices.c.digest.is_not(None)).order_by(notices.c.id)
 )
+_WAITS_ABOUT = sql(
+    select(notices.c.id)
+    .where(_WAITS)
+    .where(notices.c.digest.is_not(None))
+    .where(notices.c.kind == bindparam("kind"))
+    .where(notices.c.bal == bindparam("bal"))
+    .limit(1)
+)
 _ENVELOPE_OF = sql(select(blobs.c.envelope).where(blobs.c.number == bindparam("blob")))
 _ANY_DUE = sql(select(notices.c.id).where(_IS_DUE).limit(1))
 _LEASE = sql(
@@ -163,6 +171,7 @@ class Notice:
     at: datetime
     expires_at: datetime
     attempts: int
+    bal: BalId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +200,10 @@ class NoticeReading(EnvelopeReading):
     def has_due_notices(self, now: datetime) -> bool:
         """Something is to be taken up or sent."""
         return self._one(_ANY_DUE, now=to_us(now)) is not None
+
+    def notice_waits(self, kind: str, bal: BalId) -> bool:
+        """One of this kind about the box has neither left nor failed."""
+        return self._one(_WAITS_ABOUT, kind=kind, bal=bal) is not None
 
     def relay_stuck_since(self) -> datetime | None:
         """Since when a service mail waits because the relay takes nothing; None: it does not."""
@@ -222,7 +235,7 @@ class NoticeReading(EnvelopeReading):
 
     def _notice(self, row: Row) -> Notice:
         """Raises Damaged."""
-        id, kind, _, _, _, sealed, at, expires_at, attempts = row
+        id, kind, _, bal, _, sealed, at, expires_at, attempts = row
         opened = json.loads(self._master_open(notice_purpose(id), sealed))
         return Notice(
             id,
@@ -233,6 +246,7 @@ class NoticeReading(EnvelopeReading):
             from_us(at),
             from_us(expires_at),
             attempts,
+            None if bal is None else BalId(bal),
         )
 
 

@@ -136,6 +136,10 @@ class PeopleReading(BoxReading, AppPasswordReading, DelegationReading):
         login = self._opened_account(row).login
         return Principal(account, login, active, roles=roles, own=mine, handed=parts)
 
+    def memberships(self, account: AccountId) -> tuple[BalId, ...]:
+        """Boxes of others that it was let into, whatever their state."""
+        return tuple(BalId(bal) for bal, _ in self._all(_MEMBERSHIPS, account=account))
+
     def _is_of_suspended_domain(self, id: BalId) -> bool:
         bal = self.bal_by_id(id)
         return bal is not None and bal.address.domain in self._suspended_domains()

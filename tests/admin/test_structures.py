@@ -7,8 +7,10 @@ import pytest
 from mssmtp.admin.authority import Denied
 from mssmtp.admin.callers import actor_of_user
 from mssmtp.identity import Authenticator, BadCredentials
-from mssmtp.mail import Actor, Address, AdminLevel
-from tests.admin.conftest import DAY, OPERATOR, Desk, Refuses
+from mssmtp.mail import Actor, Address, AdminLevel, Bal, BalId, BalState, BalType, PersonState
+from mssmtp.storage import Writing
+from mssmtp.storage.register import RegisterEntry
+from tests.admin.conftest import DAY, OPERATOR, Desk, Refuses, Said
 from tests.home import CLOCK, ENTROPY
 
 
@@ -170,6 +172,71 @@ def test_a_box_is_lent_to_nobody_of_another_structure(desk: Desk, refuses: Refus
         more = {"reason": "absence"} | ({} if operation == "bal.break-glass" else {"until": until})
         refuses(404, dsi, operation, address=box, person=stranger, **more)
         refuses(404, other, operation, address=box, person=stranger, **more)
+
+
+@pytest.mark.requirement("CL-31", "SEED-38")
+def test_a_password_that_an_administrator_sees_opens_the_persons_own_box_alone(desk: Desk) -> None:
+    _, dsi = desk.structure()
+    finess, other = desk.structure()
+    made = desk.person(dsi)
+    login, box = made["usual_address"], made["box"]
+    store = desk.office.store
+
+    def let_in(writing: Writing) -> None:
+        account = writing.account(login)
+        assert account is not None
+        person = writing.person_by_account(account.id)
+        assert person is not None
+        writing.set_person_state(person.id, PersonState.CERTIFIED)
+        own, structure = writing.box_of(account.id), writing.structure_by_number(finess)
+        assert own is not None
+        assert structure is not None
+        writing.set_bal_state(own.id, BalState.ACTIVE)
+        name = Address.parse(f"service{desk.number()}@commun.test")
+        org = Bal(BalId(0), name, BalType.ORG, structure=structure.id)
+        writing.add_member(writing.add_box(org).id, account.id)
+
+    store.write(let_in).result()
+    opened = {}
+    for actor in (dsi, OPERATOR):
+        given = desk.ask(actor, "person.app-password.create", person=login, device="poste")
+        who = Authenticator(store, CLOCK, ENTROPY).authenticate(given["login"], given["password"])
+        opened[actor.level] = len(who.bals)
+        assert str(who.bals[0].address) == box
+    assert opened == {AdminLevel.STRUCTURE: 1, AdminLevel.OPERATOR: 2}
+    assert other.structure != dsi.structure
+
+
+@pytest.mark.requirement("OP-45", "SEED-20")
+def test_a_number_that_the_register_does_not_confirm_waits_for_certification(desk: Desk) -> None:
+    _, dsi = desk.structure()
+    store = desk.office.store
+
+    def certified() -> str:
+        made = desk.person(dsi, type=BalType.MED.value, national_id=None, profession="")
+        person = store.read(lambda r: r.person(Address.parse(made["usual_address"]))).result()
+        assert person is not None
+        store.write(lambda w: w.set_person_state(person.id, PersonState.CERTIFIED)).result()
+        return str(made["usual_address"])
+
+    def numbered(actor: Actor, listed: str | None) -> str:
+        who, number = certified(), desk.rpps()
+        person = store.read(lambda r: r.person(Address.parse(who))).result()
+        assert person is not None
+        if listed is not None:
+            name = person.last_name if listed == "same" else "Autre"
+            entry = RegisterEntry(f"8{number}", name)
+            store.write(lambda w: w.put_register_entry(entry)).result()
+        changed = desk.ask(actor, "person.change", person=who, national_id=number)
+        pending = {row["person"] for row in desk.ask(actor, "person.pending")}
+        assert (who in pending) is (changed["state"] == "not-certified")
+        return str(changed["state"])
+
+    assert numbered(dsi, None) == "not-certified"
+    assert numbered(dsi, "same") == "certified"
+    assert numbered(OPERATOR, None) == "certified"
+    with pytest.raises(Said, match="annuaire"):
+        numbered(OPERATOR, "other")
 
 
 @pytest.mark.attack("ATT-25")

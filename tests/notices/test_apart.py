@@ -38,6 +38,7 @@ _STORE = frozenset(
         "members",
         "new_secret",
         "notice_done",
+        "note_warned",
         "notice_later",
         "noticed_since",
         "person",

@@ -22,12 +22,13 @@ from mssmtp.mail import (
     PersonState,
     Uid,
 )
-from mssmtp.notices import Desk, Kind
+from mssmtp.notices import Desk, Kind, courier
+from mssmtp.notices.relay import Taken
 from mssmtp.people import boxes, inactivity
 from mssmtp.people.boxes import NewBox
 from mssmtp.people.daily import Daily, Done
 from mssmtp.people.inactivity import Silence, Step, next_step
-from mssmtp.storage import RELAY_STUCK, Administrator
+from mssmtp.storage import RELAY_STUCK, Administrator, Notice
 from mssmtp.storage.people_values import AddressRetired, BalDetails
 from mssmtp.storage.register import RegisterEntry
 from tests.people.conftest import World, opened
@@ -45,17 +46,29 @@ def aging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
 
 
-def run(world: World, desk: Desk | None = None) -> Done:
+def run(world: World, desk: Desk | None = None, code: int | None = 250) -> Done:
+    """A day; then the relay says `code` to what waits, or is not asked at all."""
     daily = Daily(world.store, SETTINGS, desk or world.desk, world.register)
-    return daily.run(world.clock.now())
+    done = daily.run(world.clock.now())
+    if code is not None:
+        carry(world, code)
+    return done
+
+
+CARRIED: list[Notice] = []
+
+
+def carry(world: World, code: int = 250) -> None:
+    waiting = world.told(Kind.INACTIVITY)
+    said = {each.id: Taken(code) for each in waiting}
+    now = world.clock.now()
+    world.write(lambda w: courier.record(w, waiting, said, now, is_down=False))
+    CARRIED.extend(waiting if code == 250 else ())
 
 
 def notices_of(world: World, box: Bal) -> list[str]:
-    return [
-        each.values["days"]
-        for each in world.told(Kind.INACTIVITY)
-        if each.values["box"] == str(box.address)
-    ]
+    """Of warnings that the relay has taken, the days that were left."""
+    return [each.values["days"] for each in CARRIED if each.values["box"] == str(box.address)]
 
 
 # ---------------------------------------------------------------- the year
@@ -96,11 +109,7 @@ def test_a_box_still_for_a_year_is_warned_of_at_30_and_7_days_then_closed(aging:
     aging.clock.advance(23 * DAY)
     run(aging)
     assert sorted(notices_of(aging, made.box)) == ["30", "7"]
-    to = {
-        each.to
-        for each in aging.told(Kind.INACTIVITY)
-        if each.values["box"] == str(made.box.address)
-    }
+    to = {each.to for each in CARRIED if each.values["box"] == str(made.box.address)}
     assert to == {made.person.usual_address}
     aging.clock.advance(6 * DAY)
     run(aging)
@@ -158,24 +167,57 @@ def test_while_the_relay_takes_nothing_nobody_is_closed(aging: World) -> None:
     aging.clock.advance(335 * DAY)
     run(aging)
     aging.clock.advance(23 * DAY)
-    run(aging)
-    assert notices_of(aging, made.box) == ["30", "7"]
-    waiting = next(
-        each
-        for each in reversed(aging.told(Kind.INACTIVITY))
-        if each.values["box"] == str(made.box.address)
-    )
+    run(aging, code=None)
+    (waiting,) = aging.told(Kind.INACTIVITY)
 
     def held(again: datetime, why: str | None) -> None:
         aging.write(lambda w: w.notice_later(waiting.id, again, why, attempted=False))
 
     held(aging.clock.now(), RELAY_STUCK)
     aging.clock.advance(8 * DAY)
-    run(aging)
+    run(aging, code=None)
     assert aging.again(made.box).state is BalState.ACTIVE
     held(aging.clock.now(), None)
     run(aging)
+    assert notices_of(aging, made.box) == ["30", "7"]
+    assert aging.again(made.box).state is BalState.ACTIVE, "its whole week begins now"
+    aging.clock.advance(7 * DAY)
+    run(aging)
     assert aging.again(made.box).state is BalState.CLOSED
+
+
+@pytest.mark.requirement("OP-48")
+def test_a_warning_that_is_refused_for_good_warns_nobody(aging: World) -> None:
+    made = aging.certified(aging.structure())
+    aging.clock.advance(335 * DAY)
+    for _ in range(50):  # an address that exists no more
+        run(aging, code=550)
+        aging.clock.advance(DAY)
+    assert aging.again(made.box).state is BalState.ACTIVE
+    run(aging)
+    run(aging)
+    assert notices_of(aging, made.box) == ["30"], "the first one again, then its time"
+    aging.clock.advance(30 * DAY)
+    run(aging)
+    aging.clock.advance(7 * DAY)
+    run(aging)
+    assert len(notices_of(aging, made.box)) == 2
+    assert aging.again(made.box).state is BalState.CLOSED
+
+
+def test_a_warning_that_comes_after_the_box_was_used_is_none(aging: World) -> None:
+    made = aging.certified(aging.structure())
+    aging.clock.advance(335 * DAY)
+    run(aging, code=None)
+    aging.clock.advance(DAY)
+    aging.write(lambda w: inactivity.keep(w, aging.again(made.box)))
+    aging.clock.advance(DAY)
+    carry(aging)
+    aging.clock.advance(335 * DAY)
+    run(aging)
+    assert notices_of(aging, made.box) == ["30", "30"]
+    assert aging.read(lambda r: r.idle_notices(made.box.id)) == 1
+    aging.write(lambda w: boxes.close(w, made.box))
 
 
 @pytest.mark.requirement("OP-48")

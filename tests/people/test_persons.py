@@ -278,8 +278,8 @@ def test_who_leaves_is_closed_everywhere_and_the_proofs_stay(world: World) -> No
     letter = _letter(world, made.box.address, Address("x", HOSPITAL), made.box.id)
 
     def settle(w: object) -> None:
-        w.set_bal_state(org.id, BalState.ACTIVE)  # type: ignore[attr-defined]
         w.add_member(org.id, made.person.account)  # type: ignore[attr-defined]
+        w.set_bal_state(org.id, BalState.SUSPENDED)  # type: ignore[attr-defined]
         w.add_app_password(made.person.account, "tel", "argon2", "scram")  # type: ignore[attr-defined]
 
     world.write(settle)

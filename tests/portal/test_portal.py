@@ -25,7 +25,7 @@ from mssmtp.identity import (
 from mssmtp.mail import AccountId, Address, BalType, Person, PersonState
 from mssmtp.notices import Desk, Kind, NoticesDown
 from mssmtp.notices.templates import written
-from mssmtp.portal import LinkRefused, NotAnAddress, Portal, PortalRefused, StrongLogin
+from mssmtp.portal import NotAnAddress, Portal, PortalRefused, StrongLogin
 from mssmtp.storage import Store, Writing
 from mssmtp.storage.people_values import NewPerson
 from tests.identity.fakes import Clock, Entropy
@@ -64,9 +64,7 @@ def desk(clock: Clock) -> Desk:
 @pytest.fixture
 def portal(store: Store, desk: Desk, clock: Clock) -> Portal:
     portal = Portal(store, desk, clock, Entropy(b"portal"))
-    account = add(store)
-    give_link(store, clock, account, "jeton")
-    portal.set_password("activation", "jeton", PASSWORD, PASSWORD)
+    choose(store, add(store))
     return portal
 
 
@@ -84,9 +82,10 @@ def add(store: Store, usual: str = USUAL, state: PersonState = PersonState.CERTI
     return store.write(job).result().account
 
 
-def give_link(store: Store, clock: Clock, account: AccountId, token: str) -> None:
-    until = clock.now() + timedelta(days=30)
-    store.write(lambda w: w.new_secret("activation", token, account, until)).result()
+def choose(store: Store, account: AccountId, password: str = PASSWORD) -> None:
+    """What finalising an account keeps."""
+    made = portal_password.hashed(password, Entropy(b"choose"))
+    store.write(lambda w: w.set_portal_password(account, made)).result()
 
 
 def mailed(store: Store) -> list[str]:
@@ -128,22 +127,10 @@ def test_the_vectors_l01_to_l07(password: str, why: str | None) -> None:
 
 
 @pytest.mark.requirement("SEED-11")
-def test_l08_it_is_typed_twice_at_creation(portal: Portal, store: Store, clock: Clock) -> None:
-    give_link(store, clock, add(store, "luc@cabinet.example"), "autre")
+def test_l08_it_is_typed_twice_at_creation() -> None:
     with pytest.raises(WeakPassword, match="diffèrent"):
-        portal.set_password("activation", "autre", NEW, NEW + "x")
-    portal.set_password("activation", "autre", NEW, NEW)
-
-
-def test_a_link_is_good_once_and_in_its_time(portal: Portal, store: Store, clock: Clock) -> None:
-    with pytest.raises(LinkRefused):
-        portal.set_password("activation", "jeton", NEW, NEW)
-    with pytest.raises(LinkRefused):
-        portal.set_password("reset", "jeton", NEW, NEW)
-    give_link(store, clock, add(store, "luc@cabinet.example"), "tard")
-    clock.advance(31 * 86_400)
-    with pytest.raises(LinkRefused):
-        portal.set_password("activation", "tard", NEW, NEW)
+        portal_password.check(NEW, NEW + "x")
+    portal_password.check(NEW, NEW)
 
 
 # ---------------------------------------------------------------- both factors
@@ -265,11 +252,9 @@ def test_unknown_wrong_suspended_and_not_activated_are_answered_alike(
     portal: Portal, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pending = add(store, "luc@cabinet.example", PersonState.PRE_REGISTERED)
-    give_link(store, clock, pending, "attente")
-    portal.set_password("activation", "attente", PASSWORD, PASSWORD)
+    choose(store, pending)
     stopped = add(store, "max@cabinet.example")
-    give_link(store, clock, stopped, "arret")
-    portal.set_password("activation", "arret", PASSWORD, PASSWORD)
+    choose(store, stopped)
     store.write(lambda w: w.set_account_active(stopped, active=False)).result()
     add(store, "ida@cabinet.example")  # has chosen no password
     done: list[int] = []
