@@ -2,6 +2,7 @@
 
     python -m bench.bulk_load --lines 50000
     python -m bench.bulk_load --lines 5000 --xlsx
+    python -m bench.bulk_load --lines 50000 --whole   (one transaction, and who writes meanwhile)
 
 Rows a second of processor time, and of the clock; the store is a new one on SQLite.
 """
@@ -12,12 +13,14 @@ import argparse
 import io
 import resource
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from openpyxl import Workbook
 
@@ -111,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=5_000)
     parser.add_argument("--xlsx", action="store_true")
+    parser.add_argument("--whole", action="store_true")
     given = parser.parse_args()
     count: int = given.lines
     octets = xlsx_file(count) if given.xlsx else csv_file(count)
@@ -122,7 +126,10 @@ def main() -> None:
     lines = measured("read", count, read)
     plan = measured("check", count, lambda: planned(lines, NOW.date()))
     with tempfile.TemporaryDirectory() as place, closing(_store(Path(place))) as store:
-        _load(store, plan, count)
+        if given.whole:
+            _load_whole(store, plan, count)
+        else:
+            _load(store, plan, count)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"memory at most {peak:.0f} MiB")
 
@@ -135,12 +142,63 @@ def _store(place: Path) -> Store:
 
 
 def _load(store: Store, plan: Plan, count: int) -> None:
-    new = Structure(StructureId(0), "CH de Valmont", finess=FINESS, domain=DOMAIN)
-    store.write(lambda writing: writing.create_structure(new)).result()
-    loader = Loader(store, "bench", lambda _: True, lambda *_: None, RULES)
+    loader = _loader(store)
     measured("load", count, lambda: list(loader.each(plan.requests)))
     measured("the same again", count, lambda: list(loader.each(plan.requests)))
     measured("dry run", count, lambda: loader.shown(plan.requests))
+
+
+def _load_whole(store: Store, plan: Plan, count: int) -> None:
+    """All or nothing, while somebody else writes ten times a second."""
+    loader = _loader(store)
+    with ThreadPoolExecutor(1) as beside:
+        stopping = threading.Event()
+        others = beside.submit(_written_beside, store, stopping)
+        told = measured("all or nothing", count, lambda: loader.whole(plan.requests))
+        time.sleep(1)
+        stopping.set()
+        waited = others.result()
+    done = [each for each in waited if each.is_done]
+    late = [each for each in waited if not each.is_done]
+    print(f"{len(told)} told; beside it {len(done)} writes done, {len(late)} refused for now (451)")
+    for name, those in (("done", done), ("refused", late)):
+        print(f"  {name}: waited at most {max((each.s for each in those), default=0):.1f} s")
+    at_once = sum(1 for each in waited if each.was_behind)
+    print(f"  {at_once} would not have begun: the doors see that the store is behind")
+
+
+class _Waited(NamedTuple):
+    s: float
+    is_done: bool
+    was_behind: bool
+
+
+def _written_beside(store: Store, stopping: threading.Event) -> list[_Waited]:
+    """What became of one small write each tenth of a second, and how long each was waited for."""
+    found: list[_Waited] = []
+    waiting: list[Future[None]] = []
+
+    def begun() -> None:
+        started_s, was_behind = time.monotonic(), store.is_behind
+        future = store.write(lambda writing: writing.trace("administration", "bench", "beside"))
+
+        def told(future: Future[None]) -> None:
+            is_done = future.exception() is None
+            found.append(_Waited(time.monotonic() - started_s, is_done, was_behind))
+
+        future.add_done_callback(told)
+        waiting.append(future)
+
+    while not stopping.wait(0.1):
+        begun()
+    wait(waiting)
+    return found
+
+
+def _loader(store: Store) -> Loader:
+    new = Structure(StructureId(0), "CH de Valmont", finess=FINESS, domain=DOMAIN)
+    store.write(lambda writing: writing.create_structure(new)).result()
+    return Loader(store, "bench", lambda _: True, lambda *_: None, RULES)
 
 
 if __name__ == "__main__":

@@ -19,13 +19,9 @@ from mssmtp.bulk.columns import MAX_FILE_OCTETS, MAX_LINES, MAX_MEMBERS_CELL
 from mssmtp.bulk.loading import Loader, Welcomes
 from mssmtp.bulk.request import Request
 from mssmtp.bulk.steps import Done
-from mssmtp.errors import ConfigError
 from mssmtp.mail import AdminLevel, Structure
 from mssmtp.people.rules import Rules
 from mssmtp.storage import Writing
-
-MOST_WHOLE = 5_000
-"""Lines of one transaction: for its seconds no letter is taken."""
 
 Cell = Annotated[str, StringConstraints(max_length=MAX_MEMBERS_CELL)]
 
@@ -75,12 +71,6 @@ def _told(desk: Desk[Load], plan: Plan) -> list[Told]:
         return [*plan.told, *loader.each(plan.requests)]
     if plan.refused:
         return [*plan.told, *loader.shown(plan.requests)]
-    if len(plan.requests) > MOST_WHOLE:
-        raise ConfigError(
-            "--all-or-nothing",
-            f"le fichier a plus de {MOST_WHOLE} lignes : le courrier attendrait tout ce temps",
-            "Coupez-le, ou chargez ligne par ligne : ce qui est déjà fait ne change rien.",
-        )
     return [*plan.told, *loader.whole(plan.requests)]
 
 

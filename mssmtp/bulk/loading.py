@@ -1,7 +1,8 @@
 """Requests -> the store: shown only, one by one, or all in one transaction (DEF-10).
 
 One by one, a line is one job of the committer: whole or not at all, many in one sync, and mail goes
-on between them. All or nothing is one transaction, during which mail waits.
+on between them. All or nothing is one transaction: while it lasts nobody else writes, and peers are
+told to come again (451) as behind a disk that does not keep up.
 """
 
 from __future__ import annotations
@@ -84,7 +85,13 @@ class Loader:
             yield _answer(*waiting.popleft())
 
     def whole(self, requests: Sequence[Request]) -> list[Told]:
-        """Apply all, or none when one is refused; the report says which."""
+        """Apply all, or none when one is refused; the report says which.
+
+        What is refused as things are is found before anybody else has to wait.
+        """
+        told = self.shown(requests)
+        if any(each.outcome is Outcome.REFUSED for each in told):
+            return told
 
         def job(writing: Writing) -> list[Told]:
             found = [self._job(request)(writing) for request in requests]

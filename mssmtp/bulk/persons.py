@@ -85,19 +85,6 @@ def _new(
     def take(writing: Writing) -> Done:
         # As `people.persons.load`, without asking whether the box may work: nobody pre-registered
         # may, and fifty thousand times the question is a minute.
-        person = writing.create_person(
-            NewPerson(
-                usual,
-                request.last_name,
-                request.first_name,
-                PersonState.PRE_REGISTERED,
-                number,
-                request.profession,
-                _category(request),
-                structure.id,
-                details=_details(request.card, PersonDetails()),
-            )
-        )
         box = writing.add_box(
             Bal(
                 BalId(0),
@@ -111,7 +98,20 @@ def _new(
                 exchanges=False,
             )
         )
-        writing.give_box(person.account, box.id)
+        person = writing.create_person(
+            NewPerson(
+                usual,
+                request.last_name,
+                request.first_name,
+                PersonState.PRE_REGISTERED,
+                number,
+                request.profession,
+                _category(request),
+                structure.id,
+                details=_details(request.card, PersonDetails()),
+            ),
+            box.id,
+        )
         return Done(str(address), box.id, person.account)
 
     return Step(Outcome.CREATED, take, address=str(address))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
+from itertools import count
 from typing import TYPE_CHECKING, BinaryIO
 
 from mssmtp.bulk.columns import MAX_COLUMNS, BadFile, Problem
@@ -27,7 +29,6 @@ _BROKEN = (
     TypeError,
     LookupError,
     AttributeError,
-    NotImplementedError,
     RuntimeError,
     OSError,
 )
@@ -41,16 +42,9 @@ def rows(stream: BinaryIO) -> Rows:
     number or date is taken when its text is beyond doubt.
     """
     formulas = guard(stream)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of styles and extensions that are not read
-            yield from _rows(stream, formulas)
-    except _BROKEN:
-        raise BadFile(
-            "classeur",
-            "il ne se lit pas",
-            "Copiez les lignes dans un classeur neuf, ou enregistrez « CSV UTF-8 ».",
-        ) from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of styles and extensions that are not read
+        yield from _rows(stream, formulas)
 
 
 def _rows(stream: BinaryIO, formulas: Formulas) -> Rows:
@@ -58,23 +52,43 @@ def _rows(stream: BinaryIO, formulas: Formulas) -> Rows:
     from openpyxl import load_workbook
 
     # data_only: the library never parses a formula; the guard has found where they are.
-    book = load_workbook(stream, read_only=True, data_only=True, keep_links=False)
+    with _readable():
+        book = load_workbook(stream, read_only=True, data_only=True, keep_links=False)
     try:
         if not book.worksheets:
             raise BadFile("classeur", "il n'a pas de feuille", "Enregistrez-le à nouveau.")
         sheet = book.worksheets[0]
-        path = str(sheet._worksheet_path).lstrip("/")
+        with _readable():
+            path = str(sheet._worksheet_path).lstrip("/")
+            sheet.reset_dimensions()  # what it announces may be wrong: lines would be lost
+            cells = iter(sheet.iter_rows(max_col=MAX_COLUMNS + 1))
         computed: dict[int, list[Problem]] = {}
         for row, place in formulas.get(path, ()):
             computed.setdefault(row, []).append(Problem(place, _FORMULA))
-        sheet.reset_dimensions()  # what it announces may be wrong: lines would be lost
-        for number, cells in enumerate(sheet.iter_rows(max_col=MAX_COLUMNS + 1), start=1):
-            texts, problems = _texts(cells)
+        for number in count(1):
+            with _readable():
+                found = next(cells, None)
+            if found is None:
+                return
+            texts, problems = _texts(found)
             problems += computed.get(number, [])
             if texts or problems:
                 yield number, texts, tuple(problems)
     finally:
         book.close()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Around what the library does, and nothing of ours: an error of ours is no bad workbook."""
+    try:
+        yield
+    except _BROKEN as error:
+        raise BadFile(
+            "classeur",
+            "il ne se lit pas",
+            "Copiez les lignes dans un classeur neuf, ou enregistrez « CSV UTF-8 ».",
+        ) from error
 
 
 def _texts(cells: Sequence[ReadOnlyCell]) -> tuple[list[str], list[Problem]]:

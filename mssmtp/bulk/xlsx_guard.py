@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from typing import BinaryIO
 from xml.parsers import expat
@@ -26,6 +27,9 @@ MAX_DEPTH = 24
 MAX_FORMULAS = 1_000
 _BIG = re.compile(r"xl/(worksheets/[^/]+|sharedStrings)\.xml\Z", re.IGNORECASE)
 _BLOCK = 65_536
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED, _PATCH = 0x41, 0x20
+"""Flags of a part (APPNOTE 4.4.4): encrypted, strongly or not; patched data."""
 _REMEDY = "Copiez les lignes dans un classeur neuf, ou enregistrez « CSV UTF-8 »."
 
 
@@ -90,18 +94,34 @@ def guard(stream: BinaryIO) -> Formulas:
     Returns the formulas of each sheet.
     """
     try:
-        with zipfile.ZipFile(stream) as archive:
+        with _opened(stream) as archive:
             parts = archive.infolist()
+            _are_of_the_usual_kind(parts)
             _sizes_are_bounded(parts)
             return {
                 part.filename: _counted(archive, part).formulas
                 for part in parts
                 if part.filename.lower().endswith((".xml", ".rels"))
             }
-    except (zipfile.BadZipFile, expat.ExpatError, NotImplementedError, RuntimeError, EOFError):
-        raise BadFile("classeur", "il est abîmé ou protégé", _REMEDY) from None
+    except (zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError) as error:
+        raise BadFile("classeur", "il est abîmé", _REMEDY) from error
     finally:
         stream.seek(0)
+
+
+def _opened(stream: BinaryIO) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(stream)
+    except NotImplementedError as error:  # it names a version of the format that nobody writes
+        raise BadFile("classeur", "il est comprimé d'une manière inconnue ici", _REMEDY) from error
+
+
+def _are_of_the_usual_kind(parts: list[zipfile.ZipInfo]) -> None:
+    """Asked before anything is unpacked: the library would answer with an error of its own."""
+    if any(part.flag_bits & _ENCRYPTED for part in parts):
+        raise BadFile("classeur", "il est protégé par un mot de passe", _REMEDY)
+    if any(part.compress_type not in _PACKED or part.flag_bits & _PATCH for part in parts):
+        raise BadFile("classeur", "il est comprimé d'une manière inconnue ici", _REMEDY)
 
 
 def _sizes_are_bounded(parts: list[zipfile.ZipInfo]) -> None:

@@ -167,7 +167,12 @@ def _headings(config: Path | None) -> Mapping[str, str]:
 def _lines(file: Path, headings: Mapping[str, str], shown: Shown) -> tuple[Line, ...]:
     try:
         with file.open("rb") as stream:
-            return read_lines(stream, headings, lambda count: shown("lecture", count, count))
+            return read_lines(
+                stream,
+                headings,
+                lambda count: shown("lecture", count, count),
+                is_named_workbook=file.suffix.lower() == ".xlsx",
+            )
     except OSError as error:
         fail(str(file), _why(error, "ne se lit pas"), "Vérifiez le nom.", EXIT_USAGE)
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from mssmtp.mail import Address, Bal, BalId, BalType, MailboxId, PersonState
 from mssmtp.storage.boxes import NO_DETAILS
-from mssmtp.storage.mailboxes import INBOX, deletable, mailbox_name
+from mssmtp.storage.mailboxes import (
+    FIRST_MAILBOXES,
+    INBOX,
+    deletable,
+    mailbox_name,
+    validity_at,
+)
 from mssmtp.storage.messages import MessageWriting
-from mssmtp.storage.model import BadMailboxName, MailboxExists, NoSuchBal, NoSuchMailbox
+from mssmtp.storage.model import BadMailboxName, MailboxExists, NoSuchMailbox
 from mssmtp.storage.people_values import BalDetails
 from mssmtp.storage.persons import PersonWriting
 from mssmtp.storage.structures import StructureWriting
@@ -47,11 +53,9 @@ class ArrangementWriting(PersonWriting, StructureWriting, MessageWriting):
 
         Raises BalExists, NationalIdRequired (OP-38).
         """
-        id = self._add_bal(wanted, details)
-        self._add_first_mailboxes(id)
-        made = self.bal_by_id(id)
-        if made is None:
-            raise NoSuchBal
+        first = validity_at(self.now())
+        made = self._add_bal(wanted, details, first + len(FIRST_MAILBOXES) - 1)
+        self._add_first_mailboxes(made.id, first)
         return made
 
     def delete_mailbox(self, bal: BalId, name: str) -> None:

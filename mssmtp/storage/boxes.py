@@ -38,11 +38,14 @@ from mssmtp.storage.schema import (
     bals,
     retired,
     sql,
+    table_of,
 )
 from mssmtp.storage.suspensions import SuspensionReading
 from mssmtp.storage.view import Row, WritingView
 
 RETIRED = b"retired"
+_MISSES = 64
+"""Remembered of one table: those of one line, not of a whole file."""
 NO_DETAILS = BalDetails()
 _NATIONAL_ID = re.compile(r"(8\d{11}|0[0-9A-Z]{9})\Z")
 _BAL = select(
@@ -178,18 +181,30 @@ class BoxReading(SuspensionReading):
         return opened
 
     def _sought(self, statement: str, purpose: bytes, text: str) -> Row | None:
-        """The row under the digest of `text`, which a rotation may just have changed."""
+        """The row under the digest of `text`, which a rotation may just have changed.
+
+        Who is not there is asked for again and again by one line of a bulk file (DEF-10), before
+        anything is changed: that is remembered.
+        """
+        absent = self._absent.setdefault(table_of(statement), set())
+        if (statement, text) in absent:
+            return None
         for _ in range(2):
             for digest in self._vault.keys.digests(purpose, text):
                 if (row := self._one(statement, digest=digest)) is not None:
                     return row
             if not self._follow_masters():
                 break
+        if len(absent) >= _MISSES:
+            absent.clear()
+        absent.add((statement, text))
         return None
 
     def _opened_bal(self, row: Row) -> Bal:
         """As it is now: a box of a suspended domain is suspended (OP-79)."""
-        bal = self._stored_bal(row)
+        return self._standing_bal(self._stored_bal(row))
+
+    def _standing_bal(self, bal: Bal) -> Bal:
         if bal.state is BalState.ACTIVE and bal.address.domain in self._suspended_domains():
             return replace(bal, state=BalState.SUSPENDED)
         return bal
@@ -221,8 +236,8 @@ class BoxReading(SuspensionReading):
 class BoxWriting(BoxReading, WritingView):
     """Making and changing them."""
 
-    def _add_bal(self, bal: Bal, details: BalDetails = NO_DETAILS) -> BalId:
-        """Rows of a BAL and its key; `bal.id` is not looked at.
+    def _add_bal(self, bal: Bal, details: BalDetails, last_uid_validity: int) -> Bal:
+        """Rows of a BAL and its key; `bal.id` is not looked at. What `bal_by_id` would say of it.
 
         Raises BalExists, NationalIdRequired (OP-37, OP-38).
         """
@@ -254,7 +269,7 @@ class BoxWriting(BoxReading, WritingView):
             state=bal.state.value,
             person=bal.person.value,
             usual_digest=None if usual is None else self._vault.keys.digest(b"address", usual.key),
-            last_uid_validity=0,
+            last_uid_validity=last_uid_validity,
             created_at=to_us(self._vault.clock.now()),
             structure=bal.structure,
             red_listed=bal.is_red_listed or None,
@@ -262,7 +277,8 @@ class BoxWriting(BoxReading, WritingView):
         octets = json.dumps(sealed).encode()
         self._run(_SEAL_BAL, bal=row[0], new=self._master_seal(bal_purpose(row[0]), octets))
         self._add_owner(bal=BalId(row[0]), domain=None)
-        return BalId(row[0])
+        made = replace(bal, id=BalId(row[0]), keeps_sent=True, reacts=False)
+        return self._standing_bal(made)
 
     def set_bal_state(self, bal: BalId, state: BalState) -> None:
         """Suspend, close or reopen. Raises NoSuchBal."""

@@ -1,5 +1,5 @@
 """What was looked up once and stays so: which mailboxes are INBOX and Sent, who has written to
-whom, what the sealed rows of boxes and envelopes say, and that a box was used today.
+whom, what the sealed rows of boxes, structures and envelopes say, and that a box was used today.
 
 These keep their ids as long as their box, a correspondent is never forgotten, and ids never come
 twice: an answer stays right in every process. Only a rollback can take one back, or a server that
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mssmtp.mail import Bal, BalId, MailboxId
+from mssmtp.mail import Bal, BalId, MailboxId, Structure
 
 if TYPE_CHECKING:
     from mssmtp.storage.delivery import StoredEnvelope
 
 REMEMBERED = 16_384
+STRUCTURES = 1_024
+"""Every line of a bulk file names its own (DEF-10)."""
 ENVELOPES = 4_096
 """A relay opens each several times between its lease and its outcome."""
 
@@ -28,6 +30,7 @@ class Known:
         self._sent: dict[BalId, MailboxId] = {}
         self._correspondents: set[tuple[BalId, str]] = set()
         self._bals: dict[tuple[Any, ...], Bal] = {}
+        self._structures: dict[tuple[Any, ...], Structure] = {}
         self._envelopes: dict[tuple[Any, ...], StoredEnvelope] = {}
         self._active: dict[BalId, int] = {}
         self._suspended: tuple[frozenset[str], float] = (frozenset(), 0.0)
@@ -72,6 +75,16 @@ class Known:
             self._bals = {}
         self._bals[row] = bal
 
+    def structure(self, row: tuple[Any, ...]) -> Structure | None:
+        """What these very octets said when they were opened."""
+        return self._structures.get(row)
+
+    def keep_structure(self, row: tuple[Any, ...], structure: Structure) -> None:
+        """Remember it."""
+        if len(self._structures) >= STRUCTURES:
+            self._structures = {}
+        self._structures[row] = structure
+
     def envelope(self, row: tuple[Any, ...]) -> StoredEnvelope | None:
         """What these very octets said when they were opened."""
         return self._envelopes.get(row)
@@ -108,6 +121,6 @@ class Known:
     def forget(self) -> None:
         """After a rollback, or when master keys changed."""
         self._inboxes, self._sent, self._correspondents, self._bals = {}, {}, set(), {}
-        self._envelopes = {}
+        self._envelopes, self._structures = {}, {}
         self._active = {}
         self.forget_suspended()

@@ -7,6 +7,7 @@ never become a path (ATT-23).
 from __future__ import annotations
 
 import unicodedata
+from datetime import datetime
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
@@ -73,6 +74,31 @@ _NEW = sql(
     .values({c.name: bindparam(c.name) for c in mailboxes.c if c.name != "id"})
     .returning(mailboxes.c.id)
 )
+FIRST_MAILBOXES = ((INBOX, None), *SPECIAL_MAILBOXES)
+_NEW_FIRST = sql(
+    insert(mailboxes)
+    .values(
+        [
+            {
+                "bal": bindparam("bal"),
+                "digest": bindparam(f"digest_{place}"),
+                "sealed": bindparam("sealed"),
+                "uid_validity": bindparam(f"uid_validity_{place}"),
+                "uid_next": 1,
+                "highest_modseq": 1,
+                "special_use": bindparam(f"special_use_{place}"),
+                "subscribed": True,
+                "recent_from": 1,
+                "messages": 0,
+                "unseen": 0,
+                "size": 0,
+            }
+            for place in range(len(FIRST_MAILBOXES))
+        ]
+    )
+    .returning(mailboxes.c.id, mailboxes.c.digest)
+)
+"""In one statement: in which order an engine answers, it does not say."""
 _NEXT_VALIDITY = sql(
     update(bals)
     .where(bals.c.id == bindparam("bal"))
@@ -254,19 +280,29 @@ class MailboxWriting(
         """A new modseq, no message having changed: it was annotated. Raises NoSuchMailbox."""
         self._bump(mailbox)
 
-    def _add_first_mailboxes(self, bal: BalId) -> None:
+    def _add_first_mailboxes(self, bal: BalId, first: int) -> None:
         """INBOX and the special mailboxes of a new BAL: none of their names is subscribed yet.
+
+        `first`: the first of their UIDVALIDITYs, which follow one another.
 
         Fifty thousand boxes are loaded in one go (DEF-10): what each mailbox costs counts.
         """
-        names = ((INBOX, None), *SPECIAL_MAILBOXES)
         key = self._bal_key(bal)
-        first = self._next_validity(bal, len(names))
-        made = [
-            self._put_mailbox(key, bal, name, use, validity)
-            for validity, (name, use) in enumerate(names, start=first)
-        ]
-        self._run_many(_SEAL, [{"mailbox": id, "new_sealed": sealed} for id, sealed in made])
+        names = {key.digest(NAME, name): name for name, _ in FIRST_MAILBOXES}
+        values: dict[str, object] = {"bal": bal, "sealed": b""}
+        for place, (digest, (_, use)) in enumerate(zip(names, FIRST_MAILBOXES, strict=True)):
+            values |= {
+                f"digest_{place}": digest,
+                f"uid_validity_{place}": first + place,
+                f"special_use_{place}": use,
+            }
+        sealed: list[dict[str, object]] = []
+        for row, digest in self._new_all(_NEW_FIRST, **values):
+            made = MailboxId(row)
+            self._changed(ChangeKind.MAILBOX, bal, made, ModSeq(1))
+            name = key.seal(mailbox_purpose(made), names[bytes(digest)].encode())
+            sealed.append({"mailbox": made, "new_sealed": name})
+        self._run_many(_SEAL, sealed)
 
     def _add_mailbox(self, bal: BalId, name: str, special_use: str | None) -> MailboxId:
         self._unsubscribe_orphan(bal, name)
@@ -301,15 +337,13 @@ class MailboxWriting(
         self._changed(ChangeKind.MAILBOX, bal, made, ModSeq(1))
         return made, key.seal(mailbox_purpose(made), name.encode())
 
-    def _next_validity(self, bal: BalId, many: int = 1) -> int:
-        """A UIDVALIDITY no mailbox of the BAL ever had (GEN-01), from the time; the first of `many`
-        that follow one another."""
+    def _next_validity(self, bal: BalId) -> int:
+        """A UIDVALIDITY no mailbox of the BAL ever had (GEN-01), from the time."""
         row = self._one(_LAST_VALIDITY, bal=bal)
         if row is None:
             raise NoSuchBal
-        now_s = to_us(self._vault.clock.now()) // 1_000_000
-        new = max(row[0] + 1, now_s, 1)
-        return int(self._new(_NEXT_VALIDITY, bal=bal, new=new + many - 1)[0]) - many + 1
+        new = max(row[0] + 1, validity_at(self.now()))
+        return int(self._new(_NEXT_VALIDITY, bal=bal, new=new)[0])
 
     def _rename(self, mailbox: Mailbox, new: str) -> None:
         """Under a name that outlived its mailbox as a subscription, the mailbox is subscribed."""
@@ -360,6 +394,11 @@ class MailboxWriting(
         digests = self._bal_key(bal).digests(NAME, name)
         gone = [self._run(_UNSUBSCRIBE_ORPHAN, bal=bal, digest=digest) for digest in digests]
         return any(gone)
+
+
+def validity_at(now: datetime) -> int:
+    """The least UIDVALIDITY of a mailbox made now (RFC 9051 2.3.1.1: the time in seconds)."""
+    return max(to_us(now) // 1_000_000, 1)
 
 
 def mailbox_purpose(mailbox: int) -> bytes:

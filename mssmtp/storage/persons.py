@@ -242,16 +242,16 @@ class PersonReading(PeopleReading):
 class PersonWriting(PersonReading, PeopleWriting):
     """Changes of them."""
 
-    def create_person(self, new: NewPerson) -> Person:
-        """The person, with an account that has no box yet; the login is the usual address.
+    def create_person(self, new: NewPerson, own: BalId | None = None) -> Person:
+        """The person, with an account, whose box is `own`; the login is the usual address.
 
-        Raises PersonExists.
+        Without one, `give_box` gives it. Raises PersonExists.
         """
         if self.person(new.usual_address) is not None:
             raise PersonExists
         self._require_free_identifier(new.national_id, None)
         try:
-            account = self.create_account(str(new.usual_address))
+            account = self.create_account(str(new.usual_address), own)
         except BalExists as error:
             raise PersonExists from error
         row = self._new(

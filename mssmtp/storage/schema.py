@@ -17,10 +17,14 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Delete,
     Index,
+    Insert,
     Integer,
     LargeBinary,
+    Select,
     Text,
+    Update,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
@@ -364,6 +368,16 @@ def sql(statement: ClauseElement) -> str:
     text = _compiled(statement, _SQLITE, ":{}\\b")
     _STATEMENTS[text] = statement
     return text
+
+
+@cache
+def table_of(text: str) -> str | None:
+    """The table that the statement of this text looks in or changes first; None: none of ours."""
+    statement = _STATEMENTS.get(text)
+    if isinstance(statement, Insert | Update | Delete):
+        return str(statement.table)
+    froms = statement.get_final_froms() if isinstance(statement, Select) else []
+    return str(froms[0]) if len(froms) == 1 else None
 
 
 @cache

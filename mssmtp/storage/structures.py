@@ -143,15 +143,19 @@ class StructureReading(View):
         return None
 
     def _opened_structure(self, row: Row) -> Structure:
+        if (known := self._vault.known.structure(row)) is not None:
+            return known
         id, sealed, closed_at = row
         opened = json.loads(self._master_open(structure_purpose(id), sealed))
         domain = opened.pop("domain")
-        return Structure(
+        structure = Structure(
             StructureId(id),
             domain=None if domain is None else Domain(domain),
             is_closed=closed_at is not None,
             **opened,
         )
+        self._vault.known.keep_structure(row, structure)
+        return structure
 
     def _opened_domain(self, row: Row) -> ServedDomain:
         name, requested_at, sealed = row

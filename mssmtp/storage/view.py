@@ -24,7 +24,7 @@ from mssmtp.storage.lately import Lately
 from mssmtp.storage.letters import Reader, SealedBlob
 from mssmtp.storage.model import NoSuchBal, Owner, Shredded
 from mssmtp.storage.rows import Rows
-from mssmtp.storage.schema import meta, owners, sql
+from mssmtp.storage.schema import meta, owners, sql, table_of
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +96,8 @@ class View:
         self._owner_ids: dict[Owner, int] = {}
         self._owner_names: dict[int, Owner] = {}
         self._marks: dict[int, OwnerMark] = {}
+        self._absent: dict[str | None, set[tuple[str, str]]] = {}
+        """By table, what was looked for in it and is not there, since it was changed last."""
         self._has_followed = False
 
     def now(self) -> datetime:
@@ -261,26 +263,42 @@ class WritingView(View):
 
     def _run(self, statement: str, **values: object) -> int:
         """Execute; returns how many rows changed."""
-        self._rows.stir()
+        self._stir(statement)
         return self._db.execute(statement, values).rowcount
 
     def _run_many(self, statement: str, values: list[dict[str, object]]) -> None:
         """Execute for each of `values`."""
-        self._rows.stir()
+        self._stir(statement)
         self._db.executemany(statement, values)
 
     def _new(self, statement: str, **values: object) -> Row:
         """Execute a statement that returns one row."""
-        self._rows.stir()
+        self._stir(statement)
         row: Row = self._db.execute(statement, values).fetchone()
         return row
 
+    def _new_all(self, statement: str, **values: object) -> list[Row]:
+        """Execute a statement that returns several rows."""
+        self._stir(statement)
+        return self._db.execute(statement, values).fetchall()
+
     def _later(self, statement: str, **values: object) -> None:
         """Insert a row that nobody but `_apart` may overlook before the commit."""
+        self._absent.clear()
         self._rows.add(statement, values)
 
     def _apart(self, statement: str, **values: object) -> Row | None:
         return super()._one(statement, **values)
+
+    def _stir(self, statement: str) -> None:
+        """Before anything is changed by `statement`."""
+        self._rows.stir()
+        if self._absent:
+            table = table_of(statement)
+            if table is None:
+                self._absent.clear()
+            else:
+                self._absent.pop(table, None)
 
     def _ensure_owner(self, owner: Owner) -> OwnerKey:
         """The key of a BAL of ours or of any domain, made for a domain not met before.
@@ -296,11 +314,18 @@ class WritingView(View):
 
     def _add_owner(self, *, bal: BalId | None, domain: Domain | None) -> int:
         self._follow_masters()
-        handle, wrapped = self._vault.keys.new_owner(owner_name(bal, domain))
+        name = owner_name(bal, domain)
+        handle, wrapped = self._vault.keys.new_owner(name)
         row = self._new(
             _NEW_OWNER, bal=bal, domain=domain, handle=handle, mark=FIRST_MARK, wrapped=wrapped
         )
-        return int(row[0])
+        made = OwnerRow(int(row[0]), name, handle, FIRST_MARK, wrapped, None)
+        # What comes next is sealed with it.
+        self._vault.keys.owner(made)
+        if bal is not None:
+            self._owner_ids[bal] = made.id
+        self._marks[made.id] = OwnerMark(FIRST_MARK, replaces=False)
+        return made.id
 
     def _master_seal(self, purpose: bytes, octets: bytes) -> bytes:
         """Seal under the master key in force. Raises StorageUnavailable."""

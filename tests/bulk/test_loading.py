@@ -279,10 +279,10 @@ def test_a_line_that_fails_in_the_middle_leaves_nothing(
     cells, after = somebody(PER), somebody(PER)
 
     def fails(*_: object) -> None:
-        raise RuntimeError("between the account and its box")
+        raise RuntimeError("between the box and its account")
 
     with monkeypatch.context() as patch:
-        patch.setattr("mssmtp.storage.views.Writing.give_box", fails)
+        patch.setattr("mssmtp.storage.views.Writing.create_person", fails)
         with pytest.raises(RuntimeError):
             load(loader, cells)
     assert person_of(store, cells) is None

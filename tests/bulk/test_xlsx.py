@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mssmtp.bulk import BadFile, Column
+from mssmtp.bulk import BadFile, Column, read_lines
 from tests.bulk.files import FINESS, MED, ORG, PER, RPPS, changed, csv_of, lines_of, xlsx_of
 
 _SHEET = "xl/worksheets/sheet1.xml"
@@ -95,6 +95,46 @@ _LAUGHS = '<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
 def test_att_31_a_workbook_that_is_a_bomb_is_refused(octets: bytes, why: str) -> None:
     with pytest.raises(BadFile, match=why):
         lines_of(octets)
+
+
+def _marked(flags: int, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """The directory of the archive says so of its first part."""
+    octets = bytearray(_rows(dict(PER)))
+    at = octets.index(b"PK\x01\x02")
+    octets[at + 8 : at + 12] = flags.to_bytes(2, "little") + method.to_bytes(2, "little")
+    return bytes(octets)
+
+
+@pytest.mark.parametrize(
+    ("octets", "why"),
+    [
+        (b"\0" * 4 + _rows(dict(PER))[4:], "il est abîmé"),
+        (b"\0" * 4_096, "il est abîmé"),
+        (_marked(0x01), "mot de passe"),
+        (_marked(0x20), "manière inconnue"),
+        (_marked(0, zipfile.ZIP_LZMA), "manière inconnue"),
+    ],
+)
+def test_a_damaged_workbook_is_not_taken_for_a_csv(octets: bytes, why: str) -> None:
+    with pytest.raises(BadFile, match=why) as told:
+        read_lines(io.BytesIO(octets), {}, is_named_workbook=True)
+    assert told.value.what == "classeur"
+
+
+def test_a_csv_under_the_name_of_a_workbook_is_read() -> None:
+    (line,) = read_lines(io.BytesIO(csv_of(PER)), {}, is_named_workbook=True)
+    assert line.cells[Column.LAST_NAME] == PER[Column.LAST_NAME]
+
+
+def test_an_error_of_ours_is_not_told_as_a_bad_workbook(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_cells: object) -> None:
+        raise LookupError("a bug")
+
+    octets = _rows(dict(PER))
+    with monkeypatch.context() as patch:
+        patch.setattr("mssmtp.bulk.xlsx_file._texts", fails)
+        with pytest.raises(LookupError, match="a bug"):
+            lines_of(octets)
 
 
 @pytest.mark.attack("ATT-31")

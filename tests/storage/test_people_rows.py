@@ -13,6 +13,7 @@ from mssmtp.mail import (
     Bal,
     BalId,
     BalState,
+    BalType,
     PersonId,
     PersonState,
     Structure,
@@ -67,6 +68,38 @@ def test_what_is_due_is_found_and_what_was_done_is_not_found_again(
     assert store.read(lambda r: r.person_details(lea)).result() == LEA.details
     assert store.write(lambda w: w.drop_register_entry("810000000001")).result()
     assert store.read(lambda r: r.register_entry("810000000001")).result() is None
+
+
+def test_who_was_looked_for_in_vain_is_found_once_made(store: Store) -> None:
+    ada = Address.parse("ada@poste.example")
+    wanted = Bal(BalId(0), Address.parse("ada@hopital-a.test"), BalType.MED, usual_address=ada)
+    new = replace(LEA, usual_address=ada, national_id="810000000777")
+
+    def look(writing: Writing) -> tuple[object, ...]:
+        return (
+            writing.bal(wanted.address),
+            writing.bal_by_usual(ada),
+            writing.person(ada),
+            writing.person_by_national_id("810000000777"),
+            writing.account(str(ada)),
+        )
+
+    def fill(writing: Writing) -> None:
+        assert look(writing) == look(writing) == (None,) * 5
+        box = writing.add_box(wanted)
+        assert look(writing)[:3] == (box, box, None)
+        person = writing.create_person(new, box.id)
+        assert look(writing)[2:4] == (person, person)
+        assert look(writing)[4] is not None
+        assert writing.box_of(person.account) == writing.bal_by_id(box.id) == box
+        first = [each.uid_validity for each in writing.mailboxes(box.id)]
+        assert len(set(first)) == 6
+        assert writing.create_mailbox(box.id, "Suivi").uid_validity > max(first)  # GEN-01
+        assert not writing.is_retired(wanted.address)
+        writing._retire(wanted.address)
+        assert writing.is_retired(wanted.address)  # OP-51
+
+    store.write(fill).result()
 
 
 def test_a_structure_keeps_its_numbers_and_its_boxes_find_it(store: Store, zoe: Bal) -> None:
