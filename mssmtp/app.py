@@ -39,17 +39,12 @@ from mssmtp.own import NotFetched, Outside, OwnKeys, OwnWatch, space_in_force
 from mssmtp.pki import Anchors, Role
 from mssmtp.policy import Engine, Moves
 from mssmtp.rates import Rates
+from mssmtp.reactions import Reactions
 from mssmtp.responder import Responder
 from mssmtp.revocation import judge_chain
 from mssmtp.smtp.content import TOP_OCTETS
 from mssmtp.smtp_hospital import Whose
-from mssmtp.smtp_in import (
-    ApplianceDoor,
-    GatewayDoor,
-    OperatorDoor,
-    Services,
-    SubmissionDoor,
-)
+from mssmtp.smtp_in import ApplianceDoor, GatewayDoor, OperatorDoor, Services, SubmissionDoor
 from mssmtp.smtp_out import Relay, towards_hospitals
 from mssmtp.storage import Store
 from mssmtp.storage.masters import read_master_key
@@ -298,6 +293,7 @@ def build(
         keys=keys,
         responder=services.responder,
         gateways=services.gateways,
+        react=Reactions(services).of,
     )
     return Rooms(
         TrustFeed(settings, trust, CLOCK, ENTROPY),

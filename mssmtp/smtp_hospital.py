@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -26,6 +26,7 @@ from mssmtp.message.aliases import rewritten
 from mssmtp.outside import Clock, Resolver
 from mssmtp.pki import Anchors, Role
 from mssmtp.policy import refusals
+from mssmtp.reactions import Came, Reacted
 from mssmtp.revocation import judge_chain
 from mssmtp.smtp_client import ClientSettings, Content, PeerConnection
 from mssmtp.smtp_pool import Pool, Reach, Speaker, certificate_hosts
@@ -44,6 +45,7 @@ from mssmtp.trust import PeerRefused, Trust
 
 logger = logging.getLogger(__name__)
 
+React = Callable[[Came], Awaitable[Reacted]]
 Unfit = Callable[[PeerConnection, Content], Reply | None]
 _TOP_OCTETS = 65_536
 """Read at a time until the header section ends; it is bounded since its acceptance."""
@@ -67,9 +69,14 @@ class Whose:
 class Hospitals:
     """Delivers leases of domains behind a gateway. One event loop."""
 
-    def __init__(self, gateways: Gateways, whose: Whose, store: Store) -> None:
-        """Raises ConfigError when the authorities of a hospital cannot be read."""
-        self._store = store
+    def __init__(
+        self, gateways: Gateways, whose: Whose, store: Store, react: React | None = None
+    ) -> None:
+        """`react`: what boxes here do by themselves with what comes into them.
+
+        Raises ConfigError when the authorities of a hospital cannot be read.
+        """
+        self._store, self._react = store, react
         self._gateways = gateways
         self._pools = {
             each.name: _pool(each, whose) for each in gateways.all if each.settings.hosts
@@ -190,10 +197,19 @@ class Hospitals:
         return list(zip(lease.recipients, boxes, strict=True))
 
     async def _keep(self, attempt: Attempt, boxes: Sequence[tuple[Recipient, Bal | None]]) -> None:
-        marks = self._gateways.ways(attempt.lease.domain).marks
-        local = tuple(LocalDelivery(box.id, to, flags=marks) for to, box in boxes if box)
-        if local:
-            attempt.brought_home = (await asyncio.to_thread(self._copy, attempt.lease), local)
+        lease = attempt.lease
+        marks = self._gateways.ways(lease.domain).marks
+        local = [LocalDelivery(box.id, to, flags=marks) for to, box in boxes if box]
+        if not local:
+            return
+        letter = await asyncio.to_thread(self._copy, lease)
+        reacted = Reacted(local)
+        if self._react is not None:
+            # It comes into the box now: a script or an absence sees it once, as at a door (DEF-13).
+            whose = {box.id: box for _, box in boxes if box}
+            came = Came(lease.envelope, letter, lease.skip, local, whose)
+            reacted = await self._react(came)
+        attempt.brought_home = letter, tuple(each.recipient for each in local), reacted
 
     def _copy(self, lease: Lease) -> Letter:
         """The letter once more, under a key of its own. Raises MailError kinds."""

@@ -31,7 +31,7 @@ from mssmtp.pki import listed_name
 from mssmtp.policy import Engine
 from mssmtp.responder import Responder
 from mssmtp.smtp_client import Answers, Content, PeerConnection
-from mssmtp.smtp_hospital import Hospitals, Whose
+from mssmtp.smtp_hospital import Hospitals, React, Whose
 from mssmtp.smtp_lanes import Lanes
 from mssmtp.smtp_leaving import Leaving
 from mssmtp.smtp_pool import Pool, Reach
@@ -112,12 +112,14 @@ class Relay:
         keys: OwnKeys | None = None,
         responder: Responder | None = None,
         gateways: Gateways = NO_GATEWAYS,
+        react: React | None = None,
     ) -> None:
         """Raises ConfigError when the operators' certificate cannot be used.
 
         `keys`: the certificates of this worker; read from their files without them.
         `worker`: a name that stays the same when this worker is replaced after its death; what
         the dead one held is then tried at once instead of when its leases end.
+        `react`: what boxes here do by themselves with a letter that comes into them late.
         """
         self._store = store
         self._trust = trust
@@ -144,7 +146,7 @@ class Relay:
             ways=gateways.ways,
         )
         whose = Whose(speaker, resolver, trust, clock, settings.queue.idle_connection_s)
-        self._hospitals = Hospitals(gateways, whose, store)
+        self._hospitals = Hospitals(gateways, whose, store, react)
         self._lanes = Lanes(settings.queue.connections_per_operator, _CONNECTIONS)
         self._journal = RelayJournal(settings.store.home / "run" / f"{self._worker}.journal")
         self._letters = Gathering(self._letters_of, most=_LETTERS_READ, at_once=2)

@@ -29,19 +29,11 @@ from mssmtp.mail import (
 )
 from mssmtp.outside import Clock
 from mssmtp.policy import Moves, facts_to_bytes
+from mssmtp.reactions import Reacted
 from mssmtp.smtp_client import PeerConnection
 from mssmtp.smtp_reports import Reader, Ready
 from mssmtp.smtp_wire import PeerReply, TlsUnavailable, from_reply
-from mssmtp.storage import (
-    Lease,
-    Letter,
-    LocalDelivery,
-    Outcome,
-    Settled,
-    Store,
-    Transfer,
-    Writing,
-)
+from mssmtp.storage import Lease, Letter, Outcome, Settled, Store, Transfer, Writing
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -66,8 +58,9 @@ class Attempt:
     final: PeerReply | None = None
     handed_on: bool = False
     """Forwarded to a domain's other operator, without the sender's wishes (OP-101)."""
-    brought_home: tuple[Letter, tuple[LocalDelivery, ...]] | None = None
-    """Copies for boxes here, kept by the commit that records the outcome (`gateway undo`)."""
+    brought_home: tuple[Letter, tuple[Recipient, ...], Reacted] | None = None
+    """For boxes here, kept by the commit that records the outcome (`gateway undo`, RFC 4865): whose
+    they are, and what those boxes do with it by themselves."""
 
     @property
     def waiting(self) -> tuple[Recipient, ...]:
@@ -118,6 +111,15 @@ class _Notice:
 
     concerned: tuple[Outcome, ...]
     ready: Ready
+    reacted: Reacted | None = None
+
+    def accept(self, writing: Writing, now: datetime) -> None:
+        """In the job that writes those outcomes."""
+        if self.reacted is not None:
+            self.reacted.prepare(writing)
+        self.ready.accept(writing, _REPORTED)
+        if self.reacted is not None:
+            self.reacted.accept(writing, now)
 
 
 _Render = Callable[[dsn.Report], bytes]
@@ -201,7 +203,7 @@ class Recorder:
             for notice in notices:
                 # Dropped meanwhile, or another worker's by now: it is not ours to report.
                 if any(each in counted for each in notice.concerned):
-                    notice.ready.accept(writing, _REPORTED)
+                    notice.accept(writing, now)
 
         try:
             # A failure without its report would be a letter lost unseen: both or none.
@@ -215,6 +217,9 @@ class Recorder:
             )
             for notice in notices:
                 self._store.discard(notice.ready.letter)
+        else:
+            if attempt.brought_home is not None:
+                attempt.brought_home[2].count()
 
     def mark(self, attempt: Attempt) -> None:
         """Queue the outcomes without waiting, for a delivery that was cancelled after the dot (D4).
@@ -347,20 +352,20 @@ class Recorder:
         """What was queued for a hospital whose gateway is gone is a letter of its boxes here."""
         if attempt.brought_home is None:
             return []
-        letter, local = attempt.brought_home
+        letter, kept, reacted = attempt.brought_home
         lease = attempt.lease
-        kept = tuple(delivery.recipient for delivery in local)
         facts = Facts(Stage.CONTENT, Door.INTERNAL, self._clock.now(), lease.envelope.sender)
         ready = Ready(
             envelope=replace(lease.envelope, id=self._store.new_envelope_id(), recipients=kept),
             letter=letter,
-            local=local,
+            local=tuple(reacted.local),
             queued=(),
             skip=lease.skip,
             owner=lease.owner,
             facts=facts_to_bytes(facts),
         )
-        return [_Notice(tuple(each for each in outcomes if each.recipient in kept), ready)]
+        concerned = tuple(each for each in outcomes if each.recipient in kept)
+        return [_Notice(concerned, ready, reacted)]
 
     async def _notice(
         self,

@@ -47,6 +47,7 @@ from mssmtp.pki import Anchors
 from mssmtp.policy import Engine, Moves
 from mssmtp.responder import AskFailed, Responder
 from mssmtp.revocation import Revocation
+from mssmtp.smtp_hospital import React
 from mssmtp.smtp_lanes import STARTED_WITH
 from mssmtp.smtp_out import Relay
 from mssmtp.storage import Store
@@ -91,6 +92,7 @@ class World:
     ocsp: Literal["off", "stapled"] = "off"
     moves: Moves = field(default_factory=Moves)
     gateways: Gateways = NO_GATEWAYS
+    react: React | None = None
     store: FakeStore = field(init=False)
     trust: Trust = field(init=False)
 
@@ -153,6 +155,7 @@ class World:
                 worker=self.worker,
                 responder=None if self.ocsp == "off" else responder,
                 gateways=self.gateways,
+                react=self.react,
             )
             running = asyncio.create_task(relay.run())
             try:

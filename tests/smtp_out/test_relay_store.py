@@ -15,9 +15,16 @@ import pytest
 
 from mssmtp import smtp_out
 from mssmtp.config import StoreSettings
-from mssmtp.mail import Bal, BalState, BalType, Door, Envelope, EnvelopeId, Recipient
+from mssmtp.identity.authenticator import Authenticator
+from mssmtp.mail import Address, Bal, BalState, BalType, Door, Envelope, EnvelopeId, Recipient
 from mssmtp.outside import SystemEntropy
+from mssmtp.own import OwnKeys
+from mssmtp.policy import Engine
+from mssmtp.reactions import Reactions
+from mssmtp.sieve.auto_reply import AutoReply
+from mssmtp.smtp_lookup import Services
 from mssmtp.storage import Reading, RelayJournal, Store, Transfer, TransferTrace, Writing
+from mssmtp.storage.scripts import AUTO_REPLY
 from mssmtp.trust import Suspended
 from tests.smtp_out.fakes import FakeClock, FakeStore
 from tests.smtp_out.peer import Script
@@ -234,6 +241,55 @@ async def test_what_is_wished_later_leaves_then_also_into_a_box_here(
     mailbox = home.store.read(lambda r: r.mailbox(home.zoe.id, "INBOX")).result(10)
     assert mailbox is not None
     assert mailbox.messages == 1
+
+
+def reacting(world: World, home: Home) -> Bal:
+    """A box with a script and an automatic reply, and a relay that asks it."""
+    address = Address.parse("eva.absente@hopital-a.test")
+
+    def job(writing: Writing) -> Bal:
+        bal = writing.create_bal(address, BalType.MED)
+        script = b'require ["fileinto", "mailbox"]; fileinto :create "Plus tard";'
+        writing.put_script(bal.id, "tri", script)
+        writing.activate_script(bal.id, "tri")
+        writing.prefer("bal", bal.id, AUTO_REPLY, AutoReply("Je suis absente.").to_bytes())
+        writing.note_reactions(bal.id)
+        return bal
+
+    settings = world.settings()
+    services = Services(
+        settings,
+        home.store,
+        world.trust,
+        Engine(settings.policy, settings.limits),
+        cast(Authenticator, None),
+        world.clock,
+        SystemEntropy(),
+        OwnKeys(settings, world.trust, world.clock),
+    )
+    world.react = Reactions(services).of
+    return home.store.write(job).result(10)
+
+
+@pytest.mark.requirement("DEF-13", "SEED-44")
+async def test_a_letter_that_comes_late_meets_script_and_absence_once(
+    world: World, home: Home
+) -> None:
+    """RFC 4865: neither when it was handed in nor twice, but when it comes into the box."""
+    eva = reacting(world, home)
+    until = home.clock.now() + timedelta(hours=3)
+    async with world.relaying() as relay:
+        to_her = LETTER.replace(b"From: zoe", f"From: <{ZOE}>\r\nTo: <{eva.address}>".encode())
+        home.queue(Recipient(eva.address), octets=to_her, hold_until=until)
+        assert home.store.read(lambda r: r.mailbox(eva.id, "Plus tard")).result(10) is None
+        home.clock.advance(timedelta(hours=3))
+        relay.wake()
+        await home.empty()
+    found = home.store.read(lambda r: {each.name: each for each in r.mailboxes(eva.id)}).result(10)
+    assert (found["Plus tard"].messages, found["INBOX"].messages) == (1, 0)
+    inbox = home.store.read(lambda r: r.mailbox(home.zoe.id, "INBOX")).result(10)
+    assert inbox is not None
+    assert inbox.messages == 1  # the answer of the absence
 
 
 @pytest.mark.attack("ATT-25")
