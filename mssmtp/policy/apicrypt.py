@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mssmtp.mail import Action, Address, Facts, RecipientFacts, Stage, Verdict
+from mssmtp.mail import Action, Address, Domain, Facts, RecipientFacts, Stage, Verdict
 from mssmtp.policy import refusals
 from mssmtp.policy.rule import SUBMISSION, Rewrite, Rule, refuse
 from mssmtp.policy.tables import Tables
@@ -48,6 +48,9 @@ def _collision(facts: Facts, tables: Tables) -> Verdict | None:
     table = tables.apicrypt
     if table.mode == "off":
         return None
+    domains = {(each.typed or each.address).domain for each in facts.recipients}
+    if not any(table.is_native(domain) for domain in domains):
+        return None
     seen: dict[Address, Address] = {}
     for recipient in facts.recipients:
         typed = recipient.typed or recipient.address
@@ -67,7 +70,20 @@ def _collision(facts: Facts, tables: Tables) -> Verdict | None:
     return None
 
 
-REWRITES = (Rewrite("apicrypt.rewrite", ("APX-03", "SEED-57"), SUBMISSION, _rewrite, must=True),)
+def _concerns(domain: Domain, tables: Tables) -> bool:
+    return tables.apicrypt.mode == "rewrite" and tables.apicrypt.is_native(domain)
+
+
+REWRITES = (
+    Rewrite(
+        "apicrypt.rewrite",
+        ("APX-03", "SEED-57"),
+        SUBMISSION,
+        _rewrite,
+        must=True,
+        concerns=_concerns,
+    ),
+)
 RULES = (
     Rule("apicrypt.refuse", ("APX-03",), _ASKED, SUBMISSION, _refuse),
     Rule("apicrypt.collision", ("APX-04",), _ASKED, SUBMISSION, _collision),

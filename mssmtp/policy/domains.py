@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mssmtp.mail import Action, Facts, RecipientFacts, Stage, Verdict
+from mssmtp.mail import Action, Domain, Facts, RecipientFacts, Stage, Verdict
 from mssmtp.policy import refusals
 from mssmtp.policy.rule import SUBMISSION, Rewrite, Rule, refuse
 from mssmtp.policy.tables import Tables
@@ -23,6 +23,8 @@ def _rewrite(recipient: RecipientFacts, tables: Tables) -> tuple[Verdict, Recipi
 
 
 def _refuse(facts: Facts, tables: Tables) -> Verdict | None:
+    if not tables.domains.rules:
+        return None
     for recipient in facts.recipients:
         rule = tables.domains.rule_of(recipient.address.domain)
         if rule is not None and rule.action == "refuse":
@@ -33,7 +35,12 @@ def _refuse(facts: Facts, tables: Tables) -> Verdict | None:
     return None
 
 
-REWRITES = (Rewrite("domain.rewrite", ("APX-03",), SUBMISSION, _rewrite),)
+def _concerns(domain: Domain, tables: Tables) -> bool:
+    rule = tables.domains.rule_of(domain)
+    return rule is not None and rule.to is not None
+
+
+REWRITES = (Rewrite("domain.rewrite", ("APX-03",), SUBMISSION, _rewrite, concerns=_concerns),)
 RULES = (
     Rule(
         "domain.refuse",

@@ -198,21 +198,33 @@ class Engine:
     def _rewrite(
         self, facts: Facts, verdicts: list[Verdict], rewritten: dict[Address, Address]
     ) -> Facts:
-        recipients = tuple(
-            self._rewrite_one(facts, each, verdicts, rewritten) for each in facts.recipients
-        )
-        return facts if recipients == facts.recipients else replace(facts, recipients=recipients)
+        tables, every = self._tables, self._rewriting[facts.door]
+        concerned: dict[Domain, tuple[Rewrite, ...]] = {}
+        changed: dict[int, RecipientFacts] = {}
+        for place, each in enumerate(facts.recipients):
+            domain = each.address.domain
+            if (asked := concerned.get(domain)) is None:
+                asked = tuple(r for r in every if r.concerns(domain, tables))
+                concerned[domain] = asked
+            for rule in asked:
+                if rule.ask(each, tables) is not None:
+                    changed[place] = self._rewrite_one(each, every, verdicts)
+                    break
+        if not changed:
+            return facts
+        found = list(facts.recipients)
+        for place, new in changed.items():
+            if new.address != found[place].address:
+                rewritten[found[place].address] = new.address
+            found[place] = new
+        return replace(facts, recipients=tuple(found))
 
     def _rewrite_one(
-        self,
-        facts: Facts,
-        given: RecipientFacts,
-        verdicts: list[Verdict],
-        rewritten: dict[Address, Address],
+        self, given: RecipientFacts, rewrites: Sequence[Rewrite], verdicts: list[Verdict]
     ) -> RecipientFacts:
         """`given` after every rewrite; each rewrite is applied at most once, so this ends."""
         current = given
-        pending = list(self._rewriting[facts.door])
+        pending = list(rewrites)
         while pending:
             answers = [(r, r.ask(current, self._tables)) for r in pending]
             applied = [(r, answer) for r, answer in answers if answer is not None]
@@ -221,8 +233,6 @@ class Engine:
             rule, (verdict, current) = min(applied, key=lambda pair: _order(pair[0].name))
             pending.remove(rule)
             verdicts.append(verdict)
-        if current.address != given.address:
-            rewritten[given.address] = current.address
         return current
 
 

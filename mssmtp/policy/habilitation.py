@@ -10,6 +10,9 @@ from mssmtp.policy.rule import OPERATOR, SUBMISSION, Rule, accept, refuse
 from mssmtp.policy.sender import boxes_acted_in, candidates
 from mssmtp.policy.tables import Tables
 
+_PLACES = {each: each.value for each in BalType}
+"""An enumeration takes its time to say its value, and a letter has a hundred recipients."""
+
 
 def who_acts(box: Bal, tables: Tables) -> Who:
     """What counts of `box`: that of the box acted in, never of the person behind it (SEED-20). A
@@ -19,13 +22,13 @@ def who_acts(box: Bal, tables: Tables) -> Who:
 
 
 def _place(recipient: RecipientFacts, tables: Tables) -> str:
-    if tables.is_patient(recipient.address):
+    if recipient.address.domain in tables.patient_domains:
         return grants.PATIENTS
     if recipient.is_invited:
         return BalType.INT.value  # the box that whoever confirms the address will have
     if not recipient.is_local_domain:
         return grants.OPERATORS
-    return grants.UNKNOWN if recipient.bal is None else recipient.bal.type.value
+    return grants.UNKNOWN if recipient.bal is None else _PLACES[recipient.bal.type]
 
 
 def _lacking(who: Who) -> Refusal:
@@ -41,10 +44,15 @@ def _judged(box: Bal, facts: Facts, tables: Tables) -> Verdict:
     """Of one box to all recipients."""
     who = who_acts(box, tables)
     line = ""
+    lines: dict[tuple[str, bool], str | None] = {}
+    granted, is_active = tables.habilitation.grants, box.state is BalState.ACTIVE
     for recipient in facts.recipients:
         place = _place(recipient, tables)
-        found = tables.habilitation.grants.get(Cell(who, place, recipient.has_written))
-        if found is None or box.state is not BalState.ACTIVE:
+        asked = place, recipient.has_written
+        if asked not in lines:
+            lines[asked] = granted.get(Cell(who, *asked)) if is_active else None
+        found = lines[asked]
+        if found is None:
             written = "has written to it" if recipient.has_written else "has not written to it"
             return refuse(
                 _NAME,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mssmtp.errors import Reply
-from mssmtp.mail import Action, Door, Facts, RecipientFacts, Stage, Verdict
+from mssmtp.mail import Action, Domain, Door, Facts, RecipientFacts, Stage, Verdict
 from mssmtp.policy.tables import Tables
 
 SUBMISSION = frozenset({Door.SUBMISSION, Door.GATEWAY})
@@ -62,6 +62,9 @@ class Rewrite:
     doors: frozenset[Door]
     ask: Callable[[RecipientFacts, Tables], tuple[Verdict, RecipientFacts] | None]
     must: bool = False
+    concerns: Callable[[Domain, Tables], bool] = lambda _domain, _tables: True
+    """False: it has nothing to say about any recipient of this domain. A letter has a hundred
+    recipients of few domains, and is asked about once for each."""
 
 
 def accept(rule: str, because: str) -> Verdict:

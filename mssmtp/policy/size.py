@@ -50,8 +50,10 @@ def _total(facts: Facts, tables: Tables) -> Verdict | None:
 
 def _patient(facts: Facts, tables: Tables) -> Verdict | None:
     limit = tables.limits.patient_octets
+    if facts.size_octets <= limit:
+        return None
     patients = tuple(r.address for r in facts.recipients if tables.is_patient(r.address))
-    if not patients or facts.size_octets <= limit:
+    if not patients:
         return None
     reply = refusals.PATIENT_TOO_BIG.reply(limit=refusals.octets(limit))
     because = (
