@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import threading
 from typing import Any
 
 import pytest
 
 from mssmtp.mail import Address, Role
+from mssmtp.sieve.script import Script
 from mssmtp.sieve.signatures import EXTENSIONS
 from tests.imap_server.rig import LUC, PASSWORD, SERVICE, ZOE
 from tests.managesieve.conftest import House
@@ -63,6 +65,26 @@ async def test_a_script_that_cannot_be_read_is_refused_with_its_line(house: Hous
             )
         assert await wire.say(b"LISTSCRIPTS") == "OK\r\n"
         assert await wire.say(b"CHECKSCRIPT " + literal(SCRIPT)) == "OK\r\n"
+
+
+@pytest.mark.attack("ATT-27")
+async def test_att_27_a_script_is_never_read_on_the_loop(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 KiB of it are a tenth of a second of work, during which nobody else would be served."""
+    reading: list[bool] = []
+
+    def noting(octets: bytes) -> Script:
+        reading.append(threading.current_thread() is threading.main_thread())
+        return Script((), frozenset())
+
+    monkeypatch.setattr(Script, "read", noting)
+    async with house.door() as port:
+        wire = await house.client(port)
+        assert await wire.say(b"CHECKSCRIPT " + literal(SCRIPT)) == "OK\r\n"
+        assert await wire.say(b'PUTSCRIPT "fil" ' + literal(SCRIPT)) == "OK\r\n"
+        assert await wire.say(b'DELETESCRIPT "fil"') == "OK\r\n"
+    assert reading == [False, False]
 
 
 async def test_what_is_wrong_is_refused_and_survived(house: House) -> None:
