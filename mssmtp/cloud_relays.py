@@ -12,18 +12,21 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol, Self, TypeVar
 
+from mssmtp.config import Settings
 from mssmtp.config_senders import comes_from
 from mssmtp.config_tokens import AuthSettings
 from mssmtp.errors import Reply
 from mssmtp.identity import Bearer, Claim, Credentials, LoginRefused
 from mssmtp.identity.scram import ScramName
 from mssmtp.mail import AccountId
+from mssmtp.notices import Desk
+from mssmtp.notices.kinds import Kind
 from mssmtp.outside import Clock
-from mssmtp.storage import Writing
+from mssmtp.storage import Account, Writing
 
 Network = IPv4Network | IPv6Network
 T = TypeVar("T")
@@ -54,6 +57,9 @@ SHIPPED = {
 OWN_RANGES = "auth.cloud_ranges"
 OWN_NAMES = "auth.cloud_clients"
 _MOST_TOLD = 10_000
+_TOLD_EVERY = timedelta(days=1)
+_LOOKED_AT = 100
+"""Traces of an account, the newest: if as many came since, the holder hears of it again."""
 
 logger = logging.getLogger(__name__)
 
@@ -114,11 +120,20 @@ class Ranges:
 class CloudGuard:
     """One per door, on its loop."""
 
-    def __init__(self, settings: AuthSettings, store: Store, clock: Clock) -> None:
+    def __init__(
+        self, settings: AuthSettings, store: Store, clock: Clock, desk: Desk | None = None
+    ) -> None:
+        """`desk`: takes what the holder of the account is told."""
+        self._desk = desk
         self._answer = settings.cloud_relays
         self._ranges = Ranges.of(settings)
         self._store, self._clock = store, clock
         self._told: OrderedDict[tuple[str, str, date], None] = OrderedDict()
+
+    @classmethod
+    def of(cls, settings: Settings, store: Store, clock: Clock) -> Self:
+        """By the whole settings."""
+        return cls(settings.auth, store, clock, Desk.of(settings, clock))
 
     def judge(self, claim: Claim, address: str, client: str = "") -> None:
         """Raises CloudRelay, whatever password would follow. `client`: its name by IMAP ID."""
@@ -160,8 +175,28 @@ class CloudGuard:
             account = writing.account(key[0])
             if account is None:
                 return None
+            self._tell_holder(writing, account, maker, address)
             writing.trace("cloud-relay", key[0], request, answer, account=account.id)
             return account.id
 
         # Nobody waits for it: a login that exists is refused as quickly as one that does not.
         self._store.write(trace).add_done_callback(done)
+
+    def _tell_holder(self, writing: Writing, account: Account, maker: str, address: str) -> None:
+        """Whoever gave a password away is to change it; once a day, whichever process notices.
+
+        What a client says of itself is not repeated: it could be anything (ATT-44).
+        """
+        now, person = self._clock.now(), writing.person_by_account(account.id)
+        if self._desk is None or person is None:
+            return
+        lately = writing.traces(account=account.id, most=_LOOKED_AT)
+        if any(one.kind == "cloud-relay" and now - one.at < _TOLD_EVERY for one in lately):
+            return
+        values = {
+            "login": account.login,
+            "product": maker if maker in SHIPPED else "logiciel désigné par votre opérateur",
+            "address": address,
+            "time": f"{now:%d/%m/%Y %H:%M} UTC",
+        }
+        self._desk.tell(writing, Kind.CLOUD_RELAY, person, values)

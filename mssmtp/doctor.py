@@ -12,6 +12,7 @@ from mssmtp import app
 from mssmtp.antivirus import Clamd, ScannerDown, signatures_of
 from mssmtp.cloud_relays import LISTED_ON
 from mssmtp.config import Settings
+from mssmtp.config_tokens import AuthSettings
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.finding import Finding, Severity
 from mssmtp.gateways import Gateways
@@ -224,7 +225,7 @@ def _home(settings: Settings, now: datetime, *, deep: bool) -> Iterator[Finding]
         yield from _reported(lambda: _notices(settings, store, now))
         yield from _reported(lambda: _conservation(store))
         yield from _reported(lambda: _people(settings, store, now))
-        yield from _reported(lambda: _cloud(settings, store, now))
+        yield from _reported(lambda: cloud_findings(settings.auth, store, now))
         yield from _reported(lambda: _store(store, deep=deep))
 
 
@@ -232,9 +233,8 @@ def _people(settings: Settings, store: Store, now: datetime) -> tuple[Finding, .
     return store.read(lambda reading: tuple(people_findings(reading, settings, now))).result()
 
 
-def _cloud(settings: Settings, store: Store, now: datetime) -> Iterator[Finding]:
+def cloud_findings(auth: AuthSettings, store: Store, now: datetime) -> Iterator[Finding]:
     """F2: who tried to log in through the servers of a program's maker; how old the list is."""
-    auth = settings.auth
     tried = store.read(lambda reading: reading.cloud_attempts(now - _CLOUD_TOLD)).result()
     if tried:
         shown = ", ".join(str(id) for id in tried[:_MOST_SHOWN])
@@ -249,7 +249,8 @@ def _cloud(settings: Settings, store: Store, now: datetime) -> Iterator[Finding]
         is_old = now.date() - LISTED_ON > _LIST_LASTS
         severity = Severity.WARNING if is_old else Severity.OK
         remedy = "Take a newer release, or name the new ranges in auth.cloud_ranges."
-        why = f"{auth.cloud_relays}; the list of addresses is of {LISTED_ON}"
+        days = (now.date() - LISTED_ON).days
+        why = f"{auth.cloud_relays}; the list of addresses is of {LISTED_ON}, {days} days old"
         yield Finding(severity, "cloud relays", why, remedy if is_old else "")
 
 

@@ -143,7 +143,7 @@ class ImapDoor(UserDoor):
         return offered(self.settings)
 
     def _made_logins(self) -> Logins:
-        guard = CloudGuard(self.settings.auth, self.store, self.clock)
+        guard = CloudGuard.of(self.settings, self.store, self.clock)
         return Logins(self.authenticator, "imap", bearers=self.bearers, guard=guard)
 
     async def start(self, sock: socket.socket) -> None:

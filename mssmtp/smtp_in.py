@@ -194,7 +194,7 @@ class SubmissionDoor(_SmtpDoor):
 
     def _logins(self, name: str) -> Logins:
         services = self.services
-        guard = CloudGuard(services.settings.auth, services.store, services.clock)
+        guard = CloudGuard.of(services.settings, services.store, services.clock)
         return Logins(services.authenticator, name, bearers=services.bearers, guard=guard)
 
 

@@ -311,13 +311,14 @@ _TEXTS: dict[Kind, dict[str, _Template]] = {
             "{brand} : connexion refusée d'une application hébergée",
             "Bonjour,\n\nUne application qui confie le mot de passe et le courrier à un tiers a"
             " été refusée.\n\nCompte : {login}\nApplication : {product}\nAdresse : {address}\n"
-            "Date : {time}\n\nProposez une application qui se connecte directement.",
+            "Date : {time}\n\nPrenez une application qui se connecte directement, et changez le"
+            " mot de passe que vous lui aviez confié.",
         ),
         "en": _Template(
             "{brand}: login of a hosted application refused",
             "Hello,\n\nAn application that hands password and mail to a third party was refused."
             "\n\nAccount: {login}\nApplication: {product}\nAddress: {address}\nDate: {time}\n\n"
-            "Propose an application that connects directly.",
+            "Use an application that connects directly, and change the password you gave it.",
         ),
     },
 }

@@ -7,19 +7,25 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from mssmtp.cloud_relays import CloudGuard, CloudRelay, Ranges
+from mssmtp.cloud_relays import LISTED_ON, CloudGuard, CloudRelay, Ranges
 from mssmtp.config import StoreSettings
+from mssmtp.config_notices import NoticeSettings
 from mssmtp.config_tokens import AuthSettings
+from mssmtp.doctor import cloud_findings
+from mssmtp.finding import Severity
 from mssmtp.identity import Authenticator, BadCredentials, Bearer, Claim, Credentials, app_password
 from mssmtp.identity.scram import ScramName
 from mssmtp.logins import Logins, Peer
-from mssmtp.mail import AccountId, Address, BalType
+from mssmtp.mail import AccountId, Address, BalType, Domain
+from mssmtp.notices import Desk
 from mssmtp.storage import Store, Writing
+from mssmtp.storage.people_values import NewPerson
 from tests.identity.fakes import Clock, Entropy
 
 ZOE, PASSWORD = "zoe@hopital-a.test", "abcde-fghjk-mnpqr-stuvw"
@@ -164,6 +170,52 @@ def test_the_administrator_is_told_once_a_day_and_never_of_the_password(
     ]
     shown = repr(logged)
     assert not any(word in shown for word in ("zoe", "nobody", "faux", "canari", PASSWORD))
+
+
+def test_the_holder_is_told_once_a_day_whichever_process_notices(house: House) -> None:
+    house.clock.advance(40 * 86_400)
+    usual, login = Address.parse("lea@poste.example"), "lea@hopital-a.test"
+
+    def add(writing: Writing) -> None:
+        person = writing.create_person(NewPerson(usual, "Durand", "Léa"))
+        bal = writing.create_bal(Address.parse(login), BalType.MED)
+        writing.give_box(person.account, bal.id)
+
+    house.store.write(add).result()
+    notices = NoticeSettings(relay_host="relais.example", portal_url="https://portail.example")
+    desk = Desk(notices, {Domain("hopital-a.test")}, house.clock)
+    for maker_of in (RELAYS[0], RELAYS[0], RELAYS[4]):  # processes that know nothing of each other
+        guard = CloudGuard(AuthSettings.model_validate({}), house.store, house.clock, desk)
+        with pytest.raises(CloudRelay):
+            guard.judge(Credentials(login, PASSWORD), maker_of, "<a href=x>")
+    (told,) = house.store.write(lambda writing: writing.waiting_notices()).result()
+    assert (told.kind, told.to) == ("cloud-relay", usual)
+    assert (told.values["product"], told.values["address"]) == ("Microsoft", RELAYS[0])
+    assert not any(word in repr(told.values) for word in (PASSWORD, "href"))
+    house.clock.advance(86_400)
+    guard = CloudGuard(AuthSettings.model_validate({}), house.store, house.clock, desk)
+    with pytest.raises(CloudRelay):
+        guard.judge(Credentials(login, PASSWORD), RELAYS[4])
+    assert len(house.store.write(lambda writing: writing.waiting_notices()).result()) == 2
+
+
+def test_doctor_tells_who_tried_and_how_old_the_list_is(house: House) -> None:
+    def found(days: int, **given: object) -> list[tuple[Severity, str, str]]:
+        auth = AuthSettings.model_validate(given)
+        now = house.clock.now() + timedelta(days=days)
+        listed = cloud_findings(auth, house.store, now)
+        return [(each.severity, each.why, each.remedy) for each in listed]
+
+    with pytest.raises(CloudRelay):
+        house.enter(Credentials(ZOE, PASSWORD), RELAYS[1])
+    house.traces()  # behind what nobody waits for
+    (who, _, remedy), (listed, age, no_remedy) = found(0)
+    assert (who, listed, no_remedy) == (Severity.WARNING, Severity.OK, "")
+    assert "change the password" in remedy
+    assert f"{LISTED_ON}, {(house.clock.now().date() - LISTED_ON).days} days old" in age
+    ((old, _, remedy),) = found(700)  # nobody tried for a month by then
+    assert (old, "newer release" in remedy) == (Severity.WARNING, True)
+    assert found(700, cloud_relays="allow") == found(700, cloud_shipped_ranges=False) == []
 
 
 def test_where_they_are_only_told_the_login_goes_on(house: House) -> None:
