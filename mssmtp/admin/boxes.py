@@ -66,12 +66,14 @@ def _add(desk: Desk[AddBox]) -> Answer:
     """Make a working box: its mailboxes, its login and one application password, told once."""
     settings, given = desk.office.settings, desk.input
     if given.type is BalType.CAB:
-        raise ConfigError("CAB", "this type has holders of its own", "Use `bal create`.")
+        raise ConfigError("CAB", "ce type a ses propres titulaires", "Prenez `bal create`.")
     address = finding.address_of(given.address)
     if address.domain not in settings.operator.domains:
         served = ", ".join(settings.operator.domains)
         raise ConfigError(
-            str(address), f"its domain is not served here ({served})", "Use a served domain."
+            str(address),
+            f"son domaine n'est pas servi ici ({served})",
+            "Prenez un domaine servi ici.",
         )
     new = NewBal(
         address,

@@ -51,8 +51,8 @@ def _add(desk: Desk[Certificate]) -> Answer:
     """Let the system with this certificate, or this certificate name, open an APP box."""
     given = desk.input
     if bool(given.pem) == bool(given.name):
-        remedy = "Give the certificate as PEM, or the name it has, CN first."
-        raise ConfigError("certificate", "is to be named in one of two ways", remedy)
+        remedy = "Donnez le certificat en PEM, ou son nom, CN d'abord : l'un ou l'autre."
+        raise ConfigError("certificat", "il se nomme d'une seule de deux manières", remedy)
     certificate = _judged(desk, given.pem) if given.pem else None
 
     def job(writing: Writing) -> Row:
@@ -61,7 +61,8 @@ def _add(desk: Desk[Certificate]) -> Answer:
         if certificate is None:
             key = pki.listed_name(given.name)
             if key is None:
-                raise ConfigError(given.name, "is no name", "Write it CN first: CN=…,OU=…,O=…,C=FR")
+                remedy = "Écrivez-le CN d'abord : CN=…,OU=…,O=…,C=FR"
+                raise ConfigError(given.name, "n'est pas un nom de certificat", remedy)
             _check_organisation({rdn.value for rdn in key if rdn.type == "OU"}, structure)
             number = writing.bind_box("name", pki.name_text(key), bal.id, given.label)
         else:
@@ -81,8 +82,8 @@ def _remove(desk: Desk[Numbered]) -> Answer:
     def job(writing: Writing) -> Row:
         bal = _app(writing, given.box)
         if all(each.id != given.number for each in writing.bindings(bal=bal.id)):
-            remedy = f"`mssmtp bal certificate list {given.box}` prints the numbers."
-            raise ConfigError(str(given.number), f"is no certificate of {given.box}", remedy)
+            remedy = f"`mssmtp bal certificate list {given.box}` affiche les numéros."
+            raise ConfigError(str(given.number), f"n'est pas un certificat de {given.box}", remedy)
         writing.unbind(given.number)
         return {"box": given.box, "number": given.number}
 
@@ -113,8 +114,10 @@ def _row(binding: Binding) -> Row:
 def _app(reading: Reading, box: str) -> Bal:
     bal = finding.box(reading, box)
     if bal.type is not BalType.APP:
-        remedy = "Persons log in by themselves; only an APP box is opened by a certificate."
-        raise ConfigError(box, f"is a {bal.type.value} box", remedy)
+        remedy = (
+            "Les personnes se connectent elles-mêmes ; seule une boîte APP s'ouvre par certificat."
+        )
+        raise ConfigError(box, f"est une boîte {bal.type.value}", remedy)
     return bal
 
 
@@ -126,11 +129,11 @@ def _judged(desk: Desk[Certificate], pem: str) -> x509.Certificate:
         anchors = Anchors.load(settings.pki.anchors_file)
         pki.judge_certificate(certificate, anchors, Role.CLIENT, desk.office.clock.now())
     except CertificateRefused as error:
-        remedy = "It has to be an organisation's certificate for client authentication, in force."
-        raise ConfigError("certificate", f"would be refused: {error.reason}", remedy) from error
+        remedy = "Il faut un certificat d'organisation, en vigueur, d'authentification client."
+        raise ConfigError("certificat", f"il serait refusé : {error.reason}", remedy) from error
     except (ValueError, *pki.UNREADABLE) as error:
-        remedy = "Give the PEM file of the certificate, without its key."
-        raise ConfigError("certificate", "cannot be read", remedy) from error
+        remedy = "Donnez le fichier PEM du certificat, sans sa clé."
+        raise ConfigError("certificat", "il ne se lit pas", remedy) from error
     return certificate
 
 
@@ -146,9 +149,9 @@ def _check_organisation(units: set[str], structure: Structure | None) -> None:
     numbers = {f"1{structure.finess}", f"3{structure.siret}"}
     if not units & numbers:
         raise ConfigError(
-            "certificate",
-            f"is of another organisation than {structure.name}",
-            "Bind it to a box of its own structure.",
+            "certificat",
+            f"il est d'une autre organisation que {structure.name}",
+            "Liez-le à une boîte de sa propre structure.",
         )
 
 

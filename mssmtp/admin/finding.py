@@ -31,7 +31,7 @@ def address_of(text: str) -> Address:
     try:
         return Address.parse(text)
     except BadAddress as error:
-        raise ConfigError(f"« {text} »", error.reply.text, "Write name@domain.") from error
+        raise ConfigError(f"« {text} »", error.reply.text, "Écrivez nom@domaine.") from error
 
 
 def domain_of(text: str) -> Domain:
@@ -39,7 +39,9 @@ def domain_of(text: str) -> Domain:
     try:
         return domain(text)
     except BadAddress as error:
-        raise ConfigError(f"« {text} »", error.reply.text, "Write ch-x.mssante.example.") from error
+        raise ConfigError(
+            f"« {text} »", error.reply.text, "Écrivez ch-x.mssante.example."
+        ) from error
 
 
 def box(reading: Reading, text: str) -> Bal:

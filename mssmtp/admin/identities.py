@@ -59,8 +59,8 @@ def _unbind(desk: Desk[Bound]) -> Answer:
     def job(writing: Writing) -> Row:
         bound = writing.bindings(account=_account(writing, given))
         if all(each.id != given.number for each in bound):
-            remedy = f"`mssmtp person binding list {given.person}` prints the numbers."
-            raise ConfigError(str(given.number), f"is no binding of {given.person}", remedy)
+            remedy = f"`mssmtp person binding list {given.person}` affiche les numéros."
+            raise ConfigError(str(given.number), f"n'est pas un lien de {given.person}", remedy)
         writing.unbind(given.number)
         return {"person": given.person, "number": given.number}
 

@@ -67,8 +67,8 @@ def _add(desk: Desk[MemberRole]) -> Answer:
         bal, account, now = _found(writing, given)
         if now is not None:
             remedy = f"`mssmtp bal member set {given.org} {given.person} --role …`"
-            why = f"is a member of {given.org} already, as {now.value}"
-            raise ConfigError(given.person, why, f"{remedy} gives another role.")
+            why = f"est déjà membre de {given.org}, comme {now.value}"
+            raise ConfigError(given.person, why, f"{remedy} donne un autre rôle.")
         persons.require_attested_account(writing, account)
         writing.add_member(bal.id, account, given.role)
         return _given(given)
@@ -84,7 +84,7 @@ def _set(desk: Desk[MemberRole]) -> Answer:
         bal, account, now = _found(writing, given)
         if now is None:
             remedy = f"`mssmtp bal member add {given.org} {given.person} --role {given.role.value}`"
-            raise ConfigError(given.person, f"is no member of {given.org}", remedy)
+            raise ConfigError(given.person, f"n'est pas membre de {given.org}", remedy)
         writing.add_member(bal.id, account, given.role)
         return _given(given)
 
@@ -150,8 +150,8 @@ def _row(reading: Reading, bal: Bal, account: AccountId, role: Role) -> Row:
 def _box(reading: Reading, named: Org) -> Bal:
     bal = finding.box(reading, named.org)
     if bal.type is not BalType.ORG:
-        why = f"is a box of type {bal.type}"
-        raise ConfigError(named.org, why, "Only the box of an organisation has members.")
+        why = f"est une boîte de type {bal.type}"
+        raise ConfigError(named.org, why, "Seule la boîte d'une organisation a des membres.")
     return bal
 
 
@@ -161,15 +161,15 @@ def _found(reading: Reading, named: Member) -> tuple[Bal, AccountId, Role | None
     if account is None:
         raise unknown(named.person)
     if account.login.casefold() == str(bal.address).casefold():
-        raise ConfigError(named.person, "is the box itself", "Name the person.")
+        raise ConfigError(named.person, "est la boîte elle-même", "Nommez la personne.")
     return bal, account.id, reading.role(account.id, bal.id)
 
 
 def _member(reading: Reading, named: Member) -> tuple[Bal, AccountId]:
     bal, account, role = _found(reading, named)
     if role is None:
-        remedy = f"`mssmtp bal member list {named.org}` prints them."
-        raise ConfigError(named.person, f"is no member of {named.org}", remedy)
+        remedy = f"`mssmtp bal member list {named.org}` les affiche."
+        raise ConfigError(named.person, f"n'est pas membre de {named.org}", remedy)
     return bal, account
 
 

@@ -54,7 +54,7 @@ def _set(desk: Desk[Wishes]) -> Answer:
             else:
                 now = choices.choose_for_member(writing, person.account, bal, given.given)
         except ValueError as error:
-            remedy = "Arrivals alone may be hourly or daily."
+            remedy = "Seules les arrivées se disent aussi à l'heure (hourly) ou au jour (daily)."
             raise ConfigError(given.person, str(error), remedy) from error
         return _row(person, bal, role, now)
 

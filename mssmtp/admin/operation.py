@@ -33,8 +33,10 @@ MOST_ROWS = 1_000
 _TOLD = 200
 """Characters of one value in a trace."""
 
-_BOUNDS = ("expected", "max_length", "ge", "le")
+_BOUNDS = ("expected", "max_length", "min_length", "ge", "le", "lt")
 """Of the context of an error: what the model says, never what was given."""
+_NO_MOMENT = "ce n'est pas une date avec son heure : 2026-12-31T18:00+01:00"
+_NO_OBJECT = "ce n'est pas un objet JSON"
 _FRENCH = {
     "missing": "manque",
     "extra_forbidden": "ce champ n'existe pas",
@@ -46,11 +48,23 @@ _FRENCH = {
     "string_too_long": "plus de {max_length} caractères",
     "int_parsing": "ce n'est pas un nombre entier",
     "int_type": "ce n'est pas un nombre entier",
-    "bool_type": "mettez true ou false",
     "bool_parsing": "mettez true ou false",
     "greater_than_equal": "moins que {ge}",
     "less_than_equal": "plus que {le}",
+    "less_than": "plus que {lt}, ou autant",
+    "bool_type": "mettez true ou false",
+    "datetime_from_date_parsing": _NO_MOMENT,
+    "datetime_parsing": _NO_MOMENT,
+    "datetime_type": _NO_MOMENT,
+    "dict_type": _NO_OBJECT,
+    "int_from_float": "ce n'est pas un nombre entier",
+    "model_type": _NO_OBJECT,
+    "string_too_short": "moins de {min_length} caractères",
+    "timezone_aware": "il manque le fuseau horaire : 2026-12-31T18:00+01:00",
+    "too_long": "plus de {max_length} éléments",
+    "tuple_type": "ce n'est pas une liste",
 }
+_OTHERWISE = "cette valeur ne convient pas"
 
 
 class Input(BaseModel):
@@ -227,9 +241,9 @@ def parsed(model: type[I], body: bytes) -> I:
 def _in_french(error: ErrorDetails) -> str:
     """What is wrong with one field, without what was given; the library's words are in English."""
     bounds = {name: str(bound) for name, bound in error.get("ctx", {}).items() if name in _BOUNDS}
-    told = _FRENCH.get(error["type"])
-    if told is None:
+    if error["type"] == "value_error":  # a check of ours, whose words are ours
         return error["msg"].removeprefix("Value error, ")
+    told = _FRENCH.get(error["type"], _OTHERWISE)
     if "expected" in bounds:
         bounds["expected"] = bounds["expected"].replace(" or ", " ou ")
     return told.format_map(bounds)

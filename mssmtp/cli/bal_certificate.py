@@ -75,4 +75,4 @@ def _pem(file: Path) -> str:
         with file.open(encoding="ascii") as opened:
             return opened.read(_MOST_OCTETS)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(file), "cannot be read", "Name the PEM file.") from error
+        raise ConfigError(str(file), "ne se lit pas", "Nommez le fichier PEM.") from error

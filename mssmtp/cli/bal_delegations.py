@@ -115,7 +115,7 @@ def _until(text: str | None) -> dict[str, str]:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ConfigError(
-            f"« {text} »", "is no date", "Write 2026-12-31, or 2026-12-31T18:00+01:00."
+            f"« {text} »", "n'est pas une date", "Écrivez 2026-12-31, ou 2026-12-31T18:00+01:00."
         ) from error
     if len(text) == len("2026-12-31"):
         moment = moment.replace(hour=23, minute=59, second=59)

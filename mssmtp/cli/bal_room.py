@@ -53,7 +53,9 @@ def _limit(option: str, text: str | None) -> int | None:
     found = _SIZE.match(text.lower())
     if found is None or not int(found[1]):
         raise ConfigError(
-            option, f"{text} is no size", "Write a number such as 5G, or none, or default."
+            option,
+            f"« {text} » n'est pas une taille",
+            "Écrivez 5G par exemple, ou none, ou default.",
         )
     return int(found[1]) * _UNITS[found[2]]
 

@@ -83,7 +83,7 @@ def xdm(
     """Have an ORG box send letters with an IHE_XDM.zip, or a subject XDM/1.0/DDM, to an APP box
     too, which is asked for a receipt (CL-72)."""
     if (to is None) is not off:
-        raise ConfigError("xdm", "names no APP box", "Give --to ADDRESS, or --off.")
+        raise ConfigError("xdm", "aucune boîte APP n'est nommée", "Donnez --to ADRESSE, ou --off.")
     done = options.desk(config).row("bal.xdm", {"address": address, "application": to})
     if as_json:
         print_json(done)
@@ -110,7 +110,7 @@ def templates(
     desk = options.desk(config)
     if said is not None:
         if kind is None:
-            raise ConfigError("--kind", "is missing", "Give --kind signature or --kind footer.")
+            raise ConfigError("--kind", "manque", "Donnez --kind signature ou --kind footer.")
         given: Row = {"structure": structure, "kind": kind, "text": said}
         desk.row("structure.template.set", given)
     found = desk.row("structure.templates", {"structure": structure})
@@ -140,11 +140,13 @@ def _text(text: str | None, file: Path | None) -> str | None:
     if file is None:
         return text
     if text is not None:
-        raise ConfigError("--file", "and --text say the same", "Give one of them.")
+        raise ConfigError("--file", "dit la même chose que --text", "Donnez l'un des deux.")
     try:
         if str(file) == "-":
             return sys.stdin.read(_MOST_OCTETS)
         with file.open(encoding="utf-8") as opened:
             return opened.read(_MOST_OCTETS)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(file), "cannot be read", "Name a text file in UTF-8.") from error
+        raise ConfigError(
+            str(file), "ne se lit pas", "Nommez un fichier de texte en UTF-8."
+        ) from error

@@ -47,21 +47,26 @@ def _rows(file: Path) -> list[Row]:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, delimiter=";")
             if tuple(reader.fieldnames or ()) != _COLUMNS:
-                fail(str(file), "its header is another one", ";".join(_COLUMNS), EXIT_USAGE)
+                fail(str(file), "son en-tête est autre", ";".join(_COLUMNS), EXIT_USAGE)
             found: list[Row] = []
             for number, line in enumerate(reader, 2):
                 if number > _MOST_LINES:
-                    fail(str(file), f"more than {_MOST_LINES} lines", "Split it.", EXIT_USAGE)
+                    fail(str(file), f"il a plus de {_MOST_LINES} lignes", "Coupez-le.", EXIT_USAGE)
                 found.append(_row(file, number, line))
             return found
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        fail(str(file), f"cannot be read ({error})", "Save it as CSV in UTF-8.", EXIT_USAGE)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        fail(str(file), "ne se lit pas", "Enregistrez-le au format « CSV UTF-8 ».", EXIT_USAGE)
 
 
 def _row(file: Path, number: int, line: dict[str, str]) -> Row:
     is_open = _OPEN.get((line["ouvert"] or "").strip().upper())
     if is_open is None or None in line.values() or len(line) != len(_COLUMNS):
-        fail(f"{file}, line {number}", "is not complete, or not O or N", "Correct it.", EXIT_USAGE)
+        fail(
+            f"{file}, ligne {number}",
+            "elle n'est pas entière, ou ni O ni N",
+            "Corrigez.",
+            EXIT_USAGE,
+        )
     return {
         "national_id": line["rpps_adeli"],
         "last_name": line["nom"],

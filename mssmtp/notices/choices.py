@@ -54,9 +54,9 @@ class Choices:
         """With `wishes` in the place of some. Raises ValueError for what cannot be chosen."""
         for event, pace in wishes.items():
             if event not in EVENTS:
-                raise ValueError(f"no event {event}")
+                raise ValueError(f"« {event} » n'est pas un événement")
             if event != "arrival" and pace not in (Pace.AT_ONCE, Pace.NEVER):
-                raise ValueError(f"{event} is told at-once or never")
+                raise ValueError(f"« {event} » se dit aussitôt (at-once) ou jamais (never)")
         return replace(self, **wishes)
 
     def table(self) -> dict[str, str]:

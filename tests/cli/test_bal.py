@@ -112,7 +112,7 @@ def test_per_with_a_valid_number_is_made(home: Home, option: str, number: str) -
     ("arguments", "code", "why"),
     [
         ((str(ZOE), "--type", "MED"), 1, "Cette adresse existe déjà"),
-        (("zoe@ailleurs.test", "--type", "MED"), 2, "its domain is not served here"),
+        (("zoe@ailleurs.test", "--type", "MED"), 2, "son domaine n'est pas servi ici"),
         (("zoé@hopital-a.test", "--type", "MED"), 2, "Adresse non ASCII"),
         (("zoe", "--type", "MED"), 2, "Adresse mal formée"),
         ((NEW, "--type", "MED", "--rpps", RPPS), 2, "only a PER box carries"),

@@ -93,7 +93,7 @@ def test_a_holder_lends_the_box_to_the_secretary_and_takes_it_back(home: Home) -
         (("delegation", "add", HOLDER, "personne@hopital-a.test"), "aucune personne"),
         (("delegation", "add", "personne@hopital-a.test", PAULE), "n'existe pas"),
         (("delegation", "add", HOLDER, PAULE, "--until", "2001-01-01"), "la fin précède"),
-        (("delegation", "add", HOLDER, PAULE, "--until", "demain"), "is no date"),
+        (("delegation", "add", HOLDER, PAULE, "--until", "demain"), "n'est pas une date"),
         (("delegation", "add", HOLDER, PAULE, "--right", "delete"), "delete"),
         (("hand-over", HOLDER, PAULE, "--until", "2090-12-31"), "finit au plus tard"),
         (("break-glass", HOLDER, PAULE, "--reason", REASON), "professionnel certifié"),

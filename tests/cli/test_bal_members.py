@@ -42,10 +42,10 @@ def test_a_member_is_added_listed_given_another_role_and_removed(home: Home) -> 
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (("add", ZOE_, ORG), "is a box of type PER"),
+        (("add", ZOE_, ORG), "est une boîte de type PER"),
         (("add", "personne@hopital-a.test", ZOE_), "n'existe pas ici"),
         (("add", ORG, "personne@hopital-a.test"), "n'existe pas ici"),
-        (("add", ORG, ORG), "is the box itself"),
+        (("add", ORG, ORG), "est la boîte elle-même"),
         (("set", ORG, "personne@hopital-a.test", "--role", "lecteur"), "n'existe pas ici"),
         (("add", ORG, ZOE_, "--role", "chef"), "chef"),
     ],

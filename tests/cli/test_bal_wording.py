@@ -55,8 +55,8 @@ def test_an_absence_is_set_shown_and_ended(home: Home) -> None:
 _NO_ANSWERS = (
     ((str(ZOE), "--text", ""), "vide"),
     ((str(ZOE), "--text", "x", "--from", "2030-01-02", "--until", "2030-01-01"), "fin"),
-    ((str(ZOE), "--text", "x", "--file", "y"), "say the same"),
-    ((str(ZOE), "--file", "/nowhere"), "cannot be read"),
+    ((str(ZOE), "--text", "x", "--file", "y"), "la même chose"),
+    ((str(ZOE), "--file", "/nowhere"), "ne se lit pas"),
     (("personne@hopital-a.test", "--text", "x"), "personne@hopital-a.test"),
     ((DPI, "--text", "x"), "applicative"),
 )

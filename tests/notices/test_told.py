@@ -210,7 +210,7 @@ def test_a_choice_is_kept_and_what_cannot_be_chosen_is_refused(store: Store) -> 
     assert found.table() == {"arrival": "at-once", "opening": "never", "sealing": "at-once"}
     with pytest.raises(ValueError, match="at-once or never"):
         store.write(lambda w: choices.choose_for_box(w, box, {"opening": Pace.DAILY})).result()
-    with pytest.raises(ValueError, match="no event"):
+    with pytest.raises(ValueError, match="pas un événement"):
         store.write(lambda w: choices.choose_for_box(w, box, {"code": Pace.NEVER})).result()
 
 
