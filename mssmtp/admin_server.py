@@ -20,7 +20,6 @@ import ssl
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -69,9 +68,11 @@ class AdminDoor:
 
     async def stop(self, grace_s: float) -> None:
         """Take no more, finish what is in flight."""
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(grace_s):
                 await self._runner.cleanup()
+        except TimeoutError:
+            logger.warning("calls of administration were cut short by the stop")
         await asyncio.to_thread(self._threads.shutdown)
 
     async def _list(self, request: web.Request) -> web.Response:

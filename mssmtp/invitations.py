@@ -8,10 +8,10 @@ from datetime import datetime
 
 from mssmtp import metrics
 from mssmtp.awaiting import awaited
-from mssmtp.errors import MailError
+from mssmtp.errors import Damaged
 from mssmtp.smtp_lookup import Services
 from mssmtp.smtp_reports import Ready, Reported, Reports
-from mssmtp.storage import Invited, Reading, Store, Writing
+from mssmtp.storage import Invited, NoSuchMessage, Reading, Store, Writing
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +79,13 @@ async def _return(store: Store, reports: Reports, letter: Invited) -> bool:
 
 
 def _header(reading: Reading, letter: Invited) -> bytes:
-    """The header section of the letter; empty when it cannot be read any more."""
+    """The header section of the letter; empty when it cannot be read any more.
+
+    Raises StorageUnavailable and its like: the letter is returned in an hour, with its header.
+    """
     try:
         octets = reading.letter_octets(letter.envelope.id, 0, _HEADER_OCTETS)
-    except MailError:
+    except (Damaged, NoSuchMessage):
+        logger.error("returned without its header", extra={"envelope": letter.envelope.id})
         return b""
     return octets.partition(b"\r\n\r\n")[0] + b"\r\n"

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from mssmtp.errors import MailError
+from mssmtp.errors import Damaged, MailError
 from mssmtp.mail import (
     AccountId,
     Address,
@@ -31,7 +31,7 @@ from mssmtp.notices.desk import Desk
 from mssmtp.notices.kinds import TRAITS, Kind
 from mssmtp.notices.templates import MOST_LINES, checked
 from mssmtp.notices.titles import UNTITLED, shown_title
-from mssmtp.storage import Happening, NewNotice, Writing, from_us
+from mssmtp.storage import Happening, NewNotice, NoSuchBal, NoSuchMessage, Writing, from_us
 
 _HOUR = timedelta(hours=1)
 _TIME = "%d/%m/%Y %H:%M UTC"
@@ -240,7 +240,7 @@ class Telling:
         try:
             octets = b"" if blob is None else writing.summary_of(BalId(bal), blob)
             header = Summary.from_bytes(octets).header
-        except (MailError, UnknownSummary):
+        except (Damaged, NoSuchBal, NoSuchMessage, UnknownSummary):  # not a disk that is away
             return None
         try:
             authors = from_addresses(header)

@@ -337,13 +337,14 @@ class MailboxWriting(
         self._changed(ChangeKind.MAILBOX, bal, made, ModSeq(1))
         return made, key.seal(mailbox_purpose(made), name.encode())
 
-    def _next_validity(self, bal: BalId) -> int:
-        """A UIDVALIDITY no mailbox of the BAL ever had (GEN-01), from the time."""
+    def _next_validity(self, bal: BalId, many: int = 1) -> int:
+        """A UIDVALIDITY no mailbox of the BAL ever had (GEN-01), from the time; the first of `many`
+        that follow one another."""
         row = self._one(_LAST_VALIDITY, bal=bal)
         if row is None:
             raise NoSuchBal
         new = max(row[0] + 1, validity_at(self.now()))
-        return int(self._new(_NEXT_VALIDITY, bal=bal, new=new)[0])
+        return int(self._new(_NEXT_VALIDITY, bal=bal, new=new + many - 1)[0]) - many + 1
 
     def _rename(self, mailbox: Mailbox, new: str) -> None:
         """Under a name that outlived its mailbox as a subscription, the mailbox is subscribed."""

@@ -22,7 +22,7 @@ ENGLISH = re.compile(
     re.IGNORECASE,
 )
 FRENCH = re.compile(r"[éèàêôûçîù«»]|\b(de|la|le|les|des|un|une|du|est|pas|ou|et|dans)\b", re.I)
-WRONG = [
+WRONG: list[object] = [
     None, [], {}, "", "x" * 100_000, -(10**9), 10**30, True, 1.5, [1], ["x"] * 300,
     "2026-13-45", "2026-01-01", "2026-01-01T00:00:00",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ def test_a_member_is_added_listed_given_another_role_and_removed(home: Home) -> 
     assert added.json == {"box": ORG, "person": ZOE_, "role": "lecteur", "rights": "lrs"}
     again = home.mssmtp("bal", "member", "add", ORG, ZOE_, "--role", "responsable")
     assert again.code == 2
-    assert "already, as lecteur" in again.err
+    assert "est déjà membre de" in again.err
     assert home.mssmtp("bal", "member", "set", ORG, ZOE_, "--role", "secretaire").code == 0
     (row,) = home.mssmtp("bal", "member", "list", ORG, "--json").json
     assert (row["person"], row["role"], row["mailboxes"]) == (ZOE_, "secretaire", {})
@@ -68,7 +68,7 @@ def test_a_member_gets_a_password_for_the_box_and_no_other_person_does(home: Hom
     home.mssmtp("bal", "member", "remove", ORG, ZOE_)
     refused = home.mssmtp("bal", "member", "password", ORG, ZOE_)
     assert refused.code == 2
-    assert "is no member" in refused.err
+    assert "n'est pas membre" in refused.err
 
 
 @pytest.mark.requirement("CL-35")

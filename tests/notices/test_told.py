@@ -208,7 +208,7 @@ def test_a_choice_is_kept_and_what_cannot_be_chosen_is_refused(store: Store) -> 
     store.write(lambda w: choices.choose_for_box(w, box, wish)).result()
     found = store.read(lambda r: choices.of_box(r, box)).result()
     assert found.table() == {"arrival": "at-once", "opening": "never", "sealing": "at-once"}
-    with pytest.raises(ValueError, match="at-once or never"):
+    with pytest.raises(ValueError, match="ou jamais"):
         store.write(lambda w: choices.choose_for_box(w, box, {"opening": Pace.DAILY})).result()
     with pytest.raises(ValueError, match="pas un événement"):
         store.write(lambda w: choices.choose_for_box(w, box, {"code": Pace.NEVER})).result()
