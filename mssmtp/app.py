@@ -293,7 +293,7 @@ def build(
         keys=keys,
         responder=services.responder,
         gateways=services.gateways,
-        react=Reactions(services).of,
+        react=Reactions(services).late,
     )
     return Rooms(
         TrustFeed(settings, trust, CLOCK, ENTROPY),

@@ -46,7 +46,7 @@ from mssmtp.smtp.syntax import MailCommand
 from mssmtp.smtp.transaction import Transaction
 from mssmtp.smtp_lookup import Services, about
 from mssmtp.smtp_reports import Reader, Ready
-from mssmtp.storage import Letter, LocalDelivery, Reading, Transfer, Writing, deadlines
+from mssmtp.storage import Lease, Letter, LocalDelivery, Reading, Transfer, Writing, deadlines
 from mssmtp.storage.mailboxes import mailbox_name
 from mssmtp.storage.scripts import AUTO_REPLY
 
@@ -153,6 +153,13 @@ class Reactions:
                 metrics.internal_errors.labels("sieve").inc()
                 reacted = before
         return reacted
+
+    async def late(
+        self, came: tuple[Lease, Letter, list[LocalDelivery], dict[BalId, Bal]]
+    ) -> Reacted:
+        """Of a letter that waited in the queue: the same, when it comes into the box."""
+        lease, letter, local, boxes = came
+        return await self.of(Came(lease.envelope, letter, lease.skip, local, boxes))
 
     async def _react(self, came: Came, number: int, bal: Bal, reacted: Reacted) -> None:
         asked = await awaited(self._store.read(lambda r: _asked(r, bal)))

@@ -21,16 +21,15 @@ from mssmtp import pki
 from mssmtp.awaiting import awaited
 from mssmtp.errors import MailError, Reply
 from mssmtp.gateways import Gateway, Gateways
-from mssmtp.mail import Address, Bal, BalState, Domain, EnvelopeId, Operator, Recipient
+from mssmtp.mail import Address, Bal, BalId, BalState, Domain, EnvelopeId, Operator, Recipient
 from mssmtp.message.aliases import rewritten
 from mssmtp.outside import Clock, Resolver
 from mssmtp.pki import Anchors, Role
 from mssmtp.policy import refusals
-from mssmtp.reactions import Came, Reacted
 from mssmtp.revocation import judge_chain
 from mssmtp.smtp_client import ClientSettings, Content, PeerConnection
 from mssmtp.smtp_pool import Pool, Reach, Speaker, certificate_hosts
-from mssmtp.smtp_record import Attempt
+from mssmtp.smtp_record import Attempt, Coming
 from mssmtp.smtp_transaction import BLOCK_OCTETS
 from mssmtp.smtp_wire import (
     NotTransmissible,
@@ -39,13 +38,15 @@ from mssmtp.smtp_wire import (
     PeerReply,
     from_reply,
 )
-from mssmtp.storage import Lease, Letter, LocalDelivery, Reading, Store
+from mssmtp.storage import Lease, Letter, LocalDelivery, Reading, Store, Writing
 from mssmtp.tls_settings import OwnCertificate
 from mssmtp.trust import PeerRefused, Trust
 
 logger = logging.getLogger(__name__)
 
-React = Callable[[Came], Awaitable[Reacted]]
+Came = tuple[Lease, Letter, list[LocalDelivery], dict[BalId, Bal]]
+"""What was leased, its copy, where that goes, whose boxes these are."""
+React = Callable[[Came], Awaitable[Coming]]
 Unfit = Callable[[PeerConnection, Content], Reply | None]
 _TOP_OCTETS = 65_536
 """Read at a time until the header section ends; it is bounded since its acceptance."""
@@ -53,6 +54,28 @@ _END = b"\r\n\r\n"
 _AT_ITS_TIME = Reply(250, "2.1.5", "Remis dans la boîte à l'heure voulue par l'expéditeur.")
 _IS_THERE = Reply(250, "2.1.5", "Déjà dans la boîte : la passerelle n'est plus en service.")
 _BROUGHT_HOME = Reply(250, "2.1.5", "Remis dans la boîte : la passerelle n'est plus en service.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """Into the boxes, which do nothing with it."""
+
+    local: Sequence[LocalDelivery]
+
+    def prepare(self, writing: Writing) -> None:
+        """Nothing is lacking."""
+
+    def accept(self, writing: Writing, now: datetime) -> None:
+        """Nothing comes of it."""
+
+    def count(self) -> None:
+        """Nothing came of it."""
+
+
+async def plainly(came: Came) -> Coming:
+    """Where no box reacts."""
+    _, _, local, _ = came
+    return _Plain(local)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +93,7 @@ class Hospitals:
     """Delivers leases of domains behind a gateway. One event loop."""
 
     def __init__(
-        self, gateways: Gateways, whose: Whose, store: Store, react: React | None = None
+        self, gateways: Gateways, whose: Whose, store: Store, react: React = plainly
     ) -> None:
         """`react`: what boxes here do by themselves with what comes into them.
 
@@ -203,13 +226,10 @@ class Hospitals:
         if not local:
             return
         letter = await asyncio.to_thread(self._copy, lease)
-        reacted = Reacted(local)
-        if self._react is not None:
-            # It comes into the box now: a script or an absence sees it once, as at a door (DEF-13).
-            whose = {box.id: box for _, box in boxes if box}
-            came = Came(lease.envelope, letter, lease.skip, local, whose)
-            reacted = await self._react(came)
-        attempt.brought_home = letter, tuple(each.recipient for each in local), reacted
+        # It comes into the box now: a script or an absence sees it once, as at a door (DEF-13).
+        whose = {box.id: box for _, box in boxes if box}
+        coming = await self._react((lease, letter, local, whose))
+        attempt.brought_home = letter, tuple(each.recipient for each in local), coming
 
     def _copy(self, lease: Lease) -> Letter:
         """The letter once more, under a key of its own. Raises MailError kinds."""

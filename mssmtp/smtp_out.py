@@ -31,7 +31,7 @@ from mssmtp.pki import listed_name
 from mssmtp.policy import Engine
 from mssmtp.responder import Responder
 from mssmtp.smtp_client import Answers, Content, PeerConnection
-from mssmtp.smtp_hospital import Hospitals, React, Whose
+from mssmtp.smtp_hospital import Hospitals, React, Whose, plainly
 from mssmtp.smtp_lanes import Lanes
 from mssmtp.smtp_leaving import Leaving
 from mssmtp.smtp_pool import Pool, Reach
@@ -112,7 +112,7 @@ class Relay:
         keys: OwnKeys | None = None,
         responder: Responder | None = None,
         gateways: Gateways = NO_GATEWAYS,
-        react: React | None = None,
+        react: React = plainly,
     ) -> None:
         """Raises ConfigError when the operators' certificate cannot be used.
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from mssmtp import dsn, metrics
 from mssmtp.awaiting import Gathering, awaited
@@ -29,11 +29,19 @@ from mssmtp.mail import (
 )
 from mssmtp.outside import Clock
 from mssmtp.policy import Moves, facts_to_bytes
-from mssmtp.reactions import Reacted
 from mssmtp.smtp_client import PeerConnection
 from mssmtp.smtp_reports import Reader, Ready
 from mssmtp.smtp_wire import PeerReply, TlsUnavailable, from_reply
-from mssmtp.storage import Lease, Letter, Outcome, Settled, Store, Transfer, Writing
+from mssmtp.storage import (
+    Lease,
+    Letter,
+    LocalDelivery,
+    Outcome,
+    Settled,
+    Store,
+    Transfer,
+    Writing,
+)
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -47,6 +55,28 @@ _SETTLED_TOGETHER = 64
 _COMMIT_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
+class Coming(Protocol):
+    """A letter on its way into boxes here, and what they do with it by themselves; the way there
+    knows no service mail (DEF-04), so that it is no more than this to whoever records it."""
+
+    @property
+    def local(self) -> Sequence[LocalDelivery]:
+        """Where it goes."""
+        ...
+
+    def prepare(self, writing: Writing) -> None:
+        """Before it is accepted, in the job that does."""
+        ...
+
+    def accept(self, writing: Writing, now: datetime) -> None:
+        """After it, in the same job."""
+        ...
+
+    def count(self) -> None:
+        """When that is committed."""
+        ...
+
+
 @dataclass(slots=True)
 class Attempt:
     """One lease, tried once: who got which reply, over which connection."""
@@ -58,9 +88,9 @@ class Attempt:
     final: PeerReply | None = None
     handed_on: bool = False
     """Forwarded to a domain's other operator, without the sender's wishes (OP-101)."""
-    brought_home: tuple[Letter, tuple[Recipient, ...], Reacted] | None = None
-    """For boxes here, kept by the commit that records the outcome (`gateway undo`, RFC 4865): whose
-    they are, and what those boxes do with it by themselves."""
+    brought_home: tuple[Letter, tuple[Recipient, ...], Coming] | None = None
+    """For boxes here, kept by the commit that records the outcome (`gateway undo`, RFC 4865): for
+    whom, and what those boxes do with it."""
 
     @property
     def waiting(self) -> tuple[Recipient, ...]:
@@ -111,15 +141,15 @@ class _Notice:
 
     concerned: tuple[Outcome, ...]
     ready: Ready
-    reacted: Reacted | None = None
+    coming: Coming | None = None
 
     def accept(self, writing: Writing, now: datetime) -> None:
         """In the job that writes those outcomes."""
-        if self.reacted is not None:
-            self.reacted.prepare(writing)
+        if self.coming is not None:
+            self.coming.prepare(writing)
         self.ready.accept(writing, _REPORTED)
-        if self.reacted is not None:
-            self.reacted.accept(writing, now)
+        if self.coming is not None:
+            self.coming.accept(writing, now)
 
 
 _Render = Callable[[dsn.Report], bytes]
@@ -352,20 +382,20 @@ class Recorder:
         """What was queued for a hospital whose gateway is gone is a letter of its boxes here."""
         if attempt.brought_home is None:
             return []
-        letter, kept, reacted = attempt.brought_home
+        letter, kept, coming = attempt.brought_home
         lease = attempt.lease
         facts = Facts(Stage.CONTENT, Door.INTERNAL, self._clock.now(), lease.envelope.sender)
         ready = Ready(
             envelope=replace(lease.envelope, id=self._store.new_envelope_id(), recipients=kept),
             letter=letter,
-            local=tuple(reacted.local),
+            local=tuple(coming.local),
             queued=(),
             skip=lease.skip,
             owner=lease.owner,
             facts=facts_to_bytes(facts),
         )
         concerned = tuple(each for each in outcomes if each.recipient in kept)
-        return [_Notice(concerned, ready, reacted)]
+        return [_Notice(concerned, ready, coming)]
 
     async def _notice(
         self,

@@ -47,7 +47,7 @@ from mssmtp.pki import Anchors
 from mssmtp.policy import Engine, Moves
 from mssmtp.responder import AskFailed, Responder
 from mssmtp.revocation import Revocation
-from mssmtp.smtp_hospital import React
+from mssmtp.smtp_hospital import React, plainly
 from mssmtp.smtp_lanes import STARTED_WITH
 from mssmtp.smtp_out import Relay
 from mssmtp.storage import Store
@@ -92,7 +92,7 @@ class World:
     ocsp: Literal["off", "stapled"] = "off"
     moves: Moves = field(default_factory=Moves)
     gateways: Gateways = NO_GATEWAYS
-    react: React | None = None
+    react: React = plainly
     store: FakeStore = field(init=False)
     trust: Trust = field(init=False)
 

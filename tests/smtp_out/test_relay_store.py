@@ -267,7 +267,7 @@ def reacting(world: World, home: Home) -> Bal:
         SystemEntropy(),
         OwnKeys(settings, world.trust, world.clock),
     )
-    world.react = Reactions(services).of
+    world.react = Reactions(services).late
     return home.store.write(job).result(10)
 
 
