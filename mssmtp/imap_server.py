@@ -149,6 +149,7 @@ class ImapDoor(UserDoor):
     async def start(self, sock: socket.socket) -> None:
         """Listen on `sock`, bound already."""
         self.hub = _Hub(asyncio.get_running_loop())
+        self.store.answers.begin()
         self._unsubscribe = self.store.subscribe(self.hub.heard)
         await self.listen(sock, lambda: _Connection(self), implicit_tls=self.implicit_tls)
 

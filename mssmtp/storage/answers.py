@@ -38,14 +38,16 @@ class Answers:
     def __init__(self, watch: Callable[[], Watch | None], clock: Clock) -> None:
         self._make, self._clock = watch, clock
         self._watch: Watch | None = None
-        self._is_made = False
         self._found: dict[Hashable, tuple[object, float]] = {}
         self._valid_for: int | None = None
 
+    def begin(self) -> None:
+        """Remember from now on. To be called where waiting for the database holds up nobody."""
+        if self._watch is None:
+            self._watch = self._make()
+
     def asked(self, question: Hashable) -> Asked:
         """What is known now, to be taken before the snapshot in which it is looked up otherwise."""
-        if not self._is_made:
-            self._watch, self._is_made = self._make(), True
         mark = None if self._watch is None else self._watch.mark()
         if mark is None or mark != self._valid_for:
             self._found, self._valid_for = {}, mark
@@ -67,4 +69,4 @@ class Answers:
         self._found = {}
         if self._watch is not None:
             self._watch.close()
-        self._watch, self._is_made = None, True
+        self._watch = None

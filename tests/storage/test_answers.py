@@ -19,6 +19,13 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture
+def store(store: Store) -> Store:
+    """As a door has it."""
+    store.answers.begin()
+    return store
+
+
 def looked(store: Store, zoe: Bal, question: str = "uids") -> tuple[list[int], bool]:
     """As a door does: asked first, then looked up; and whether it was known."""
     asked = store.answers.asked(question)
@@ -107,5 +114,7 @@ def test_a_database_that_cannot_be_watched_is_asked_each_time(
     store: Store, zoe: Bal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store.answers, "_make", lambda: None)
+    store.answers.close()
+    store.answers.begin()
     assert looked(store, zoe) == ([], False)
     assert looked(store, zoe) == ([], False)
