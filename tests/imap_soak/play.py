@@ -153,8 +153,8 @@ class Player:
             before = set(session.view.uids)
             session.found = []
             await session.command(f"UID SEARCH {key}")
-            if session.is_notified:  # what came before the answer was announced, too
-                before |= set(session.view.uids)
+            if session.is_notified:  # what came before the answer was announced, and may be gone
+                before |= set(session.view.uids) | session.first.keys()
             if None not in before and not set(session.found) <= before:
                 raise session.violation("UIDs that were never announced")
 
