@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from cryptography import x509
 
-from mssmtp import tls
+from mssmtp import rates, tls
 from mssmtp.admin_sockets import Knocker
 from mssmtp.antivirus import Clamd
 from mssmtp.bearers import Bearers
 from mssmtp.config import CertificateSettings, Endpoint, Settings
 from mssmtp.gateways import Gateways
 from mssmtp.hardening import keep_memory_private
+from mssmtp.identity import guesses
 from mssmtp.identity.authenticator import Authenticator
+from mssmtp.identity.guesses import Guesses
 from mssmtp.imap_server import ImapDoor
 from mssmtp.introspection import asking, introspection_of
 from mssmtp.invitations import Returning
@@ -199,28 +201,44 @@ class Rooms:
                 door.ask_again()
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Counts of all workers, in memory that is theirs together since the fork.
+
+    `paces`: of boxes that write (`rates.py`); `guesses`: of wrong passwords (F13).
+    """
+
+    paces: mmap
+    guesses: mmap
+
+    @classmethod
+    def made(cls) -> Shared:
+        """To be called before the fork."""
+        return cls(rates.shared_memory(), guesses.shared_memory(ENTROPY))
+
+
 def services_of(
     settings: Settings,
     store: Store,
     trust: Trust,
     pairs: tuple[OwnCertificate, ...] = (),
-    paces: mmap | None = None,
+    shared: Shared | None = None,
 ) -> Services:
     """What the SMTP doors, and `explain` in their place, lean on. Raises ConfigError."""
-    responder = _responder(settings, trust)
+    responder, shared = _responder(settings, trust), shared or Shared.made()
     return Services(
         settings,
         store,
         trust,
         Engine(settings.policy, settings.limits, Moves.of(settings.domains)),
-        Authenticator(store, CLOCK, ENTROPY),
+        Authenticator(store, CLOCK, ENTROPY, Guesses(shared.guesses)),
         CLOCK,
         ENTROPY,
         OwnKeys(settings, trust, CLOCK, before=pairs),
         responder,
         Clamd.of(settings.antivirus),
         Gateways.load(settings),
-        Rates(settings.policy.rates, paces),
+        Rates(settings.policy.rates, shared.paces),
         _bearers(settings, store),
         Systems(trust, store, CLOCK, responder),
     )
@@ -269,7 +287,7 @@ def build(
     trust: Trust,
     worker: str,
     pairs: tuple[OwnCertificate, ...] = (),
-    paces: mmap | None = None,
+    shared: Shared | None = None,
 ) -> Rooms:
     """The rooms of one worker, nothing started. Raises ConfigError.
 
@@ -278,7 +296,7 @@ def build(
     `worker` is the same for whoever replaces it: the leases of one that was killed are given back
     at once, not after `queue.lease`.
     """
-    services = services_of(settings, store, trust, pairs, paces)
+    services = services_of(settings, store, trust, pairs, shared)
     keys = services.keys
     out = settings.smtp_out
     relay = Relay(

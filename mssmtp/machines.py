@@ -83,13 +83,18 @@ class Machines:
     """Who of them is speaking; asked like `identity.Authenticator`, and thread-safe like it."""
 
     def __init__(
-        self, records: Sequence[Machine], boxes: Boxes, clock: Clock, entropy: Entropy
+        self,
+        records: Sequence[Machine],
+        boxes: Boxes,
+        clock: Clock,
+        entropy: Entropy,
+        guesses: Guesses | None = None,
     ) -> None:
+        """`guesses`: counted together with other workers; this process's own when None."""
         self._records = tuple(records)
         self._boxes = boxes
         self._clock = clock
-        self._key = entropy.token_bytes(32)
-        self._guesses = Guesses()
+        self._guesses = (guesses or Guesses.alone(entropy)).of("machine")
         self._slow = threading.BoundedSemaphore(_SLOW_AT_ONCE)
         self._known: set[tuple[str, bytes]] = set()
 
@@ -134,7 +139,7 @@ class Machines:
             if record is not None and len(self._known) < _MOST_KNOWN:
                 self._known.add((record.name, secret))
         assert record is not None  # noqa: S101 - `_verify` has refused it
-        self._guesses.right(login, address)
+        self._guesses.right(login, address, self._clock.monotonic())
         return self._boxes.read(lambda reading: self.principal(reading, record)).result()
 
     def recognize(self, login: str, password: str, address: str = "") -> Future[Principal | None]:
@@ -179,7 +184,7 @@ class Machines:
     def _verify(self, login: str, password: str, address: str, record: Machine | None) -> None:
         """The same work whether the name exists here or not (ATT-21)."""
         now = self._clock.monotonic()
-        wait = self._guesses.wait_s(login, address, now)
+        wait = self._guesses.begin(login, address, now)
         if wait > 0:
             raise TooManyGuesses(delay_s=wait)
         stored = [] if record is None or record.password_hash is None else [record.password_hash]
@@ -191,4 +196,4 @@ class Machines:
 
     def _digest(self, login: str, password: str) -> bytes:
         text = login.encode("utf-8", "replace") + b"\0" + password.encode("utf-8", "replace")
-        return hmac.digest(self._key, text, hashlib.sha256)
+        return hmac.digest(self._guesses.key, text, hashlib.sha256)

@@ -76,7 +76,7 @@ class Portal:
         `providers`: where others log in, by `provider_login`."""
         self._directories, self._providers = directories, providers
         self._store, self._desk, self._clock, self._entropy = store, desk, clock, entropy
-        self._guesses = Guesses()
+        self._guesses = Guesses.alone(entropy)
         self._key = entropy.token_bytes(32)
 
     def begin(self, usual: str, password: str, address: str = "") -> str:
@@ -92,7 +92,7 @@ class Portal:
         # By its domain alone: whether the address is known shows elsewhere no more than here.
         if self._providers is not None and self._providers.of_person(named) is not None:
             raise ProviderFirst
-        wait = self._guesses.wait_s(named.key, address, self._clock.monotonic())
+        wait = self._guesses.begin(named.key, address, self._clock.monotonic())
         if wait > 0:
             raise TooManyGuesses(delay_s=wait)
         person, stored = self._store.read(lambda reading: _known(reading, named)).result()
@@ -100,7 +100,7 @@ class Portal:
             secret = hmac.digest(self._key, password.encode("utf-8", "replace"), hashlib.sha256)
             now = self._clock.monotonic()
             raise PortalRefused(delay_s=self._guesses.wrong(named.key, address, secret, now))
-        self._guesses.right(named.key, address)
+        self._guesses.right(named.key, address, self._clock.monotonic())
         drawn = codes.draw(self._entropy, self._clock.now())
         issued = self._store.write(
             lambda writing: codes.issue(writing, self._desk, person, "login", drawn)

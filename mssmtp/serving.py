@@ -12,14 +12,13 @@ import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from mmap import mmap
 from pathlib import Path
 
 import uvloop
 
 from mssmtp import app, listening, log, metrics_server, processors, workers
 from mssmtp.admin_sockets import bind_sockets
-from mssmtp.app import CLOCK, Rooms
+from mssmtp.app import CLOCK, Rooms, Shared
 from mssmtp.config import Settings, load
 from mssmtp.errors import ConfigError
 from mssmtp.hardening import harden
@@ -27,7 +26,6 @@ from mssmtp.notices import Desk
 from mssmtp.own import OwnKeys
 from mssmtp.people.daily import Daily
 from mssmtp.people.register import LocalRegister
-from mssmtp.rates import shared_memory
 from mssmtp.storage import Store, Writing
 from mssmtp.suspending import SuspensionWatch
 from mssmtp.tls_settings import OwnCertificate
@@ -53,7 +51,7 @@ def serve(config: Path, count: int) -> int:
     for file in app.expired(settings):
         logger.error("own certificate has expired", extra={"file": str(file)})
     # Verified once, before the fork: the workers share its memory and start without waiting.
-    known = _Known(settings, app.stored_trust(settings).snapshot, pairs, shared_memory())
+    known = _Known(settings, app.stored_trust(settings).snapshot, pairs, Shared.made())
 
     admin: list[socket.socket] = []
 
@@ -79,8 +77,7 @@ class _Known:
     settings: Settings
     snapshot: Snapshot
     pairs: tuple[OwnCertificate, ...]
-    paces: mmap
-    """Of boxes that write, for all workers (`rates.py`)."""
+    shared: Shared
 
     def trust(self, settings: Settings) -> Trust:
         """Where a worker begins; from nothing when anchors or pin have changed since."""
@@ -142,8 +139,8 @@ class _Worker:
         self._stop.set()
 
     async def _serve(self, store: Store) -> None:
-        pairs = self._known.pairs
-        rooms = app.build(self._settings, store, self._trust, self._name, pairs, self._known.paces)
+        known = self._known
+        rooms = app.build(self._settings, store, self._trust, self._name, known.pairs, known.shared)
         self._keys = rooms.keys
         await rooms.feed.load()
         suspensions = SuspensionWatch(store, self._trust, rooms.ask_again)

@@ -210,6 +210,7 @@ class ApplianceDoor(_SmtpDoor):
             services.store,
             services.clock,
             services.entropy,
+            services.authenticator.guesses,
         )
         context = server_context(
             services.settings.tls, services.keys.to_users, ask_certificate=True

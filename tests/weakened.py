@@ -799,9 +799,23 @@ WEAKENINGS = (
     Weakening(
         "the pace of a login under siege",
         "mssmtp/identity/guesses.py",
-        "        if record.wrong > FREE_OF_LOGIN:\n",
-        "        if False:\n",
+        "        if of is None or of.wrong <= FREE_OF_LOGIN:\n",
+        "        if True:\n",
         ("tests/identity/test_siege.py",),
+    ),
+    Weakening(
+        "one pace of a login for all workers",
+        "mssmtp/app.py",
+        "Authenticator(store, CLOCK, ENTROPY, Guesses(shared.guesses))",
+        "Authenticator(store, CLOCK, ENTROPY)",
+        ("tests/identity/test_guesses.py",),
+    ),
+    Weakening(
+        "one guess at a time",
+        "mssmtp/identity/guesses.py",
+        "                    self._logins.keep(of, siege._replace(open_at=opens))\n",
+        "                    pass\n",
+        ("tests/identity/test_guesses.py",),
     ),
     Weakening(
         "a suspended certificate",
@@ -834,7 +848,7 @@ WEAKENINGS = (
     Weakening(
         "proofs of a guesser",
         "mssmtp/identity/authenticator.py",
-        '        login, _ = _bounded(shown.login, "")\n        self._may_guess(login, address)\n',
+        '        login, _ = _bounded(shown.login, "")\n        self._begin_guess(login, address)\n',
         '        login, _ = _bounded(shown.login, "")\n',
         ("tests/identity/test_scram.py",),
     ),

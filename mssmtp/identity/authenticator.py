@@ -78,12 +78,14 @@ class _Proof(NamedTuple):
 class Authenticator:
     """One per process; thread-safe. Its methods block: call them in a thread."""
 
-    def __init__(self, store: Accounts, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self, store: Accounts, clock: Clock, entropy: Entropy, guesses: Guesses | None = None
+    ) -> None:
+        """`guesses`: counted together with other workers; this process's own when None."""
         self._store = store
         self._clock = clock
         self._entropy = entropy
-        self._key = entropy.token_bytes(32)
-        self._guesses = Guesses()
+        self.guesses = guesses or Guesses.alone(entropy)
         self._refused = Hourly()
         self._lock = threading.Lock()
         self._known: OrderedDict[bytes, int] = OrderedDict()
@@ -108,7 +110,7 @@ class Authenticator:
             state, row = self._current(login, number)
         if state is None or row is None or not state.may_log_in():
             raise self._refusal(login, address, secret, right=row is not None)
-        self._guesses.right(login, address)
+        self.guesses.right(login, address, self._clock.monotonic())
         self._remember(secret, row.id)
         self._touch(row, login)
         return replace(state.principal, app_password=row.id, scope=row.scope)
@@ -125,7 +127,7 @@ class Authenticator:
             state, row = resolved(reading, login, self._cached(secret), self._clock.now())
             if state is None or row is None or not state.may_log_in() or self._is_touch_due(row):
                 return None
-            self._guesses.right(login, address)
+            self.guesses.right(login, address, self._clock.monotonic())
             self._remember(secret, row.id)
             return replace(state.principal, app_password=row.id, scope=row.scope)
 
@@ -151,7 +153,7 @@ class Authenticator:
     def prove(self, shown: ScramProof, address: str = "") -> ScramProven:
         """The principal whose proof that is. Raises what `authenticate` raises."""
         login, _ = _bounded(shown.login, "")
-        self._may_guess(login, address)
+        self._begin_guess(login, address)
         now = self._clock.now()
 
         def look(
@@ -166,7 +168,7 @@ class Authenticator:
             # A device that repeats one old password is one wrong secret here too (F13).
             secret = shown.proof if found is None else b"%d" % found.row.id
             raise self._refusal(login, address, secret, right=row is not None)
-        self._guesses.right(login, address)
+        self.guesses.right(login, address, self._clock.monotonic())
         self._touch(row, login)
         principal = replace(state.principal, app_password=row.id, scope=row.scope)
         return ScramProven(principal, found.signature)
@@ -208,14 +210,19 @@ class Authenticator:
 
         def matching() -> Collection[str]:
             # Again: hundreds may have passed the first look before one of them was found wrong.
-            self._may_guess(login, address)
+            self._begin_guess(login, address)
             return app_password.matching(password, [row.argon2 for row in rows])
 
         found = self._slow.submit(matching).result()
         return next((row.id for row in rows if row.argon2 in found), None)
 
     def _may_guess(self, login: str, address: str) -> None:
-        wait = self._guesses.wait_s(login, address, self._clock.monotonic())
+        wait = self.guesses.wait_s(login, address, self._clock.monotonic())
+        if wait > 0:
+            raise TooManyGuesses(delay_s=wait)
+
+    def _begin_guess(self, login: str, address: str) -> None:
+        wait = self.guesses.begin(login, address, self._clock.monotonic())
         if wait > 0:
             raise TooManyGuesses(delay_s=wait)
 
@@ -223,14 +230,15 @@ class Authenticator:
         self._note_refusal(login)
         if right:  # suspended: not a guess, and the wait would tell that the password is good
             return BadCredentials()
-        delay = self._guesses.wrong(login, address, secret, self._clock.monotonic())
+        delay = self.guesses.wrong(login, address, secret, self._clock.monotonic())
         return BadCredentials(delay_s=delay)
 
     def _digest(self, login: str, password: str) -> bytes:
-        """Keyed per process, so that a memory dump cannot be tested against a dictionary."""
+        """Keyed, so that no dump of memory can be tested against a dictionary; alike in all
+        workers, to which one wrong password is one."""
         name = login.encode("utf-8", "surrogatepass")
         text = name + b"\0" + password.encode("utf-8", "surrogatepass")
-        return hmac.digest(self._key, text, hashlib.sha256)
+        return hmac.digest(self.guesses.key, text, hashlib.sha256)
 
     def _cached(self, secret: bytes) -> int | None:
         with self._lock:

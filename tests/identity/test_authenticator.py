@@ -318,17 +318,6 @@ def test_wrong_secrets_are_forgotten_after_an_hour(door: Authenticator, clock: C
     assert wrong(door, "typo 9") == 0
 
 
-def test_the_memory_of_wrong_secrets_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guesses, "MOST_PAIRS", 10)
-    memory = guesses.Guesses()
-    for number in range(100):
-        memory.wrong(f"login {number}", HERE, b"x", float(number))
-    assert len(memory._records) == 10
-    for number in range(100):
-        memory.wrong("one", HERE, bytes([number]), 0.0)
-    assert len(memory._records["one", HERE].secrets) == guesses.MOST_SECRETS
-
-
 @pytest.mark.parametrize("error", [StorageFull(), StorageUnavailable()])
 def test_a_disk_that_cannot_be_written_does_not_keep_people_out(
     door: Authenticator, store: Store, error: Exception

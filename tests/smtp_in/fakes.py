@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TypeVar, cast
 
 from mssmtp.identity import BadCredentials
+from mssmtp.identity.guesses import Guesses
 from mssmtp.mail import (
     AccountId,
     Address,
@@ -28,6 +29,7 @@ from mssmtp.mail import (
 )
 from mssmtp.message.scanner import Scanner
 from mssmtp.message.tree import Scan, ScanLimits
+from mssmtp.outside import SystemEntropy
 from mssmtp.storage import LocalDelivery, Receipt, Transfer
 from mssmtp.storage.letters import traced_fields
 from mssmtp.storage.quotas import Room
@@ -299,6 +301,7 @@ class FakeLogins:
     asked: list[str] = field(default_factory=list)
     slow_login: str = ""
     slow_is_over: threading.Event = field(default_factory=threading.Event)
+    guesses: Guesses = field(default_factory=lambda: Guesses.alone(SystemEntropy()))
 
     def authenticate(self, login: str, password: str, address: str = "") -> Principal:
         self.asked.append(login)
