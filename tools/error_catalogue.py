@@ -17,6 +17,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -270,10 +271,9 @@ def imap_entries() -> list[ImapEntry]:
 def _written_codes() -> Iterator[str]:
     """Response codes of `Refused("CODE", …)`, and of NO, BAD and BYE put together by hand."""
     for path in (*sorted((PACKAGE / "imap").rglob("*.py")), PACKAGE / "imap_server.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call):
-                values = [a.value if isinstance(a, ast.Constant) else None for a in node.args]
-                yield from _codes_of(_called(node), values)
+        for node in _calls(path.read_text(encoding="utf-8")):
+            values = [a.value if isinstance(a, ast.Constant) else None for a in node.args]
+            yield from _codes_of(_called(node), values)
 
 
 def _codes_of(called: str, values: Sequence[object]) -> Iterator[str]:
@@ -283,6 +283,12 @@ def _codes_of(called: str, values: Sequence[object]) -> Iterator[str]:
         condition, _, code = (*values[-3:], None, None, None)[:3]
         if condition in (b"NO", b"BAD", b"BYE") and isinstance(code, bytes):
             yield code.partition(b" ")[0].decode("ascii")
+
+
+@cache
+def _calls(source: str) -> tuple[ast.Call, ...]:
+    """Parsed once however often the page is asked for: the whole package takes a second."""
+    return tuple(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
 
 
 def _called(node: ast.Call) -> str:
@@ -324,8 +330,8 @@ def written_replies(package: Path = PACKAGE) -> Iterator[Written]:
     The text is None where it is put together when the reply is made.
     """
     for path in sorted(package.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and _called(node) == "Reply":
+        for node in _calls(path.read_text(encoding="utf-8")):
+            if _called(node) == "Reply":
                 values = [a.value if isinstance(a, ast.Constant) else None for a in node.args[:3]]
                 if len(values) == 3 and isinstance(values[0], int) and values[0] >= 400:
                     where = f"{path.relative_to(package.parent).as_posix()}:{node.lineno}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import cache
 from typing import Annotated, NoReturn
 
 import typer
@@ -30,9 +31,13 @@ def _root(
     """Exit codes: 0 well, 1 trouble was found or the work was refused, 2 wrong use or settings."""
 
 
-def _offered(arguments: Sequence[str]) -> typer.Typer:
+@cache
+def _offered(*, is_server: bool) -> Callable[..., object]:
     """The commands that can be meant. A server carries no other than its own for as long as it
-    runs: they would be a tenth of what an idle worker keeps in memory."""
+    runs: they would be a tenth of what an idle worker keeps in memory.
+
+    Made once in a process: to make all of them takes a tenth of a second.
+    """
     app = typer.Typer(
         name="mssmtp",
         help="An MSSanté operator. `mssmtp demo` shows it; `mssmtp init` begins a real one.",
@@ -41,13 +46,13 @@ def _offered(arguments: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_root)
-    if arguments[:1] == ["serve"]:
+    if is_server:
         app.command("serve")(serve.serve)
     else:
         from mssmtp.cli.commands import offer
 
         offer(app)
-    return app
+    return typer.main.get_command(app)
 
 
 def main() -> None:
@@ -55,7 +60,7 @@ def main() -> None:
     if logging.lastResort is not None:  # what a room logs where no command has configured a log
         logging.lastResort.setFormatter(SentenceFormatter())
     try:
-        _offered(sys.argv[1:])(prog_name="mssmtp")
+        _offered(is_server=sys.argv[1:2] == ["serve"])(prog_name="mssmtp")
     except (ConfigError, MailError) as error:
         _fail(error)
 
