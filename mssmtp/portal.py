@@ -137,6 +137,17 @@ class Portal:
             raise codes.CodeRefused
         return StrongLogin(account, now)
 
+    def is_current(self, login: StrongLogin) -> bool:
+        """A session made for it may go on: the account still may log in, and its password was not
+        replaced since (L22). Asked at each request, as rights are (ATT-18)."""
+
+        def query(reading: Reading) -> bool:
+            since = reading.portal_password_since(login.account)
+            is_older = since is not None and since > login.at
+            return may_log_in(reading, login.account) and not is_older
+
+        return self._store.read(query).result()
+
 
 def _known(reading: Reading, usual: Address) -> tuple[Person | None, str | None]:
     """The person who may log in, and what is stored of the password; the same reads for all."""

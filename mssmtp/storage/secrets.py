@@ -28,6 +28,7 @@ _KEPT = timedelta(days=1)
 """After its end a secret still explains itself to who comes late."""
 
 _PASSWORD = sql(select(passwords.c.sealed).where(passwords.c.account == bindparam("account")))
+_CHANGED_AT = sql(select(passwords.c.changed_at).where(passwords.c.account == bindparam("account")))
 _DROP_PASSWORD = sql(delete(passwords).where(passwords.c.account == bindparam("account")))
 _NEW_PASSWORD = sql(insert(passwords))
 _SECRET = select(
@@ -106,6 +107,11 @@ class SecretReading(View):
         """The argon2id hash (SEED-11); None: no password was chosen yet. Raises Damaged."""
         row = self._one(_PASSWORD, account=account)
         return None if row is None else self._master_open(portal_purpose(account), row[0]).decode()
+
+    def portal_password_since(self, account: AccountId) -> datetime | None:
+        """When it was chosen; None: never."""
+        row = self._one(_CHANGED_AT, account=account)
+        return None if row is None else from_us(row[0])
 
     def secret(self, kind: SecretKind, token: str) -> Secret | None:
         """The one of `token`, spent or not."""

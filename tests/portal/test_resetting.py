@@ -93,6 +93,23 @@ def test_l22_a_link_for_an_hour_and_a_code_replace_the_password_once(
     assert [each.request for each in traces] == ["mot de passe remplacé", "lien demandé"]
 
 
+@pytest.mark.attack("ATT-18")
+def test_att_18_sessions_end_with_the_password_they_were_opened_by(
+    resetting: Resetting, store: Store, desk: Desk, clock: Clock
+) -> None:
+    portal = Portal(store, desk, clock, Entropy(b"portal"))
+    login = portal.finish(portal.begin(USUAL, PASSWORD), mailed(store)[-1])
+    clock.advance(120)
+    assert portal.is_current(login)
+    resetting.finish(*begun(resetting, store))
+    assert not portal.is_current(login)
+    clock.advance(120)
+    again = portal.finish(portal.begin(USUAL, NEW), mailed(store)[-1])
+    assert portal.is_current(again)
+    store.write(lambda w: w.set_account_active(again.account, active=False)).result()
+    assert not portal.is_current(again)
+
+
 @pytest.mark.requirement("DEF-09")
 def test_l22_after_an_hour_or_without_its_code_nothing_is_replaced(
     resetting: Resetting, store: Store, clock: Clock
