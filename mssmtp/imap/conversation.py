@@ -176,18 +176,23 @@ def _parse(session: Session, verb: str, cursor: Cursor) -> Command:
     return known.parse(cursor)
 
 
+def _tell(session: Session, verb: str, command: Command) -> Steps[None]:
+    asked = verb in ("NOOP", "CHECK")
+    yield from sync.tell(session, expunge=not command.withholds_expunge, in_passing=not asked)
+
+
 def _run(session: Session, tag: bytes, verb: str, command: Command) -> Steps[bool]:
     """Run one command and answer it, whatever happens inside (attacks.md, rule 2)."""
     try:
         yield from _still_welcome(session, verb)
         done = yield from command.run(session, tag)
-        yield from sync.tell(session, expunge=not command.withholds_expunge)
+        yield from _tell(session, verb, command)
     except Ended:
         raise
     except MailError as error:
         if isinstance(error, responses.Refused):
             # Part of it may be done and told, with a modseq above what was not (RFC 7162 3.2).
-            yield from sync.tell(session, expunge=not command.withholds_expunge)
+            yield from _tell(session, verb, command)
         yield from _refuse(tag, verb, error)
         return True
     except Exception:

@@ -12,23 +12,24 @@ from mssmtp.imap.numbers import UidRequired
 CRLF = b"\r\n"
 
 # resp-text is US-ASCII until UTF8=ACCEPT: the sentences a person may read do without accents.
+# Thunderbird and Outlook show them as they are, with a full stop of their own: what and what to do.
 _TEXTS = {
-    "ALREADYEXISTS": b"Ce nom existe deja",
+    "ALREADYEXISTS": b"Ce nom existe deja ; choisissez-en un autre",
     "AUTHENTICATIONFAILED": b"Identifiant ou mot de passe incorrect",
     "BADURL": b"Nothing to be read under this URL",
-    "CANNOT": b"Nom impossible ou protege",
+    "CANNOT": b"Nom impossible ou dossier protege ; choisissez un autre nom",
     "CLIENTBUG": b"Command not understood",
     "COMPRESSIONACTIVE": b"DEFLATE is active already",
     "CORRUPTION": b"Message illisible ; prevenez votre administrateur",
     "EXPUNGEISSUED": b"Some of these messages no longer exist",
     "INUSE": b"Occupe ; recommencez",
     "LIMIT": b"Limite du serveur atteinte",
-    "NONEXISTENT": b"No such mailbox",
-    "NOPERM": b"Non permis",
-    "OVERQUOTA": b"Votre messagerie est pleine",
+    "NONEXISTENT": b"Ce dossier n'existe pas, ou ne vous est plus ouvert ; actualisez la liste",
+    "NOPERM": b"Vos droits ici ne le permettent pas ; voyez le responsable de la boite",
+    "OVERQUOTA": b"Boite pleine ; supprimez des messages ou demandez plus de place",
     "PRIVACYREQUIRED": b"Use TLS first",
     "SERVERBUG": b"Erreur interne du serveur ; recommencez plus tard",
-    "TOOBIG": b"Message trop volumineux",
+    "TOOBIG": b"Message trop volumineux ; reduisez ses pieces jointes",
     "TRYCREATE": b"Create the mailbox first",
     "USEATTR": b"Usage deja attribue ou impossible",
     "UNKNOWN-CTE": b"Some parts have an unknown transfer encoding",

@@ -61,6 +61,7 @@ class Selected:
 
     `modseq`: news up to there were told. `gone_modseq` may lag behind: an EXPUNGE is withheld
     where RFC 3501 7.4.1 forbids it, and sequence numbers stay as the client knows them.
+    `told_in_passing`: the last EXISTS stood in the answer to a command about something else.
     """
 
     mailbox: Mailbox
@@ -74,6 +75,7 @@ class Selected:
     places: Places = field(default_factory=Places)
     rights: str = ""
     contexts: list[Context] = field(default_factory=list)
+    told_in_passing: bool = False
 
     def may(self, right: str) -> bool:
         """Whether a letter of RFC 4314 is ours here, and EXAMINE has not laid it down."""
@@ -82,7 +84,7 @@ class Selected:
     def demand(self, needed: str) -> None:
         """Raises Refused when one of the letters is not ours."""
         if self.read_only:
-            raise Refused("NOPERM", b"Mailbox is read-only")
+            raise Refused("NOPERM", b"Dossier ouvert en lecture seule ; rouvrez-le")
         if not all(right in self.rights for right in needed):
             raise Refused("NOPERM")
 

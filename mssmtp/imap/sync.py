@@ -66,8 +66,13 @@ def _gone(reading: Reading, selected: Selected) -> list[Uid]:
     return [Uid(uid) for uid in selected.view.uids if uid not in there]
 
 
-def tell(session: Session, *, expunge: bool, highest: bool = True) -> Steps[None]:
-    """`catch_up` where there is something to tell, at the end of a command that has succeeded."""
+def tell(
+    session: Session, *, expunge: bool, highest: bool = True, in_passing: bool = False
+) -> Steps[None]:
+    """`catch_up` where there is something to tell, at the end of a command that has succeeded.
+
+    `in_passing`: the command has not asked for news.
+    """
     if session.state is not State.SELECTED:
         return
     withheld = session.selected.gone_modseq < session.selected.modseq
@@ -76,7 +81,7 @@ def tell(session: Session, *, expunge: bool, highest: bool = True) -> Steps[None
     if not is_news and not (expunge and withheld):
         return
     try:
-        yield from catch_up(session, expunge=expunge, highest=highest)
+        yield from catch_up(session, expunge=expunge, highest=highest, in_passing=in_passing)
     except Ended:
         raise
     except Exception as error:
@@ -87,7 +92,9 @@ def tell(session: Session, *, expunge: bool, highest: bool = True) -> Steps[None
             metrics.internal_errors.labels("imap").inc()
 
 
-def catch_up(session: Session, *, expunge: bool, highest: bool = True) -> Steps[None]:
+def catch_up(
+    session: Session, *, expunge: bool, highest: bool = True, in_passing: bool = False
+) -> Steps[None]:
     """Send what changed since the session was last told, its own changes left out.
 
     `expunge=False` withholds EXPUNGE responses: during FETCH, STORE and SEARCH by sequence
@@ -123,6 +130,7 @@ def catch_up(session: Session, *, expunge: bool, highest: bool = True) -> Steps[
     first = len(selected.view)
     if arrived:
         selected.view.append(row.uid for row in arrived)
+        selected.told_in_passing = in_passing
         out.append(b"* %d EXISTS\r\n" % len(selected.view))
         if not session.dialect.rev2:  # RFC 9051, Appendix E (12)
             yield from claim(selected)

@@ -19,12 +19,14 @@ from pathlib import Path
 
 from tests.space import RunningSpace
 from tests.thunderbird.client import Thunderbird
+from tests.thunderbird.evening import LAST_STEPS
 from tests.thunderbird.program import display, thunderbird
 from tests.thunderbird.scene import Scene, space_of_two
 from tests.thunderbird.second import SECOND_STEPS
 from tests.thunderbird.steps import STEPS
 
 LASTS_AT_MOST_S = 235.0
+DAY = (*STEPS, *SECOND_STEPS, *LAST_STEPS)
 _PACKAGES = {"thunderbird": "thunderbird", "Xvfb": "xvfb"}
 
 
@@ -49,7 +51,7 @@ def main(arguments: list[str]) -> int:
         if pictures is not None:
             _keep(folder, pictures)
     version = subprocess.run(["thunderbird", "--version"], capture_output=True, text=True).stdout
-    number = len(STEPS) + len(SECOND_STEPS)
+    number = len(DAY)
     print(
         f"{version.strip()}: {number - failures} of {number} as wanted,"
         f" {time.monotonic() - begun:.0f} s"
@@ -83,7 +85,7 @@ def _play(folder: Path, space: RunningSpace, until: float) -> int:
             Thunderbird(first, folder / "lucie"),
             Thunderbird(other, folder / "second"),
         )
-        for step in (*STEPS, *SECOND_STEPS):
+        for step in DAY:
             name, begun = step.__name__.replace("_", " "), time.monotonic()
             try:
                 if begun > until:

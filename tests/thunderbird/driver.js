@@ -90,16 +90,25 @@ function letter(path, subject) {
   return found[0];
 }
 
-// Asks again and again until the letter is as wanted: `keywords` contains, the rest equals.
+// Asks now and then, not at once: an EXISTS that crosses Thunderbird's own DONE makes it wait for
+// a line that has come already, until its timeout of 100 s.
+async function lookAgain(path, look, what) {
+  let last = Date.now();
+  return until(async () => {
+    if (!look() && Date.now() - last > 1500) {
+      await update(path);
+      last = Date.now();
+    }
+    return look();
+  }, what);
+}
+
+// The letter, once it is as wanted: `keywords` contains, the rest equals.
 async function appears(path, subject, wanted = {}) {
-  let seen = null;
-  const fits = one => Object.entries(wanted).every(([name, value]) =>
+  const fits = one => one.subject == subject && Object.entries(wanted).every(([name, value]) =>
     name == "keywords" ? one.keywords.split(" ").includes(value) : one[name] == value);
-  const look = async () => {
-    seen = shown(path).find(one => one.subject == subject);
-    return seen && fits(seen) ? seen : update(path).then(() => null);
-  };
-  return until(look, subject + " in " + path + " as " + JSON.stringify(wanted));
+  return lookAgain(path, () => shown(path).find(fits),
+    subject + " in " + path + " as " + JSON.stringify(wanted));
 }
 
 // Without asking: only what the server pushes.
@@ -108,12 +117,8 @@ async function pushed(path, subject) {
 }
 
 async function vanishes(path, subject) {
-  await until(() => {
-    if (!shown(path).some(one => one.subject == subject)) {
-      return true;
-    }
-    return update(path).then(() => false);
-  }, "the end of " + subject + " in " + path);
+  return lookAgain(path, () => !shown(path).some(one => one.subject == subject),
+    "the end of " + subject + " in " + path);
 }
 
 function shown(path) {
@@ -261,11 +266,15 @@ async function compose({ identity, to, subject, body, files = [], receipt = fals
 }
 
 async function dismiss(writing) {
-  await until(() => !writing.gSendOperationInProgress && !writing.gSaveOperationInProgress,
-    "the end of the attempt");
+  await until(() => writing.closed || !writing.gMsgCompose ||
+    !writing.gSendOperationInProgress && !writing.gSaveOperationInProgress, "the end of the attempt");
+  if (writing.closed || !writing.gMsgCompose) {
+    return false;
+  }
   writing.gContentChanged = false;
   writing.gMsgCompose.bodyModified = false;
   writing.close();
+  return true;
 }
 
 // "sent", or "refused" with what the dialog said.
@@ -277,8 +286,7 @@ async function send(letter) {
     if (writing.closed) {
       return "sent";
     }
-    await dismiss(writing);
-    return "refused";
+    return await dismiss(writing) ? "refused" : "sent";
   });
 }
 
@@ -315,6 +323,11 @@ function trust(certificate) {
 }
 
 async function addAccount({ login, password, imap, smtp, starttls, condstore, name }) {
+  try {
+    MailServices.accounts.localFoldersServer;
+  } catch {
+    MailServices.accounts.createLocalMailAccount();
+  }
   for (const origin of ["imap://localhost", "smtp://localhost"]) {
     const info = Cc["@mozilla.org/login-manager/loginInfo;1"].createInstance(Ci.nsILoginInfo);
     info.init(origin, null, origin, login, password, "", "");
@@ -374,4 +387,41 @@ async function bodyIsHere(path, subject) {
 
 function closeConnections() {
   server().closeCachedConnections();
+}
+
+// What the server's refusals say to the user, while `act` runs: Thunderbird's alerts, not shown.
+async function alerts(act, wanted = 1) {
+  const said = [];
+  const listener = {
+    onAlert(message) {
+      said.push(message);
+      return true;
+    },
+    onCertError() {},
+    QueryInterface: ChromeUtils.generateQI(["nsIMsgUserFeedbackListener"]),
+  };
+  MailServices.mailSession.addUserFeedbackListener(listener);
+  try {
+    await act();
+    await until(() => said.length >= wanted, "an alert", 8000).catch(() => 0);
+    return said;
+  } finally {
+    MailServices.mailSession.removeUserFeedbackListener(listener);
+  }
+}
+
+async function alertsOfMoving(source, subject, target) {
+  return alerts(() => move(source, subject, target).catch(() => 0));
+}
+
+async function counts(path, number) {
+  return until(() => folder(path).getTotalMessages(false) == number, number + " letters", 50000);
+}
+
+async function forgets(path) {
+  await display("INBOX");
+  await alerts(async () => {
+    server().performExpand(window.msgWindow);
+    await until(() => !folders().some(one => one.path == path), "the end of " + path);
+  }, 0);
 }

@@ -19,7 +19,7 @@ class Idle(Command):
     """Tells changes as they come until DONE, and something every 2 minutes (GEN-08)."""
 
     def run(self, session: Session, tag: bytes) -> Steps[Done | None]:
-        yield from send(responses.continuation(b"idling"))
+        yield from send(responses.continuation(b"idling") + _once_more(session))
         session.is_changed = session.state is State.SELECTED  # RFC 5465 4: what was delayed, too
         while (line := session.framer.next_raw_line()) is None:
             try:
@@ -33,6 +33,16 @@ class Idle(Command):
         if line.upper() != b"DONE":
             return Done(b"DONE expected", b"CLIENTBUG", b"BAD")
         return Done(b"IDLE completed")
+
+
+def _once_more(session: Session) -> bytes:
+    """THB-07: Thunderbird reads past an EXISTS inside the answer to its UID FETCH, and would not
+    look for the letter before its next round, ten minutes later. Here it listens."""
+    selected = session.selected_or_none
+    if selected is None or not selected.told_in_passing:
+        return b""
+    selected.told_in_passing = False
+    return b"* %d EXISTS\r\n" % len(selected.view)
 
 
 def _wait(session: Session) -> Steps[None]:

@@ -111,7 +111,9 @@ class Store(Command):
         if self.operation != "-" and any(flag.lower() in _SEEN_BY_A_PERSON for flag in given):
             uids = list(selected.view.uids_of(group))
             yield Note(session.principal.account, selected.mailbox.id, uids, "lu")
-        yield from send(b"".join(sync.new_keywords(selected, given)))
+        # Thunderbird takes `$Forwarded` away from what never had it: no keyword comes of that.
+        if self.operation != "-":
+            yield from send(b"".join(sync.new_keywords(selected, given)))
         if isinstance(done, _Flagged):
             selected.advance(done.before, done.image.modseq)
             if not self.silent:
