@@ -30,12 +30,12 @@ from cryptography import x509
 from bench.acceptance import message
 from bench.space import thread_seconds
 from mssmtp.config import StoreSettings
-from mssmtp.demo.authority import Authority, Make
+from mssmtp.demo.authority import Authority, Identity, Make
 from mssmtp.mail import Address, BalType
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.pki import Anchors
 from mssmtp.revocation import Revocation
-from mssmtp.smtp_in import OperatorDoor
+from mssmtp.smtp_in import OperatorDoor, Services
 from mssmtp.storage import Store
 from mssmtp.storage.committer import Committer
 from mssmtp.trust import Snapshot
@@ -94,8 +94,8 @@ def _box(number: int) -> Address:
 
 
 @contextmanager
-def _door(folder: Path) -> Iterator[tuple[Any, x509.Certificate]]:
-    """The services of an operator door over a fresh store, and the certificate of a peer."""
+def operator_services(folder: Path) -> Iterator[tuple[Services, Identity]]:
+    """What an operator door leans on, over a fresh store, and a peer it lists."""
     authority = Authority(datetime.now(UTC), make_key=shared_keys())
     make = Make(hosts=("localhost", "127.0.0.1"))
     subjects = {A_DOMAIN: A_SUBJECT, B_DOMAIN: B_SUBJECT}
@@ -111,15 +111,15 @@ def _door(folder: Path) -> Iterator[tuple[Any, x509.Certificate]]:
     with closing(Store(settings, SystemClock(), SystemEntropy())) as store:
         boxes = [_box(number) for number in range(_BOXES)]
         store.write(lambda w: [w.create_bal(box, BalType.ORG) for box in boxes]).result()
-        yield replace(rig.services, store=store, clock=SystemClock()), rig.b.certificate
+        yield replace(rig.services, store=store, clock=SystemClock()), rig.b
 
 
 async def _measure(folder: Path, options: argparse.Namespace) -> list[list[float]]:
     """Milliseconds a letter of the loop, of the committer and of the others, round by round."""
     found = []
-    with _door(folder) as (services, certificate):
+    with operator_services(folder) as (services, peer):
         door = OperatorDoor(services)
-        clients = [_Client(door, certificate) for _ in range(options.sessions)]
+        clients = [_Client(door, peer.certificate) for _ in range(options.sessions)]
         each = options.letters // options.sessions
         profile = cProfile.Profile()
         if options.profile == "committer":
@@ -140,7 +140,7 @@ async def _measure(folder: Path, options: argparse.Namespace) -> list[list[float
                 found.append([*spent[:2], sum(spent[2:])])
         await door.stop(1.0)
     if options.profile:
-        pstats.Stats(profile).sort_stats(os.environ.get("SORT", "tottime")).print_stats(130)
+        pstats.Stats(profile).sort_stats("tottime").print_stats(60)
     return found
 
 
