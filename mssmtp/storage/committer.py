@@ -107,7 +107,9 @@ class Committer(Generic[W]):
         self._answers = answers
         self._bell = engine.bell()
         self._turn = engine.turn()
-        self._queue: queue.Queue[_Waiting[W] | None] = queue.Queue(MAX_WAITING)
+        # Its limit is looked at in `submit`: a queue that knows one takes and gives away four locks
+        # for every job, between the event loop and the committer.
+        self._queue: queue.SimpleQueue[_Waiting[W] | None] = queue.SimpleQueue()
         self._closing = False
         self._gate = threading.Lock()
         self._commits = 0
@@ -138,13 +140,12 @@ class Committer(Generic[W]):
             if self._closing:
                 future.set_exception(StorageUnavailable("the store is closed"))
                 return future
-            try:
-                if self._octets and self._octets + octets > MAX_WAITING_OCTETS:
-                    raise queue.Full
-                self._queue.put_nowait(_Waiting(job, octets, self._answers.expect(future)))
-                self._octets += octets
-            except queue.Full:
+            is_too_much = self._octets and self._octets + octets > MAX_WAITING_OCTETS
+            if is_too_much or self._queue.qsize() >= MAX_WAITING:
                 future.set_exception(StorageBehind())
+                return future
+            self._octets += octets
+            self._queue.put(_Waiting(job, octets, self._answers.expect(future)))
         return future
 
     def close(self) -> None:

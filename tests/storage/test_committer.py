@@ -117,15 +117,19 @@ def test_a_job_that_comes_while_the_store_closes_is_answered(
 ) -> None:
     store = open_new(home)
     closer = threading.Thread(target=store.close)
-    waiting: Any = store._committer._queue
-    put = waiting.put_nowait
+    waiting = store._committer._queue
 
-    def overtaken(job: object) -> None:
-        closer.start()
-        closer.join(0.3)  # as long as it could take to close before the job is in the queue
-        put(job)
+    class Overtaken:
+        def put(self, job: Any) -> None:
+            if job is not None:
+                closer.start()
+                closer.join(0.3)  # as long as it could take to close before the job is queued
+            waiting.put(job)
 
-    monkeypatch.setattr(waiting, "put_nowait", overtaken)
+        def __getattr__(self, name: str) -> object:
+            return getattr(waiting, name)
+
+    monkeypatch.setattr(store._committer, "_queue", Overtaken())
     try:
         assert store.write(lambda w: 7).result(5) == 7
     finally:
