@@ -24,7 +24,7 @@ from mssmtp import providers as network
 from mssmtp.codes import CodeTooSoon
 from mssmtp.config import StoreSettings
 from mssmtp.config_notices import NoticeSettings
-from mssmtp.config_tokens import ProviderSettings
+from mssmtp.config_tokens import ProviderSettings, check_first_factors
 from mssmtp.demo.authority import Authority, Identity
 from mssmtp.demo.provider import Client, Provider
 from mssmtp.demo.web import https_context
@@ -512,3 +512,21 @@ def test_a_secret_that_others_may_read_is_refused(house: House, tmp_path: Path) 
     settings.client_secret_file.chmod(0o644)
     with pytest.raises(ConfigError, match="0600"):
         OidcProvider(settings, ssl.create_default_context(), house.clock)
+
+
+@pytest.mark.attack("ATT-20")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"usual_domains": ("chu-h.example",), "name": "chu-h"},  # one address for two (RFC 9207 1)
+        {"usual_domains": ("chu-h.example",), "redirect_uri": f"{BACK}-h"},
+        {"name": "chu-h", "redirect_uri": f"{BACK}-h"},
+    ],
+)
+def test_att_20_two_providers_share_neither_name_nor_people_nor_the_way_back(
+    house: House, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    ours = settings_of(house.hospital, tmp_path)
+    with pytest.raises(ValueError, match="told twice"):
+        check_first_factors([], [ours, ours.model_copy(update=changes)])
+    check_first_factors([], [ours])
