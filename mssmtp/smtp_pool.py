@@ -118,7 +118,8 @@ class Pool:
         Raises PeerFailed with the worst reason when no host will do, LookupFailed,
         NoMailAccepted, NotPresentable, and PeerRefused (550) when the domain has left the list.
         """
-        if not beside_us and (kept := await self._at_once(domain, sender)) is not None:
+        way = None if beside_us else self._way(domain, sender)
+        if way is not None and (kept := await self._reuse(way.wanted, way.hosts)) is not None:
             return kept
         client = self._speaker.for_sender(sender)
         if beside_us:
@@ -129,9 +130,10 @@ class Pool:
         wanted = Wanted(domain, nobody_of, sender, client)
         if not beside_us:
             self._keep_way(hosts, wanted)
-        kept = await self._reuse(wanted, hosts)
-        if kept is not None:
-            return kept
+        if way is None or way.hosts != hosts:
+            kept = await self._reuse(wanted, hosts)
+            if kept is not None:
+                return kept
         worst: PeerFailed | LookupFailed | None = None
         for host in hosts[:MAX_HOSTS]:
             try:
@@ -148,14 +150,12 @@ class Pool:
                     _note(target, domain, error)
         raise worst or LookupFailed
 
-    async def _at_once(self, domain: Domain, sender: Domain | None) -> PeerConnection | None:
-        """By the way that the letter before it went a moment ago, under the same list."""
+    def _way(self, domain: Domain, sender: Domain | None) -> Way | None:
+        """How the letter before it went a moment ago, under the same list."""
         way = self._ways.get((domain, sender))
         if way is None or way.snapshot is not self._trust.snapshot:
             return None
-        if self._clock.monotonic() >= way.until:
-            return None
-        return await self._reuse(way.wanted, way.hosts)
+        return way if self._clock.monotonic() < way.until else None
 
     def _keep_way(self, hosts: tuple[str, ...], wanted: Wanted) -> None:
         if len(self._ways) >= _WAYS:

@@ -95,6 +95,8 @@ class Attempt:
     @property
     def waiting(self) -> tuple[Recipient, ...]:
         """Who has no reply yet."""
+        if len(self.replies) == len(self.lease.recipients):
+            return ()
         return tuple(each for each in self.lease.recipients if each not in self.replies)
 
     def fails(self, error: MailError) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 
 from mssmtp import smtp_pool
 from mssmtp.config import (
@@ -51,7 +52,7 @@ from mssmtp.smtp_hospital import React, plainly
 from mssmtp.smtp_lanes import STARTED_WITH
 from mssmtp.smtp_out import Relay
 from mssmtp.storage import Store
-from mssmtp.trust import Snapshot, Trust
+from mssmtp.trust import Snapshot, Suspended, Trust
 from tests.authority import (
     A_DOMAIN,
     A_SUBJECT,
@@ -303,6 +304,27 @@ async def test_att_25_a_kept_connection_is_not_used_once_its_certificate_is_revo
     first, second = peer.sessions  # the kept one was left, a new one was looked at
     assert first.verbs[-1] == "QUIT"
     assert "MAIL" not in second.verbs
+
+
+@pytest.mark.attack
+@pytest.mark.requirement("OP-79")
+async def test_att_25_what_was_judged_in_the_same_second_does_not_outlive_a_suspension(
+    world: World,
+) -> None:
+    """The clock stands still: way and judgement are remembered, and asked again all the same."""
+    peer = world.peer()
+    digest = world.identities[B_DOMAIN].certificate.fingerprint(hashes.SHA256())
+    async with world.relaying(**{PEER: peer}):
+        for number in (1, 2):
+            world.letter()
+            await world.settled(number)
+        world.trust.suspended = Suspended(certificates=frozenset({digest}))
+        world.letter()
+        await world.settled(3)
+    assert world.store.results == ["delivered", "delivered", "queued"]
+    assert "4.7.1" in world.store.rows[2].reply
+    assert len(peer.messages) == 2
+    assert "MAIL" not in peer.sessions[-1].verbs, "another connection is no better"
 
 
 async def test_a_connection_the_peer_closed_is_replaced(world: World) -> None:
