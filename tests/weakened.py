@@ -1535,7 +1535,8 @@ def is_noticed(weakening: Weakening) -> bool:
         target.write_text(source.replace(weakening.guard, weakening.weakened), "utf-8")
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
         done = subprocess.run(
-            [*command, "-n", "2", *weakening.tests],
+            # Not below the usual place, where what others left behind is swept first for minutes.
+            [*command, "-n", "2", f"--basetemp={Path(folder) / 'scratch'}", *weakening.tests],
             cwd=copy,
             env=os.environ | {"PYTHONPATH": str(copy)},
             capture_output=True,
