@@ -40,7 +40,6 @@ ADDRESS_HEADERS = frozenset(
 """RFC 5228 5.1: what holds addresses."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _FIELD = re.compile(r"[!-9;-~]+\Z")
-_MODIFIERS = ("lower", "upper", "lowerfirst", "upperfirst", "quotewildcard", "length")
 
 MatchType = Literal["is", "contains", "matches", "value", "count"]
 
