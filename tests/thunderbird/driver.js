@@ -421,7 +421,14 @@ async function counts(path, number) {
 async function forgets(path) {
   await display("INBOX");
   await alerts(async () => {
-    server().performExpand(window.msgWindow);
-    await until(() => !folders().some(one => one.path == path), "the end of " + path);
+    // The connection that it lists on may be one that stood in the box, and hear BYE first.
+    let last = 0;
+    await until(() => {
+      if (Date.now() - last > 4000) {
+        server().performExpand(window.msgWindow);
+        last = Date.now();
+      }
+      return !folders().some(one => one.path == path);
+    }, "the end of " + path);
   }, 0);
 }
