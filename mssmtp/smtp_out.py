@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from mssmtp import metrics
-from mssmtp.awaiting import Gathering, awaited
+from mssmtp.awaiting import awaited
 from mssmtp.config import QueueSettings, Settings
 from mssmtp.errors import INTERNAL, MailError, Reply, StorageFull, StorageUnavailable
 from mssmtp.gateways import NO_GATEWAYS, Gateways
@@ -21,7 +21,6 @@ from mssmtp.log import connection_id
 from mssmtp.mail import (
     Change,
     Domain,
-    EnvelopeId,
     Recipient,
 )
 from mssmtp.outside import Clock, Entropy, Resolver
@@ -34,11 +33,11 @@ from mssmtp.smtp_client import Answers, Content, PeerConnection
 from mssmtp.smtp_hospital import Hospitals, React, Whose, plainly
 from mssmtp.smtp_lanes import Lanes
 from mssmtp.smtp_leaving import Leaving
+from mssmtp.smtp_letters import Letters
 from mssmtp.smtp_pool import Pool, Reach
 from mssmtp.smtp_record import Attempt, Recorder, next_attempt
 from mssmtp.smtp_routes import Routed
 from mssmtp.smtp_speaker import OwnSpeaker
-from mssmtp.smtp_transaction import SMALL_OCTETS
 from mssmtp.smtp_wire import (
     FinalReplyLost,
     NoDeadlineOnward,
@@ -53,9 +52,7 @@ from mssmtp.smtp_wire import (
 from mssmtp.storage import (
     Handed,
     Lease,
-    NoSuchMessage,
     QueuePlace,
-    Reading,
     RelayJournal,
     Store,
     Want,
@@ -77,8 +74,6 @@ _TOGETHER_S = 0.02
 """Commits that follow one another so closely are looked at together."""
 _TAKEN = PeerReply(250, "2.0.0 taken by the peer before the worker ended")
 _LEASE_MARGIN_S = 20.0
-_LETTERS_READ = 16
-"""Small ones, by one look: a megabyte at most."""
 _CONNECTIONS_OF_LETTER = 20
 """One after the other: peers that take few recipients or messages on each (RFC 9422)."""
 
@@ -149,7 +144,7 @@ class Relay:
         self._hospitals = Hospitals(gateways, whose, store, react)
         self._lanes = Lanes(settings.queue.connections_per_operator, _CONNECTIONS)
         self._journal = RelayJournal(settings.store.home / "run" / f"{self._worker}.journal")
-        self._letters = Gathering(self._letters_of, most=_LETTERS_READ, at_once=2)
+        self._letters = Letters(store, self._journal, clock)
         self._running: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._started = False
@@ -460,7 +455,7 @@ class Relay:
         except (StorageFull, StorageUnavailable) as error:
             logger.warning("no copy for the box yet", extra={"kind": type(error).__name__})
             raise _CopyNotKept from error
-        await self._hospitals.deliver(attempt, self._content(lease), _unfit)
+        await self._hospitals.deliver(attempt, self._letters.content(lease), _unfit)
         self._note_taken(attempt, Answers(attempt.replies, attempt.final))
         if attempt.connection is None and attempt.failure is not None:
             self._lanes.missed(lease.domain, attempt.failure, self._clock.monotonic())
@@ -491,7 +486,7 @@ class Relay:
     async def _hand_over(self, attempt: Attempt, connection: PeerConnection) -> None:
         """As many transactions as this connection takes."""
         lease = attempt.lease
-        content = self._content(lease)
+        content = self._letters.content(lease)
         refused = _unfit(connection, content)
         if refused is not None:
             attempt.all_get(from_reply(refused))
@@ -548,42 +543,6 @@ class Relay:
             self._note_taken(
                 attempt, Answers({recipient: attempt.replies[recipient]}, answers.final)
             )
-
-    def _letters_of(self, ids: list[EnvelopeId]) -> asyncio.Future[Sequence[bytes | MailError]]:
-        """Small letters, several by one look at the store."""
-
-        def query(reading: Reading) -> list[bytes | MailError]:
-            found = reading.letters_octets(ids)
-            return [found.get(each, NoSuchMessage()) for each in ids]
-
-        return awaited(self._store.read(query))
-
-    def _content(self, lease: Lease) -> Content:
-        """The letter as the wire sees it, read from the store block by block."""
-        envelope, skip = lease.envelope, lease.skip
-
-        async def read(start: int, stop: int) -> bytes:
-            if lease.size_octets <= SMALL_OCTETS:
-                whole = await self._letters.ask(envelope.id)
-                if not isinstance(whole, bytes):
-                    raise whole
-                return whole[skip + start : skip + stop]
-            return await awaited(
-                self._store.read(lambda r: r.letter_octets(envelope.id, skip + start, skip + stop))
-            )
-
-        by = envelope.deliver_by
-        return Content(
-            lease.size_octets - skip,
-            read,
-            envid=envelope.envid,
-            ret=envelope.ret,
-            require_tls=envelope.require_tls,
-            priority=envelope.priority,
-            by=by,
-            by_s=0 if by is None else int((by.deadline - self._clock.now()).total_seconds()),
-            ending=lambda: self._journal.note(envelope.id, lease.positions, "begun"),
-        )
 
 
 def _unfit(connection: PeerConnection, content: Content) -> Reply | None:
