@@ -276,6 +276,11 @@ def _pending(desk: Desk[finding.Nothing]) -> Answer:
     return desk.read(query)
 
 
+def _request(desk: Desk[Known]) -> Answer:
+    """Ask for the certification of somebody who is not certified, first or again (SEED-36)."""
+    return _acted(desk, persons.ask_certification)
+
+
 def _certify(desk: Desk[Known]) -> Answer:
     """Answer a request for certification with yes, once the register confirms (SEED-36, OP-45)."""
     by = desk.actor.name
@@ -424,6 +429,7 @@ OPERATIONS: tuple[Operation, ...] = (
         changes=False,
         scoped=False,
     ),
+    operation("person.request", _REGION, Known, of_person, _request),
     operation("person.certify", _REGION, Known, of_person, _certify),
     operation("person.refuse", _REGION, Refused, of_person, _refuse),
     operation("person.suspend", _STRUCTURE, Known, of_person, _suspend),

@@ -173,6 +173,12 @@ def pending(config: options.Config = None, as_json: options.Json = False) -> Non
 
 
 @app.command()
+def request(person: Person, config: options.Config = None, as_json: options.Json = False) -> None:
+    """Ask for the certification of somebody registered alone, or refused before."""
+    _print(options.desk(config).row("person.request", {"person": person}), as_json=as_json)
+
+
+@app.command()
 def certify(person: Person, config: options.Config = None, as_json: options.Json = False) -> None:
     """Answer a request for certification with yes, once the register confirms."""
     _print(options.desk(config).row("person.certify", {"person": person}), as_json=as_json)

@@ -46,6 +46,22 @@ def test_a_request_that_waits_for_more_than_48_hours_is_an_alarm_with_its_age(ho
     assert found["severity"] == "ok"
 
 
+@pytest.mark.requirement("SEED-36", "OP-50")
+def test_who_was_refused_can_ask_again(home: Home) -> None:
+    with home.store() as store:
+        store.write(_waiting).result()
+    assert home.mssmtp("person", "request", str(ALONE)).code == 0, "asked twice is asked once"
+    assert [row["hours"] for row in home.mssmtp("person", "pending", "--json").json] == [49]
+    home.mssmtp("person", "refuse", str(ALONE), "--reason", "doublon")
+    assert home.mssmtp("person", "pending", "--json").json == []
+    assert home.mssmtp("person", "request", str(ALONE), "--json").code == 0
+    assert [row["hours"] for row in home.mssmtp("person", "pending", "--json").json] == [0]
+    home.mssmtp("person", "certify", str(ALONE))
+    refused = home.mssmtp("person", "request", str(ALONE))
+    assert refused.code == 2
+    assert "n'attend pas de certification" in refused.err
+
+
 @pytest.mark.requirement("OP-45")
 def test_the_local_register_is_loaded_from_a_file_and_shown(home: Home, tmp_path: Path) -> None:
     file = tmp_path / "annuaire.csv"
