@@ -485,7 +485,7 @@ GOALS = {
     "SELECT": 0.5,
     "login": 1.5,
 }
-"""design.md §6; bodies and search of a body beside encrypted mail."""
+"""How many times what the peer needs; bodies and search of a body beside encrypted mail."""
 
 Samples = dict[str, list[tuple[Sample, Sample]]]
 

@@ -56,7 +56,7 @@ from mssmtp.whitelist_child import BREATH_S
 from tests.authority import big_crl
 
 ROWS, NAMES = 8_655, 430
-"""Of the national list (whitelist.md §4)."""
+"""Of the national list."""
 WINDOW_S = 5.0
 
 

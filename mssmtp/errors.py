@@ -1,6 +1,6 @@
 """Refusals as values: an error carries the reply the peer will read.
 
-Only a front door turns a reply into octets (style.md). Texts for peers name no host,
+Only a front door turns a reply into octets. Texts for peers name no host,
 path, table or class.
 """
 

@@ -1,4 +1,4 @@
-"""Structured logs without patients: ids, sizes, verdicts and domains only (style.md)."""
+"""Structured logs without patients: ids, sizes, verdicts and domains only."""
 
 from __future__ import annotations
 

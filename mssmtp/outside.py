@@ -93,7 +93,7 @@ class SystemEntropy:
 class LookupFailed(MailError):
     """DNS gave no usable host now: no record, no answer, nobody asked (RFC 5321 5.1).
 
-    Even NXDOMAIN waits until the queue gives up (whitelist.md §6, step 2): the domain is in the
+    Even NXDOMAIN waits until the queue gives up (docs/trust.md, step 2): the domain is in the
     signed list, so that a hole in DNS is an incident rather than a wrong address.
     """
 

@@ -182,7 +182,7 @@ def _in_row(domain: Domain, wanted: _Texts, there: Row) -> Iterator[Difference]:
 
 
 def _plain(text: str) -> str:
-    """Runs of white space, NBSP included, are one space: the list has both (whitelist.md §5)."""
+    """Runs of white space, NBSP included, are one space: the list has both."""
     return " ".join(text.split())
 
 

@@ -1,7 +1,7 @@
 """Certificates: names as RDN sequences, authorities, chains. No network; time is a parameter.
 
 Chains are built by OpenSSL (pyOpenSSL's X509Store); what it lets pass and we do not (weak
-signatures, short keys, usages) is checked here (facts.md).
+signatures, short keys, usages) is checked here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from OpenSSL import crypto
 from mssmtp.errors import ConfigError, MailError, Reply
 from mssmtp.mail import DnKey, Rdn
 
-# ---------------------------------------------------------------- names (whitelist.md §5)
+# ---------------------------------------------------------------- names
 
 KEY_TYPES_BY_OID = {
     "2.5.4.3": "CN",
@@ -59,7 +59,7 @@ _RUN_OF_SPACE = re.compile(f"[{_WHITE_SPACE}]+")
 def listed_name(text: str) -> DnKey | None:
     """The comparable form of a name as the list prints it; None: unusable, never matches.
 
-    whitelist.md §5: quotes toggle and are dropped, escapes are read, a comma outside quotes ends
+    OP-32: quotes toggle and are dropped, escapes are read, a comma outside quotes ends
     the RDN. An odd number of quotes, an RDN without `=`, type or value makes it unusable.
     """
     pieces = _split(text)
@@ -108,7 +108,7 @@ Space = Literal["production", "test"]
 
 
 def space_of(name: x509.Name) -> Space | None:
-    """The trust space an authority's name belongs to (whitelist.md §9, OP-100).
+    """The trust space an authority's name belongs to (OP-100).
 
     None: an authority of neither, such as a hospital's own or a public one.
     """
@@ -165,7 +165,7 @@ def _value_key(text: str) -> str:
 
 
 class Role(StrEnum):
-    """What the certificate is used for; decides the key usages asked for (whitelist.md §9)."""
+    """What the certificate is used for; decides the key usages asked for."""
 
     CLIENT = "client"
     SERVER = "server"
@@ -408,7 +408,7 @@ def extension(certificate: x509.Certificate, kind: type[X]) -> X | None:
 
 
 def _fits(leaf: x509.Certificate, role: Role, *, require_eku: bool) -> bool:
-    """Basic constraints, key usage and extended key usage for `role` (whitelist.md §9, WT-44)."""
+    """Basic constraints, key usage and extended key usage for `role` (WT-44)."""
     basic = extension(leaf, x509.BasicConstraints)
     if basic is not None and basic.ca:
         return False

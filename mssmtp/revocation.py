@@ -354,7 +354,7 @@ def judge_chain(
 ) -> Span:
     """Accept the peer's certificate `chain[0]` or raise CertificateRefused (OP-08).
 
-    The order is that of whitelist.md §6: no certificate, then chain, dates, usages, revoked, and
+    The order is that of docs/trust.md: no certificate, then chain, dates, usages, revoked, and
     only then an unusable CRL, which defers. Issuers sent by the peer are never used: the only
     path is from the leaf to our own intermediate and root (OP-07). Returns when this holds.
     """

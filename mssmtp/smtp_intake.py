@@ -1,4 +1,4 @@
-"""One message from its first octet to its durable acknowledgement (design.md §4, D1, D2).
+"""One message from its first octet to its durable acknowledgement (D1, D2).
 
 Content is handed to the store's writer in pieces, off the loop when there is much of it; the next
 piece is received meanwhile. Nothing is visible before the one commit, and 250 comes after it.

@@ -89,7 +89,7 @@ class LoginLost(MailError):
 async def from_operator(
     services: Services, chain: Sequence[x509.Certificate], command: MailCommand
 ) -> Transaction:
-    """MAIL on the operator door: whitelist.md §6, steps 2 to 8, judged anew at each MAIL.
+    """MAIL on the operator door: docs/trust.md, steps 2 to 8, judged anew at each MAIL.
 
     Raises CertificateRefused, PeerRefused, Refused.
     """

@@ -528,7 +528,7 @@ class Relay:
         """OP-101: mail for boxes that have left us, one letter each, from the box itself.
 
         The author's domain is not listed for our certificate, and the peer would have to refuse it
-        (whitelist.md §6, step 8); the box's own domain is. The wishes of RFC 3461 do not go along
+        (docs/trust.md, step 8); the box's own domain is. The wishes of RFC 3461 do not go along
         with another reverse-path (5.2.7.3). Raises PeerFailed, NotTransmissible.
         """
         content = replace(content, envid=None, ret=None)

@@ -1,7 +1,7 @@
 """Connections to other operators: found by MX, judged before use, kept for the next letter.
 
 A connection leaves here only after its certificate was judged for the recipient domain, with the
-list in force at that moment (OP-11, whitelist.md §6 outbound steps 2 to 5).
+list in force at that moment (OP-11, docs/trust.md, outbound steps 2 to 5).
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class Pool:
 
     async def _others(self, domain: Domain, us: Domain) -> tuple[str, ...]:
         """Hosts of the other operator of a domain that leaves us: while DNS still leads to us, the
-        CN of its listed name is the host (whitelist.md §5). Each is judged like any other."""
+        CN of its listed name is the host. Each is judged like any other."""
         try:
             found = await self._resolver.exchangers(domain)
         except LookupFailed:

@@ -1,4 +1,4 @@
-"""The doors' TLS: pyOpenSSL on memory BIOs under an asyncio transport (design.md §7).
+"""The doors' TLS: pyOpenSSL on memory BIOs under an asyncio transport.
 
 An `Engine` turns octets into octets; `_Layer` is the protocol of the raw transport; `TlsTransport`
 is what a door sees. Works on asyncio and uvloop. The engine may ask for a certificate and lets all

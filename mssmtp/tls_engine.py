@@ -1,4 +1,4 @@
-"""One TLS session over octets: ciphertext in, clear octets out, nothing waits (design.md §7).
+"""One TLS session over octets: ciphertext in, clear octets out, nothing waits.
 
 `tls_settings` makes the contexts that make `Engine`s; `tls` puts them under an asyncio transport.
 """

@@ -1,4 +1,4 @@
-"""Ending the handshake of a peer that is refused, with the alert that says why (whitelist.md §7).
+"""Ending the handshake of a peer that is refused, with the alert that says why.
 
 The default answers by SMTP, which has room for a sentence; some administrators want no session.
 """

@@ -314,7 +314,7 @@ def _record(
     """Let every certificate through: `trust` judges it after the handshake.
 
     A certificate refused here would end in a bare TLS alert; the peer must read an SMTP reply
-    with the reason (design.md §7).
+    with the reason.
     """
     return True
 

@@ -1,6 +1,6 @@
 """Peer certificate + whitelist + revocation + now -> Operator, or the reason why not.
 
-Pure functions (whitelist.md §6, §7), and `Trust`, which holds the snapshot in force.
+Pure functions (docs/trust.md), and `Trust`, which holds the snapshot in force.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _DEFER = Reply(451, "4.7.5", "Serveur destinataire non reconnu ; nouvel essai pl
 
 
 class PeerRefused(MailError):
-    """A good certificate whose holder may not do this (whitelist.md §6, steps 4 to 8)."""
+    """A good certificate whose holder may not do this (docs/trust.md, steps 4 to 8)."""
 
     smtp = REPLIES["name not listed"]
     imap = "AUTHENTICATIONFAILED"

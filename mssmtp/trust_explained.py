@@ -1,6 +1,6 @@
 """Why a certificate or a domain is let in or not, right now: row, rule and reason, both ways.
 
-Asks the same functions the doors ask, and says which step of whitelist.md §6 decided.
+Asks the same functions the doors ask, and says which step of docs/trust.md decided.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ _STEPS: dict[Way, dict[Reason | PeerReason, int]] = {
     },
     "outbound": {"domain not listed": 1, "name not listed": 5, "name not of domain": 5},
 }
-"""Of the tables of whitelist.md §6; what is not here is the step that judges the certificate."""
+"""Of the tables of docs/trust.md; what is not here is the step that judges the certificate."""
 _JUDGED: dict[Way, int] = {"inbound": 3, "outbound": 4}
 
 

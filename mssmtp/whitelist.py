@@ -1,4 +1,4 @@
-"""The national list as it is looked up. No network, no file, no XML (whitelist.md §1, §5).
+"""The national list as it is looked up. No network, no file, no XML.
 
 `whitelist_signature` makes one from a signed file, in a child process of the server.
 """

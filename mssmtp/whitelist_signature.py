@@ -1,4 +1,4 @@
-"""From the signed file to the list: structure, signature, signer, shape (whitelist.md §1-§4).
+"""From the signed file to the list: structure, signature, signer, shape.
 
 Costs about 100 MB for some hundred milliseconds: a server runs it in a child process
 (`whitelist_child`), so that neither the memory nor the XML libraries stay in it.
@@ -31,7 +31,7 @@ def verify(octets: bytes, rules: ListRules, now: datetime) -> Whitelist:
 
 
 def signed_list(octets: bytes, rules: ListRules, now: datetime) -> SignedList:
-    """The list of `octets`, in the order of whitelist.md §2. Raises ListRefused.
+    """The list of `octets`: structure, signature, signer, shape. Raises ListRefused.
 
     Only the canonicalised, verified root is read: what was not signed does not exist (ATT-33).
     Anti-rollback is the caller's, who knows the list in force.
@@ -140,7 +140,7 @@ _PROFILE = _ds(
     _ds("SignatureValue"),
     _ds("KeyInfo", _ds("X509Data", _ds("X509Certificate"))),
 )
-"""Every element and attribute the signature has, and no other (whitelist.md §2)."""
+"""Every element and attribute the signature has, and no other."""
 
 
 def _skeleton(element: etree._Element) -> Skeleton:
@@ -153,7 +153,7 @@ def _check_profile(signature: etree._Element) -> None:
     """Compare the whole tree: nothing in it is a choice of whoever sent it (ATT-33).
 
     signxml restricts neither canonicalisation nor transforms, accepts an added Object, and reads
-    base64 with strange characters in it (facts.md).
+    base64 with strange characters in it.
     """
     found = _skeleton(signature)
     if found != _PROFILE:
@@ -273,7 +273,7 @@ def _check_signer(
         raise ListRefused("signer certificate", "unreadable") from error
 
 
-# ---------------------------------------------------------------- shape (whitelist.md §4)
+# ---------------------------------------------------------------- shape
 
 
 def _holding(tag: str, *content: str) -> str:

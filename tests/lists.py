@@ -1,4 +1,4 @@
-"""A list of the size and the habits of the national one, with invented names (whitelist.md §1, §5).
+"""A list of the size and the habits of the national one, with invented names.
 
 The figures are those measured on the genuine list: 8,655 rows, 391 printed names of 380
 certificates, several operators for one domain, sub-domains served by somebody else, contacts that
@@ -92,7 +92,7 @@ _VARIANTS: dict[int, Callable[[Subject], str]] = {
     107: lambda name: name.text.replace("O=", 'O="', 1).replace(",ST=", ' ",ST='),
     108: lambda name: name.text.replace("CN=", "cn = "),
 }
-"""The second spelling of eleven certificates, all of which mean the same (whitelist.md §5)."""
+"""The second spelling of eleven certificates, all of which mean the same."""
 
 _QUOTED_COMMA = frozenset({106})
 

@@ -16,7 +16,15 @@ from mssmtp.bulk.report import COLUMNS, as_csv, counts, row
 from mssmtp.bulk.request import Request
 from mssmtp.bulk.template import csv_template, xlsx_template
 from mssmtp.cli import options
-from mssmtp.cli.output import EXIT_TROUBLE, EXIT_USAGE, fail, out, print_json, print_table
+from mssmtp.cli.output import (
+    EXIT_TROUBLE,
+    EXIT_USAGE,
+    fail,
+    out,
+    print_json,
+    print_table,
+    why_not,
+)
 from mssmtp.cli.progress import Told as Shown
 from mssmtp.cli.progress import bars
 from mssmtp.whole_files import write_whole
@@ -174,7 +182,7 @@ def _lines(file: Path, headings: Mapping[str, str], shown: Shown) -> tuple[Line,
                 is_named_workbook=file.suffix.lower() == ".xlsx",
             )
     except OSError as error:
-        fail(str(file), _why(error, "ne se lit pas"), "Vérifiez le nom.", EXIT_USAGE)
+        fail(str(file), why_not(error, "ne se lit pas"), "Vérifiez le nom.", EXIT_USAGE)
 
 
 def _as_file(report: Path, told: Sequence[Told]) -> bytes:
@@ -188,18 +196,7 @@ def _write(file: Path, octets: bytes) -> None:
     try:
         write_whole(file, octets)
     except OSError as error:
-        fail(str(file), _why(error, "ne s'écrit pas"), "Choisissez un autre lieu.")
-
-
-def _why(error: OSError, otherwise: str) -> str:
-    """In French, as the rest of the report is; the system's own words are in English."""
-    if isinstance(error, FileNotFoundError):
-        return "ce fichier ou ce répertoire n'existe pas"
-    if isinstance(error, IsADirectoryError):
-        return "c'est un répertoire"
-    if isinstance(error, PermissionError):
-        return "vous n'y avez pas droit"
-    return f"{otherwise} ({error.strerror})"
+        fail(str(file), why_not(error, "ne s'écrit pas"), "Choisissez un autre lieu.")
 
 
 def _print(told: Sequence[Told], report: Path | None, *, is_written: bool) -> None:

@@ -126,3 +126,14 @@ def fail(what: str, why: str, remedy: str, code: int = EXIT_TROUBLE) -> NoReturn
 def fail_config(error: ConfigError) -> NoReturn:
     """A ConfigError on a terminal."""
     fail(error.what, error.why, error.remedy, EXIT_USAGE)
+
+
+def why_not(error: OSError, otherwise: str) -> str:
+    """In French, as administration is; the system's own words are in English."""
+    if isinstance(error, FileNotFoundError):
+        return "ce fichier ou ce répertoire n'existe pas"
+    if isinstance(error, IsADirectoryError):
+        return "c'est un répertoire"
+    if isinstance(error, PermissionError):
+        return "vous n'y avez pas droit"
+    return f"{otherwise} ({error.strerror})"

@@ -11,7 +11,7 @@ import typer
 from mssmtp.admin.operation import MOST_ROWS
 from mssmtp.asking import Row
 from mssmtp.cli import options
-from mssmtp.cli.output import EXIT_USAGE, fail, print_json, print_table
+from mssmtp.cli.output import EXIT_USAGE, fail, print_json, print_table, why_not
 from mssmtp.cli.progress import bars
 
 app = typer.Typer(help="The local register of professionals: load, show.", no_args_is_help=True)
@@ -54,7 +54,9 @@ def _rows(file: Path) -> list[Row]:
                     fail(str(file), f"il a plus de {_MOST_LINES} lignes", "Coupez-le.", EXIT_USAGE)
                 found.append(_row(file, number, line))
             return found
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except OSError as error:
+        fail(str(file), why_not(error, "ne se lit pas"), "Vérifiez le nom.", EXIT_USAGE)
+    except (UnicodeDecodeError, csv.Error):
         fail(str(file), "ne se lit pas", "Enregistrez-le au format « CSV UTF-8 ».", EXIT_USAGE)
 
 
@@ -64,7 +66,7 @@ def _row(file: Path, number: int, line: dict[str, str]) -> Row:
         fail(
             f"{file}, ligne {number}",
             "elle n'est pas entière, ou ni O ni N",
-            "Corrigez.",
+            "Écrivez tous les champs, et O ou N à la fin.",
             EXIT_USAGE,
         )
     return {

@@ -36,7 +36,7 @@ class NotRefused(Exception):
 
 
 def attempts(space: Space) -> tuple[Attempt, ...]:
-    """The five of the demo (whitelist.md §6 and §7 say what each must get)."""
+    """The five of the demo (docs/trust.md says what each must get)."""
     hostile = space.operator("hostile").certificate
     return (
         Attempt("mail in clear, without STARTTLS", None, False, "530 5.7.0"),

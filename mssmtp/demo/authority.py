@@ -1,6 +1,6 @@
 """A throw-away certification authority with the national TEST names, and a list signed by it.
 
-Root and intermediate are named as whitelist.md §9 gives them for tests, so that real anchors and
+Root and intermediate are named as IGC-Santé names those for tests, so that real anchors and
 these can never be active together (OP-100). The authority's keys never leave memory.
 """
 
@@ -48,7 +48,7 @@ def new_key() -> rsa.RSAPrivateKey:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A name as IGC-Santé writes it; `ou` is 1 + FINESS or 3 + SIRET (whitelist.md §5)."""
+    """A name as IGC-Santé writes it; `ou` is 1 + FINESS or 3 + SIRET."""
 
     cn: str
     ou: str = "1990000017"
@@ -199,7 +199,7 @@ class Authority:
 
     @cached_property
     def signer(self) -> Identity:
-        """The pinned signer of the list (whitelist.md §9): emailProtection only."""
+        """The pinned signer of the list: emailProtection only."""
         return self.issue(SIGNER_SUBJECT, Make(usages=EMAIL_ONLY))
 
     pin = "CN=alb.mssante.example"
@@ -246,7 +246,7 @@ class Authority:
     def sign_whitelist(
         self, rows: Sequence[Row], date: datetime, *, signer: Identity | None = None
     ) -> bytes:
-        """A list in exactly the profile of whitelist.md §2, with CR references in its base64."""
+        """A list in exactly the national profile, with CR references in its base64."""
         return sign(render(rows, date), signer or self.signer)
 
     def _builder(
@@ -323,7 +323,7 @@ def stamp(moment: datetime) -> str:
 
 
 def render(rows: Sequence[Row], date: datetime) -> bytes:
-    """The list without its signature, as whitelist.md §3 shows it."""
+    """The list without its signature, as the authority prints it."""
     tags = (
         "Nom",
         "Description",

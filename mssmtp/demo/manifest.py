@@ -32,7 +32,7 @@ FILE_NAME = "manifest.json"
 
 
 def write(space: Space, state: State) -> Path:
-    """Write the manifest of design.md §2 so that a reader sees all of it or none."""
+    """Write the manifest so that a reader sees all of it or none."""
     target = space.directory / FILE_NAME
     fresh = target.with_suffix(".new")
     fresh.write_text(json.dumps(describe(space, state), ensure_ascii=False, indent=1), "utf-8")

@@ -177,7 +177,7 @@ class Space:
 LIST_NAME = "listeblanche.xml"
 CRL_NAMES = ("racine.crl", "organisations.crl")
 
-# Offsets to the base port; operator i adds 1000·i to its own (design.md §2).
+# Offsets to the base port; operator i adds 1000·i to its own.
 DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, INCIDENTS_OFFSET, GUEST_OFFSET = 53, 443, 80, 26, 27
 PSC_OFFSET = 444
 PSC_REALM = "/auth/realms/test"

@@ -82,7 +82,7 @@ DomainState = Literal["requested", "listed", "withdrawn"]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything a decision may depend on, frozen (design.md §4).
+    """Everything a decision may depend on, frozen.
 
     At SENDER `recipients` is empty; at RECIPIENT and RELAY it holds the one asked about; at
     CONTENT it holds all that were accepted. Sizes are octets; `attachments` is known at CONTENT.

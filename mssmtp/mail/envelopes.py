@@ -21,7 +21,7 @@ class Rdn(NamedTuple):
 
 
 DnKey = tuple[Rdn, ...]
-"""A distinguished name as the comparable sequence of whitelist.md §5, printed order (CN first)."""
+"""A distinguished name as the comparable sequence of OP-32, printed order (CN first)."""
 
 
 @dataclass(frozen=True, slots=True)

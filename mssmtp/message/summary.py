@@ -1,4 +1,4 @@
-"""What FETCH and SEARCH need of a message, computed once at delivery (design.md §5).
+"""What FETCH and SEARCH need of a message, computed once at delivery.
 
 The octets are a pure function of the message, so that packs can be rebuilt identically (D6).
 """

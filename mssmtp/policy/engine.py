@@ -1,4 +1,4 @@
-"""Facts -> Decision: rewrites first, then every rule, on the rewritten facts (design.md §4).
+"""Facts -> Decision: rewrites first, then every rule, on the rewritten facts.
 
 reject beats defer beats bounce beats accept; what no granting rule accepted is refused. Rules
 know nothing of each other, so their order cannot matter.

@@ -51,7 +51,6 @@ EVERYBODY = tuple(
         (*(kind.value for kind in BalType), PATIENT), PersonState, (False, True)
     )
 )
-PLACES = (*_ALL_HERE, OPERATORS, PATIENTS)
 
 SHIPPED = (
     HabilitationSettings(

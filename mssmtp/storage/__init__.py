@@ -1,4 +1,4 @@
-"""The encrypted store (design.md §5): two doors, `Store.read` and `Store.write`.
+"""The encrypted store: two doors, `Store.read` and `Store.write`.
 
 Only this room speaks SQL. What identifies a patient is sealed before it reaches the disk.
 """

@@ -63,11 +63,6 @@ _REVOKE = sql(
     .where(bindings.c.revoked_at.is_(None))
     .values(revoked_at=bindparam("at"))
 )
-_TOUCH = sql(
-    update(bindings)
-    .where(bindings.c.id == bindparam("binding"))
-    .values(last_used_at=bindparam("at"))
-)
 
 
 class BindingTaken(MailError):
@@ -175,10 +170,6 @@ class BindingWriting(BindingReading, WritingView):
     def unbind(self, binding: int) -> None:
         """End it; its date stays."""
         self._run(_REVOKE, binding=binding, at=to_us(self._vault.clock.now()))
-
-    def touch_binding(self, binding: int, at: datetime) -> None:
-        """Remember when it was used last."""
-        self._run(_TOUCH, binding=binding, at=to_us(at))
 
     def _put_binding(
         self,

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, select
 
 from mssmtp.mail import Address, BalId, Envelope, EnvelopeId, Recipient
 from mssmtp.storage.delivery import EnvelopeReading
@@ -41,7 +41,6 @@ _GONE = sql(
     .where(invited.c.envelope == bindparam("envelope"))
     .where(invited.c.position == bindparam("position"))
 )
-_COUNT = sql(select(func.count()).select_from(invited))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +69,6 @@ class InvitedReading(EnvelopeReading):
         """Letters that have waited in vain."""
         found = (self._opened_invited(row) for row in self._all(_ENDED, now=to_us(now), most=most))
         return tuple(each for each in found if each is not None)
-
-    def invited_count(self) -> int:
-        """How many wait in all (D3)."""
-        row = self._one(_COUNT)
-        return 0 if row is None else int(row[0])
 
     def _opened_invited(self, row: Row) -> Invited | None:
         id, position, sealed, until = row

@@ -1,4 +1,4 @@
-"""What crosses the store's two doors: values and refusals (design.md §5)."""
+"""What crosses the store's two doors: values and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searching the sealed texts of a mailbox (RFC 3501 6.4.4; design.md §5; T16, F7).
+"""Searching the sealed texts of a mailbox (RFC 3501 6.4.4; T16, F7).
 
 What SEARCH looks through is decoded and folded once per message and kept in packs of neighbouring
 UIDs, sealed for the BAL: a search opens one after the other and looks for octets. Packs are a

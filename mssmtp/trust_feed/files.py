@@ -1,7 +1,7 @@
 """What the trust space published, as kept under `<home>/trust`.
 
 state.json    what is in force, held and remembered, written last and atomically: all hangs from it
-lists/        accepted lists as received, the last 30 (whitelist.md §9)
+lists/        accepted lists as received, the last 30
 held/         the list that waits for a person
 refused/      the last few lists that were not taken, as evidence
 crls/         CRLs as received, one file per address

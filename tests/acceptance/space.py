@@ -1,7 +1,7 @@
 """The trust space of the acceptance matrix: one certificate per case, and a list of them all.
 
-Names follow whitelist.md §8. Each faulty domain is listed twice, with its own faulty name and with
-that of the healthy `bus` certificate: the fault has to be found by PKI or by comparison.
+Names follow the acceptance matrix. Each faulty domain is listed twice, with its own faulty name and
+with that of the healthy `bus` certificate: the fault has to be found by PKI or by comparison.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Case:
     """One certificate: the domain it speaks for, how the list prints its name, what comes of it.
 
     `inbound` and `outbound` are the reasons logged, "" when it is accepted. `row` is that of
-    whitelist.md §8, or the attack; `what` says what is wrong with it.
+    the acceptance matrix, or the attack; `what` says what is wrong with it.
     """
 
     row: str

@@ -1,4 +1,4 @@
-"""The steps of the decision tables that no row of the matrix is about (whitelist.md §6, §7)."""
+"""The steps of the decision tables that no row of the matrix is about (docs/trust.md)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.acceptance.table import DOCUMENT, LINES, read, render
 
 ROWS = frozenset(f"WT-{number:02}" for number in (*range(1, 11), *range(20, 49)))
-"""Of whitelist.md §8."""
+"""Of the national acceptance matrix."""
 
 
 def test_every_row_of_the_specification_is_in_the_committed_table() -> None:

@@ -79,6 +79,9 @@ def test_the_local_register_is_loaded_from_a_file_and_shown(home: Home, tmp_path
         assert refused.code == 2
     file.write_text(f"{ADDRESS_HEADER}10000000001;Faux;Zoé;10;O\n", "utf-8")
     assert home.mssmtp("register", "load", str(file)).code == 2
+    missing = home.mssmtp("register", "load", str(tmp_path / "absent.csv"))
+    assert missing.code == 2
+    assert "n'existe pas" in missing.err
 
 
 @pytest.mark.requirement("OP-48")

@@ -1,4 +1,4 @@
-"""Reads and plays transcripts (style.md): numbered clients, forbidden lines, bound variables.
+"""Reads and plays transcripts: numbered clients, forbidden lines, bound variables.
 
     # imap/name.txt     RFC 3501 7.4.1
     clients: 2   messages: 2   state: selected   shared: yes

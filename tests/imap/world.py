@@ -262,7 +262,7 @@ class World:
         return made
 
     def close(self) -> None:
-        """The store's invariants hold at the end of every test (style.md)."""
+        """The store's invariants hold at the end of every test."""
         report = self.store.check()
         self.store.close()
         assert report.problems == ()

@@ -1,4 +1,4 @@
-"""Each row of the outbound table (whitelist.md §6), with real TLS peers and a store in memory."""
+"""Each row of the outbound table (docs/trust.md), with real TLS peers and a store in memory."""
 
 from __future__ import annotations
 
@@ -723,7 +723,7 @@ async def test_a_slow_operator_delays_no_other(world: World) -> None:
 async def test_our_own_bug_defers_and_the_queue_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D10, style.md: the unexpected is never 5xx."""
+    """D10: the unexpected is never 5xx."""
     peer = world.peer()
     original = FakeResolver.exchangers
     broken = True

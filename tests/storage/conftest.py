@@ -1,4 +1,4 @@
-"""Every test that writes ends with Store.check (style.md)."""
+"""Every test that writes ends with Store.check."""
 
 from __future__ import annotations
 

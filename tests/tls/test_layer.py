@@ -79,7 +79,7 @@ class Answering(Recorder):
 async def test_att_02_octets_read_with_the_finished_are_answered_in_ciphertext(
     context: ServerContext, settings: TlsSettings
 ) -> None:
-    """The trap of facts.md: they must not overtake connection_made nor be answered in clear."""
+    """They must not overtake connection_made nor be answered in clear."""
     upper = Answering()
     client = MemoryClient(client_of(settings, "TLSv1.3"), context, upper)
     flight = client.last_flight()

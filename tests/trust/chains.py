@@ -121,7 +121,7 @@ def chains() -> Iterator[Chain]:
 
 
 def _uses(shop: Workshop) -> Iterator[Chain]:
-    ours = "what a certificate may be used for is decided by role (whitelist.md §9)"
+    ours = "what a certificate may be used for is decided by role"
     yield Chain("healthy", shop.leaf(), "accepted")
     for name, kinds, server, client in (
         ("server only", [Eku.SERVER_AUTH], "accepted", "accepted"),

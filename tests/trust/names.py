@@ -2,7 +2,7 @@
 
     python -m tests.trust.names --count 1000000      (OP-32: about four minutes)
 
-Each round takes a name, alters it so that whitelist.md §5 calls it another one whatever is folded,
+Each round takes a name, alters it so that OP-32 calls it another one whatever is folded,
 and prints the altered name in one of the ways a list may. The text must be the altered
 certificate's and never the first one's; and any spoilt text must be read as the second reading,
 which was written from the specification alone, reads it.
@@ -87,7 +87,7 @@ def printed(name: Name) -> str:
 
 
 def population() -> list[tuple[str, Name]]:
-    """391 texts and the names they stand for, with the statistics of whitelist.md §5."""
+    """391 texts and the names they stand for, with the statistics of the national list."""
     names = [_plain(number) for number in range(NAMES)]
     listed = [(printed(name), name) for name in names]
     oddities: list[Callable[[str], str]] = [
@@ -147,7 +147,7 @@ def _spelt_character(chance: Chance, character: str) -> str:
 
 
 def spelt(chance: Chance, name: Name) -> str:
-    """One of the ways a list may print `name`, every freedom of whitelist.md §5 taken by chance."""
+    """One of the ways a list may print `name`, every freedom of OP-32 taken by chance."""
     pieces = []
     for kind, value in name:
         alias = chance.choice(_ALIASES.get(kind, (kind,)))
@@ -310,7 +310,7 @@ _SHORT = {"S": "ST", "T": "TITLE", "E": "EMAILADDRESS", "GN": "GIVENNAME"}
 
 
 def second_reading(text: str) -> DnKey | None:
-    """whitelist.md §5 for a list's text, read once more: one expression for all tokens."""
+    """OP-32 for a list's text, read once more: one expression for all tokens."""
     values, quotes = [b""], 0
     for octets, escaped, mark, plain in _TOKEN.findall(text):
         if octets:

@@ -61,7 +61,7 @@ def refusal(
 
 
 USAGES = [
-    # usages, as client, as server (whitelist.md §9 and WT-44)
+    # usages, as client, as server (WT-44)
     (HEALTHY.usages, "accepted", "accepted"),
     (SERVER_ONLY, "accepted", "accepted"),
     (CLIENT_ONLY, "accepted", "usage"),
@@ -161,7 +161,7 @@ def short_key(space: Authority) -> Identity:
 
 
 def old_digest(space: Authority) -> Identity:
-    """SHA-1, which only OpenSSL still signs with (facts.md)."""
+    """SHA-1, which only OpenSSL still signs with."""
     healthy = space.issue(A_SUBJECT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -295,7 +295,7 @@ def test_every_authority_of_the_chain_needs_its_crl(
 def test_bad_certificate_is_refused_before_an_unusable_crl_defers(
     space: Authority, anchors: Anchors
 ) -> None:
-    """Step 3 of whitelist.md §6 comes before step 4: no retries for what can never pass."""
+    """Step 3 of docs/trust.md comes before step 4: no retries for what can never pass."""
     for make, reason in BAD:
         assert refusal(make(space), anchors, None, space.now) == reason
 

@@ -1,4 +1,4 @@
-"""The decision tables of whitelist.md §6-§8, as pure functions and as `Trust`."""
+"""The decision tables of docs/trust.md, as pure functions and as `Trust`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The signed list: what is accepted, and every way of being refused (whitelist.md §1-§4, §8)."""
+"""The signed list: what is accepted, and every way of being refused."""
 
 from __future__ import annotations
 

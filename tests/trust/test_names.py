@@ -1,4 +1,4 @@
-"""Names are compared as normalised RDN sequences (whitelist.md §5, OP-32, ATT-15)."""
+"""Names are compared as normalised RDN sequences (OP-32, ATT-15)."""
 
 from __future__ import annotations
 

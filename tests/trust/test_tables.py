@@ -104,7 +104,7 @@ PEER: dict[PeerReason, tuple[int, str]] = {
 
 @pytest.mark.requirement("OP-08")
 def test_every_reason_has_the_reply_of_the_specification() -> None:
-    """whitelist.md §6 and §7; the word of IMAP is RFC 5530's."""
+    """docs/trust.md; the word of IMAP is RFC 5530's."""
     assert {r: (a.code, a.enhanced) for r, a in REPLIES.items()} == CERTIFICATE
     found = {r: (a.code, a.enhanced) for r, a in PEER_REPLIES.items() if r in PEER}
     assert found == PEER
@@ -135,7 +135,7 @@ def test_half_a_character_is_unusable_and_no_error() -> None:
 
 
 SPACES = [
-    # common name, units, the space: whitelist.md §9
+    # common name, units, the space: OP-100
     ("TEST AC RACINE IGC-SANTE ELEMENTAIRE", ("IGC-SANTE TEST", "0002 187512751"), "test"),
     ("TEST AC RACINE IGC-SANTE ELEMENTAIRE", ("IGC-SANTE",), "test"),
     ("AC RACINE", ("IGC-SANTE TEST",), "test"),

@@ -1,4 +1,4 @@
-"""Which usages a certificate needs in each of its three roles (whitelist.md §9)."""
+"""Which usages a certificate needs in each of its three roles."""
 
 from __future__ import annotations
 
