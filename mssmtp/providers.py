@@ -50,7 +50,11 @@ _OURS = ("invalid_client", "unauthorized_client", "unsupported_grant_type")
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the provider says of itself."""
+    """What the provider says of itself.
+
+    `says_issuer`: in each answer (RFC 9207 3). `by_form`: our secret goes in the form alone
+    (RFC 6749 2.3.1).
+    """
 
     authorization_endpoint: str
     token_endpoint: str
