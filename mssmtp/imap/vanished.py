@@ -35,15 +35,16 @@ def earlier(reading: Reading, mailbox: Mailbox, view: View, known: Known) -> lis
     """What of `known` was expunged since; nothing that the session still counts, or will.
 
     When the store has forgotten what was expunged so long ago, everything that is not there: more
-    than was asked for, but never less (3.2.6).
+    than was asked for, but never less (3.2.6). So too in a part: what was expunged beside it was
+    never in it, and nobody hears that it was in the box (DEF-23).
     """
     within = _ranges(known.uids, view, mailbox.uid_next - 1)
-    if reading.remembers_since(mailbox.id, known.modseq):
+    if mailbox.part is None and reading.remembers_since(mailbox.id, known.modseq):
         gone = reading.expunged_since(mailbox.id, known.modseq)
         return _inside((uid for uid in gone if view.position(uid) is None), within)
     matching = _last_match(view, known.matches)
     above = [(max(low, matching + 1), high) for low, high in within if high > matching]
-    return list(_between({*view.uids, *reading.uids(mailbox.id)}, above))
+    return list(_between({*view.uids, *reading.seen_uids(mailbox)}, above))
 
 
 def _ranges(wanted: NumberSet | None, view: View, last: int) -> list[Range]:

@@ -180,6 +180,29 @@ def test_att_24_the_rest_of_the_box_cannot_be_reached_by_any_name_or_number(worl
     assert "\\Answered" not in "".join(holder.ok("FETCH 1,3 FLAGS"))
 
 
+@pytest.mark.attack("ATT-24")
+def test_att_24_what_was_expunged_beside_a_part_is_not_told_apart_from_what_is_there(
+    world: World,
+) -> None:
+    world.fill(6)
+    holder = world.client(ZOE)
+    holder.ok("STORE 1,2,5 +FLAGS.SILENT (\\Seen)")
+    world.hand_over(DelegateRight.READ)
+    holder.ok("STORE 2,3 +FLAGS.SILENT (\\Deleted)")
+    holder.ok("UID EXPUNGE 2,3")
+    colleague = world.client(LUC, None)
+    colleague.ok("ENABLE QRESYNC")
+    selected = "".join(colleague.ok(f"SELECT {INBOX}"))
+    found = re.search(r"UIDVALIDITY (\d+)", selected)
+    assert found
+    for asked in (
+        f"SELECT {INBOX} (QRESYNC ({found[1]} 1))",
+        "UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1 VANISHED)",
+    ):
+        gone = [each for each in colleague.ok(asked) if "VANISHED" in each]
+        assert gone == ["* VANISHED (EARLIER) 1:3,5"], asked
+
+
 @pytest.mark.requirement("DEF-23")
 def test_a_box_that_was_closed_shows_the_same_part_even_to_a_former_delegate(world: World) -> None:
     world.fill(3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax
@@ -74,7 +74,8 @@ class Fetch(Command):
         known = Known(self.modifiers.changed_since or ModSeq(0), self.numbers)
 
         def query(reading: Reading) -> list[Range]:
-            mailbox = reading.mailbox_by_id(selected.mailbox.id) or selected.mailbox
+            there = reading.mailbox_by_id(selected.mailbox.id) or selected.mailbox
+            mailbox = replace(there, part=selected.mailbox.part)
             return vanished.earlier(reading, mailbox, selected.view, known)
 
         gone = yield from read(query)
