@@ -185,10 +185,11 @@ class CloudGuard:
     def _tell_holder(self, writing: Writing, account: Account, maker: str, address: str) -> None:
         """Whoever gave a password away is to change it; once a day, whichever process notices.
 
-        What a client says of itself is not repeated: it could be anything (ATT-44).
+        What a client says of itself is not repeated: it could be anything (ATT-44). The mail says
+        that the login was refused: where it is let through, the administrator alone hears of it.
         """
         now, person = self._clock.now(), writing.person_by_account(account.id)
-        if self._desk is None or person is None:
+        if self._desk is None or person is None or self._answer != "refuse":
             return
         lately = writing.traces(account=account.id, most=_LOOKED_AT)
         if any(one.kind == "cloud-relay" and now - one.at < _TOLD_EVERY for one in lately):

@@ -197,6 +197,13 @@ def test_the_holder_is_told_once_a_day_whichever_process_notices(house: House) -
     with pytest.raises(CloudRelay):
         guard.judge(Credentials(login, PASSWORD), RELAYS[4])
     assert len(house.store.write(lambda writing: writing.waiting_notices()).result()) == 2
+    house.clock.advance(86_400)
+    told_only = AuthSettings.model_validate({"cloud_relays": "tell"})
+    CloudGuard(told_only, house.store, house.clock, desk).judge(
+        Credentials(login, PASSWORD), RELAYS[4]
+    )
+    left = house.store.write(lambda writing: writing.waiting_notices()).result()
+    assert len(left) == 2, "nobody hears of a refusal that was none"
 
 
 def test_doctor_tells_who_tried_and_how_old_the_list_is(house: House) -> None:
