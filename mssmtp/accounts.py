@@ -89,7 +89,11 @@ def prepared(new: NewBal, entropy: Entropy, password: str | None = None) -> Prep
         for login in new.members:
             member = writing.account(login)
             if member is None:
-                raise ConfigError("--member", f"{login} is no login here", "Add that box first.")
+                raise ConfigError(
+                    "--member",
+                    f"{login} n'est le login de personne ici",
+                    "Créez d'abord cette boîte.",
+                )
             writing.add_member(bal.id, member.id)
         return bal
 

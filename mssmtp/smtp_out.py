@@ -147,8 +147,7 @@ class Relay:
         self._letters = Letters(store, self._journal, clock)
         self._running: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
-        self._started = False
-        self._stopping = False
+        self._started = self._stopping = False
         self._stopped = asyncio.Event()
         self._is_called = self._is_starting = False
         self._heeded: Whitelist | None = None

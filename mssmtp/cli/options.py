@@ -116,7 +116,7 @@ def address(text: str) -> Address:
     try:
         return Address.parse(text)
     except BadAddress as error:
-        raise ConfigError(f"« {text} »", error.reply.text, "Write name@domain.") from error
+        raise ConfigError(f"« {text} »", error.reply.text, "Écrivez nom@domaine.") from error
 
 
 def domain_name(text: str) -> Domain:

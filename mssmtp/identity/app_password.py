@@ -88,15 +88,16 @@ def _is_generated(secret: str) -> bool:
 
 def check_chosen(password: str) -> None:
     """Raises WeakPassword for a chosen password that is too short, too simple or untypable."""
-    remedy = "Leave the password out: a good one is then made and printed."
+    remedy = "N'en donnez pas : un bon mot de passe est alors fait et affiché."
     if len(password) < LEAST_CHOSEN:
-        raise WeakPassword("password", f"shorter than {LEAST_CHOSEN} characters", remedy)
+        raise WeakPassword("mot de passe", f"moins de {LEAST_CHOSEN} caractères", remedy)
     if len(set(password)) < LEAST_DISTINCT:
-        raise WeakPassword("password", f"fewer than {LEAST_DISTINCT} different characters", remedy)
+        why = f"moins de {LEAST_DISTINCT} caractères différents"
+        raise WeakPassword("mot de passe", why, remedy)
     if len(canonical(password).encode("utf-8", "surrogatepass")) > MOST_OCTETS:
-        raise WeakPassword("password", f"longer than {MOST_OCTETS} octets", remedy)
+        raise WeakPassword("mot de passe", f"plus de {MOST_OCTETS} octets", remedy)
     if any(unicodedata.category(letter).startswith("C") for letter in password):
-        raise WeakPassword("password", "holds a control character", remedy)
+        raise WeakPassword("mot de passe", "un caractère de commande s'y trouve", remedy)
 
 
 def verifiers(password: str, entropy: Entropy, *, beside: Iterable[str] = ()) -> Verifiers:

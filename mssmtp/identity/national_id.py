@@ -11,7 +11,7 @@ _RPPS = re.compile(r"[0-9]{11}\Z", re.ASCII)
 _ADELI = re.compile(r"(?:[0-9]{2}|2[AB]|9[A-F])[0-9]{7}\Z", re.ASCII)
 """Department (Corsica and overseas have a letter), profession, order, key; no public key rule."""
 
-_REMEDY = "Give the RPPS (11 digits) or ADELI (9 characters) of the person, or use --type MED."
+_REMEDY = "Donnez le RPPS (11 chiffres) ou l'ADELI (9 caractères) de la personne, ou --type MED."
 
 
 class BadNationalId(ConfigError):
@@ -34,11 +34,11 @@ def parse(text: str) -> str:
         compact = compact[1:]
     if _RPPS.match(compact):
         if not luhn(compact):
-            raise BadNationalId("RPPS", "the key (last digit) is wrong", _REMEDY)
+            raise BadNationalId("RPPS", "la clé (dernier chiffre) est fausse", _REMEDY)
         return f"8{compact}"
     if _ADELI.match(compact):
         return f"0{compact}"
-    raise BadNationalId("national identifier", "neither an RPPS nor an ADELI number", _REMEDY)
+    raise BadNationalId("identifiant national", "ce n'est ni un RPPS ni un ADELI", _REMEDY)
 
 
 def required(bal_type: BalType, text: str | None) -> str | None:
@@ -49,12 +49,12 @@ def required(bal_type: BalType, text: str | None) -> str | None:
     """
     if bal_type is BalType.PER:
         if text is None or not text.strip():
-            raise BadNationalId("PER", "a personal box needs an RPPS or ADELI number", _REMEDY)
+            raise BadNationalId("PER", "une boîte personnelle demande un RPPS ou un ADELI", _REMEDY)
         return parse(text)
     if text is not None and text.strip():
         raise BadNationalId(
             str(bal_type),
-            "only a PER box carries an RPPS or ADELI number",
-            "Remove the number, or use --type PER.",
+            "seule une boîte PER porte un RPPS ou un ADELI",
+            "Ôtez le numéro, ou prenez --type PER.",
         )
     return None

@@ -71,7 +71,17 @@ def _is_ours(node: ast.AST) -> bool:
 
 MODULES = sorted(
     path
-    for pattern in ("admin/*.py", "people/*.py", "bulk/*.py", "cli/bal*.py", "cli/person*.py")
+    for pattern in (
+        "accounts.py",
+        "admin/*.py",
+        "bulk/*.py",
+        "cli/bal*.py",
+        "cli/person*.py",
+        "cli/register.py",
+        "identity/app_password.py",
+        "identity/national_id.py",
+        "people/*.py",
+    )
     for path in ROOT.glob(pattern)
 )
 

@@ -66,16 +66,16 @@ def test_a_chosen_password_is_read_from_standard_input(home: Home) -> None:
 @pytest.mark.parametrize(
     ("password", "why"),
     [
-        ("court\n", "shorter than 16 characters"),
-        ("", "shorter than 16 characters"),
-        ("a" * 30 + "\n", "fewer than"),
+        ("court\n", "moins de 16 caractères"),
+        ("", "moins de 16 caractères"),
+        ("a" * 30 + "\n", "moins de 6 caractères différents"),
     ],
 )
 def test_a_weak_password_is_refused_and_no_box_made(home: Home, password: str, why: str) -> None:
     command = ("bal", "add", NEW, "--type", "MED", "--password-stdin")
     answer = home.mssmtp(*command, stdin=password)
     assert answer.code == 2
-    assert f"password: {why}" in answer.err
+    assert f"mot de passe: {why}" in answer.err
     assert "a good one is then made and printed" in answer.err
     assert home.mssmtp("bal", "show", NEW).code == 2
 
@@ -84,10 +84,10 @@ def test_a_weak_password_is_refused_and_no_box_made(home: Home, password: str, w
 @pytest.mark.parametrize(
     ("numbers", "why"),
     [
-        ((), "a personal box needs an RPPS or ADELI number"),
-        (("--rpps", "10000000001"), "the key (last digit) is wrong"),
-        (("--rpps", "123"), "neither an RPPS nor an ADELI number"),
-        (("--adeli", "69"), "neither an RPPS nor an ADELI number"),
+        ((), "une boîte personnelle demande un RPPS ou un ADELI"),
+        (("--rpps", "10000000001"), "la clé (dernier chiffre) est fausse"),
+        (("--rpps", "123"), "ni un RPPS ni un ADELI"),
+        (("--adeli", "69"), "ni un RPPS ni un ADELI"),
     ],
 )
 def test_per_without_a_valid_number_is_refused_and_med_proposed(
@@ -96,7 +96,7 @@ def test_per_without_a_valid_number_is_refused_and_med_proposed(
     answer = home.mssmtp("bal", "add", NEW, "--type", "PER", *numbers)
     assert answer.code == 2
     assert why in answer.err
-    assert "or use --type MED" in answer.err
+    assert "ou --type MED" in answer.err
     assert home.mssmtp("bal", "show", NEW).code == 2
 
 
@@ -115,11 +115,15 @@ def test_per_with_a_valid_number_is_made(home: Home, option: str, number: str) -
         (("zoe@ailleurs.test", "--type", "MED"), 2, "son domaine n'est pas servi ici"),
         (("zoé@hopital-a.test", "--type", "MED"), 2, "Adresse non ASCII"),
         (("zoe", "--type", "MED"), 2, "Adresse mal formée"),
-        ((NEW, "--type", "MED", "--rpps", RPPS), 2, "only a PER box carries"),
+        ((NEW, "--type", "MED", "--rpps", RPPS), 2, "seule une boîte PER porte"),
         ((NEW, "--type", "XYZ"), 2, "is not one of"),
         ((NEW,), 2, "Missing option '--type'"),
         ((NEW, "--type", "MED", "--usual-address", "x"), 2, "Adresse mal formée"),
-        ((NEW, "--type", "ORG", "--member", "nobody@hopital-a.test"), 2, "is no login here"),
+        (
+            (NEW, "--type", "ORG", "--member", "nobody@hopital-a.test"),
+            2,
+            "n'est le login de personne ici",
+        ),
     ],
 )
 def test_a_wrong_use_of_bal_add_changes_nothing(

@@ -131,7 +131,7 @@ def test_rotate_says_where_the_new_key_is_and_what_to_do_with_the_old_one(home: 
         (["foo"], 2, "« foo » is not a level of keys"),
         (["bal"], 2, "« bal » is not a level of keys"),
         (["master", "--messages"], 2, "no message hangs on the master key itself"),
-        (["bal", "foo"], 2, "Write name@domain."),
+        (["bal", "foo"], 2, "Écrivez nom@domaine."),
         (["bal", "nobody@hopital-a.test"], 1, "nobody@hopital-a.test: is no box here"),
         (["domain", "a..b"], 2, "Write a domain, without @."),
         (["domain", "hopital-a.test"], 1, "nothing was sealed for it yet"),
