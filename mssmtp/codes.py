@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -18,7 +19,7 @@ from mssmtp.identity import LoginRefused
 from mssmtp.mail import AccountId, Person
 from mssmtp.notices import Desk, Kind
 from mssmtp.outside import Entropy
-from mssmtp.storage import Writing
+from mssmtp.storage import Reading, Writing
 
 VALID = timedelta(minutes=10)
 """Up to and including the last second."""
@@ -52,6 +53,8 @@ class Drawn:
     at: datetime
     attempt: str = field(repr=False)
     code: str = field(repr=False)
+    beside: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What else was shown, and counts once the code has come back (`beside`)."""
 
 
 def draw(entropy: Entropy, now: datetime) -> Drawn:
@@ -68,7 +71,7 @@ def issue(writing: Writing, desk: Desk, person: Person, purpose: Purpose, drawn:
     before = writing.newest_secret("code", person.account)
     if before is not None and now - before.created_at < ONE_PER:
         raise CodeTooSoon
-    content = {"purpose": purpose, "hash": _hash(drawn.attempt, drawn.code)}
+    content = {**drawn.beside, "purpose": purpose, "hash": _hash(drawn.attempt, drawn.code)}
     writing.new_secret("code", drawn.attempt, person.account, now + VALID, content)
     desk.tell(writing, Kind.CODE, person, {"code": drawn.code})
     return drawn.attempt
@@ -92,6 +95,12 @@ def accept(
             writing.spend_secret(found.id)
         return None
     return found.subject if writing.spend_secret(found.id) else None
+
+
+def beside(reading: Reading, attempt: str) -> Mapping[str, str]:
+    """What was shown beside the first factor of an attempt."""
+    found = reading.secret("code", attempt)
+    return {} if found is None else found.content
 
 
 def _digits(entropy: Entropy) -> str:

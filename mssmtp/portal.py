@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -119,11 +120,13 @@ class Portal:
 
     def finish(self, attempt: str, code: str) -> StrongLogin:
         """Spend the code. Raises CodeRefused."""
-        now = self._clock.now()
+        now, attempt = self._clock.now(), attempt[:_MOST]
 
         def job(writing: Writing) -> AccountId | None:
-            account = codes.accept(writing, attempt[:_MOST], code.strip()[:_MOST], "login", now)
-            if account is not None and _may(writing, account):
+            account = codes.accept(writing, attempt, code.strip()[:_MOST], "login", now)
+            if account is None or not _may(writing, account):
+                return None
+            if _bound(writing, account, codes.beside(writing, attempt)):
                 author = writing.account_login(account) or ""
                 writing.trace("login", author, "portail, code", account=account)
                 persons.note_strong_authentication(writing, account, "code")
@@ -156,6 +159,31 @@ def _known(reading: Reading, usual: Address) -> tuple[Person | None, str | None]
     stored = reading.portal_password(account)
     is_in = person is not None and person.state is not PersonState.PRE_REGISTERED
     return (person if is_in and _may(reading, account) else None), stored
+
+
+def is_same(reading: Reading, subject: str, account: AccountId) -> bool:
+    """The account that this identity at a provider had before, or neither had one there."""
+    if (bound := reading.bound_account("oidc", subject)) is not None:
+        return bound == account
+    issuer = subject.partition(" ")[0] + " "
+    return not any(
+        each.kind == "oidc" and each.revoked_at is None and each.subject.startswith(issuer)
+        for each in reading.bindings(account=account)
+    )
+
+
+def _bound(writing: Writing, account: AccountId, shown: Mapping[str, str]) -> bool:
+    """The identity that came by a provider is the account's from the first code on, and not before:
+    who is only named by a claim cannot take the place of its holder. False: it is another's."""
+    subject = shown.get("oidc")
+    if subject is None or writing.bound_account("oidc", subject) == account:
+        return True
+    if not is_same(writing, subject, account):
+        return False
+    writing.bind_account("oidc", subject, account, shown["provider"])
+    author = writing.account_login(account) or ""
+    writing.trace("account", author, f"identité liée : {shown['provider']}", account=account)
+    return True
 
 
 def may_log_in(reading: Reading, account: AccountId) -> bool:

@@ -2,14 +2,15 @@
 
 Two calls for the two ends of the browser's way there and back; then a code by mail as for all
 (SEED-09). The provider speaks for the people of its structure and for nobody else. Who has come
-once is known by the provider's own `sub`: an address that the hospital gives to somebody else
-opens nothing of its former holder (OpenID Connect Core 5.7).
+once, code included, is known by the provider's own `sub`: an address that the hospital gives to
+somebody else opens nothing of its former holder (OpenID Connect Core 5.7). An administrator ends
+that with `mssmtp person binding remove`.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from mssmtp import codes
@@ -22,7 +23,7 @@ from mssmtp.identity.id_token import OidcSubject
 from mssmtp.mail import Address, Person
 from mssmtp.notices import Desk
 from mssmtp.outside import Clock, Entropy
-from mssmtp.portal import may_log_in
+from mssmtp.portal import is_same, may_log_in
 from mssmtp.providers import Providers
 from mssmtp.storage import Reading, Store, Writing
 
@@ -73,12 +74,14 @@ class ProviderLogin:
         ours = await awaited(self._store.read(lambda r: r.vouchers(ticket.vouched)))
         detour.demand_ours(ticket, voucher, ours, name, self._clock.now())
         subject = await provider.subject(query, ticket)
-        drawn = codes.draw(self._entropy, self._clock.now())
+        identity = {"oidc": subject.text, "provider": provider.settings.name}
+        drawn = replace(codes.draw(self._entropy, self._clock.now()), beside=identity)
 
         def job(writing: Writing) -> str:
             person = _person(writing, provider.settings, subject)
             _spend(writing, ticket, person)
-            _demand_same(writing, provider.settings, subject, person)
+            if not is_same(writing, subject.text, person.account):
+                raise DetourRefused("bound otherwise")
             return codes.issue(writing, self._desk, person, "login", drawn)
 
         return await awaited(self._store.write(job))
@@ -117,26 +120,3 @@ def _spend(writing: Writing, ticket: Ticket, person: Person) -> None:
         raise DetourRefused("the ticket was used")
     ends = datetime.fromtimestamp(ticket.ends, UTC)
     writing.spend_secret(writing.new_secret("detour", ticket.vouched, person.account, ends))
-
-
-def _demand_same(
-    writing: Writing, settings: ProviderSettings, subject: OidcSubject, person: Person
-) -> None:
-    """The account that this `sub` had before, and the `sub` that this account had before.
-
-    Raises DetourRefused; an administrator ends a binding with `mssmtp person binding remove`.
-    """
-    bound = writing.bound_account("oidc", subject.text)
-    if bound == person.account:
-        return
-    others = (
-        each
-        for each in writing.bindings(account=person.account)
-        if each.kind == "oidc" and each.revoked_at is None
-    )
-    if bound is not None or any(each.subject.startswith(f"{settings.issuer} ") for each in others):
-        raise DetourRefused("bound otherwise")
-    writing.bind_account("oidc", subject.text, person.account, settings.name)
-    author = writing.account_login(person.account) or ""
-    request = f"identité liée : {settings.name}"
-    writing.trace("account", author, request, account=person.account)

@@ -21,7 +21,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from mssmtp import providers as network
-from mssmtp.codes import CodeTooSoon
+from mssmtp.codes import CodeRefused, CodeTooSoon
 from mssmtp.config import StoreSettings
 from mssmtp.config_notices import NoticeSettings
 from mssmtp.config_tokens import ProviderSettings, check_first_factors
@@ -418,7 +418,19 @@ async def test_an_address_that_the_hospital_gave_to_somebody_else_opens_nothing(
     house: House, place: Place
 ) -> None:
     noe = place.add("noe")
-    await house.whole("noe")
+    house.hospital.bent = bent(sub="who only says so")
+    unfinished = await house.whole("noe")
+    portal = Portal(place.store, place.desk, house.clock, SystemEntropy())
+    with pytest.raises(CodeRefused):
+        portal.finish(unfinished, "000000")
+    assert place.store.read(lambda r: r.bindings(account=noe)).result() == (), "no code came back"
+    house.hospital.bent = None
+    house.clock.ahead = timedelta(minutes=1)
+    attempt = await house.whole("noe")
+    house.clock.ahead = timedelta()
+    assert portal.finish(attempt, place.codes()[-1]).account == noe
+    with pytest.raises(CodeRefused):  # begun before, and the account is somebody's by now
+        portal.finish(unfinished, place.codes()[-2])
     house.hospital.bent = bent(sub="somebody-else")
     started = await house.start()
     assert await house.refused(started, await house.there(started, "noe")) == "bound otherwise"
