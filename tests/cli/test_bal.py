@@ -76,7 +76,7 @@ def test_a_weak_password_is_refused_and_no_box_made(home: Home, password: str, w
     answer = home.mssmtp(*command, stdin=password)
     assert answer.code == 2
     assert f"mot de passe: {why}" in answer.err
-    assert "a good one is then made and printed" in answer.err
+    assert "un bon mot de passe est alors fait et affiché" in answer.err
     assert home.mssmtp("bal", "show", NEW).code == 2
 
 
