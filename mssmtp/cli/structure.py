@@ -142,7 +142,7 @@ def declare(
     for each in value or ():
         name, is_pair, text = each.partition("=")
         if not is_pair:
-            raise ConfigError(each, "n'est pas une paire", "Écrivez --value nom=…")
+            raise ConfigError(each, "n'est pas une paire", "Écrivez --value name=…")
         values[name] = text
     given: Row = {"structure": number, "kind": kind, "at": _at(on), "values": values}
     _print(options.desk(config).row("structure.declare", given), as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,14 @@ from mssmtp import asking
 from mssmtp.asking import Row
 from mssmtp.cli import options
 from mssmtp.cli.output import out, print_json, print_rows
+from mssmtp.errors import ConfigError
 
 app = typer.Typer(
     help="Suspend a domain, a certificate or an account, and undo it with --end.",
     no_args_is_help=True,
 )
+
+_FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:?){32}\Z")
 
 Reason = Annotated[str, typer.Option("--reason", help="For who looks at the list later.")]
 End = Annotated[bool, typer.Option("--end", help="Undo it: everything is as before.")]
@@ -46,6 +50,9 @@ def certificate(
 ) -> None:
     """Refuse a certificate, whoever presents it: a partner, a gateway, a system."""
     file = Path(which)
+    if not file.exists() and not _FINGERPRINT.match(which):
+        why = "n'est ni un fichier ni une empreinte SHA-256"
+        raise ConfigError(which, why, "Nommez le fichier PEM, ou ses 64 chiffres hexadécimaux.")
     sha256 = asking.fingerprint(file) if file.exists() else which
     _do("certificate", {"sha256": sha256}, reason, config, end=end, as_json=as_json)
 

@@ -103,23 +103,7 @@ class Store:
         self._openers = ThreadPoolExecutor(OPENERS, "store-opener", processors.roam)
         self._packer = Packer(self._pack)
         self.noted = Noted()
-        self._vault = Vault(
-            self._keys,
-            self._files,
-            clock,
-            entropy,
-            self._reader,
-            settings.facts_kept,
-            settings.quota_octets,
-            self.noted,
-            Known(),
-            Images(),
-            self.lately,
-            self._openers,
-            self._later,
-            self._packer.want,
-            tells,
-        )
+        self._vault = self._made_vault(settings, clock, tells=tells)
         when_replaced(db, self._forget)
         self._deadlines = Deadlines(deadlines.ANSWER_WITHIN_S)
         self._committer: Committer[Writing] = Committer(
@@ -136,6 +120,25 @@ class Store:
         self.answers = Answers(self._engine.watch, clock)
         self._follower: Follower | None = None
         self._follower_lock = threading.Lock()
+
+    def _made_vault(self, settings: StoreSettings, clock: Clock, *, tells: bool) -> Vault:
+        return Vault(
+            self._keys,
+            self._files,
+            clock,
+            self._entropy,
+            self._reader,
+            settings.facts_kept,
+            settings.quota_octets,
+            self.noted,
+            Known(),
+            Images(),
+            self.lately,
+            self._openers,
+            self._later,
+            self._packer.want,
+            tells,
+        )
 
     def _opened(self) -> Connection:
         """The writing connection, once key and schema are right and leftovers are swept."""

@@ -78,6 +78,8 @@ MODULES = sorted(
         "cli/bal*.py",
         "cli/person*.py",
         "cli/register.py",
+        "cli/structure.py",
+        "cli/suspend.py",
         "identity/app_password.py",
         "identity/national_id.py",
         "people/*.py",

@@ -31,7 +31,7 @@ def test_a_structure_from_its_request_form_to_its_end(home: Home, tmp_path: Path
     assert len(agreed.json["missing"]) == 4
     step = ("structure", "declare", FINESS, "project-lead", "--on", "2026-01-05")
     assert home.mssmtp(*step, "--value", "name=Chef", "--json").code == 0
-    assert "Write --value name=" in home.mssmtp(*step, "--value", "Chef").err
+    assert "Écrivez --value name=" in home.mssmtp(*step, "--value", "Chef").err
     shown = home.mssmtp("structure", "show", FINESS, "--json").json
     assert shown["declared"]["project-lead"] == {"at": "2026-01-05", "name": "Chef"}
     # A person with a box, an ORG box; both are listed, exported, closed.
@@ -113,7 +113,7 @@ def test_a_refusal_is_told_once_and_in_one_language(
     assert (step.code, "parmi 'project-lead'" in step.err) == (2, True), step.err
     assert " ou 'osis'" in step.err
     finger = home.mssmtp("suspend", "certificate", "zzz")
-    assert (finger.code, "sha256: n'a pas la forme attendue" in finger.err) == (2, True)
+    assert (finger.code, "zzz: n'est ni un fichier ni une empreinte" in finger.err) == (2, True)
     assert home.mssmtp("structure", "show", "123").code == 2
     assert not caplog.records, "the command says it; the log is the server's"
 
