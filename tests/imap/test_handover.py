@@ -203,6 +203,16 @@ def test_att_24_what_was_expunged_beside_a_part_is_not_told_apart_from_what_is_t
         assert gone == ["* VANISHED (EARLIER) 1:3,5"], asked
 
 
+@pytest.mark.attack("ATT-24")
+def test_att_24_how_full_the_box_beside_a_part_is_is_not_told(world: World) -> None:
+    world.fill(2)
+    assert any("STORAGE" in each for each in world.client(ZOE).ok("GETQUOTAROOT INBOX"))
+    world.hand_over(DelegateRight.SEND)
+    colleague = world.client(LUC, None)
+    assert colleague.ok(f"GETQUOTAROOT {INBOX}") == [f"* QUOTAROOT {INBOX}"]
+    assert colleague.command(f'GETQUOTA "{ZOE}"')[0].startswith("NO [NONEXISTENT]")
+
+
 @pytest.mark.requirement("DEF-23")
 def test_a_box_that_was_closed_shows_the_same_part_even_to_a_former_delegate(world: World) -> None:
     world.fill(3)

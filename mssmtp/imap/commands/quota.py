@@ -44,6 +44,8 @@ class GetQuota(Command):
             raise _nothing() from error
         now = mailboxes.present(reading, principal)
         for bal in now.bals:
+            if bal.id in now.handed:  # DEF-23: how much there is beside the part, nobody hears
+                continue
             if bal.address == address and mailboxes.READ in now.rights_in(bal.id):
                 return reading.room(bal.id)
         raise _nothing()
@@ -58,15 +60,16 @@ class GetQuotaRoot(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         root, room = yield from read(lambda reading: self._find(reading, session.principal))
         name = responses.mailbox(self.mailbox, utf8=session.dialect.utf8)
-        roots = b" " + _root(root) if _limits(room) else b""
+        roots = b" " + _root(root) if room is not None and _limits(room) else b""
         yield from send(b"* QUOTAROOT %b%b\r\n" % (name, roots))
-        if roots:
+        if room is not None and roots:
             yield from send(_quota(root, room))
         return Done(b"GETQUOTAROOT completed")
 
-    def _find(self, reading: Reading, principal: Principal) -> tuple[str, Room]:
+    def _find(self, reading: Reading, principal: Principal) -> tuple[str, Room | None]:
         found = mailboxes.find(reading, principal, self.mailbox, mailboxes.READ)
-        return _named(reading, found.bal), reading.room(found.bal)
+        is_part = found.part is not None
+        return _named(reading, found.bal), None if is_part else reading.room(found.bal)
 
 
 @dataclass(frozen=True, slots=True)
