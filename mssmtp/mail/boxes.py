@@ -118,7 +118,9 @@ class Principal:
     in place of a password; `system`: the certificate that was. `scope`: the one service that the
     password is for, `imap` or `smtp`; "" both.
     `own` is the address of its own box, whether this login acts in it or not: whom Sender names.
-    `handed`: boxes of which only a part was handed over, and by which delegation (DEF-23).
+    `handed`: boxes of which only a part was handed over, and by which delegation (DEF-23). `seen`:
+    boxes of which somebody else lends the whole, and with which right: what a handover gives beside
+    that is of its part, and of writing.
     """
 
     account: AccountId
@@ -132,6 +134,7 @@ class Principal:
     scope: str = ""
     own: Address | None = None
     handed: Mapping[BalId, int] = field(default_factory=dict)
+    seen: Mapping[BalId, DelegateRight] = field(default_factory=dict)
 
     @property
     def first(self) -> BalId | None:
@@ -146,7 +149,7 @@ class Principal:
         """
         if all(each.id != bal for each in self.bals):
             return ""
-        role = self.roles.get(bal)
+        role = self.seen.get(bal) or self.roles.get(bal)
         rights = ALL_RIGHTS if role is None else role.rights
         return rights.replace("i", "") if bal in self.handed else rights
 

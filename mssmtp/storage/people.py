@@ -113,7 +113,7 @@ class PeopleReading(BoxReading, AppPasswordReading, DelegationReading):
             if role is not None and bal not in own:
                 roles[BalId(bal)] = role
         handed: dict[BalId, Delegation] = {}
-        whole: set[BalId] = set()
+        whole: dict[BalId, DelegateRight] = {}
         for each in self._lent(account):
             if each.bal in own or isinstance(roles.get(each.bal), Role):
                 continue
@@ -121,7 +121,7 @@ class PeopleReading(BoxReading, AppPasswordReading, DelegationReading):
             if each.kind is DelegationKind.HANDOVER:
                 handed[each.bal] = each
             else:
-                whole.add(each.bal)
+                whole[each.bal] = each.right
         found = [self.bal_by_id(BalId(id)) for id in (*own, *roles)]
         open = {bal for bal in handed if not self._is_of_suspended_domain(bal)}
         active = tuple(
@@ -129,12 +129,13 @@ class PeopleReading(BoxReading, AppPasswordReading, DelegationReading):
         )
         for bal in active:
             if bal.id in handed and bal.state is not BalState.ACTIVE:
-                whole.discard(bal.id)
+                whole.pop(bal.id, None)
                 roles[bal.id] = handed[bal.id].right
         mine = next((bal.address for bal in active if bal.id in own), None)
         parts = {bal: one.id for bal, one in handed.items() if bal not in whole}
+        seen = {bal: right for bal, right in whole.items() if bal in handed}
         login = self._opened_account(row).login
-        return Principal(account, login, active, roles=roles, own=mine, handed=parts)
+        return Principal(account, login, active, roles=roles, own=mine, handed=parts, seen=seen)
 
     def memberships(self, account: AccountId) -> tuple[BalId, ...]:
         """Boxes of others that it was let into, whatever their state."""

@@ -235,6 +235,27 @@ def test_a_box_that_was_closed_shows_the_same_part_even_to_a_former_delegate(wor
     assert again.ok(f"MYRIGHTS {INBOX}")[0].endswith(" lrs"), "of the handover alone"
 
 
+@pytest.mark.attack("ATT-24")
+def test_att_24_a_handover_gives_no_right_over_a_whole_that_was_lent_to_be_read(
+    world: World,
+) -> None:
+    world.fill(3)
+    world.client(ZOE).ok("STORE 1,3 +FLAGS.SILENT (\\Seen)")
+    world.hand_over(DelegateRight.SEND)
+
+    def job(writing: Any) -> Any:
+        luc, now = writing.account(LUC).id, world.clock.now()
+        writing.add_delegation(Delegation(world.zoe.id, luc, DelegateRight.READ, now))
+        return writing.principal(luc)
+
+    lent = world.store.write(job).result().lent(world.zoe.id)
+    assert lent is DelegateRight.SEND, "he answers for her as before"
+    colleague = world.client(LUC, None)
+    assert "* 3 EXISTS" in colleague.ok(f"SELECT {INBOX}")
+    assert colleague.ok(f"MYRIGHTS {INBOX}")[0].endswith(" lrs")
+    assert colleague.command("UID STORE 1 +FLAGS (\\Answered)")[0].startswith("NO [NOPERM]")
+
+
 @pytest.mark.attack("ATT-19")
 def test_att_19_a_handover_that_says_no_messages_shows_none(world: World) -> None:
     world.fill(2)
