@@ -364,7 +364,7 @@ def bent(header: dict[str, object] | None = None, /, **changes: object) -> Calla
     return bend
 
 
-LATER = int((datetime.now().astimezone() + timedelta(minutes=10)).timestamp())
+LATER = int((datetime.now().astimezone() + timedelta(days=1)).timestamp())
 
 
 @pytest.mark.attack("ATT-20")

@@ -77,5 +77,5 @@ def test_a_certificate_of_another_organisation_is_refused(authority: Authority) 
     check = certificates._check_organisation
     units = certificates._units
     check(units(authority.issue(DPI, Make(usages=CLIENT_ONLY)).certificate), ours)
-    with pytest.raises(ConfigError, match="another organisation"):
+    with pytest.raises(ConfigError, match="une autre organisation"):
         check(units(authority.issue(OTHER_DPI, Make(usages=CLIENT_ONLY)).certificate), ours)
