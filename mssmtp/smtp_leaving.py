@@ -29,6 +29,7 @@ from mssmtp.storage import Lease, Store
 from mssmtp.trust import PeerRefused, Snapshot, Trust
 
 _HOLDS_S = 1.0
+"""As in `smtp_pool`: the letters of one second share one decision, under one list."""
 _REMEMBERED = 4_096
 
 Unlisted = Callable[[], tuple[tuple[Domain, DomainState], ...]]

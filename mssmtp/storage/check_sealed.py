@@ -17,7 +17,7 @@ from mssmtp.storage.annotations import ANNOTATION, annotation_purpose
 from mssmtp.storage.app_passwords import password_purpose
 from mssmtp.storage.check import END, PAGE, Claim, Look, Part, within
 from mssmtp.storage.contents import SUMMARY
-from mssmtp.storage.delivery import StoredEnvelope
+from mssmtp.storage.delivery import OPENABLE, StoredEnvelope
 from mssmtp.storage.flags import keyword_purpose
 from mssmtp.storage.keys import OWNER_KEY
 from mssmtp.storage.ledger import FACTS, LINES, line_digest, trace_purpose
@@ -87,15 +87,7 @@ _LINES = sql(
     .limit(_MOST)
 )
 _ENVELOPES = sql(
-    select(
-        envelopes.c.id,
-        envelopes.c.at,
-        envelopes.c.owner,
-        envelopes.c.blob,
-        envelopes.c.skip,
-        envelopes.c.size,
-        envelopes.c.sealed,
-    )
+    select(envelopes.c.id, *OPENABLE)
     .where(envelopes.c.id > _AFTER)
     .order_by(envelopes.c.id)
     .limit(_MOST)

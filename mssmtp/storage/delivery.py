@@ -46,7 +46,7 @@ ENVELOPE = b"envelope\0"
 RECIPIENT = b"recipient\0"
 
 _NEW_ENVELOPE = sql(insert(envelopes))
-_OPENABLE = (
+OPENABLE = (
     envelopes.c.at,
     envelopes.c.owner,
     envelopes.c.blob,
@@ -54,9 +54,10 @@ _OPENABLE = (
     envelopes.c.size,
     envelopes.c.sealed,
 )
-_ENVELOPE_ROW = sql(select(*_OPENABLE).where(envelopes.c.id == bindparam("envelope")))
+"""What `StoredEnvelope` is opened from, in its order."""
+_ENVELOPE_ROW = sql(select(*OPENABLE).where(envelopes.c.id == bindparam("envelope")))
 _ENVELOPE_ROWS = sql(
-    select(envelopes.c.id, *_OPENABLE).where(envelopes.c.id.in_(several("envelope_")))
+    select(envelopes.c.id, *OPENABLE).where(envelopes.c.id.in_(several("envelope_")))
 )
 _NEW_QUEUED = sql(insert(queue))
 
