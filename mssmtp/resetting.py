@@ -71,10 +71,11 @@ class Resetting:
             self.desk.require(writing)
             person = None if named is None else _entitled(writing, writing.person(named))
             if person is None or self.is_elsewhere(person.usual_address):
-                writing.void_secrets(KIND, NO_ACCOUNT)
+                _leave_a_mark(writing, token, now)
                 return
             before = writing.newest_secret(KIND, person.account)
             if before is not None and now - before.created_at < ONE_PER:
+                _leave_a_mark(writing, token, now)
                 return
             writing.void_secrets(KIND, person.account)
             writing.new_secret(KIND, token, person.account, now + VALID)
@@ -136,6 +137,16 @@ class Resetting:
 def named_as(person: Person) -> str:
     """As the log of the account says who acted."""
     return str(person.usual_address)
+
+
+def _leave_a_mark(writing: Writing, token: str, now: datetime) -> None:
+    """Nothing is mailed. One row of nobody's is changed all the same: a commit that changes nothing
+    does not wait for the disk, and its time would tell who has an account. Nobody has its link."""
+    before = writing.newest_secret(KIND, NO_ACCOUNT)
+    if before is None:
+        writing.new_secret(KIND, token, NO_ACCOUNT, now + VALID)
+    else:
+        writing.miss_secret(before.id)
 
 
 def _address(text: str) -> Address | None:
