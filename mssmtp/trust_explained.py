@@ -95,7 +95,7 @@ _PEER: dict[PeerReason, tuple[str, str]] = {
         "OP-10, OP-11",
         "Call the contacts of the domain: the list must name this certificate for it.",
     ),
-    "suspended": ("OP-79", "`mssmtp suspend list` says why; `mssmtp suspend end` ends it."),
+    "suspended": ("OP-79", "`mssmtp suspend list` says why; `mssmtp suspend … --end` ends it."),
 }
 _STEPS: dict[Way, dict[Reason | PeerReason, int]] = {
     "inbound": {

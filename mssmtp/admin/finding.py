@@ -79,7 +79,9 @@ def demand_not_stopped(reading: Reading, what: str, account: AccountId) -> None:
     """What the operator has stopped (OP-79), nobody else starts again. Raises ConfigError."""
     if reading.is_suspended("account", str(account)):
         raise ConfigError(
-            what, "est suspendu par l'opérateur", "Lui seul le rétablit : `mssmtp suspend end`."
+            what,
+            "est suspendu par l'opérateur",
+            "Lui seul le rétablit : `mssmtp suspend account … --end`.",
         )
 
 
