@@ -117,8 +117,14 @@ class Gathering(Generic[Q, A]):
 
     def _go_on(self) -> None:
         some, self._asked = self._asked[: self._most], self._asked[self._most :]
+        try:
+            working = self._work([what for what, _ in some])
+        except Exception as error:
+            for _, answer in some:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
         self._under_way += 1
-        working = self._work([what for what, _ in some])
         working.add_done_callback(partial(self._answer, [answer for _, answer in some]))
 
     def _answer(

@@ -116,3 +116,22 @@ async def test_who_stops_waiting_takes_nothing_back_and_errors_reach_all() -> No
         await stays
     work.answer(1)
     assert await later == 30
+
+
+async def test_work_that_cannot_begin_is_told_to_who_asked_and_the_next_is_begun() -> None:
+    done = Asked()
+
+    def work(several: list[int]) -> asyncio.Future[Sequence[int]]:
+        if 1 in several:
+            raise LookupError("no")
+        return done(several)
+
+    gathering = Gathering(work, most=9)
+    left, refused = gathering.ask(1), gathering.ask(1)
+    left.cancel()
+    with pytest.raises(LookupError):
+        await refused
+    later = gathering.ask(2)
+    await asyncio.sleep(0)
+    done.answer(0)
+    assert await later == 20

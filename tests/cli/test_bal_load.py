@@ -168,6 +168,30 @@ def test_a_structures_administrator_loads_its_own_people_and_nobody_elses(
         assert load(own.id) == "created"
 
 
+@pytest.mark.attack("ATT-27")
+@pytest.mark.parametrize(
+    ("level", "lines", "status"),
+    [
+        (AdminLevel.STRUCTURE, 5_001, 400),
+        (AdminLevel.STRUCTURE, 5_000, 200),
+        (AdminLevel.OPERATOR, 5_001, 200),
+    ],
+)
+def test_att_27_a_structure_does_not_stop_all_writes_by_a_large_file(
+    hospital: Home, level: AdminLevel, lines: int, status: int
+) -> None:
+    with hospital.store() as store:
+        own = store.read(lambda r: r.structure_by_number(FINESS)).result()
+        assert own is not None
+        office = Office(store, hospital.settings, CLOCK, ENTROPY)
+        numbered = [{"number": number, "cells": {}} for number in range(1, lines + 1)]
+        body = json.dumps({"lines": numbered, "all_or_nothing": True}).encode()
+        structure = own.id if level is AdminLevel.STRUCTURE else None
+        said = answer(office, Actor(level, "dsi", structure=structure), "bal.load", body)
+    assert said.status == status
+    assert (b"tout ou rien" in said.body) is (status != 200)
+
+
 def test_nothing_is_loaded_when_a_later_line_asks_for_mail_that_cannot_go(
     hospital: Home, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
