@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from mssmtp import imap_server
 from mssmtp.errors import StorageFull
-from mssmtp.imap.commands import select, starttls
+from mssmtp.imap.command import Done
+from mssmtp.imap.commands import noop, select, starttls
 from mssmtp.imap.effects import StartTls, Steps
 from mssmtp.imap.session import Session, Timing
 from mssmtp.imap_server import _Connection
@@ -341,8 +343,6 @@ async def test_a_letter_too_big_is_refused_and_the_session_goes_on(rig: Rig, sig
 async def test_our_own_bug_answers_serverbug_and_the_session_goes_on(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from mssmtp.imap.commands import noop
-
     def broken(self: noop.Noop, session: Session, tag: bytes) -> Steps[None]:
         raise ZeroDivisionError
         yield
@@ -357,21 +357,39 @@ async def test_our_own_bug_answers_serverbug_and_the_session_goes_on(
 
 
 @pytest.mark.attack
-async def test_att_27_pipelined_commands_do_not_stop_the_others(rig: Rig) -> None:
+async def test_att_27_pipelined_commands_do_not_stop_the_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine_run, genuine_sleep = noop.Noop.run, asyncio.sleep
+    in_a_row: list[int] = [0]
+
+    def counted(self: noop.Noop, session: Session, tag: bytes) -> Steps[Done]:
+        in_a_row[-1] += 1
+        return (yield from genuine_run(self, session, tag))
+
+    async def turn(seconds: float) -> None:
+        in_a_row.append(0)
+        await genuine_sleep(seconds)
+
     async with rig.door() as (_, port):
         busy, other = await rig.client(port), await rig.raw(port)
         await other.line()
-        busy.writer.write(b"n NOOP\r\n" * 6_000 + b"z NOOP\r\n")
+        monkeypatch.setattr(noop.Noop, "run", counted)
+        monkeypatch.setattr(asyncio, "sleep", turn)
+        busy.writer.write(b"n NOOP\r\n" * 2_000 + b"z NOOP\r\n")
 
         async def drained() -> None:
             tail = b""
             while b"\r\nz OK" not in tail:
-                tail = tail[-20:] + await busy.reader.read(1 << 18)
+                octets = await busy.reader.read(1 << 18)
+                assert octets
+                tail = tail[-20:] + octets
 
         reading = asyncio.create_task(drained())
         await other.ok(b"NOOP")
-        assert not reading.done()
         await reading
+    assert sum(in_a_row) > 2_000
+    assert max(in_a_row) <= imap_server.TURNS
 
 
 async def test_every_door_speaks_to_eight_clients_at_once(rig: Rig) -> None:
