@@ -84,8 +84,8 @@ def _told(desk: Desk[Load], plan: Plan) -> list[Told]:
 def _require_few(lines: int) -> None:
     if lines > WHOLE_OF_OTHERS:
         raise NotAllowed(
-            "--all-or-nothing",
-            f"{lines} lignes : tout ou rien est limité à {WHOLE_OF_OTHERS} lignes",
+            "tout ou rien",
+            f"{lines} lignes, et {WHOLE_OF_OTHERS} au plus : nul autre n'écrit pendant ce temps",
             "Chargez ligne par ligne, divisez le fichier, ou demandez à l'exploitant.",
         )
 
