@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,12 @@ _LONG_READS = 1
 """Of the store's reading threads (four by default) the searches of one door use no more."""
 
 Key = tuple[BalId, MailboxId]
+_ALL_OF_IT = MailboxId(0)
+"""In the place of a mailbox: a change of the box itself, or of rights in it."""
+
+
+def _keys(watched: Key | None) -> tuple[Key, ...]:
+    return () if watched is None else (watched, (watched[0], _ALL_OF_IT))
 
 
 class _Hub:
@@ -72,20 +79,25 @@ class _Hub:
         self.times_heard += 1
         for key in {(change.bal, change.mailbox) for change in changes}:
             for connection in self._watchers.get(key, ()):
-                connection.mailbox_changed()
+                if key[1] == _ALL_OF_IT:
+                    connection.ask_again()
+                else:
+                    connection.mailbox_changed()
         if self._listeners:
             for change in changes:
                 for connection in self._listeners.get(change.bal, ()):
                     connection.box_changed(change)
 
     def move(self, connection: _Connection, old: Key | None, new: Key | None) -> None:
-        """`connection` watches `new` in place of `old`."""
-        if old is not None and (watchers := self._watchers.get(old)):
-            watchers.discard(connection)
-            if not watchers:
-                del self._watchers[old]
-        if new is not None:
-            self._watchers.setdefault(new, set()).add(connection)
+        """`connection` watches `new` in place of `old`, and what concerns the whole box of it:
+        its state, and who may open it."""
+        for key in _keys(old):
+            if watchers := self._watchers.get(key):
+                watchers.discard(connection)
+                if not watchers:
+                    del self._watchers[key]
+        for key in _keys(new):
+            self._watchers.setdefault(key, set()).add(connection)
 
     def listen(self, connection: _Connection, old: frozenset[BalId], new: frozenset[BalId]) -> None:
         """`connection` listens to the boxes `new` in place of `old`."""
@@ -238,6 +250,8 @@ class _Connection(UserLink):
     # ------------------------------------------------------------ called by hub and door
 
     def ask_again(self) -> None:
+        """Rights may have changed: now, not a second after the last time (SEC-06, ATT-18)."""
+        self._session.refreshed_at = -math.inf
         self.mailbox_changed()
 
     def mailbox_changed(self) -> None:

@@ -215,29 +215,37 @@ HEAVY = [
     b"SORT (REVERSE SUBJECT DATE) UTF-8 ALL",
     b"THREAD REFERENCES UTF-8 ALL",
     b"STORE 1:* +FLAGS.SILENT (\\Answered)",
-    b"COPY 1:* Archive",
+    b"COPY 1:* Vieux",
+    b"DELETE Vieux",
+    b"MOVE 1:* Archive",
 ]
+_DRAFT = b"APPEND Drafts {%d+}\r\n%b" % (len(message(1)), message(1))
 
 
 async def fair(one: Server, messages: int) -> list[str]:
-    """The longest another session waits for a NOOP while one command runs."""
+    """The longest other sessions wait while one command runs: one for a NOOP, one that writes."""
     told = []
-    heavy, light = await one.client(), await one.client()
+    heavy, light, writer = await one.client(), await one.client(), await one.client()
     await fill(heavy, b"INBOX", messages)
+    await heavy.ok(b"CREATE Vieux")
     await heavy.ok(b"SELECT INBOX")
     alone = await latencies(lambda: light.ok(b"NOOP"), 1.0)
-    told.append(f"NOOP alone: {_shown(alone)}")
+    written = await latencies(lambda: writer.ok(_DRAFT), 1.0)
+    told.append(f"NOOP alone: {_shown(alone)}; APPEND alone: {_shown(written)}")
     for command in HEAVY:
         running = asyncio.create_task(_swallowed(heavy, command))
-        waited: list[float] = []
+        waited, written = [], []
         began = time.monotonic()
         while not running.done():
             waited += await latencies(lambda: light.ok(b"NOOP"), 0.0)
+            written += await latencies(lambda: writer.ok(_DRAFT), 0.0)
         took = time.monotonic() - began
         await running
-        told.append(f"{command.decode():<45} {took:7.2f} s  NOOP beside it: {_shown(waited)}")
+        beside = f"NOOP beside it: {_shown(waited)}; APPEND: {_shown(written)}"
+        told.append(f"{command.decode():<45} {took:7.2f} s  {beside}")
     heavy.close()
     light.close()
+    writer.close()
     return told
 
 

@@ -31,7 +31,6 @@ RFCS = {
     "MULTIAPPEND": 3502, "CATENATE": 4469, "REPLACE": 8508, "PREVIEW": 8970, "CONDSTORE": 7162,
     "QRESYNC": 7162, "UIDONLY": 9586, "UIDBATCHES": 10022, "NOTIFY": 5465, "UTF8=ACCEPT": 6855,
     "METADATA": 5464, "LIST-METADATA": 9590, "APPENDLIMIT": 7889, "COMPRESS=DEFLATE": 4978,
-    "MESSAGELIMIT": 9738,
 }  # fmt: skip
 NO_RFC = {
     "XLIST": "outlook_reads_xlist_once",
@@ -39,6 +38,34 @@ NO_RFC = {
     "AUTH=XOAUTH2": "xoauth2_refuses_with_a_challenge_and_lets_retry",
 }
 """Names older than any RFC, and the transcript that shows each."""
+FIRST = (
+    "IMAP4rev1", "IMAP4rev2", "IDLE", "CONDSTORE", "QRESYNC", "MOVE", "UIDPLUS", "UNSELECT",
+    "SPECIAL-USE", "CREATE-SPECIAL-USE", "XLIST", "CHILDREN", "LIST-EXTENDED", "LIST-STATUS",
+    "LIST-MYRIGHTS", "NAMESPACE", "ACL", "QUOTA", "ID", "ENABLE", "LITERAL+", "LITERAL-",
+    "BINARY", "MULTIAPPEND", "SORT", "THREAD=REFERENCES", "THREAD=ORDEREDSUBJECT", "ESEARCH",
+    "SEARCHRES", "UTF8=ACCEPT", "OBJECTID", "SAVEDATE", "STATUS=SIZE", "APPENDLIMIT", "SASL-IR",
+    "PARTIAL", "AUTH=PLAIN", "AUTH=LOGIN", "AUTH=SCRAM-SHA-256", "AUTH=SCRAM-SHA-256-PLUS",
+    "AUTH=OAUTHBEARER", "AUTH=XOAUTH2", "AUTH=EXTERNAL",
+)  # fmt: skip
+"""What the clients of today need (the first wave): each of it is announced."""
+SECOND = (
+    "LIST-METADATA", "CATENATE", "REPLACE", "SORT=DISPLAY", "ESORT", "WITHIN", "MULTISEARCH",
+    "SEARCH=FUZZY", "CONTEXT=SEARCH", "NOTIFY", "METADATA", "COMPRESS=DEFLATE", "PREVIEW",
+    "UIDONLY", "UIDBATCHES", "MESSAGELIMIT", "SAVELIMIT", "INPROGRESS",
+)  # fmt: skip
+"""The second wave: announced, or a reason below."""
+NOT_ANNOUNCED = {
+    "SEARCH=FUZZY": "what is searched is found exactly, in sealed packs; there is no index to rank"
+    " near misses by (RFC 6203 wants one)",
+    "MESSAGELIMIT": "nothing stops half way after a number of messages: long commands go on in"
+    " steps and say so (INPROGRESS), a COPY of more than 50,000 is refused whole",
+    "SAVELIMIT": "`$` holds as many results as a mailbox has messages",
+    "CONTEXT=SORT": "no client asks for it, no other server has it",
+    "UNAUTHENTICATE": "a session that becomes another person's is a risk; no client asks for it",
+    "JMAPACCESS": "there is no JMAP",
+    "URLAUTH": "links that open a box without a login are not wanted in a trust space",
+    "XAPPLEPUSHSERVICE": "would tell a third party who gets mail, and when",
+}
 BY_SETTING = ("APPENDLIMIT", "COMPRESS=DEFLATE")
 """Put together in `session.py`."""
 
@@ -108,6 +135,14 @@ def section() -> list[str]:
             f"| {name} | {number} | {_some(shown_in[number] + tested_in[number])} |"
             f" {_some(named_in[number])} |"
         )
+    lines += [
+        "",
+        "Not announced, and why:",
+        "",
+        "| Capability | Reason |",
+        "|---|---|",
+        *(f"| {name} | {reason} |" for name, reason in NOT_ANNOUNCED.items()),
+    ]
     return lines
 
 
@@ -130,4 +165,13 @@ def problems() -> list[str]:
             found.append(f"{name} is announced and no test names RFC {number}")
         elif not named_in[number]:
             found.append(f"{name} is announced and no code names RFC {number}")
+    names = set(announced())
+    found += [
+        f"{name} is of the first wave and not announced" for name in FIRST if name not in names
+    ]
+    known = names | NOT_ANNOUNCED.keys()
+    found += [
+        f"{name} is not announced, and no reason says why" for name in SECOND if name not in known
+    ]
+    found += [f"{name} is announced all the same" for name in NOT_ANNOUNCED if name in names]
     return found

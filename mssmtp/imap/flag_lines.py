@@ -2,11 +2,13 @@
 
 A client asks for the flags of a whole mailbox whenever it opens it. Row by row that costs two
 microseconds a message. From an image a thousand lines are one template, in which all stands but the
-thousands of their numbers, and the flags: to write a number costs more than its line.
+thousands of their numbers, and the flags: to write a number costs more than its line. Most of a
+mailbox is as it was when somebody asked before: the thousands said last are kept as they are.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -26,6 +28,9 @@ LEAST = 64
 MANY = 4_096
 """Of so many it pays to make a template for UIDs too, which are further on than the numbers."""
 _THOUSAND = 1_000
+_KEPT = 128
+_KEPT_FLAGS = 64
+"""Thousands of lines that are remembered, and the octets their flags may have: 5 MB, 14 at most."""
 _NUMBER, _UID, _NEXT_UID = b"\1", b"\2", b"\3"
 """Stand for thousands in a template; the UIDs of its last lines may be in the next."""
 
@@ -73,30 +78,13 @@ class Lines:
 
     def _lines(self, shown: tuple[bool, ...], span: Span, place: Span, *, is_many: bool) -> bytes:
         """Of messages whose numbers begin with the same thousands."""
-        start, stop = span
-        thousands, first = divmod(start + 1, _THOUSAND)
-        uids = self._selected.view.uids[start:stop]
-        further = uids[0] - start - 1
-        is_row = is_many and thousands > 0 and uids[-1] - uids[0] == stop - start - 1
-        template = _template(shown, further % _THOUSAND if is_row else None, thousands > 0)
-        text = b"".join(template[first : first + stop - start])
-        if thousands:
-            text = text.replace(_NUMBER, b"%d" % thousands)
-        is_told = is_row or True not in shown
-        if is_row:
-            ahead = thousands + further // _THOUSAND
-            text = text.replace(_UID, b"%d" % ahead).replace(_NEXT_UID, b"%d" % (ahead + 1))
+        uids = self._selected.view.uids[span[0] : span[1]]
         codes = self._codes[place[0] : place[1]]
-        recent = next(self._selected.recents.within(self._selected.view, span), None)
-        if is_told and recent is None and codes.count(codes[0]) == len(codes):
-            return text.replace(b"%b", self._plain[codes[0]])
-        columns = [uids if is_uid else self.flags(span, place) for is_uid in shown]
-        if is_told:
-            columns = [column for column, is_uid in zip(columns, shown, strict=True) if not is_uid]
-        arguments: list[int | bytes] = [0] * (len(columns) * (stop - start))
-        for number, column in enumerate(columns):
-            arguments[number :: len(columns)] = column
-        return text % tuple(arguments)
+        is_recent = any(self._selected.recents.within(self._selected.view, span))
+        if not is_recent and max(map(len, self._plain)) <= _KEPT_FLAGS:
+            plain = tuple(self._plain)
+            return _kept(shown, span[0], uids.tobytes(), codes, plain, is_many=is_many)
+        return _text(shown, span[0], uids, self.flags(span, place), is_many=is_many)
 
     def flags(self, span: Span, place: Span) -> list[bytes]:
         """Of each message at `span` of the view, which is at `place` of the image."""
@@ -106,6 +94,46 @@ class Lines:
             at, end = start - span[0], stop - span[0]
             shown[at:end] = map(self._recent.__getitem__, codes[at:end])
         return shown
+
+
+@lru_cache(maxsize=_KEPT)
+def _kept(
+    shown: tuple[bool, ...],
+    start: int,
+    uids: bytes,
+    codes: bytes,
+    plain: tuple[bytes, ...],
+    *,
+    is_many: bool,
+) -> bytes:
+    """Told by all that the lines are made of, they are those of any mailbox and any time."""
+    flags = list(map(plain.__getitem__, codes))
+    return _text(shown, start, array("I", uids), flags, is_many=is_many)
+
+
+def _text(
+    shown: tuple[bool, ...], start: int, uids: array[int], flags: list[bytes], *, is_many: bool
+) -> bytes:
+    """Lines of messages from position `start`, whose numbers begin with the same thousands."""
+    count = len(uids)
+    thousands, first = divmod(start + 1, _THOUSAND)
+    further = uids[0] - start - 1
+    is_row = is_many and thousands > 0 and uids[-1] - uids[0] == count - 1
+    template = _template(shown, further % _THOUSAND if is_row else None, thousands > 0)
+    text = b"".join(template[first : first + count])
+    if thousands:
+        text = text.replace(_NUMBER, b"%d" % thousands)
+    is_told = is_row or True not in shown
+    if is_row:
+        ahead = thousands + further // _THOUSAND
+        text = text.replace(_UID, b"%d" % ahead).replace(_NEXT_UID, b"%d" % (ahead + 1))
+    if is_told and flags.count(flags[0]) == count:
+        return text.replace(b"%b", flags[0])
+    columns = [uids if is_uid else flags for is_uid in shown if not (is_uid and is_told)]
+    arguments: list[int | bytes] = [0] * (len(columns) * count)
+    for number, column in enumerate(columns):
+        arguments[number :: len(columns)] = column
+    return text % tuple(arguments)
 
 
 @lru_cache(maxsize=16)

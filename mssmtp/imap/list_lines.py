@@ -1,13 +1,16 @@
 """FETCH responses for lists of mail, hundreds of messages at once: out of columns, by one template.
 
 Message by message the same lines cost two to four microseconds each (`header_lines`); here it is
-less than one, so that a mailbox of 100,000 opens in a fraction of a second.
+less than one, so that a mailbox of 100,000 opens in a fraction of a second. Lines of windows that
+no message can join are remembered, but for what changes, for who asks the same again.
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.imap import dates, flag_lines
@@ -31,14 +34,27 @@ Values = Callable[["Listing", Span], list[Column]]
 """One column for each argument that an item has in the template."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The lines of messages with all that never changes: numbers and flags are left out."""
+
+    uids: array[int]
+    text: bytes
+
+    @property
+    def octets_held(self) -> int:
+        """What it takes of memory, roughly."""
+        return len(self.text) + 4 * len(self.uids)
+
+
 class ListLines:
     """Renders `items`, which are enough for it (`serves`)."""
 
     def __init__(self, items: Sequence[Item]) -> None:
-        self._items = items
+        self._items = tuple(items)
         self._values = {item: _values(item) for item in items if item not in _FROM_ROWS}
         values = b" ".join(map(_form, items))
-        self._template = b"* %d FETCH (" + values + b")\r\n"
+        self._template = b"* %%d FETCH (" + values + b")\r\n"
 
     @staticmethod
     def serves(items: Sequence[Item]) -> bool:
@@ -51,27 +67,51 @@ class ListLines:
         start, stop = span
         lines: list[bytes] = []
         size = 0
-        for end, listing, place in _windows(reading, selected, span):
+        while start < stop and size < BATCH_OCTETS:
+            end = end_of_window(selected.view, (start, stop), reading.pack_uids)
+            form = self._window(reading, selected, (start, end)) if end - start >= LEAST else None
+            if form is None:
+                break
+            end = start + len(form.uids)
             own = self._from_rows(reading, selected, (start, end))
             if own is None:
                 break
-            lines.append(self._lines(range(start + 1, end + 1), listing, place, own))
+            columns = [own[item] for item in self._items if item in own]
+            lines.append(_filled(form, [range(start + 1, end + 1), *columns]))
             size += len(lines[-1])
             start = end
-            if size >= BATCH_OCTETS:
-                break
         return lines, start
 
-    def _lines(
-        self, numbers: range, listing: Listing, place: Span, own: dict[Item, Column]
-    ) -> bytes:
-        columns: list[Column] = [numbers]
+    def _window(self, reading: Reading, selected: Selected, span: Span) -> _Form | None:
+        """The lines of the first messages at `span`, which are of one window; None where it has no
+        listing, or one of a few messages, or another content."""
+        view, mailbox = selected.view, selected.mailbox.id
+        uids = view.uids[slice(*span)]
+        window = uids[0] // reading.pack_uids
+        mark = reading.pack_mark(mailbox, window)
+        key = mark, self._template
+        form = None if mark is None else reading.remembered.get(key, _Form)
+        if form is not None and form.uids == uids:
+            return form
+        listing = reading.listing(mailbox, window)
+        if listing is None:
+            return None
+        at = bisect_left(listing.uids, uids[0])
+        place = at, min(at + len(uids), len(listing.uids))  # it may lack the newest
+        shown = listing.uids[slice(*place)]
+        if len(shown) < LEAST or shown != uids[: len(shown)]:
+            return None
+        form = _Form(shown, self._text(listing, place))
+        if mark is not None and len(shown) == len(listing.uids):
+            reading.remembered.keep(key, form, form.octets_held)
+        return form
+
+    def _text(self, listing: Listing, place: Span) -> bytes:
+        columns: list[Column] = []
         for item in self._items:
-            columns += [own[item]] if item in own else self._values[item](listing, place)
-        arguments: list[int | bytes] = [0] * (len(columns) * len(numbers))
-        for number, column in enumerate(columns):
-            arguments[number :: len(columns)] = column
-        return self._template * len(numbers) % tuple(arguments)
+            columns += self._values[item](listing, place) if item in self._values else []
+        count = place[1] - place[0]
+        return self._template * count % _rows_of(columns, count)
 
     def _from_rows(
         self, reading: Reading, selected: Selected, span: Span
@@ -104,27 +144,16 @@ def end_of_window(view: View, span: Span, uids: int) -> int:
     return bisect_left(view.uids, (window + 1) * uids, start, stop)
 
 
-def _windows(
-    reading: Reading, selected: Selected, span: Span
-) -> Iterator[tuple[int, Listing, Span]]:
-    """Window by window: the position behind it, its listing, and the places of the messages there.
-    Ends where a window has no listing, or one of a few messages, or another content."""
-    view, mailbox = selected.view, selected.mailbox.id
-    start, stop = span
-    while start < stop:
-        end = end_of_window(view, (start, stop), reading.pack_uids)
-        if end - start < LEAST:
-            return
-        listing = reading.listing(mailbox, view.uids[start] // reading.pack_uids)
-        if listing is None:
-            return
-        at = bisect_left(listing.uids, view.uids[start])
-        end = min(end, start + len(listing.uids) - at)  # it may lack the newest
-        place = at, at + end - start
-        if end - start < LEAST or listing.uids[slice(*place)] != view.uids[start:end]:
-            return
-        yield end, listing, place
-        start = end
+def _filled(form: _Form, columns: list[Column]) -> bytes:
+    return form.text % _rows_of(columns, len(form.uids))
+
+
+def _rows_of(columns: list[Column], count: int) -> tuple[int | bytes, ...]:
+    """One value of each column for each line, as a template takes them."""
+    arguments: list[int | bytes] = [0] * (len(columns) * count)
+    for number, column in enumerate(columns):
+        arguments[number :: len(columns)] = column
+    return tuple(arguments)
 
 
 def _is_listed(item: Item) -> bool:
@@ -137,24 +166,30 @@ def _is_listed(item: Item) -> bool:
     )
 
 
+def _escaped(texts: list[bytes]) -> list[bytes]:
+    """As they stand in a template."""
+    return [text.replace(b"%", b"%%") for text in texts]
+
+
 _FROM_ROWS = frozenset({Simple.FLAGS, Simple.INTERNALDATE})
 _SIMPLE: dict[Item, Values] = {
     Simple.UID: lambda listing, place: [listing.uids[slice(*place)]],
     Simple.SIZE: lambda listing, place: [listing.sizes[slice(*place)]],
-    Simple.ENVELOPE: lambda listing, place: [listing.envelopes(place)],
-    Simple.BODYSTRUCTURE: lambda listing, place: [listing.structures(place)],
+    Simple.ENVELOPE: lambda listing, place: [_escaped(listing.envelopes(place))],
+    Simple.BODYSTRUCTURE: lambda listing, place: [_escaped(listing.structures(place))],
 }
 _FORMS: dict[Item, bytes] = {
     Simple.UID: b"UID %d",
     Simple.SIZE: b"RFC822.SIZE %d",
-    Simple.FLAGS: b"FLAGS (%b)",
+    Simple.FLAGS: b"FLAGS (%%b)",
+    Simple.INTERNALDATE: b"INTERNALDATE %%b",
 }
 
 
 def _form(item: Item) -> bytes:
-    """Its label, and what stands for its arguments."""
+    """Its label, and what stands for its arguments; those of `_FROM_ROWS` come later."""
     if isinstance(item, Body):
-        return item.name.replace(b"%", b"%%") + b" {%d}\r\n%b"
+        return item.name.replace(b"%", b"%%%%") + b" {%d}\r\n%b"
     return _FORMS.get(item) or label_of(item) + b" %b"
 
 
@@ -172,6 +207,6 @@ def _values(item: Item) -> Values:
                 header_fields(text, names) if bits & ~wanted else text
                 for text, bits in zip(found, present, strict=True)
             ]
-        return [list(map(len, found)), found]
+        return [list(map(len, found)), _escaped(found)]
 
     return fields

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from mssmtp.imap import responses, results, search
-from mssmtp.imap.effects import Steps, read, send
+from mssmtp.imap import results, search
+from mssmtp.imap.effects import Steps, read
 from mssmtp.imap.keys import And
 from mssmtp.imap.numbers import Span, after, count_of, cut
+from mssmtp.imap.progress import Progress
 from mssmtp.imap.results import Found, Returning
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
@@ -19,29 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PROGRESS_S = 5.0
-"""R06: a client that hears nothing for so long may give up."""
 LONG_ANSWER = 8_192
 """Results whose answer is put together in a reading thread, not on the loop."""
-
-
-class Progress:
-    """Says that work goes on, when nothing was heard for a while (R06, RFC 9585)."""
-
-    def __init__(self, session: Session, tag: bytes) -> None:
-        self._clock = session.clock
-        self._tag = tag
-        self._told_at = session.clock.monotonic()
-
-    def told(self, done: int = 0, goal: int = 0) -> Steps[None]:
-        """To be called between whole responses; `done` messages of `goal`, 0 when nobody knows."""
-        if self._clock.monotonic() - self._told_at < PROGRESS_S:
-            return
-        self._told_at = self._clock.monotonic()
-        # RFC 9585 4: NIL for what is not known, and never more done than there is to do.
-        parts = b"%d %d" % (done, goal) if done < goal else b"NIL NIL"
-        code = b'INPROGRESS ("%b" %b)' % (self._tag, parts)
-        yield from send(responses.untagged(b"OK", b"Still searching", code))
 
 
 @dataclass(frozen=True, slots=True)

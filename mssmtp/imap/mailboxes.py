@@ -112,8 +112,17 @@ def find_with_rights(
 
 
 def _part(reading: Reading, mailbox: Mailbox, grant: int) -> Mailbox | None:
-    """As much of it as is to be seen; all of it without a `grant`."""
-    return reading.part_of(mailbox, grant) if grant else mailbox
+    """As much of it as is to be seen; all of it without a `grant`.
+
+    The name of a mailbox of which nothing was handed over says something too ("divorce"): it is
+    told when a letter of the part has come into it.
+    """
+    if not grant:
+        return mailbox
+    found = reading.part_of(mailbox, grant)
+    if found is None or found.messages or found.name == "INBOX":
+        return found
+    return found if found.part is not None and found.part.kept else None
 
 
 def again(reading: Reading, principal: Principal, id: MailboxId) -> Mailbox | None:
@@ -121,7 +130,8 @@ def again(reading: Reading, principal: Principal, id: MailboxId) -> Mailbox | No
     mailbox = reading.mailbox_by_id(id)
     if mailbox is None or principal.owns(mailbox.bal):
         return mailbox
-    return _part(reading, mailbox, present(reading, principal).handed.get(mailbox.bal, 0))
+    grant = present(reading, principal).handed.get(mailbox.bal, 0)
+    return reading.part_of(mailbox, grant) if grant else mailbox
 
 
 def viewed(reading: Reading, mailbox: Mailbox) -> View:
@@ -186,6 +196,30 @@ def find_target(reading: Reading, principal: Principal, name: str) -> tuple[Mail
         return find_with_rights(reading, principal, name, INSERT)
     except NoSuchMailbox as error:
         raise Refused("TRYCREATE") from error
+
+
+def kept_beside(
+    reading: Reading, principal: Principal, source: Mailbox, target: Mailbox
+) -> tuple[Mailbox, str] | None:
+    """Where what is thrown away in a box of others goes, in place of one's own `target`.
+
+    Mail programs know one Trash and one Junk, those of the account (THB-10): a letter of a service
+    would leave its box unseen by colleagues (SEED-22, DEF-22). It goes to the same mailbox of its
+    own box. None: `target` it is. Raises Refused where nothing may be filed there.
+    """
+    is_leaving = principal.owns(target.bal) and not principal.owns(source.bal)
+    if not is_leaving or target.special_use not in _THROWN or source.special_use in _THROWN:
+        return None
+    for each in reading.mailboxes(source.bal):
+        if each.special_use == target.special_use:
+            found = rights(reading, principal, each)
+            if INSERT not in found:
+                break
+            return each, found
+    raise Refused("NOPERM")
+
+
+_THROWN = ("\\Trash", "\\Junk")
 
 
 def creatable(reading: Reading, principal: Principal, name: str) -> Place:

@@ -26,9 +26,32 @@ def deleted(
     if uids is None:
         request, answer = f"DELETE mailbox {mailbox.id}", f"{mailbox.messages} messages"
     else:
-        named = compress(uids).decode("ascii")
-        cut = named if len(named) <= _MOST else named[:_MOST] + "…"
-        request, answer = f"EXPUNGE mailbox {mailbox.id} UID {cut}", f"{len(uids)} messages"
+        request = f"EXPUNGE mailbox {mailbox.id} UID {_cut(uids)}"
+        answer = f"{len(uids)} messages"
+    _trace(writing, who, mailbox, request, answer)
+
+
+def moved(
+    writing: Writing, who: Principal, way: tuple[Mailbox, Mailbox], uids: Collection[int]
+) -> None:
+    """Messages have left a box for another, or were thrown away in a box of others: as a deletion,
+    for whoever asks where they are (SEED-22, ATT-19). What is put in order within a box is not."""
+    source, target = way
+    is_thrown = target.special_use == "\\Trash" and not who.owns(target.bal)
+    if source.bal == target.bal and not is_thrown:
+        return
+    request = f"MOVE mailbox {source.id} UID {_cut(uids)} to mailbox {target.id}"
+    if source.bal != target.bal:
+        request += f" of box {target.bal}"
+    _trace(writing, who, source, request, f"{len(uids)} messages")
+
+
+def _cut(uids: Collection[int]) -> str:
+    named = compress(uids).decode("ascii")
+    return named if len(named) <= _MOST else named[:_MOST] + "…"
+
+
+def _trace(writing: Writing, who: Principal, mailbox: Mailbox, request: str, answer: str) -> None:
     # A machine has no account of its own: its box stands for it.
     account = who.account if who.account != AccountId(0) else None
     writing.trace("delete", who.login, request, answer, account=account, bal=mailbox.bal)

@@ -10,7 +10,8 @@ from sqlalchemy import bindparam, insert, or_, select, update
 from mssmtp.mail import AccountId, BalId
 from mssmtp.storage.model import AppPassword, from_us, to_us
 from mssmtp.storage.schema import app_passwords, sql
-from mssmtp.storage.view import Row, View, WritingView
+from mssmtp.storage.view import Row, View
+from mssmtp.storage.waking import WakingWriting
 
 _PASSWORD = select(
     app_passwords.c.id,
@@ -49,6 +50,9 @@ _TOUCH = sql(
         or_(app_passwords.c.last_used_at.is_(None), app_passwords.c.last_used_at <= bindparam("by"))
     )
     .values(last_used_at=bindparam("at"))
+)
+_ACCOUNT_OF = sql(
+    select(app_passwords.c.account).where(app_passwords.c.id == bindparam("password"))
 )
 
 
@@ -93,7 +97,7 @@ class AppPasswordReading(View):
         return tuple(found)
 
 
-class AppPasswordWriting(AppPasswordReading, WritingView):
+class AppPasswordWriting(AppPasswordReading, WakingWriting):
     """Giving and revoking them."""
 
     def add_app_password(
@@ -127,7 +131,10 @@ class AppPasswordWriting(AppPasswordReading, WritingView):
 
     def revoke_app_password(self, password: int) -> None:
         """End an application password; its first revocation date stays."""
-        self._run(_REVOKE, password=password, at=to_us(self._vault.clock.now()))
+        if self._run(_REVOKE, password=password, at=to_us(self._vault.clock.now())):
+            row = self._one(_ACCOUNT_OF, password=password)
+            if row is not None:
+                self._login_changed(AccountId(row[0]))
 
     def touch_app_password(
         self, password: int, at: datetime, every: timedelta = timedelta()

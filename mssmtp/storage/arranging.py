@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mssmtp.mail import Address, Bal, BalId, BalType, MailboxId, PersonState
+from mssmtp.mail import Address, Bal, BalId, BalType, MailboxId, PersonState, Uid
 from mssmtp.storage.boxes import NO_DETAILS
 from mssmtp.storage.mailboxes import (
     FIRST_MAILBOXES,
@@ -66,6 +66,11 @@ class ArrangementWriting(PersonWriting, StructureWriting, MessageWriting):
         mailbox = deletable(self.mailbox(bal, name))
         self._empty(mailbox.id)
         self._drop_mailbox(mailbox)
+
+    def doomed(self, bal: BalId, name: str) -> list[Uid]:
+        """What `discard` may take away before a large mailbox is deleted: all at once every other
+        writer of the home would wait for seconds. Raises NoSuchMailbox, ProtectedMailbox."""
+        return self.uids(deletable(self.mailbox(bal, name)).id)
 
     def rename_mailbox(self, bal: BalId, old: str, new: str) -> None:
         """Rename a mailbox and its children; missing parents of `new` are made.

@@ -17,7 +17,8 @@ from mssmtp.errors import MailError, Reply
 from mssmtp.mail import AccountId, BalId
 from mssmtp.storage.model import from_us, to_us
 from mssmtp.storage.schema import bindings, sql
-from mssmtp.storage.view import Row, View, WritingView
+from mssmtp.storage.view import Row, View
+from mssmtp.storage.waking import WakingWriting
 
 BINDING = b"binding"
 
@@ -56,6 +57,9 @@ _SEAL = sql(
     update(bindings)
     .where(bindings.c.id == bindparam("binding"))
     .values(sealed=bindparam("new"), created_at=bindparam("at"), revoked_at=None)
+)
+_WHOSE = sql(
+    select(bindings.c.account, bindings.c.bal).where(bindings.c.id == bindparam("binding"))
 )
 _REVOKE = sql(
     update(bindings)
@@ -153,7 +157,7 @@ class BindingReading(View):
         )
 
 
-class BindingWriting(BindingReading, WritingView):
+class BindingWriting(BindingReading, WakingWriting):
     """Binding and undoing it."""
 
     def bind_account(
@@ -168,8 +172,14 @@ class BindingWriting(BindingReading, WritingView):
         return self._put_binding(kind, subject, None, bal, label)
 
     def unbind(self, binding: int) -> None:
-        """End it; its date stays."""
-        self._run(_REVOKE, binding=binding, at=to_us(self._vault.clock.now()))
+        """End it; its date stays. Sessions that came in by it and wait ask again (ATT-18)."""
+        if not self._run(_REVOKE, binding=binding, at=to_us(self._vault.clock.now())):
+            return
+        row = self._one(_WHOSE, binding=binding)
+        if row is not None and row[0] is not None:
+            self._login_changed(AccountId(row[0]))
+        if row is not None and row[1] is not None:
+            self._box_changed(BalId(row[1]))
 
     def _put_binding(
         self,

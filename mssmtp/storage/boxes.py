@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import (
@@ -44,6 +44,8 @@ from mssmtp.storage.suspensions import SuspensionReading
 from mssmtp.storage.view import Row, WritingView
 
 RETIRED = b"retired"
+TOGETHER = 500
+"""Rows of a list read at once."""
 _MISSES = 64
 """Remembered of one table: those of one line, not of a whole file."""
 NO_DETAILS = BalDetails()
@@ -104,7 +106,21 @@ _NEW_RETIRED = sql(
 _SEAL_RETIRED = sql(
     update(retired).where(retired.c.id == bindparam("retired")).values(sealed=bindparam("new"))
 )
-_OF_STRUCTURE = sql(_BAL.where(bals.c.structure == bindparam("structure")).order_by(bals.c.id))
+_OF_STRUCTURE = sql(
+    _BAL.where(bals.c.structure == bindparam("structure"))
+    .where(bals.c.id > bindparam("after"))
+    .order_by(bals.c.id)
+    .limit(bindparam("most"))
+)
+_WAITING = sql(
+    _BAL.where(bals.c.structure == bindparam("structure"))
+    .where(bals.c.type == bindparam("type"))
+    .where(bals.c.state == bindparam("state"))
+    .order_by(bals.c.id)
+)
+_COUNTED = select(func.count()).where(bals.c.structure == bindparam("structure"))
+_COUNT = sql(_COUNTED)
+_COUNT_OPEN = sql(_COUNTED.where(bals.c.state != bindparam("closed")))
 _SET_STATE = sql(
     update(bals)
     .where(bals.c.id == bindparam("bal"))
@@ -158,14 +174,35 @@ class BoxReading(SuspensionReading):
         """A box had this address and is gone: nobody is given it again (OP-51)."""
         return self._sought(_RETIRED, RETIRED, address.key) is not None
 
-    def bals_of(self, structure: StructureId) -> tuple[Bal, ...]:
-        """Those of one structure that can be read, oldest first."""
-        found = (
-            self._opened_bal(row)
-            for row in self._all(_OF_STRUCTURE, structure=structure)
-            if self._legible(self._master_open, bal_purpose(row[0]), row[1]) is not None
-        )
-        return tuple(bal for bal in found if bal.structure == structure)
+    def each_bal_of(self, structure: StructureId, after: int = 0) -> Iterator[Bal]:
+        """Those of one structure behind the id `after` that can be read, one by one, oldest first:
+        it may have fifty thousand. Between two of them something may be written."""
+        while rows := self._all(_OF_STRUCTURE, structure=structure, after=after, most=TOGETHER):
+            yield from self._legible_bals(structure, rows)
+            after = rows[-1][0]
+
+    def suspended_bals_of(self, structure: StructureId, type: BalType) -> tuple[Bal, ...]:
+        """Those of one type that wait for something or were suspended, oldest first."""
+        state = BalState.SUSPENDED.value
+        rows = self._all(_WAITING, structure=structure, type=type.value, state=state)
+        return tuple(self._legible_bals(structure, rows))
+
+    def count_bals_of(self, structure: StructureId) -> int:
+        """How many there are, in any state."""
+        row = self._one(_COUNT, structure=structure)
+        return 0 if row is None else int(row[0])
+
+    def count_open_bals_of(self, structure: StructureId) -> int:
+        """How many are not closed."""
+        row = self._one(_COUNT_OPEN, structure=structure, closed=BalState.CLOSED.value)
+        return 0 if row is None else int(row[0])
+
+    def _legible_bals(self, structure: StructureId, rows: list[Row]) -> Iterator[Bal]:
+        for row in rows:
+            if self._legible(self._master_open, bal_purpose(row[0]), row[1]) is not None:
+                bal = self._opened_bal(row)
+                if bal.structure == structure:
+                    yield bal
 
     def bal_details(self, bal: BalId) -> BalDetails:
         """Its attributes beside `Bal`. Raises NoSuchBal, Damaged."""
@@ -248,7 +285,7 @@ class BoxWriting(BoxReading, WritingView):
         taken = [bal.address] if usual is None else [bal.address, usual]
         if any(self.bal(address) or self.bal_by_usual(address) for address in taken):
             raise BalExists
-        if self.is_retired(bal.address):
+        if any(self.is_retired(address) for address in taken):
             raise AddressRetired
         sealed: dict[str, Any] = {
             "address": str(bal.address),
@@ -287,6 +324,15 @@ class BoxWriting(BoxReading, WritingView):
             raise NoSuchBal
         self.effects.first.append(self._vault.lately.changed)
         self.effects.changes.append(Change(ChangeKind.MAILBOX, bal, MailboxId(0), ModSeq(0)))
+
+    def ask_sessions_of(self, structure: StructureId, after: int = 0) -> int | None:
+        """Sessions that wait in boxes of the structure ask whether they still may; so many boxes at
+        a time, the last of which is answered while there are more."""
+        rows = self._all(_OF_STRUCTURE, structure=structure, after=after, most=TOGETHER)
+        for row in rows:
+            change = Change(ChangeKind.MAILBOX, BalId(row[0]), MailboxId(0), ModSeq(0))
+            self.effects.changes.append(change)
+        return int(rows[-1][0]) if len(rows) == TOGETHER else None
 
     def _retire(self, address: Address) -> None:
         row = self._new(

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, Generic, TypeVar
 
@@ -109,8 +110,10 @@ class Answer(Generic[T]):
 class Deadlines:
     """The answers of one store, and the thread that looks after them."""
 
-    def __init__(self, within_s: float) -> None:
+    def __init__(self, within_s: float, beside: Callable[[], None] = lambda: None) -> None:
+        """`beside`: done at every look, twice a second; raises nothing and waits for nothing."""
         self.within_s = within_s
+        self._beside = beside
         self.lock = threading.Lock()
         self.is_stuck = False
         """An answer was given up, and none was given since."""
@@ -141,6 +144,7 @@ class Deadlines:
             now_s = time.monotonic()
             self._look(self._answers, now_s)
             self._look(self._impatient, now_s)
+            self._beside()
 
     def _look(self, answers: deque[Answer[Any]], now_s: float) -> None:
         """In the order they are due; those that were answered leave when they come to the front."""

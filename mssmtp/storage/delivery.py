@@ -289,34 +289,39 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting, In
         return stored, digest
 
     def _enqueue(self, envelope: Envelope, queued: Sequence[Recipient], key: OwnerKey) -> None:
-        now = to_us(envelope.received_at)
-        release = 0 if envelope.hold_until is None else to_us(envelope.hold_until)
-        first = max(now, release)
-        self.effects.queued = self.effects.queued or bool(queued)
         for position, recipient in enumerate(queued):
-            self._later(
-                _NEW_QUEUED,
-                envelope=envelope.id,
-                position=position,
-                domain=recipient.address.domain,
-                sealed=key.seal(
-                    recipient_purpose(envelope.id, position),
-                    json.dumps(packed_recipient(recipient)).encode(),
-                ),
-                digest=key.digest(RECIPIENT, recipient.address.key),
-                held=False,
-                attempts=0,
-                warned=False,
-                queued_at=first,
-                next_attempt=first,
-                lease_until=0,
-                lease_worker=None,
-                last_reply=None,
-                owner=key.id,
-                urgency=-envelope.priority,
-                due=first,
-                release_at=release,
-            )
+            self._queue_one(envelope, position, recipient, key, envelope.received_at)
+
+    def _queue_one(
+        self, envelope: Envelope, position: int, recipient: Recipient, key: OwnerKey, at: datetime
+    ) -> None:
+        """A row of the queue that waits from `at` on."""
+        release = 0 if envelope.hold_until is None else to_us(envelope.hold_until)
+        first = max(to_us(at), release)
+        self.effects.queued = True
+        self._later(
+            _NEW_QUEUED,
+            envelope=envelope.id,
+            position=position,
+            domain=recipient.address.domain,
+            sealed=key.seal(
+                recipient_purpose(envelope.id, position),
+                json.dumps(packed_recipient(recipient)).encode(),
+            ),
+            digest=key.digest(RECIPIENT, recipient.address.key),
+            held=False,
+            attempts=0,
+            warned=False,
+            queued_at=first,
+            next_attempt=first,
+            lease_until=0,
+            lease_worker=None,
+            last_reply=None,
+            owner=key.id,
+            urgency=-envelope.priority,
+            due=first,
+            release_at=release,
+        )
 
 
 def recipient_purpose(envelope: str, position: int) -> bytes:

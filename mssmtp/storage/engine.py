@@ -198,7 +198,7 @@ def stream(
     rows: Iterable[tuple[Any, ...]] = (
         db.execute(statement, values or {}) if streaming is None else streaming(statement, values)
     )
-    yield from rows
+    return iter(rows)
 
 
 def when_replaced(db: Connection, call: Callable[[], None]) -> None:

@@ -63,6 +63,9 @@ class Handed:
 
 
 _NOTHING = Handed(1 << 62, {})
+_MADE_SINCE = 1 << 31
+"""Apart from the whole, in the UIDVALIDITY of a mailbox made after the handover: those of the whole
+are times in seconds."""
 
 
 @lru_cache(maxsize=64)
@@ -89,7 +92,8 @@ class HandedReading(DelegationReading, MessageReading):
         if one is None or mailbox.special_use is not None:
             return None
         found = _parsed(one.handed)
-        validity, uid_next, kept = found.parts.get(mailbox.id, (mailbox.uid_validity, 1, ()))
+        made_since = int(mailbox.uid_validity) ^ _MADE_SINCE, 1, ()
+        validity, uid_next, kept = found.parts.get(mailbox.id, made_since)
         whole = replace(mailbox, part=Part(grant, kept, uid_next, found.last_blob))
         rows = self.messages(mailbox.id, list(ranges(self.seen_uids(whole))))
         return replace(

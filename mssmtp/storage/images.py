@@ -150,17 +150,43 @@ def _runs(same: bytes, at: int) -> Iterator[Span]:
         start = same.find(b"\0", stop)
 
 
-def image_of(
-    modseq: ModSeq, blocks: Iterable[Iterable[Mark]], states: Iterable[State] = ()
-) -> Image:
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Messages as they came, ascending."""
+
+    uids: array[int]
+    modseqs: array[int]
+    bits: bytes | array[int]
+
+
+def block_of(marks: Iterable[Mark]) -> Block:
+    """The columns of rows."""
+    numbers = array("Q", chain.from_iterable(marks))
+    return Block(array("I", numbers[0::3]), numbers[1::3], numbers[2::3])
+
+
+SHORT_BITS, SHORT_MODSEQ = 1 << 7, 1 << 24
+"""Below these, UID, modseq and bits are one number of the database, from the right 32, 24 and 7
+bits of it: making three of it for each message takes half the time of reading a mailbox."""
+
+
+def block_of_numbers(numbers: Sequence[int]) -> Block:
+    """The columns of such numbers, on a machine that begins with the lowest octet."""
+    octets = bytearray(array("q", numbers).tobytes())
+    bits = bytes(octets[7::8])
+    octets[7::8] = bytes(len(bits))
+    halves = array("I", bytes(octets))
+    return Block(halves[0::2], array("Q", halves[1::2]), bits)
+
+
+def image_of(modseq: ModSeq, blocks: Iterable[Block], states: Iterable[State] = ()) -> Image:
     """An image of messages as they came, ascending, block by block, and of what has become of some
     of them. Raises TooManySets."""
     codes, uids, modseqs, flags = Codes(), array("I"), array("Q"), bytearray()
     for block in blocks:
-        numbers = array("Q", chain.from_iterable(block))
-        uids.extend(array("I", numbers[0::3]))
-        modseqs.extend(numbers[1::3])
-        flags += bytes(map(codes.__getitem__, numbers[2::3]))
+        uids.extend(block.uids)
+        modseqs.extend(block.modseqs)
+        flags += bytes(map(codes.__getitem__, block.bits))
     for state in states:
         at = bisect_left(uids, state.uids[0])
         stop = at + len(state.uids)

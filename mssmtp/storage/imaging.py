@@ -5,21 +5,31 @@ With an image at hand nothing is read before flags change, nor after: both are k
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import and_, bindparam, case, select, update
 
 from mssmtp.mail import ALL_RIGHTS, ChangeKind, MailboxId, ModSeq
 from mssmtp.storage.flags import ALL_BITS, SEEN, FlagSets
-from mssmtp.storage.images import Image, Span, TooManySets, image_of
+from mssmtp.storage.images import (
+    SHORT_BITS,
+    SHORT_MODSEQ,
+    Block,
+    Image,
+    Span,
+    TooManySets,
+    block_of,
+    block_of_numbers,
+    image_of,
+)
 from mssmtp.storage.mailboxes import MailboxReading, MailboxWriting
 from mssmtp.storage.model import FlagsOperation, changeable
 from mssmtp.storage.schema import expunged, mailboxes, messages, sql
 from mssmtp.storage.stating import StateReading, StateWriting
-from mssmtp.storage.view import Row
 
-BLOCK = 4_096
+BLOCK = 512
 
 _STATE = sql(
     select(mailboxes.c.highest_modseq, mailboxes.c.messages).where(
@@ -30,6 +40,18 @@ _MARKS = select(messages.c.uid, messages.c.modseq, messages.c.flags).where(
     messages.c.mailbox == bindparam("mailbox")
 )
 _ALL_MARKS = sql(_MARKS.order_by(messages.c.uid))
+_MARKS_IN = sql(
+    _MARKS.where(messages.c.uid.between(bindparam("low"), bindparam("high"))).order_by(
+        messages.c.uid
+    )
+)
+_IS_SHORT = and_(messages.c.flags < SHORT_BITS, messages.c.modseq < SHORT_MODSEQ)
+_SHORT = messages.c.uid + messages.c.modseq * (1 << 32) + messages.c.flags * (1 << 56)
+_ALL_NUMBERS = sql(
+    select(case((_IS_SHORT, _SHORT), else_=-messages.c.uid))
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .order_by(messages.c.uid)
+)
 _NEW_MARKS = sql(_MARKS.where(messages.c.uid > bindparam("uid")).order_by(messages.c.uid))
 _GONE = sql(
     select(expunged.c.uid)
@@ -59,7 +81,7 @@ class ImageReading(StateReading, MailboxReading):
         try:
             made = self._with_news(mailbox, known, modseq)
             if made is None or len(made) != count:
-                made = image_of(modseq, self._marks_of_all(mailbox), self._states(mailbox))
+                made = image_of(modseq, self._blocks(mailbox), self._states(mailbox))
         except TooManySets:
             return None
         if not self._is_writing:  # what a job sees may be undone
@@ -80,10 +102,19 @@ class ImageReading(StateReading, MailboxReading):
         gone = self._each(_GONE, mailbox=mailbox, modseq=known.modseq)
         return known.with_news(modseq, chain(older, news), (row[0] for row in gone))
 
-    def _marks_of_all(self, mailbox: MailboxId) -> Iterator[list[Row]]:
-        rows = self._each(_ALL_MARKS, mailbox=mailbox)
-        while block := list(islice(rows, BLOCK)):
-            yield block
+    def _blocks(self, mailbox: MailboxId) -> Iterator[Block]:
+        if sys.byteorder != "little":
+            rows = self._each(_ALL_MARKS, mailbox=mailbox)
+            while marks := list(islice(rows, BLOCK)):
+                yield block_of(marks)
+            return
+        numbers = chain.from_iterable(self._each(_ALL_NUMBERS, mailbox=mailbox))
+        while block := list(islice(numbers, BLOCK)):
+            if min(block) > 0:
+                yield block_of_numbers(block)
+            else:  # some has keywords or a high modseq
+                low, high = (n % (1 << 32) if n > 0 else -n for n in (block[0], block[-1]))
+                yield block_of(self._all(_MARKS_IN, mailbox=mailbox, low=low, high=high))
 
 
 class ImageWriting(ImageReading, StateWriting, MailboxWriting):

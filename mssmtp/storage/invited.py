@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import bindparam, delete, select
 
-from mssmtp.mail import Address, BalId, Envelope, EnvelopeId, Recipient
-from mssmtp.storage.delivery import EnvelopeReading
+from mssmtp.mail import Address, Bal, BalId, Envelope, EnvelopeId, Recipient
+from mssmtp.storage.delivery import EnvelopeReading, StoredEnvelope
 from mssmtp.storage.inviting import INVITED, invited_purpose
 from mssmtp.storage.ledger import Line
 from mssmtp.storage.mailboxes import INBOX
-from mssmtp.storage.model import NoSuchMessage, Owner, from_us, to_us
+from mssmtp.storage.model import NoSuchBal, NoSuchMessage, Owner, from_us, to_us
 from mssmtp.storage.packing import unpacked_recipient
 from mssmtp.storage.queue import QueueWriting
 from mssmtp.storage.schema import invited, sql
@@ -87,11 +87,17 @@ class InvitedWriting(InvitedReading, QueueWriting):
     def open_invited(self, letter: Invited, bal: BalId) -> None:
         """Whoever owns the address has proved it: the letter is in the box `bal` from now on.
 
+        A box that has a script or an absence meets it as any letter that comes late, by the queue.
         Raises NoSuchMessage, NoSuchBal, Damaged.
         """
-        stored = self._known_envelope(letter.envelope.id)
+        stored, box = self._known_envelope(letter.envelope.id), self.bal_by_id(bal)
+        if box is None:
+            raise NoSuchBal
         if stored.blob is None or not self._drop_invited(letter):
             raise NoSuchMessage
+        if box.reacts:
+            self._queue_invited(stored, letter, box)
+            return
         source, target = self._owner_key(stored.owner), self._bal_key(bal)
         self._share(stored.blob, source, target)
         mailbox = self._delivery_mailbox(bal, INBOX)
@@ -104,6 +110,14 @@ class InvitedWriting(InvitedReading, QueueWriting):
         self._event("remise", letter.envelope.id, lines, (target, source), **place)
         self._count(stored, delivered=1)
         self.show_outcome(letter.envelope.id)
+
+    def _queue_invited(self, stored: StoredEnvelope, letter: Invited, box: Bal) -> None:
+        """Bound for the box from now on; other recipients of the letter have places below."""
+        known = letter.recipient
+        recipient = replace(known, address=box.address, typed=known.typed or known.address)
+        place = len(stored.envelope.recipients) + letter.position
+        key = self._owner_key(stored.owner)
+        self._queue_one(stored.envelope, place, recipient, key, self.now())
 
     def return_invited(self, letter: Invited, reply: str) -> bool:
         """It was waited for in vain; the caller writes the DSN in the same job. False: it was

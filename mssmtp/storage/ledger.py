@@ -12,12 +12,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import Literal, cast
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from mssmtp.errors import Damaged
-from mssmtp.mail import Address, Door, Envelope, EnvelopeId
+from mssmtp.mail import Address, Domain, Door, Envelope, EnvelopeId
 from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.model import (
     STEPS,
@@ -208,7 +210,10 @@ class LedgerWriting(LedgerReading, WritingView):
         if to_us(at) < before:  # the order is that of the numbers; the chain tells why times differ
             clear["clock_was"] = _printed(from_us(before))
         # As `canonical` has it; a salt and a kind hold nothing that JSON would escape.
-        salted = [f'["{self._salt()}","{which}",{_in_quotes(value)}]' for which, value in lines]
+        salted = [
+            f'["{salt}","{which}",{_in_quotes(value)}]'
+            for salt, (which, value) in self._salted(tuple(lines))
+        ]
         text = canonical(
             {
                 "event": kind,
@@ -240,8 +245,13 @@ class LedgerWriting(LedgerReading, WritingView):
             )
         return digest.hex()
 
-    def _salt(self) -> str:
-        return base64.b64encode(self._vault.entropy.token_bytes(SALT_OCTETS)).decode()
+    def _salted(self, lines: Sequence[Line]) -> Iterator[tuple[str, Line]]:
+        """Each with a salt of its own."""
+        drawn = base64.b64encode(self._vault.entropy.token_bytes(SALT_OCTETS * len(lines))).decode()
+        # Three octets are four characters: salts drawn together come apart again.
+        width = SALT_OCTETS // 3 * 4
+        for number, line in enumerate(lines):
+            yield drawn[number * width : (number + 1) * width], line
 
     def _trace_transfer(
         self,
@@ -256,28 +266,15 @@ class LedgerWriting(LedgerReading, WritingView):
         domains = sorted({address.domain for address in recipients})
         if envelope.sender is not None:
             domains.insert(0, envelope.sender.domain)
-        clear = {
-            "direction": transfer.direction,
-            "door": transfer.door.value,
-            "peer_address": transfer.peer_address,
-            "tls_version": transfer.tls_version,
-            "tls_cipher": transfer.tls_cipher,
-            "peer_dn": transfer.peer_dn,
-            "peer_serial": transfer.peer_serial,
-            "peer_issuer": transfer.peer_issuer,
-            "list_date": transfer.list_date.isoformat() if transfer.list_date else None,
-            "crl_number": transfer.crl_number,
-            "verdict": transfer.verdict,
-            "size": size,
-            "domains": domains,
-        }
+        clear_of = _clear_lately if len(domains) <= _FEW_DOMAINS else _clear_of
+        text, digest = clear_of(_NAMED(transfer), size, tuple(domains))
         sealed = {
             "sender": None if envelope.sender is None else str(envelope.sender),
             "recipients": [str(address) for address in recipients],
             "headers": traced,
             "reply": transfer.reply,
         }
-        at, text = to_us(self._vault.clock.now()), canonical(clear)
+        at = to_us(self._vault.clock.now())
         self._later(
             _NEW_TRANSFER,
             envelope=envelope.id,
@@ -285,7 +282,7 @@ class LedgerWriting(LedgerReading, WritingView):
             owner=owner.id,
             clear=text,
             sealed=owner.seal(
-                trace_purpose(envelope.id, at, text),
+                _trace_purpose(envelope.id, at, digest),
                 canonical(sealed).encode("utf-8", "surrogatepass"),
             ),
         )
@@ -315,7 +312,44 @@ def _printed(moment: datetime) -> str:
 
 def trace_purpose(envelope: str, at: int, clear: str) -> bytes:
     """What the sealed part of a trace is bound to: its clear part is authenticated with it."""
-    return b"transfer\0" + envelope.encode() + b"\0%d\0" % at + chain_digest(clear)
+    return _trace_purpose(envelope, at, chain_digest(clear))
+
+
+def _trace_purpose(envelope: str, at: int, digest: bytes) -> bytes:
+    return b"transfer\0" + envelope.encode() + b"\0%d\0" % at + digest
+
+
+_IN_CLEAR = (
+    "direction",
+    "door",
+    "peer_address",
+    "tls_version",
+    "tls_cipher",
+    "peer_dn",
+    "peer_serial",
+    "peer_issuer",
+    "list_date",
+    "crl_number",
+    "verdict",
+)
+_NAMED = attrgetter(*("door.value" if name == "door" else name for name in _IN_CLEAR))
+_FEW_DOMAINS = 8
+"""Traces of letters to more are not remembered: 512 of them stay within a few megabytes (D11)."""
+
+
+def _clear_of(
+    named: tuple[object, ...], size: int, domains: tuple[Domain, ...]
+) -> tuple[str, bytes]:
+    """The clear part of a trace and its digest."""
+    clear = dict(zip(_IN_CLEAR, named, strict=True))
+    if isinstance(clear["list_date"], datetime):
+        clear["list_date"] = clear["list_date"].isoformat()
+    text = canonical({**clear, "size": size, "domains": domains})
+    return text, chain_digest(text)
+
+
+_clear_lately = lru_cache(maxsize=512)(_clear_of)
+"""Of the letters of one connection many are alike."""
 
 
 def _trace(

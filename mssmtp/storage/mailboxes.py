@@ -75,6 +75,7 @@ _NEW = sql(
     .returning(mailboxes.c.id)
 )
 FIRST_MAILBOXES = ((INBOX, None), *SPECIAL_MAILBOXES)
+_FIRST_NAMES = tuple(name for name, _ in FIRST_MAILBOXES)
 _NEW_FIRST = sql(
     insert(mailboxes)
     .values(
@@ -288,7 +289,7 @@ class MailboxWriting(
         Fifty thousand boxes are loaded in one go (DEF-10): what each mailbox costs counts.
         """
         key = self._bal_key(bal)
-        names = {key.digest(NAME, name): name for name, _ in FIRST_MAILBOXES}
+        names = key.digest_each(NAME, _FIRST_NAMES)
         values: dict[str, object] = {"bal": bal, "sealed": b""}
         for place, (digest, (_, use)) in enumerate(zip(names, FIRST_MAILBOXES, strict=True)):
             values |= {
@@ -298,11 +299,11 @@ class MailboxWriting(
             }
         sealed: list[dict[str, object]] = []
         for row, digest in self._new_all(_NEW_FIRST, **values):
-            made = MailboxId(row)
-            self._changed(ChangeKind.MAILBOX, bal, made, ModSeq(1))
-            name = key.seal(mailbox_purpose(made), names[bytes(digest)].encode())
-            sealed.append({"mailbox": made, "new_sealed": name})
+            name = key.seal(mailbox_purpose(row), names[bytes(digest)].encode())
+            sealed.append({"mailbox": row, "new_sealed": name})
         self._run_many(_SEAL, sealed)
+        # Nobody watches them yet: one change says that there is a box.
+        self._changed(ChangeKind.MAILBOX, bal, MailboxId(0), ModSeq(0))
 
     def _add_mailbox(self, bal: BalId, name: str, special_use: str | None) -> MailboxId:
         self._unsubscribe_orphan(bal, name)

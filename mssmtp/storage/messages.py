@@ -104,9 +104,9 @@ _ADD = sql(
     update(mailboxes)
     .where(mailboxes.c.id == bindparam("mailbox"))
     .values(
-        uid_next=mailboxes.c.uid_next + 1,
+        uid_next=mailboxes.c.uid_next + bindparam("many"),
         highest_modseq=mailboxes.c.highest_modseq + 1,
-        messages=mailboxes.c.messages + 1,
+        messages=mailboxes.c.messages + bindparam("many"),
         unseen=mailboxes.c.unseen + bindparam("more_unseen"),
         size=mailboxes.c.size + bindparam("more_size"),
     )
@@ -120,11 +120,7 @@ _FULL_ROWS = select(*_ROW.selected_columns, messages.c.blob).where(
 )
 _FULL_ROWS_IN = sql(_FULL_ROWS.where(_IN_RANGE).order_by(messages.c.uid))
 _ALL_FULL_ROWS = sql(_FULL_ROWS.order_by(messages.c.uid))
-_DROP = sql(
-    delete(messages)
-    .where(messages.c.mailbox == bindparam("mailbox"))
-    .where(messages.c.uid == bindparam("uid"))
-)
+_DROP = sql(delete(messages).where(messages.c.mailbox == bindparam("mailbox")).where(_IN_RANGE))
 _UNCOUNT = sql(
     update(mailboxes)
     .where(mailboxes.c.id == bindparam("mailbox_"))
@@ -353,12 +349,20 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
 
         Raises NoSuchMailbox, NoSuchMessage.
         """
-        bal = self._bal_of(mailbox)
-        rows = self._full_rows(mailbox, [uid])
-        if not rows:
+        if not self.discard(mailbox, [uid]):
             raise NoSuchMessage
-        self._remove(mailbox, rows)
-        self._shred(bal, rows)
+
+    def discard(self, mailbox: MailboxId, uids: Sequence[Uid]) -> list[Uid]:
+        """Remove messages whatever their flags are; which of `uids` there were.
+
+        Raises NoSuchMailbox.
+        """
+        bal = self._bal_of(mailbox)
+        rows = self._full_rows(mailbox, uids)
+        if rows:
+            self._remove(mailbox, rows)
+            self._shred(bal, rows)
+        return [Uid(row[0]) for row in rows]
 
     def copy(
         self, source: MailboxId, uids: Sequence[Uid], target: MailboxId, rights: str = ALL_RIGHTS
@@ -366,51 +370,92 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
         """Copy; pairs (old UID, new UID) in order. Vanished UIDs are left out (GEN-10), and flags
         that may not be set in the target with `rights`. Raises OverQuota."""
         rows = self._full_rows(source, uids)
-        self._demand_room_for(rows, self._bal_of(target))
+        here, there = self._bal_of(source), self._bal_of(target)
+        self._demand_room_for(rows, there)
+        self._share_all(rows, here, there)
         return self._copy_rows(source, rows, target, rights)
 
     def move(
         self, source: MailboxId, uids: Sequence[Uid], target: MailboxId, rights: str = ALL_RIGHTS
     ) -> list[tuple[Uid, Uid]]:
-        """Copy and expunge as one (RFC 6851); pairs (old UID, new UID). Raises OverQuota."""
+        """Copy and expunge as one (RFC 6851); pairs (old UID, new UID). Raises OverQuota.
+
+        Within a BAL as many messages refer to a letter as before.
+        """
         rows = self._full_rows(source, uids)
-        if (bal := self._bal_of(target)) != self._bal_of(source):
-            self._demand_room_for(rows, bal)
+        here, there = self._bal_of(source), self._bal_of(target)
+        if here != there:
+            self._demand_room_for(rows, there)
+            self._share_all(rows, here, there)
         pairs = self._copy_rows(source, rows, target, rights)
         if rows:
             self._remove(source, rows)
-            owner = self._bal_key(self._bal_of(source)).id
+        if here != there:
+            owner = self._bal_key(here).id
             for row in rows:
                 self._release(row[4], owner)
         return pairs
+
+    def _share_all(self, rows: Sequence[Row], here: BalId, there: BalId) -> None:
+        source, target = self._bal_key(here), self._bal_key(there)
+        for row in rows:
+            self._share(row[4], source, target)
 
     def _demand_room_for(self, rows: Sequence[Row], bal: BalId) -> None:
         self.demand_room(bal, sum(row[2] for row in rows), len(rows))
 
     def _add_message(self, mailbox: MailboxId, row: tuple[int, int, int, int]) -> Stored:
         """A row (flags, size, internal date, blob) with the next UID and modseq."""
-        flags, size, internal_date, blob = row
-        added = self._apart(
-            _ADD, mailbox=mailbox, more_unseen=0 if flags & SEEN else 1, more_size=size
-        )
-        if added is None:
-            raise NoSuchMailbox
-        uid, modseq, validity, bal = added[0] - 1, ModSeq(added[1]), added[2], BalId(added[3])
-        self._later(
-            _NEW_MESSAGE,
-            mailbox=mailbox,
-            uid=uid,
-            modseq=modseq,
-            flags=flags,
-            size=size,
-            internal_date=internal_date,
-            blob=blob,
-            saved_at=to_us(self._vault.clock.now()),
-        )
-        self._changed(ChangeKind.MAIL, bal, mailbox, modseq)
+        flags, size, _, _ = row
+        uid, modseq, validity = self._counted(mailbox, 1, 0 if flags & SEEN else 1, size)
+        self._later(_NEW_MESSAGE, **self._new_row(mailbox, uid, modseq, row))
         if (uid + 1) % TEXT_UIDS == 0:
             self._want_packs(mailbox, uid // TEXT_UIDS)
         return Stored(mailbox, UidValidity(validity), Uid(uid))
+
+    def _add_messages(self, mailbox: MailboxId, rows: Sequence[tuple[int, int, int, int]]) -> range:
+        """`_add_message` for each, with one modseq and one change for all; their UIDs.
+
+        In a job that has touched much a statement that gives something back costs SQLite 0.7 ms.
+        """
+        unseen = sum(1 for row in rows if not row[0] & SEEN)
+        size = sum(row[1] for row in rows)
+        first, modseq, _ = self._counted(mailbox, len(rows), unseen, size)
+        uids = range(first, first + len(rows))
+        new = (
+            self._new_row(mailbox, uid, modseq, row) for uid, row in zip(uids, rows, strict=True)
+        )
+        self._run_many(_NEW_MESSAGE, list(new))
+        for window in range(first // TEXT_UIDS, uids.stop // TEXT_UIDS):
+            self._want_packs(mailbox, window)
+        return uids
+
+    def _counted(
+        self, mailbox: MailboxId, many: int, unseen: int, size: int
+    ) -> tuple[int, ModSeq, int]:
+        """First UID, modseq and UIDVALIDITY of `many` new messages. Raises NoSuchMailbox."""
+        values = {"many": many, "more_unseen": unseen, "more_size": size}
+        added = self._apart(_ADD, mailbox=mailbox, **values)
+        if added is None:
+            raise NoSuchMailbox
+        uid_next, modseq, validity, bal = added
+        self._changed(ChangeKind.MAIL, BalId(bal), mailbox, ModSeq(modseq))
+        return uid_next - many, ModSeq(modseq), validity
+
+    def _new_row(
+        self, mailbox: MailboxId, uid: int, modseq: ModSeq, row: tuple[int, int, int, int]
+    ) -> dict[str, object]:
+        flags, size, internal_date, blob = row
+        return {
+            "mailbox": mailbox,
+            "uid": uid,
+            "modseq": modseq,
+            "flags": flags,
+            "size": size,
+            "internal_date": internal_date,
+            "blob": blob,
+            "saved_at": to_us(self._vault.clock.now()),
+        }
 
     def _want_packs(self, mailbox: MailboxId, window: int) -> None:
         """Once this is committed: no UID joins the window any more, or its packs were dropped."""
@@ -433,7 +478,8 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
         self._record_readings_of(mailbox)
         modseq, bal = self._bump(mailbox)
         uids = [row[0] for row in rows]
-        self._run_many(_DROP, [{"mailbox": mailbox, "uid": uid} for uid in uids])
+        gone = ranges(uids)
+        self._run_many(_DROP, [{"mailbox": mailbox, "low": at, "high": to} for at, to in gone])
         self._run(
             _UNCOUNT,
             mailbox_=mailbox,
@@ -464,15 +510,12 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
     def _copy_rows(
         self, source: MailboxId, rows: Sequence[Row], target: MailboxId, rights: str
     ) -> list[tuple[Uid, Uid]]:
-        source_key = self._bal_key(self._bal_of(source))
-        target_key = self._bal_key(self._bal_of(target))
+        """Rows of letters that the BAL of `target` can open."""
+        if not rows:
+            return []
         translate = self._flag_translation(source, target, rights)
-        pairs = []
-        for uid, flags, size, internal_date, blob in rows:
-            self._share(blob, source_key, target_key)
-            stored = self._add_message(target, (translate(flags), size, internal_date, blob))
-            pairs.append((Uid(uid), stored.uid))
-        return pairs
+        made = self._add_messages(target, [(translate(row[1]), *row[2:]) for row in rows])
+        return [(Uid(row[0]), Uid(uid)) for row, uid in zip(rows, made, strict=True)]
 
     def _empty(self, mailbox: MailboxId) -> None:
         """Shred everything of a mailbox that is going away."""

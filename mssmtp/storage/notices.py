@@ -27,7 +27,7 @@ KEPT = timedelta(days=7)
 """What has left is remembered so long, without its address: for limits and for `doctor`."""
 RELAY_STUCK = "relay"
 """Outcome of a notice that waits because the relay takes nothing."""
-AWAITED = ("code", "registration", "reset")
+AWAITED = ("code", "registration", "registered", "reset")
 """Kinds for which somebody waits in front of a screen: they leave before all others."""
 
 _AWAITED_KINDS = {each: each for each in AWAITED}

@@ -201,6 +201,8 @@ class PeopleWriting(PeopleReading, BoxWriting, AppPasswordWriting):
         """Allow or forbid to log in. Raises NoSuchBal when there is no such account."""
         if not self._run(_SET_ACTIVE, account=account, new=active):
             raise NoSuchBal
+        if not active:
+            self._login_changed(account)
 
     def _remember_correspondent(self, bal: BalId, sender: Address) -> None:
         if self._vault.known.wrote(bal, sender.key):

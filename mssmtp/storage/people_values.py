@@ -11,6 +11,8 @@ from mssmtp.errors import MailError, Reply
 from mssmtp.mail import Address, Category, Domain, Person, PersonState, StructureId
 from mssmtp.storage.model import BalExists
 
+NOBODYS = Domain("clos.invalid")
+"""No address of it reaches anybody (RFC 2606 2): of whose usual address has gone to another."""
 Subject = Literal["structure", "person", "bal"]
 """Whom a record is about."""
 

@@ -29,9 +29,11 @@ from mssmtp.mail import (
     PersonState,
     StructureId,
 )
+from mssmtp.storage.boxes import TOGETHER
 from mssmtp.storage.model import BalExists, from_us, to_us
 from mssmtp.storage.people import PeopleReading, PeopleWriting
 from mssmtp.storage.people_values import (
+    NOBODYS,
     NewPerson,
     NoSuchPerson,
     Pending,
@@ -52,9 +54,21 @@ _BY_USUAL = sql(_PERSON.where(persons.c.usual_digest == bindparam("digest")))
 _BY_NATIONAL = sql(_PERSON.where(persons.c.national_digest == bindparam("digest")))
 _EVERY = sql(_PERSON.order_by(persons.c.id))
 _EVERY_AFTER = sql(_PERSON.where(persons.c.id > bindparam("after")).order_by(persons.c.id))
-_OF_STRUCTURE = sql(
-    _PERSON.where(persons.c.structure == bindparam("structure")).order_by(persons.c.id)
+_IDS = (
+    select(persons.c.id)
+    .where(persons.c.structure == bindparam("structure"))
+    .where(persons.c.id > bindparam("after"))
+    .order_by(persons.c.id)
+    .limit(bindparam("most"))
 )
+# The ids are sorted alone: the index by structure and state has nothing else.
+_OF_STRUCTURE = sql(_PERSON.where(persons.c.id.in_(_IDS)).order_by(persons.c.id))
+_IN_STATE = sql(
+    _PERSON.where(persons.c.id.in_(_IDS.where(persons.c.state == bindparam("state")))).order_by(
+        persons.c.id
+    )
+)
+_COUNT = sql(select(func.count()).where(persons.c.structure == bindparam("structure")))
 _PENDING = sql(
     select(persons.c.id, persons.c.sealed, persons.c.account, persons.c.pending_since)
     .where(persons.c.pending_since.is_not(None))
@@ -115,6 +129,11 @@ _SEAL = sql(
         }
     )
 )
+_SEAL_NEW = sql(
+    update(persons)
+    .where(persons.c.id == bindparam("person"))
+    .values(sealed=bindparam("new_sealed"))
+)
 _STEPS: dict[PersonStep, str] = {
     step: sql(
         update(persons).where(persons.c.id == bindparam("person")).values({step: bindparam("at")})
@@ -157,13 +176,31 @@ class PersonReading(PeopleReading):
         """All that can be read, or those of one structure, oldest first."""
         if structure is None:
             return self._opened_persons(self._all(_EVERY))
-        found = self._opened_persons(self._all(_OF_STRUCTURE, structure=structure))
-        return tuple(each for each in found if each.structure == structure)
+        return tuple(self.each_person_of(structure))
 
     def each_person(self, after: int = 0) -> Iterator[Person]:
         """Everybody behind the id `after` who can be read, one by one, oldest first."""
         for row in self._each(_EVERY_AFTER, after=after):
             yield from self._opened_persons([row])
+
+    def each_person_of(
+        self, structure: StructureId, after: int = 0, state: PersonState | None = None
+    ) -> Iterator[Person]:
+        """Those of one structure (in this state) behind the id `after` who can be read, one by one,
+        oldest first. Between two of them something may be written."""
+        values: dict[str, object] = {"structure": structure, "most": TOGETHER}
+        if state is not None:
+            values["state"] = state.value
+        statement = _OF_STRUCTURE if state is None else _IN_STATE
+        while rows := self._all(statement, after=after, **values):
+            found = self._opened_persons(rows)
+            yield from (each for each in found if each.structure == structure)
+            after = rows[-1][0]
+
+    def count_persons_of(self, structure: StructureId) -> int:
+        """How many there are."""
+        row = self._one(_COUNT, structure=structure)
+        return 0 if row is None else int(row[0])
 
     def pending_persons(self) -> tuple[Pending, ...]:
         """Whose certification waits, the oldest request first (SEED-36)."""
@@ -247,7 +284,7 @@ class PersonWriting(PersonReading, PeopleWriting):
 
         Without one, `give_box` gives it. Raises PersonExists.
         """
-        if self.person(new.usual_address) is not None:
+        if self.person(new.usual_address) is not None or self.is_retired(new.usual_address):
             raise PersonExists
         self._require_free_identifier(new.national_id, None)
         try:
@@ -258,7 +295,7 @@ class PersonWriting(PersonReading, PeopleWriting):
             _NEW,
             account=account.id,
             usual_digest=self._vault.keys.digest(USUAL, new.usual_address.key),
-            national_digest=None,
+            national_digest=self._national_digest(new.national_id),
             state=new.state.value,
             structure=new.structure,
             sealed=b"",
@@ -277,7 +314,9 @@ class PersonWriting(PersonReading, PeopleWriting):
             new.structure,
             new.language,
         )
-        self._seal_person(made, new.details)
+        # Nothing else than at first: a bulk file makes fifty thousand (DEF-10), and each index
+        # that is named is written again.
+        self._run(_SEAL_NEW, person=made.id, new_sealed=self._sealed_person(made, new.details))
         return made
 
     def change_person(self, person: Person, details: PersonDetails | None = None) -> None:
@@ -311,13 +350,21 @@ class PersonWriting(PersonReading, PeopleWriting):
         holder = self.bal(usual) or self.bal_by_usual(usual)
         box = self.box_of(before.account)
         is_foreign = holder is not None and (box is None or holder.id != box.id)
-        if self.person(usual) is not None or is_foreign:
+        if self.person(usual) is not None or is_foreign or self.is_retired(usual):
             raise PersonExists
         self._seal_person(replace(before, usual_address=usual), details)
         if self._login(before.account) == before.usual_address.key:
             self._rename_account(before.account, str(usual))
         if box is not None:
             self._set_usual(box.id, usual)
+
+    def move_home(self, person: PersonId, former: BalId, home: BalId) -> None:
+        """`home`, which the account opens as a member, is its own in the place of `former`, which
+        was closed; the usual address goes with it. Raises NoSuchPerson."""
+        found, _ = self._present(person)
+        self._set_usual(former, Address(f"boite-{former}", NOBODYS))
+        self._set_usual(home, found.usual_address)
+        self._seal_account(found.account, self.account_login(found.account) or "", home)
 
     def mark_person(self, person: PersonId, step: PersonStep, at: datetime | None) -> None:
         """When a step was reached; None: it is open again. Raises NoSuchPerson."""
@@ -344,6 +391,20 @@ class PersonWriting(PersonReading, PeopleWriting):
         self.effects.changes.append(Change(ChangeKind.MAILBOX, bal, MailboxId(0), ModSeq(0)))
 
     def _seal_person(self, person: Person, details: PersonDetails) -> None:
+        self._run(
+            _SEAL,
+            person=person.id,
+            new_sealed=self._sealed_person(person, details),
+            new_state=person.state.value,
+            new_structure=person.structure,
+            new_usual_digest=self._vault.keys.digest(USUAL, person.usual_address.key),
+            new_national_digest=self._national_digest(person.national_id),
+        )
+
+    def _national_digest(self, national_id: str | None) -> bytes | None:
+        return None if national_id is None else self._vault.keys.digest(NATIONAL, national_id)
+
+    def _sealed_person(self, person: Person, details: PersonDetails) -> bytes:
         octets = json.dumps(
             {
                 "usual": str(person.usual_address),
@@ -363,18 +424,7 @@ class PersonWriting(PersonReading, PeopleWriting):
                 },
             }
         ).encode()
-        digest = self._vault.keys.digest
-        self._run(
-            _SEAL,
-            person=person.id,
-            new_sealed=self._master_seal(person_purpose(person.id, person.account), octets),
-            new_state=person.state.value,
-            new_structure=person.structure,
-            new_usual_digest=digest(USUAL, person.usual_address.key),
-            new_national_digest=(
-                None if person.national_id is None else digest(NATIONAL, person.national_id)
-            ),
-        )
+        return self._master_seal(person_purpose(person.id, person.account), octets)
 
 
 def person_purpose(person: int, account: int) -> bytes:

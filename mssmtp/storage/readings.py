@@ -44,18 +44,17 @@ _HERE = select(
     bindparam("kind", type_=Text()).label("kind"),
     bindparam("at", type_=BigInteger()).label("at"),
 )
-_RECORD = sql(
-    insert(readings)
-    .from_select(
-        ["bal", "day", "blob", "account", "kind", "at"],
-        _HERE.join_from(messages, mailboxes, mailboxes.c.id == messages.c.mailbox)
-        .where(messages.c.mailbox == bindparam("mailbox"))
-        .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
-        # What is there already keeps its time; a letter twice in the mailbox is one.
-        .suffix_with("ON CONFLICT DO NOTHING"),
-    )
-    .returning(readings.c.bal, readings.c.blob)
+_NEW = insert(readings).from_select(
+    ["bal", "day", "blob", "account", "kind", "at"],
+    _HERE.join_from(messages, mailboxes, mailboxes.c.id == messages.c.mailbox)
+    .where(messages.c.mailbox == bindparam("mailbox"))
+    .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
+    # What is there already keeps its time; a letter twice in the mailbox is one.
+    .suffix_with("ON CONFLICT DO NOTHING"),
 )
+_RECORD = sql(_NEW)
+_RECORD_TELLING = sql(_NEW.returning(readings.c.bal, readings.c.blob))
+"""Which were not there: as dear as writing them."""
 _OF_BAL = sql(
     select(
         readings.c.kind,
@@ -119,11 +118,12 @@ class Noted:
         who = _Who(account, mailbox, kind, at_us // _DAY_US)
         with self._lock:
             known = self._uids.get(who, set())
-            new = [uid for uid in uids if uid not in known]
-            kept = new[: max(MOST_KEPT - self._count, 0)]
+            new = set(uids) - known
+            room = max(MOST_KEPT - self._count, 0)
+            kept = new if len(new) <= room else set(sorted(new)[:room])
             self._lose(len(new) - len(kept))
             if kept:
-                known.update(kept)
+                known |= kept
                 self._uids[who] = known
                 self._at_us.setdefault(who, at_us)
                 self._count += len(kept)
@@ -197,19 +197,14 @@ class ReadingsWriting(ReadingsReading, NoticeNoting, ActivityWriting):
     def _record(self, noted: list[_Note]) -> None:
         for who, at_us, uids in noted:
             self._note_read(who.mailbox, who.kind, at_us)
+            is_told = who.kind == "lu" and self._vault.tells
+            named = {"account": who.account, "mailbox": who.mailbox, "kind": who.kind}
             for low, high in ranges(uids):
-                new = self._all(
-                    _RECORD,
-                    account=who.account,
-                    mailbox=who.mailbox,
-                    kind=who.kind,
-                    day=who.day,
-                    at=at_us,
-                    low=low,
-                    high=high,
-                )
-                if who.kind == "lu" and self._vault.tells:
-                    for bal, blob in new:
-                        self._note_first_opening(BalId(bal), blob, (who.day, who.account, at_us))
+                place = {**named, "day": who.day, "at": at_us, "low": low, "high": high}
+                if not is_told:
+                    self._run(_RECORD, **place)
+                    continue
+                for bal, blob in self._all(_RECORD_TELLING, **place):
+                    self._note_first_opening(BalId(bal), blob, (who.day, who.account, at_us))
         if noted:
             self.effects.first.append(lambda: self._vault.noted.forget(noted))

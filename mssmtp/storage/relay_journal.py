@@ -2,8 +2,9 @@
 
 Between the final reply of a peer and the commit that records it lies a group commit, or minutes
 when the disk is full; a worker killed there would deliver again. A line before the last octet of a
-letter and one behind its 250 cost two writes, no sync: they survive the death of the process. Not
-that of the machine: then the boot id in the first line differs, and nothing here is believed.
+letter and one behind its 250 are two stores into memory that is the file's, no call and no sync:
+they survive the death of the process. Not that of the machine: then the boot id in the first line
+differs, and nothing here is believed.
 
 Lines hold queue ids and positions, no address.
 """
@@ -11,6 +12,7 @@ Lines hold queue ids and positions, no address.
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -26,6 +28,8 @@ _MARKS: Final[dict[Handed, bytes]] = {"begun": b"B", "taken": b"T"}
 _MEANINGS: Final[dict[bytes, Handed]] = {mark: handed for handed, mark in _MARKS.items()}
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 REWRITTEN_FROM_OCTETS: Final = 1 << 20
+_ROOM_OCTETS: Final = 1 << 18
+"""Beyond that, and beyond what a fresh file begins with."""
 _MOST_OCTETS: Final = 1 << 26
 """A longer file is not ours; nothing in it is believed."""
 
@@ -36,7 +40,7 @@ class RelayJournal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._number: int | None = None
+        self._file: mmap.mmap | None = None
         self._octets = 0
         self._open: dict[QueuePlace, Handed] = {}
 
@@ -48,7 +52,8 @@ class RelayJournal:
         try:
             if self._path.stat().st_size > _MOST_OCTETS:
                 return None
-            first, *lines = self._path.read_bytes().split(b"\n")
+            # Behind the last line lies the room for others.
+            first, *lines = self._path.read_bytes().partition(b"\0")[0].split(b"\n")
         except OSError:
             return None
         if first != _boot():
@@ -97,26 +102,25 @@ class RelayJournal:
 
     def close(self) -> None:
         """Let go of the file, which stays."""
-        if self._number is not None:
-            os.close(self._number)
-            self._number = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _append(self, octets: bytes) -> None:
-        if self._number is None:
+        if self._file is None:
             return
-        try:
-            os.write(self._number, octets)
-        except OSError as error:
-            # A half written file must not be believed; without one all is in doubt.
-            logger.warning("relay journal not written", extra={"reason": error.strerror})
-            self._forget()
+        end = self._octets + len(octets)
+        if end > len(self._file):
+            self._rewrite()  # with what these lines say
             return
-        self._octets += len(octets)
+        self._file[self._octets : end] = octets
+        self._octets = end
 
     def _forget(self) -> None:
         self.close()
-        with suppress(OSError):
-            self._path.unlink()
+        for each in (self._path, self._path.with_suffix(".new")):
+            with suppress(OSError):
+                each.unlink()
 
     def _rewrite(self) -> None:
         """With the lines that still matter, in one step: the old file stands until then."""
@@ -126,15 +130,25 @@ class RelayJournal:
         fresh = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-            self._number = os.open(fresh, flags, 0o600)
-            os.write(self._number, octets)
+            self._file = _room(fresh, max(REWRITTEN_FROM_OCTETS, len(octets)) + _ROOM_OCTETS)
+            self._file[: len(octets)] = octets
             fresh.rename(self._path)
         except OSError as error:
             logger.warning("relay journal not written", extra={"reason": error.strerror})
             self._forget()
             return
         self._octets = len(octets)
+
+
+def _room(path: Path, octets: int) -> mmap.mmap:
+    """A new file in memory. Its blocks are taken now: on a full disk a store into a page that has
+    none would be the end of the process. Raises OSError."""
+    number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(number, 0, octets)
+        return mmap.mmap(number, octets)
+    finally:
+        os.close(number)
 
 
 def _line(place: QueuePlace, handed: Handed) -> bytes:

@@ -21,7 +21,9 @@ from mssmtp.storage.schema import passwords, secrets, sql
 from mssmtp.storage.view import Row, View, WritingView
 
 SECRET = b"secret"
-SecretKind = Literal["code", "activation", "enrolment", "reset", "confirmation", "detour"]
+SecretKind = Literal[
+    "code", "activation", "enrolment", "reset", "confirmation", "detour", "draft", "session"
+]
 NO_ACCOUNT = AccountId(0)
 """`subject` of a secret of somebody who has no account yet."""
 _KEPT = timedelta(days=1)
@@ -50,7 +52,21 @@ _NEWEST = sql(
     _SECRET.where(secrets.c.subject == bindparam("subject"))
     .where(secrets.c.kind == bindparam("kind"))
     .order_by(secrets.c.created_at.desc(), secrets.c.id.desc())
-    .limit(1)
+    .limit(bindparam("most"))
+)
+_LIVE = sql(
+    _SECRET.where(secrets.c.subject == bindparam("subject"))
+    .where(secrets.c.kind == bindparam("kind"))
+    .where(secrets.c.spent_at.is_(None))
+    .where(secrets.c.expires_at > bindparam("now"))
+    .order_by(secrets.c.created_at.desc(), secrets.c.id.desc())
+    .limit(bindparam("most"))
+)
+_PROLONG = sql(
+    update(secrets)
+    .where(secrets.c.id == bindparam("secret"))
+    .where(secrets.c.spent_at.is_(None))
+    .values(expires_at=bindparam("until"))
 )
 _NEW = sql(
     insert(secrets)
@@ -133,8 +149,21 @@ class SecretReading(View):
 
     def newest_secret(self, kind: SecretKind, subject: AccountId) -> Secret | None:
         """The last one of an account, spent or not."""
-        row = self._one(_NEWEST, kind=kind, subject=subject)
-        return None if row is None else self._opened_secret(row, None)
+        return next(iter(self.newest_secrets(kind, subject, 1)), None)
+
+    def newest_secrets(self, kind: SecretKind, subject: AccountId, most: int) -> tuple[Secret, ...]:
+        """The last ones of an account, spent or not, the newest first; a day after their end they
+        are forgotten."""
+        rows = self._all(_NEWEST, kind=kind, subject=subject, most=most)
+        opened = (self._opened_secret(row, None) for row in rows)
+        return tuple(each for each in opened if each is not None)
+
+    def live_secrets(self, kind: SecretKind, subject: AccountId, most: int) -> tuple[Secret, ...]:
+        """Those of an account that are neither spent nor over, the newest first."""
+        now = to_us(self._vault.clock.now())
+        rows = self._all(_LIVE, kind=kind, subject=subject, now=now, most=most)
+        opened = (self._opened_secret(row, None) for row in rows)
+        return tuple(each for each in opened if each is not None)
 
     def _opened_secret(self, row: Row, sha256: str | None) -> Secret | None:
         id, sealed, kind, subject, created, expires, tries, spent = row
@@ -202,6 +231,10 @@ class SecretWriting(SecretReading, WritingView):
     def void_secrets(self, kind: SecretKind, subject: AccountId) -> None:
         """None of an account's is good any more."""
         self._run(_VOID, kind=kind, subject=subject, at=to_us(self._vault.clock.now()))
+
+    def prolong_secret(self, secret: int, until: datetime) -> None:
+        """It is good for longer, if it was not spent meanwhile."""
+        self._run(_PROLONG, secret=secret, until=to_us(until))
 
     def miss_secret(self, secret: int) -> None:
         """A wrong entry."""

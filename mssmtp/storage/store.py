@@ -46,6 +46,7 @@ from mssmtp.storage.packer import Packer
 from mssmtp.storage.readers import Readers
 from mssmtp.storage.readings import Noted
 from mssmtp.storage.rebuilding import RebuildReport
+from mssmtp.storage.remembered import Remembered
 from mssmtp.storage.rotation import Progress, RotationReport, silent
 from mssmtp.storage.schema import blobs, meta, sql
 from mssmtp.storage.sealing import ChunkReader
@@ -105,7 +106,8 @@ class Store:
         self.noted = Noted()
         self._vault = self._made_vault(settings, clock, tells=tells)
         when_replaced(db, self._forget)
-        self._deadlines = Deadlines(deadlines.ANSWER_WITHIN_S)
+        forget_unused = self._vault.remembered.forget_unused
+        self._deadlines = Deadlines(deadlines.ANSWER_WITHIN_S, forget_unused)
         self._committer: Committer[Writing] = Committer(
             db,
             self._engine,
@@ -133,6 +135,7 @@ class Store:
             self.noted,
             Known(),
             Images(),
+            Remembered(clock),
             self.lately,
             self._openers,
             self._later,
@@ -438,7 +441,7 @@ class Store:
         db: Connection | None = getattr(self._local, "db", None)
         if db is None:
             db = self._local.db = self._engine.connect(writing=False)
-            when_replaced(db, self._vault.images.forget)
+            when_replaced(db, self._forget_contents)
             self._connections.append(db)
         return db
 
@@ -466,7 +469,11 @@ class Store:
         """After a rollback, or on another server: what was looked up may not be so."""
         self._keys.forget()
         self._vault.known.forget()
+        self._forget_contents()
+
+    def _forget_contents(self) -> None:
         self._vault.images.forget()
+        self._vault.remembered.forget()
 
     def _tidy(self, effects: Effects) -> None:
         if effects.changes:

@@ -76,6 +76,12 @@ _PACK_COUNT = sql(
     .where(packs.c.mailbox == bindparam("mailbox"))
     .where(packs.c.window == bindparam("window"))
 )
+_PACK_MARK = sql(
+    select(packs.c.count, mailboxes.c.bal, mailboxes.c.uid_next)
+    .join_from(packs, mailboxes, mailboxes.c.id == packs.c.mailbox)
+    .where(packs.c.mailbox == bindparam("mailbox"))
+    .where(packs.c.window == bindparam("window"))
+)
 PACK_AND_BOX = sql(
     select(packs.c.sealed, mailboxes.c.bal)
     .join_from(packs, mailboxes, mailboxes.c.id == packs.c.mailbox)
@@ -129,6 +135,15 @@ class SummaryReading(MessageReading):
                 packed, left = (packed, left) if found is None else (found, [])
             yield from ((uid, packed[uid]) for uid in chosen if uid in packed)
             yield from self._from_rows(mailbox, left, key)  # they came after all that are packed
+
+    def pack_mark(self, mailbox: MailboxId, window: int) -> tuple[int, int, int] | None:
+        """What tells the content of the pack of a window, of which messages can only go
+        (`textspans`); None where there is none, or one can come. Raises Damaged."""
+        row = self._one(_PACK_MARK, mailbox=mailbox, window=window)
+        if row is None or row[2] < _end(window):
+            return None
+        self._bal_key(BalId(row[1]))  # what cannot be opened any more is not told from memory
+        return mailbox, window, row[0]
 
     def listing(self, mailbox: MailboxId, window: int) -> Listing | None:
         """What lists of mail show of the messages of a window; None when it has no pack."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,11 @@ def framed(texts: Sequence[Text]) -> bytes:
     return _FRAMES.pack(_FRAMED, *map(len, frames[:-1])) + b"".join(frames)
 
 
+def are_short(names: Names) -> bool:
+    """Whether a small part of a pack of header sections holds all fields `names`."""
+    return names is not None and any(short.issuperset(names) for short in SHORT)
+
+
 def frame(octets: bytes, names: Names) -> memoryview:
     """The smallest part, still compressed, that holds all fields `names`. Raises OtherRelease,
     Damaged."""
@@ -95,8 +101,8 @@ class TextPack:
     """An opened pack."""
 
     octets: bytes
-    uids: tuple[int, ...]
-    _lengths: tuple[int, ...]
+    uids: Sequence[int]
+    _lengths: Sequence[int]
 
     @classmethod
     def opened(cls, octets: bytes) -> TextPack:
@@ -110,6 +116,16 @@ class TextPack:
             raise OtherRelease("a text pack of another release")
         return cls(octets, table[::2], table[1::2])
 
+    @classmethod
+    def joined(cls, packs: Sequence[TextPack]) -> TextPack:
+        """Packs of neighbours as one, with less for each message than theirs."""
+        uids, lengths = array("I"), array("I")
+        for pack in packs:
+            uids.extend(pack.uids)
+            lengths.extend(pack._lengths)
+        room = bytes(EMPTY_OCTETS + _ENTRY_OCTETS * len(uids))
+        return cls(room + b"".join(pack.octets[pack._start :] for pack in packs), uids, lengths)
+
     @property
     def apart(self) -> list[Uid]:
         """Messages whose text is too long for a pack."""
@@ -119,13 +135,18 @@ class TextPack:
         return [Uid(uid) for uid, length in both if length == _APART]
 
     @property
+    def octets_held(self) -> int:
+        """What a joined one takes of memory, roughly."""
+        return len(self.octets) + 12 * len(self.uids)
+
+    @property
     def _start(self) -> int:
         return _HEAD.size + _ENTRY_OCTETS * len(self.uids)
 
     @cached_property
-    def _ends(self) -> list[int]:
+    def _ends(self) -> array[int]:
         sizes = (0 if length == _APART else length + 1 for length in self._lengths)
-        return list(accumulate(sizes, initial=self._start))[1:]
+        return array("I", accumulate(sizes, initial=self._start))[1:]
 
     def find(self, needle: Needle) -> Iterator[Uid]:
         """Messages whose text holds `needle`. Raises Damaged."""

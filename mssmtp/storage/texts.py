@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import logging
 import struct
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
@@ -47,12 +47,14 @@ from mssmtp.storage.textpack import (
     OtherRelease,
     Text,
     TextPack,
+    are_short,
     frame,
     framed,
     packed,
     room_of,
 )
 from mssmtp.storage.textsearch import DEARER, MESSAGE_COST, Scanned, Search
+from mssmtp.storage.textspans import Kept, Span, end_of, gaps_of, runs, together, windows_of
 from mssmtp.storage.view import Row, ranges
 
 if TYPE_CHECKING:
@@ -62,11 +64,10 @@ logger = logging.getLogger(__name__)
 
 PACK_FROM = 16
 """For fewer messages of a window no pack is made in passing."""
-TOGETHER_OCTETS = 131_072
-"""Sealed packs that are read and opened together: one change of thread costs as much as opening a
-small one."""
 AHEAD = 3
-"""As many of these other threads open while one is looked through."""
+"""As many other threads open packs while one is looked through."""
+_KEPT_TEXT_OCTETS = 400
+"""What a remembered text takes beside itself."""
 _PURPOSE = b"texts\0"
 _CONTEXT = struct.Struct(">QBQQ")
 
@@ -74,6 +75,12 @@ _HERE = (texts.c.mailbox == bindparam("mailbox")) & (texts.c.kind == bindparam("
 _BETWEEN = texts.c.first.between(bindparam("low"), bindparam("high"))
 _SPANS = sql(
     select(texts.c.first, texts.c.last, func.length(texts.c.sealed))
+    .where(_HERE)
+    .where(_BETWEEN)
+    .order_by(texts.c.first)
+)
+_KEPT = sql(
+    select(texts.c.first, texts.c.last, texts.c.count)
     .where(_HERE)
     .where(_BETWEEN)
     .order_by(texts.c.first)
@@ -104,15 +111,6 @@ SIEVES = 2
 """`kind` of the sieves of BODY packs: a row beside each pack, for the same span."""
 _SIEVES_TOGETHER = 64
 _SIEVE_COST = 32_768
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The UIDs, both included, that a pack answers for, whether messages have them or not."""
-
-    first: int
-    last: int
-    sealed_octets: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +231,23 @@ class TextReading(SummaryReading):
         source = self._texts_of(mailbox, kind)
         if source is None or not uids or not needles:
             return
+        at = 0
+        for span, pack in self._joined(source, uids, Search(tuple(needles), ()).names):
+            start, stop = bisect_left(uids, span.first), bisect_right(uids, span.last)
+            yield from self._find_apart(source, needles, uids[at:start])
+            search = Search(tuple(needles), uids[start:stop])
+            yield Scanned(span.last, search.look(pack), len(pack.octets) * len(needles))
+            at = stop
+        yield from self._find_apart(source, needles, uids[at:])
+
+    def _find_apart(
+        self, source: _Source, needles: Sequence[Needle], uids: Sequence[int]
+    ) -> Iterator[Scanned]:
+        """Pack by pack."""
+        if not uids:
+            return
         spans = self._spans(source, uids[0] // TEXT_UIDS * TEXT_UIDS, uids[-1])
-        windows = _windows(uids)
+        windows = windows_of(uids)
         spans = [span for span in spans if span.first // TEXT_UIDS in windows]
         names = Search(tuple(needles), ()).names
         packs = self._opened(source, self._sieved(source, needles, spans), names)
@@ -253,6 +266,31 @@ class TextReading(SummaryReading):
             if at < end_of(window):
                 yield from self._through_gap(source, search, Span(at, end_of(window) - 1))
 
+    def _joined(
+        self, source: _Source, uids: Sequence[int], names: Names
+    ) -> Iterator[tuple[Span, TextPack]]:
+        """Short texts of many packs at once."""
+        if source.kind is not TextKind.HEADER or not are_short(names) or len(uids) < PACK_FROM:
+            return
+        place = {"mailbox": source.mailbox, "kind": int(source.kind)}
+        low = uids[0] // TEXT_UIDS * TEXT_UIDS
+        rows = self._all(_KEPT, **place, low=low, high=uids[-1])
+        for run in runs(map(Kept._make, rows), uids):
+            key = ("texts", source.mailbox, names, *run)
+            pack = self.remembered.get(key, TextPack)
+            if pack is None:
+                pack = self._join(source, run, names)
+                self.remembered.keep(key, pack, pack.octets_held)
+            if pack.uids:
+                yield Span(run[0].first, run[-1].last), pack
+
+    def _join(self, source: _Source, run: Sequence[Kept], names: Names) -> TextPack:
+        """An empty one when each has to be looked into by itself."""
+        spans = ((Span(first, last), True) for first, last, _ in run)
+        packs = [pack for _, pack in self._opened(source, spans, names)]
+        there = [pack for pack in packs if pack is not None and not pack.apart]
+        return TextPack.joined(there) if len(there) == len(run) else TextPack(b"", (), ())
+
     def make_texts(
         self, mailbox: MailboxId, kind: TextKind, window: int, first: int
     ) -> MadeTexts | None:
@@ -269,7 +307,7 @@ class TextReading(SummaryReading):
         if source is None or not source.is_closed(window):
             return None
         known = self._spans(source, window * TEXT_UIDS, end_of(window) - 1)
-        for gap in _gaps(window, known):
+        for gap in gaps_of(window, known):
             return source.sealed(*next(self._filled(source, gap)))
         return None
 
@@ -361,7 +399,7 @@ class TextReading(SummaryReading):
             rows = self._all(_SEALED, mailbox=source.mailbox, kind=int(source.kind), **span)
             return [(each, row[0]) for each, row in zip(some, rows, strict=True)]
 
-        groups = _together(spans)
+        groups = together(spans)
         group = next(groups, None)
         try:
             while group is not None:
@@ -459,10 +497,18 @@ class TextReading(SummaryReading):
 
         Raises Damaged, NoSuchMessage, UnknownSummary.
         """
+        key = ("short", source.mailbox, row[0], names)
+        is_short = source.kind is TextKind.HEADER and are_short(names)
+        if is_short and (known := self.remembered.get(key, bytes)) is not None:
+            yield known
+            return
         summary = Summary.from_bytes(self._summary(row, source.key))
         if source.kind is TextKind.HEADER:
             header = summary.header
-            yield folded_header(header if names is None else header_fields(header, names))
+            text = folded_header(header if names is None else header_fields(header, names))
+            if is_short:  # the newest, which are in no pack yet
+                self.remembered.keep(key, text, len(text) + _KEPT_TEXT_OCTETS)
+            yield text
             return
         content = self._content(row[3], source.key.id)
         if summary.size_octets > BLOCK_OCTETS:
@@ -519,47 +565,3 @@ def texts_purpose(mailbox: int, kind: int, first: int, last: int) -> bytes:
 def keeping(pack: SealedTexts) -> Callable[[Writing], bool]:
     """The job that keeps a pack."""
     return lambda writing: writing.keep_texts(pack)
-
-
-def _gaps(window: int, spans: Sequence[Span]) -> list[Span]:
-    """What `spans`, ascending, leave of a window."""
-    gaps, at = [], window * TEXT_UIDS
-    for span in spans:
-        if span.first > at:
-            gaps.append(Span(at, span.first - 1))
-        at = max(at, span.last + 1)
-    if at < end_of(window):
-        gaps.append(Span(at, end_of(window) - 1))
-    return gaps
-
-
-def _windows(uids: Sequence[int]) -> dict[int, slice]:
-    """Where in `uids`, ascending, those of each window are."""
-    found, at = {}, 0
-    while at < len(uids):
-        window = uids[at] // TEXT_UIDS
-        end = bisect_left(uids, end_of(window), at)
-        found[window] = slice(at, end)
-        at = end
-    return found
-
-
-def _together(spans: Iterable[tuple[Span, bool]]) -> Iterator[tuple[list[Span], bool]]:
-    """Neighbours, as many as are opened together; or left unopened."""
-    some: list[Span] = []
-    octets, is_wanted = 0, False
-    for span, wanted in spans:
-        is_near = bool(some) and span.first // TEXT_UIDS <= some[-1].last // TEXT_UIDS + 1
-        octets += span.sealed_octets
-        if some and not (is_near and wanted == is_wanted and octets <= TOGETHER_OCTETS):
-            yield some, is_wanted
-            some, octets = [], span.sealed_octets
-        some.append(span)
-        is_wanted = wanted
-    if some:
-        yield some, is_wanted
-
-
-def end_of(window: int) -> int:
-    """The first UID behind a window."""
-    return (window + 1) * TEXT_UIDS

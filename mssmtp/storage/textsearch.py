@@ -12,7 +12,7 @@ from mssmtp.message.readable import Needle
 from mssmtp.storage.textpack import TextPack
 
 if TYPE_CHECKING:
-    from mssmtp.storage.texts import Span
+    from mssmtp.storage.textspans import Span
 
 DEARER = 16
 """Decoding an octet costs so much more than looking at it in a pack."""

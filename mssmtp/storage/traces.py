@@ -38,6 +38,7 @@ KEPT = timedelta(days=3 * 366)
 MOST = 1_000
 """Of one look."""
 _LOOKED_THROUGH = 200_000
+_ENDLESS = 1 << 62
 _AT_ONCE = 20_000
 """Forgotten in one commit."""
 
@@ -58,6 +59,7 @@ _NEW = sql(
 _PAGE = (
     select(*_COLUMNS)
     .where(traces.c.number < bindparam("before"))
+    .where(traces.c.at >= bindparam("since"), traces.c.at < bindparam("until"))
     .order_by(traces.c.number.desc())
     .limit(bindparam("most"))
 )
@@ -110,21 +112,29 @@ class TraceReading(View):
         bal: BalId | None = None,
         structure: StructureId | None = None,
         before: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         most: int = MOST,
     ) -> tuple[Trace, ...]:
-        """Of an account, of a box, of a structure, or of everybody when none is given.
+        """Of an account, of a box, of a structure, or of everybody when none is given; from `since`
+        on, up to `until`.
 
         `before`: the number of the last one of the page before. What is damaged is left out.
         """
         named = {"account": account, "bal": bal, "structure": structure}
         given = [(name, id) for name, id in named.items() if id is not None]
-        end = before if before is not None else 1 << 62
+        page = {
+            "before": _ENDLESS if before is None else before,
+            "since": 0 if since is None else to_us(since),
+            "until": _ENDLESS if until is None else to_us(until),
+            "most": min(most, MOST),
+        }
         if not given:
-            return self._opened_traces(self._all(_EVERY, before=end, most=min(most, MOST)))
+            return self._opened_traces(self._all(_EVERY, **page))
         if len(given) > 1:
             raise ValueError("traces are asked for of one thing at a time")
         name, id = given[0]
-        return self._opened_traces(self._all(_OF[name], id=id, before=end, most=min(most, MOST)))
+        return self._opened_traces(self._all(_OF[name], id=id, **page))
 
     def cloud_attempts(self, since: datetime) -> tuple[AccountId, ...]:
         """Whose logins came through a cloud relay (F2), among the newest 200,000 traces."""

@@ -23,6 +23,7 @@ from mssmtp.storage.known import Known
 from mssmtp.storage.lately import Lately
 from mssmtp.storage.letters import Reader, SealedBlob
 from mssmtp.storage.model import NoSuchBal, Owner, Shredded
+from mssmtp.storage.remembered import Remembered
 from mssmtp.storage.rows import Rows
 from mssmtp.storage.schema import meta, owners, sql, table_of
 
@@ -74,6 +75,7 @@ class Vault:
     noted: Noted
     known: Known
     images: Images
+    remembered: Remembered
     lately: Lately
     openers: Executor
     """Opens packs beside the thread that looks through them."""
@@ -103,6 +105,11 @@ class View:
     def now(self) -> datetime:
         """The store's clock: what a job writes down, it writes with the time of its run."""
         return self._vault.clock.now()
+
+    @property
+    def remembered(self) -> Remembered:
+        """What was opened before by this process, and what was made of it."""
+        return self._vault.remembered
 
     def _one(self, statement: str, **values: object) -> Row | None:
         found: Row | None = self._db.execute(statement, values).fetchone()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import count
 
 import pytest
 
 from mssmtp.errors import StorageFull, StorageUnavailable
 from mssmtp.imap import sync
-from mssmtp.imap.commands import expunge, select
-from mssmtp.mail import MailboxId, Principal, Uid
+from mssmtp.imap.commands import copy, delete, expunge, rename, select
+from mssmtp.mail import MailboxId, Principal, Role, Uid
 from mssmtp.storage import Reading, Writing
-from tests.imap.world import World, message
+from tests.imap.world import SERVICE, ManualClock, World, message
 
 _expunge = Writing.expunge
 
@@ -56,6 +58,143 @@ def test_an_expunge_that_fails_half_way_tells_what_is_gone(
         client.no("EXPUNGE", "LIMIT")
     assert client.ok("NOOP") == ["* 1 EXPUNGE"]
     assert client.ok("EXPUNGE") == ["* 1 EXPUNGE", "* 1 EXPUNGE"]
+
+
+# ---------------------------------------------------------------- deleting a whole mailbox
+
+
+def commits_of_delete(world: World, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many messages each commit has taken out of a mailbox that goes; the first is no commit
+    of that kind."""
+    sizes: list[int] = []
+    empty, discard = Writing._empty, Writing.discard
+
+    def counted(self: Writing, mailbox: MailboxId, uids: Sequence[Uid]) -> list[Uid]:
+        sizes.append(len(uids))
+        return discard(self, mailbox, uids)
+
+    def emptied(self: Writing, mailbox: MailboxId) -> None:
+        sizes.append(len(self.uids(mailbox)))
+        empty(self, mailbox)
+
+    monkeypatch.setattr(delete, "BATCH", 2)
+    monkeypatch.setattr(Writing, "discard", counted)
+    monkeypatch.setattr(Writing, "_empty", emptied)
+    return sizes
+
+
+def test_a_large_mailbox_goes_some_messages_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deletion of 100,000 kept every delivery of the home waiting for twenty seconds."""
+    world.fill(7)
+    client, other = world.client(), world.client(select=None)
+    client.ok("CREATE Vieux")
+    client.ok("COPY 1:* Vieux")
+    other.ok("SELECT Vieux")
+    sizes = commits_of_delete(world, monkeypatch)
+    assert client.ok("DELETE Vieux") == []
+    assert sizes == [2, 2, 2, 1, 0]
+    client.no("STATUS Vieux (MESSAGES)", "NONEXISTENT")
+    assert b"BYE [UNAVAILABLE]" in other.send(b"a NOOP\r\n")
+
+
+def test_a_mailbox_that_must_stay_loses_nothing_to_a_deletion(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.fill(5)
+    client = world.client()
+    client.ok("COPY 1:* Sent")
+    sizes = commits_of_delete(world, monkeypatch)
+    for name in ("INBOX", "Sent"):
+        client.no(f"DELETE {name}", "CANNOT")
+        assert f'* STATUS "{name}" (MESSAGES 5)' in client.ok(f"STATUS {name} (MESSAGES)")
+    assert sizes == []
+
+
+def test_what_comes_while_a_mailbox_is_deleted_goes_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much it is: the second look at the mailbox is the last."""
+    world.fill(5)
+    client = world.client()
+    client.ok("CREATE Vieux")
+    client.ok("COPY 1:* Vieux")
+    sizes = commits_of_delete(world, monkeypatch)
+    discard = Writing.discard
+
+    def overtaken(self: Writing, mailbox: MailboxId, uids: Sequence[Uid]) -> list[Uid]:
+        gone = discard(self, mailbox, uids)
+        for _ in range(2):
+            self.append(mailbox, world.store.seal(message(9)), frozenset(), world.clock.now())
+        return gone
+
+    monkeypatch.setattr(Writing, "discard", overtaken)
+    client.ok("DELETE Vieux")
+    assert sizes == [2, 2, 1, 6]
+    client.no("STATUS Vieux (MESSAGES)", "NONEXISTENT")
+
+
+@pytest.mark.attack("ATT-25")
+def test_att_25_a_right_that_ends_in_the_middle_of_a_deletion_ends_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.share(Role.RESPONSABLE)
+    client = world.client(select=None)
+    client.ok(f'CREATE "Other Users/{SERVICE}/Vieux"')
+    for _ in range(5):
+        world.deliver(message(1), "Vieux", world.service)
+    sizes = commits_of_delete(world, monkeypatch)
+    changed = world.changed
+
+    def interfere() -> None:
+        if sizes == [2]:
+            sizes.append(0)
+            world.share(Role.LECTEUR)
+        changed()
+
+    monkeypatch.setattr(world, "changed", interfere)
+    client.no(f'DELETE "Other Users/{SERVICE}/Vieux"', "NOPERM")
+    assert sizes == [2, 0]
+    told = client.ok(f'STATUS "Other Users/{SERVICE}/Vieux" (MESSAGES)')
+    assert "(MESSAGES 3)" in told[0]
+
+
+# ---------------------------------------------------------------- words meanwhile
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        ("EXPUNGE", "removing"),
+        ("UID EXPUNGE 1:*", "removing"),
+        ("CLOSE", "removing"),
+        ("DELETE Vieux", "removing"),
+        ("MOVE 1:* Archive", "moving"),
+        ("RENAME INBOX Ancien", "moving"),
+    ],
+)
+def test_r06_a_long_command_says_between_its_commits_that_it_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch, command: str, word: str
+) -> None:
+    """RFC 9585. A client that hears nothing for long takes the connection for dead and does it all
+    again."""
+    world.fill(3)
+    client = world.client()
+    client.ok("CREATE Vieux")
+    client.ok("COPY 1:* Vieux")
+    client.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")
+    for module, name in ((expunge, "BATCH"), (delete, "BATCH"), (copy, "MOVE_BATCH")):
+        monkeypatch.setattr(module, name, 1)
+    monkeypatch.setattr(rename, "MOVE_BATCH", 1)
+    quiet = [line for line in client.ok("NOOP") if "INPROGRESS" in line]
+    ticks = count(0, 3)
+    monkeypatch.setattr(ManualClock, "monotonic", lambda self: next(ticks))
+    heard = [line for line in client.ok(command) if "INPROGRESS" in line]
+    progress = rf'\* OK \[INPROGRESS \("T\d+" (NIL NIL|[12] 3)\)\] Still {word}'
+    assert heard
+    assert not quiet
+    assert all(re.fullmatch(progress, line) for line in heard)
 
 
 def test_a_flag_that_was_taken_back_meanwhile_saves_its_message(

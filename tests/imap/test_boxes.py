@@ -62,6 +62,44 @@ def test_att_24_a_password_for_one_box_shows_that_box_alone_with_the_rights_of_t
     client.no("DELETE Archive", "NOPERM")
 
 
+@pytest.mark.requirement("SEED-22")
+def test_what_leaves_a_shared_box_or_is_thrown_away_there_is_traced_to_the_person(
+    world: World,
+) -> None:
+    """Colleagues ask where a letter is: an EXPUNGE says so, a MOVE must too."""
+    world.fill(3, bal=world.service)
+    client = world.client(select=None)
+    client.ok(f'SELECT "{SHARED}"')
+    for command in ("MOVE 1 INBOX", "MOVE 1 Trash", f'MOVE 1 "{SHARED[:-5]}Archive"'):
+        client.ok(command)
+    client.ok("SELECT INBOX")
+    client.ok("MOVE 1 Trash")  # one's own order is nobody's question
+    found = [
+        each
+        for each in world.store.read(lambda r: r.traces()).result()
+        if each.kind == "delete" and each.request.startswith("MOVE")
+    ]
+    assert len(found) == 2
+    assert {(each.author, each.answer) for each in found} == {(ZOE, "1 messages")}
+    assert sum(" of box " in each.request for each in found) == 1
+    of_box = world.store.read(lambda r: r.traces(bal=world.service.id)).result()
+    assert {each.number for each in found} <= {each.number for each in of_box}
+
+
+@pytest.mark.requirement("SEED-22")
+def test_nothing_is_thrown_out_of_a_shared_box_where_its_trash_takes_nothing(world: World) -> None:
+    world.fill(1, bal=world.service)
+    world.share(Role.RESPONSABLE, LUC)
+    world.client(LUC).ok(f'SETACL "{SHARED[:-5]}Trash" {ZOE} lr')
+    client = world.client(select=None)
+    client.ok(f'SELECT "{SHARED}"')
+    for command in ("MOVE 1 Trash", "COPY 1 Trash"):
+        client.no(command, "NOPERM")
+    world.share(Role.LECTEUR)
+    client.ok("COPY 1 Trash")  # takes nothing away: a copy is a copy
+    assert "* 1 EXISTS" in client.ok("SELECT Trash")
+
+
 @pytest.mark.requirement("SEED-05")
 def test_programs_of_every_kind_work_in_one_box_at_the_same_time(world: World) -> None:
     """Business software polls and takes parts, an old telephone takes pieces, a mail client idles.

@@ -15,7 +15,7 @@ from mssmtp.imap.numbers import View
 from mssmtp.imap.selected import Recents, Selected
 from mssmtp.mail import ModSeq
 from mssmtp.storage.flags import FlagSets
-from mssmtp.storage.images import image_of
+from mssmtp.storage.images import block_of, image_of
 from mssmtp.storage.model import Mailbox
 from tests.imap.world import Client, World
 
@@ -88,7 +88,7 @@ def test_thousands_of_lines_are_those_of_single_messages(data: st.DataObject) ->
     uids = [uid for uid in range(begin, begin + 6_500) if uid not in gaps]
     odd = data.draw(st.sets(st.integers(0, 6_000), max_size=3))
     marks = [(uid, 1, 9 if at in odd else 1) for at, uid in enumerate(uids)]
-    image, sets, recents = image_of(ModSeq(1), [marks]), FlagSets({}), Recents()
+    image, sets, recents = image_of(ModSeq(1), [block_of(marks)]), FlagSets({}), Recents()
     recents.add(*sorted(data.draw(st.tuples(st.integers(1, 9_000), st.integers(1, 9_000)))))
     items = data.draw(st.sampled_from(((Simple.UID, Simple.FLAGS), (Simple.FLAGS,))))
     cuts = data.draw(st.lists(st.integers(0, 6_400), min_size=2, max_size=4, unique=True))
@@ -101,5 +101,19 @@ def test_thousands_of_lines_are_those_of_single_messages(data: st.DataObject) ->
         shown = responses.flags(sets.of(marks[at][2]), recent=uids[at] in recents)
         uid = b"UID %d " % uids[at] if items[0] is Simple.UID else b""
         expected.append(b"* %d FETCH (%bFLAGS (%b))\r\n" % (at + 1, uid, shown))
-    found = flag_lines.Lines(selected, image, sets).of(items, spans, spans)
+    lines = flag_lines.Lines(selected, image, sets)
+    found = lines.of(items, spans, spans)
     assert found.splitlines() == b"".join(expected).splitlines()
+    assert lines.of(items, spans, spans) == found  # remembered
+
+
+def test_lines_with_many_keywords_are_not_remembered() -> None:
+    """A thousand of them could take a megabyte, and a hundred thousands a hundred (D11)."""
+    sets = FlagSets({5: "k" * 70})
+    image = image_of(ModSeq(1), [block_of([(uid, 1, 32) for uid in range(1, 2_001)])])
+    box = cast(Mailbox, None)
+    selected = Selected(box, False, View(image.uids), ModSeq(1), ModSeq(1), Recents())  # noqa: FBT003
+    before = flag_lines._kept.cache_info()
+    lines = flag_lines.Lines(selected, image, sets).of((Simple.FLAGS,), [(0, 2_000)], [(0, 2_000)])
+    assert lines.count(b"k" * 70) == 2_000
+    assert flag_lines._kept.cache_info() == before

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mssmtp.imap.commands.expunge import remove_deleted
+from mssmtp.imap.effects import Read
 from mssmtp.imap.numbers import View
 from mssmtp.mail import BalState, DelegateRight
 from mssmtp.storage import Delegation, Writing
@@ -273,6 +275,70 @@ def test_att_19_a_handover_that_says_no_messages_shows_none(world: World) -> Non
         return part.messages
 
     assert world.store.write(job).result() == 0
+
+
+@pytest.mark.attack("ATT-24")
+def test_att_24_a_name_of_which_nothing_was_handed_over_is_not_told(world: World) -> None:
+    holder = world.client(ZOE)
+    for name in ("Divorce", "Suivi", "Suivi/Lu"):
+        holder.ok(f"CREATE {name}")
+    world.fill(2)
+    holder.ok("SELECT INBOX")
+    holder.ok("MOVE 2 Suivi")
+    world.hand_over(DelegateRight.READ)
+    colleague = world.client(LUC, None)
+
+    def told() -> str:
+        return "".join(colleague.ok('LIST "" "*"'))
+
+    assert "Suivi" in told()
+    assert "Divorce" not in told()
+    assert "Lu" not in told()
+    for asked in ("SELECT", "STATUS"):
+        items = " (MESSAGES)" if asked == "STATUS" else ""
+        command = f'{asked} "Other Users/{ZOE}/Divorce"{items}'
+        assert colleague.command(command)[0].startswith("NO [NONEXISTENT]")
+    # A letter of the part has come into it since: there it is to be found.
+    world.deliver(message(7))
+    holder.ok("SELECT INBOX")
+    holder.ok("MOVE 2 Divorce")
+    assert "Divorce" in told()
+
+
+@pytest.mark.requirement("DEF-23")
+def test_a_mailbox_made_after_the_handover_is_another_in_its_part_than_in_the_whole(
+    world: World,
+) -> None:
+    world.hand_over(DelegateRight.READ)
+    holder, colleague = world.client(ZOE), world.client(LUC, None)
+    holder.ok("CREATE Depuis")
+    world.deliver(message(1))
+    holder.ok("SELECT INBOX")
+    holder.ok("MOVE 1 Depuis")
+
+    def validity(client: Client, name: str) -> int:
+        found = re.search(r"UIDVALIDITY (\d+)", "".join(client.ok(f"STATUS {name} (UIDVALIDITY)")))
+        assert found
+        return int(found[1])
+
+    part = validity(colleague, f'"Other Users/{ZOE}/Depuis"')
+    assert 0 < part < 2**32
+    assert part != validity(holder, "Depuis")
+
+
+@pytest.mark.attack("ATT-24")
+def test_att_24_what_is_removed_at_once_is_of_the_part_alone(world: World) -> None:
+    """No handover gives the right to remove; should one ever do, it would not reach beyond."""
+    world.fill(3)
+    holder = world.client(ZOE)
+    holder.ok("STORE 1 +FLAGS.SILENT (\\Seen)")
+    world.hand_over(DelegateRight.SEND)
+    holder.ok("STORE 1:2 +FLAGS.SILENT (\\Deleted)")
+    colleague = world.client(LUC, None)
+    colleague.ok(f"SELECT {INBOX}")
+    effect = next(remove_deleted(colleague.session, b"a"))
+    assert isinstance(effect, Read)
+    assert world.store.read(effect.query).result() == [2]
 
 
 def test_ranges_of_a_part_never_reach_over_what_is_not_in_it() -> None:

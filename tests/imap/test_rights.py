@@ -15,7 +15,7 @@ import pytest
 
 from mssmtp.imap.commands import VERBS, copy, expunge, store
 from mssmtp.mail import ALL_RIGHTS, Role
-from mssmtp.storage import Reading, Writing
+from mssmtp.storage import PATIENT, Reading, Writing
 from tests.imap.world import LUC, SERVICE, ZOE, Client, World, message
 
 SHARED = f"Other Users/{SERVICE}/Dossier"
@@ -318,6 +318,24 @@ def test_att_24_copying_into_a_shared_mailbox_needs_i_and_keeps_what_flags_it_ma
     expected = {"s": {"\\Seen"}, "t": {"\\Deleted"}, "w": {"\\Flagged", "urgent"}}
     allowed: set[str] = set().union(*(expected.get(right, set()) for right in given))
     assert flags_in_shared(world)[1:] == ([allowed] * 3 if "i" in given else [])
+
+
+@pytest.mark.requirement("DEF-05")
+@pytest.mark.parametrize("verb", ["COPY", "MOVE"])
+def test_a_letter_of_a_patient_stays_marked_where_its_bearer_may_set_no_flag(
+    world: World, verb: str
+) -> None:
+    give(world, "lri")
+    letter = world.store.seal(message(4))
+
+    def job(writing: Writing) -> None:
+        box = writing.mailbox(world.zoe.id, "Dossier")
+        assert box is not None
+        writing.append(box.id, letter, frozenset({PATIENT, "urgent"}), world.clock.now())
+
+    world.store.write(job).result()
+    world.client(select="Dossier").ok(f'{verb} 2 "{SHARED}"')
+    assert flags_in_shared(world)[1:] == [{PATIENT}]
 
 
 @pytest.mark.attack

@@ -6,10 +6,12 @@ import pytest
 
 from mssmtp import suspending
 from mssmtp.imap_server import _Connection
+from mssmtp.mail import AccountId, Address, BalId, BalState, BalType, Role
 from mssmtp.outside import SystemClock
+from mssmtp.storage import Writing
 from mssmtp.storage.suspensions import Suspension
 from mssmtp.trust import Suspended
-from tests.imap_server.rig import LUC, ZOE, Rig, until
+from tests.imap_server.rig import LUC, SERVICE, ZOE, Rig, until
 
 
 class _Trust:
@@ -37,3 +39,38 @@ async def test_who_idles_hears_bye_when_the_suspension_is_seen(rig: Rig, kind: s
         assert b"* BYE [EXPIRED]" in await idle.ends()
         rig.store.write(lambda w: suspending.resume(w, new.kind, name)).result()
         await (await rig.client(port, ZOE)).ok(b"NOOP")
+
+
+@pytest.mark.attack("ATT-18", "ATT-25")
+@pytest.mark.parametrize("taken", ["password", "membership", "box"])
+async def test_who_idles_hears_bye_when_what_let_him_in_is_taken_away(rig: Rig, taken: str) -> None:
+    """Not at the next sign of life of the server, two minutes later."""
+
+    def let_in(writing: Writing) -> tuple[BalId, AccountId]:
+        account = writing.account(LUC)
+        assert account is not None
+        box = writing.create_bal(Address.parse(SERVICE), BalType.ORG, login=SERVICE)
+        writing.add_member(box.id, account.id, Role.SECRETAIRE)
+        return box.id, account.id
+
+    bal, luc = rig.store.write(let_in).result()
+
+    def take(writing: Writing) -> None:
+        if taken == "password":
+            for each in writing.app_passwords(luc):
+                writing.revoke_app_password(each.id)
+        elif taken == "membership":
+            writing.remove_member(bal, luc)
+        else:
+            writing.set_bal_state(bal, BalState.SUSPENDED)
+
+    async with rig.door() as (door, port):
+        idle = await rig.client(port, LUC)
+        await idle.ok(b'SELECT "Other Users/%b/INBOX"' % SERVICE.encode())
+        await idle.send(b"i IDLE\r\n")
+        await idle.line()
+        (waiting,) = door.connections
+        assert isinstance(waiting, _Connection)
+        await until(lambda: waiting._wakes_on_change)
+        rig.store.write(take).result()
+        assert b"* BYE [" in await idle.ends()

@@ -191,8 +191,8 @@ class Player:
         match self.chance.randrange(4):
             case 0:
                 name = self.chance.choice([PASSING, RENAMED])
-                if self.session.is_notified and name == self.session.selected:
-                    return
+                if self.session.is_notified and self.session.selected in (PASSING, RENAMED):
+                    return  # somebody may have given it the other name
                 self.session.truth.deletions += 1
                 await self.session.command(f"DELETE {name}")
                 if not self.session.is_notified:

@@ -38,6 +38,9 @@ LEASE = timedelta(seconds=2)
 SENDER = Address.parse("marius@cabinet-b.test")
 CABINET = Domain("cabinet-b.test")
 
+_ASKED_AGAIN = 20
+"""Times, of a store that said that it cannot just now."""
+
 
 class Player(Hand):
     """A hand with a memory of what it last saw, and habits."""
@@ -99,8 +102,11 @@ class Player(Hand):
     # ------------------------------------------------------------ choosing
 
     def _list(self, bal: int) -> None:
-        found = self.read("list", {"bal": bal}, lambda r: names(r, bal), [f"bal:{bal}"])
-        self.names[bal] = found or {}
+        for _ in range(_ASKED_AGAIN):
+            found = self.read("list", {"bal": bal}, lambda r: names(r, bal), [f"bal:{bal}"])
+            if found is not None:
+                self.names[bal] = found
+                return
 
     def _name(self) -> tuple[int, str]:
         bal = self.chance.choice(self.bals)

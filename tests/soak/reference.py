@@ -68,7 +68,12 @@ class Box:
 
     def add(self, flags: frozenset[str], size: int, date: int, content: str) -> int:
         """A message with the next UID and modseq."""
-        uid, self.uid_next, self.highest = self.uid_next, self.uid_next + 1, self.highest + 1
+        self.highest += 1
+        return self.join(flags, size, date, content)
+
+    def join(self, flags: frozenset[str], size: int, date: int, content: str) -> int:
+        """A message with the next UID and the modseq of the one before it."""
+        uid, self.uid_next = self.uid_next, self.uid_next + 1
         self.messages[uid] = Message(self.highest, flags, size, date, content)
         return uid
 
@@ -419,18 +424,22 @@ class Reference:
 
     def _copied(self, box: int, uids: list[int], target: int) -> list[list[int]]:
         source, into = self.boxes[box], self.boxes[target]
+        wanted = sorted(set(uids) & source.messages.keys())
+        if not wanted:
+            return []
+        into.highest += 1  # of all together
         pairs = []
-        for uid in sorted(set(uids) & source.messages.keys()):
+        for uid in wanted:
             message = source.messages[uid]
             flags = message.flags if source is into else into.named(message.flags)
-            new = into.add(flags, message.size, message.date, message.content)
+            new = into.join(flags, message.size, message.date, message.content)
             content = self.contents[message.content]
             content.owners[into.bal] += 1
             if into.bal != source.bal and content.envelope is not None:
                 # Who was last in a BAL to let go of it may now depend on an order nobody sees.
                 self.wandering.add(content.envelope)
-            self.changes.append(("mail", target, into.highest))
             pairs.append([uid, new])
+        self.changes.append(("mail", target, into.highest))
         return pairs
 
     def _remove(self, box: Box, uids: list[int], *, shredding: bool) -> None:

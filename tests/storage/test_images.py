@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mssmtp.mail import Bal, MailboxId, ModSeq, Uid
-from mssmtp.storage import Store, Writing
+from mssmtp.storage import Store, Writing, imaging
 from mssmtp.storage.flags import DELETED, SEEN
-from mssmtp.storage.images import Image, Images, TooManySets, image_of
+from mssmtp.storage.images import Image, Images, TooManySets, block_of, block_of_numbers, image_of
 from tests.storage.support import inbox
 
 MOMENT = datetime(2026, 1, 5, tzinfo=UTC)
@@ -98,10 +98,40 @@ def test_flags_set_by_an_image_are_those_set_by_rows(store: Store, zoe: Bal) -> 
     assert store.check().problems == ()
 
 
+@pytest.mark.parametrize("keyword_at", [(), (1,), (4, 5), (7,), tuple(range(1, 8))])
+def test_an_image_is_of_all_rows_whether_they_fit_into_one_number(
+    store: Store, zoe: Bal, monkeypatch: pytest.MonkeyPatch, keyword_at: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(imaging, "BLOCK", 3)
+    box = inbox(store, zoe)
+    many = frozenset({"a", "b", "c"})  # the third takes bit 7
+
+    def fill(writing: Writing) -> None:
+        for at in range(1, 8):
+            letter = store.seal(b"Subject: x\r\n\r\ny\r\n")
+            flags = frozenset({"\\Seen"}) if at % 2 else frozenset()
+            writing.append(box, letter, flags | many if at in keyword_at else flags, MOMENT)
+            if at in (2, 5):
+                writing.discard(box, [Uid(at)])
+
+    store.write(fill).result()
+    seen = look(store, box)
+    assert [uid for uid, _ in seen] == [1, 3, 4, 6, 7]
+    assert [bits for _, bits in seen] == [
+        at % 2 | (224 if at in keyword_at else 0) for at in (1, 3, 4, 6, 7)
+    ]
+
+
+@given(st.lists(st.tuples(*(st.integers(0, (1 << size) - 1) for size in (32, 24, 7)))))
+def test_numbers_of_a_message_are_told_apart(marks: list[tuple[int, int, int]]) -> None:
+    made = block_of_numbers([uid + (modseq << 32) + (bits << 56) for uid, modseq, bits in marks])
+    assert list(zip(made.uids, made.modseqs, made.bits, strict=True)) == marks
+
+
 @given(NUMBERS, st.data())
 def test_news_give_the_image_that_all_rows_give(uids: list[int], data: st.DataObject) -> None:
     bits = {uid: data.draw(st.integers(0, 7)) for uid in uids}
-    old = image_of(ModSeq(1), [marks(bits, 1)])
+    old = image_of(ModSeq(1), [block_of(marks(bits, 1))])
     gone = data.draw(st.sets(st.integers(1, 60)))
     new = {uid: data.draw(st.integers(0, 7)) for uid in data.draw(NUMBERS) if uid not in gone}
     after = {uid: b for uid, b in (bits | new).items() if uid not in gone}
@@ -113,7 +143,7 @@ def test_news_give_the_image_that_all_rows_give(uids: list[int], data: st.DataOb
 
 
 def test_an_image_refuses_more_sets_of_flags_than_an_octet_counts() -> None:
-    full = image_of(ModSeq(1), [[(uid, 1, uid) for uid in range(1, 257)]])
+    full = image_of(ModSeq(1), [block_of([(uid, 1, uid) for uid in range(1, 257)])])
     with pytest.raises(TooManySets):
         full.with_news(ModSeq(2), [(300, 2, 300)], ())
     with pytest.raises(TooManySets):
@@ -122,11 +152,11 @@ def test_an_image_refuses_more_sets_of_flags_than_an_octet_counts() -> None:
 
 def test_images_stay_within_their_bound_and_never_go_back() -> None:
     images = Images(most_messages=5)
-    first = image_of(ModSeq(7), [[(1, 1, 0), (2, 1, 0), (3, 1, 0)]])
+    first = image_of(ModSeq(7), [block_of([(1, 1, 0), (2, 1, 0), (3, 1, 0)])])
     images.keep(MailboxId(1), first)
     images.keep(MailboxId(1), image_of(ModSeq(6), []))
     assert images.of(MailboxId(1)) is first
-    images.keep(MailboxId(2), image_of(ModSeq(1), [[(1, 1, 0), (2, 1, 0), (3, 1, 0)]]))
+    images.keep(MailboxId(2), image_of(ModSeq(1), [block_of([(1, 1, 0), (2, 1, 0), (3, 1, 0)])]))
     assert images.of(MailboxId(1)) is None
     assert images.of(MailboxId(2)) is not None
     images.forget()

@@ -236,6 +236,29 @@ def test_copy_and_move_carry_flags_and_content_to_another_box(store: Store, zoe:
         store.write(lambda w: w.copy(box, [Uid(3)], MailboxId(999))).result()
 
 
+def test_copied_messages_share_a_modseq_and_their_letters_last_as_long_as_one_of_them(
+    store: Store, zoe: Bal
+) -> None:
+    box, other = inbox(store, zoe), create(store, zoe, "Copy")
+    sent = fill(store, box, 130)
+    first = store.write(lambda w: w.copy(box, sent, other)).result()
+    again = store.write(lambda w: w.copy(other, [Uid(1), Uid(130)], other)).result()
+    assert [made for _, made in (*first, *again)] == list(range(1, 133))
+    rows = store.read(lambda r: r.messages(other)).result()
+    assert [row.modseq for row in rows] == [ModSeq(2)] * 130 + [ModSeq(3)] * 2
+    assert store.write(lambda w: w.move(other, [Uid(1), Uid(3)], box)).result() == [
+        (1, 131),
+        (3, 132),
+    ]
+    assert store.write(lambda w: w.discard(box, sent)).result() == sent
+    assert store.check().counted["blobs"] == 130
+    assert store.read(lambda r: r.body(box, Uid(131))).result() == message("n 0")
+    store.write(lambda w: w.discard(box, [Uid(131), Uid(132)])).result()
+    assert store.check().counted["blobs"] == 129  # the first one was copied twice
+    store.write(lambda w: w.delete_mailbox(zoe.id, "Copy")).result()
+    assert store.check().counted["blobs"] == 0
+
+
 def test_recent_is_claimed_once(store: Store, zoe: Bal) -> None:
     box = inbox(store, zoe)
     fill(store, box, 2)

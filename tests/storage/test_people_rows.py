@@ -114,7 +114,7 @@ def test_a_structure_keeps_its_numbers_and_its_boxes_find_it(store: Store, zoe: 
         store.write(lambda w: w.change_structure(replace(other, finess="130000011"))).result()
     store.write(lambda w: w.set_bal_structure(zoe.id, made.id)).result()
     store.write(lambda w: w.set_red_listed(zoe.id, on=True)).result()
-    (box,) = store.read(lambda r: r.bals_of(made.id)).result()
+    (box,) = store.read(lambda r: tuple(r.each_bal_of(made.id))).result()
     assert (box.id, box.is_red_listed) == (zoe.id, True)
     closed = replace(made, is_closed=True)
     store.write(lambda w: w.change_structure(closed)).result()
@@ -134,7 +134,7 @@ def test_att_19_who_writes_to_the_database_gives_no_box_a_structure_and_nobody_a
     db.execute("UPDATE bals SET structure = ?", (made.id,))
     db.execute("UPDATE persons SET state = ?, structure = ?", ("certified", made.id))
     try:
-        assert store.read(lambda r: r.bals_of(made.id)).result() == ()
+        assert store.read(lambda r: tuple(r.each_bal_of(made.id))).result() == ()
         assert store.read(lambda r: r.persons(made.id)).result() == ()
         found = store.read(lambda r: r.person(LEA.usual_address)).result()
         assert found == person

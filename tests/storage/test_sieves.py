@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from mssmtp.mail import Bal
 from mssmtp.storage import Store, sieves
-from mssmtp.storage import texts as storage_texts
 from mssmtp.storage.messages import TEXT_UIDS
 from mssmtp.storage.sieves import lets_through, places_of, sieve_of
 from mssmtp.storage.textpack import TextPack
 from mssmtp.storage.texts import SIEVES, TextKind
+from mssmtp.storage.textspans import Span
 from tests.storage.support import behind, inbox
 from tests.storage.test_texts import append, found, letters
 
@@ -142,7 +142,7 @@ def test_no_sieve_is_kept_of_a_pack_that_was_dropped(store: Store, zoe: Bal, hom
     db.execute("DELETE FROM texts WHERE kind = ?", (SIEVES,))
     made = store.read(lambda r: r.missing_sieve(box, 0)).result()
     assert made is not None
-    assert made.span == storage_texts.Span(0, TEXT_UIDS - 1)
+    assert made.span == Span(0, TEXT_UIDS - 1)
     db.execute("DELETE FROM texts")
     db.close()
     assert not store.write(lambda w: w.keep_sieve(made)).result()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mssmtp.errors import Damaged
 from mssmtp.mail import ModSeq
-from mssmtp.storage.images import TooManySets, image_of
+from mssmtp.storage.images import TooManySets, block_of, image_of
 from mssmtp.storage.states import STATE_UIDS, Mark, packed, state_of, unpacked
 
 OFFSETS = st.integers(0, STATE_UIDS - 1)
@@ -34,7 +34,9 @@ def test_a_whole_window_of_different_flags_survives_being_kept() -> None:
 
 
 def test_a_whole_window_of_the_same_flags_is_a_few_octets() -> None:
-    image = image_of(ModSeq(1), [[(uid, 1, 0) for uid in range(STATE_UIDS, 2 * STATE_UIDS)]])
+    image = image_of(
+        ModSeq(1), [block_of([(uid, 1, 0) for uid in range(STATE_UIDS, 2 * STATE_UIDS)])]
+    )
     after, changed = image.with_flags([(0, STATE_UIDS)], -1, 1, ModSeq(9))
     (state,) = after.states(changed)
     assert len(packed(state)) < 32
@@ -57,14 +59,14 @@ def test_an_image_of_rows_and_states_is_the_image_that_made_them(
     uids: list[int], changes: list[tuple[int, int, int]]
 ) -> None:
     came: list[Mark] = [(uid, 1, uid & 3) for uid in uids]
-    image = image_of(ModSeq(1), [came])
+    image = image_of(ModSeq(1), [block_of(came)])
     kept: dict[int, bytes] = {}
     for modseq, (start, length, more) in enumerate(changes, 2):
         span = (min(start, len(uids)), min(start + length, len(uids)))
         image, changed = image.with_flags([span], 5, more, ModSeq(modseq))
         kept |= {state.window: packed(state) for state in image.states(changed)}
     states = [unpacked(window, octets) for window, octets in sorted(kept.items())]
-    again = image_of(image.modseq, [came], states)
+    again = image_of(image.modseq, [block_of(came)], states)
     assert shown(again.uids, again.modseqs, again.codes, again.sets) == shown(
         image.uids, image.modseqs, image.codes, image.sets
     )
@@ -78,4 +80,4 @@ def shown(uids: object, modseqs: object, codes: bytes, sets: tuple[int, ...]) ->
 def test_an_image_of_states_refuses_too_many_sets_too() -> None:
     state = state_of([(uid, 2, uid << 8) for uid in range(1, 300)])
     with pytest.raises(TooManySets):
-        image_of(ModSeq(2), [[(uid, 1, 0) for uid in range(1, 300)]], [state])
+        image_of(ModSeq(2), [block_of([(uid, 1, 0) for uid in range(1, 300)])], [state])

@@ -19,6 +19,7 @@ from mssmtp.storage.messages import TEXT_UIDS
 from mssmtp.storage.sealing import compressed, decompressed
 from mssmtp.storage.textpack import OtherRelease, TextPack, frame, framed, packed
 from mssmtp.storage.texts import TextKind
+from mssmtp.storage.textspans import Span
 from tests.corpus import cpython_messages, torture_messages
 from tests.storage.support import SteppingClock, behind, inbox, message
 
@@ -190,7 +191,7 @@ def test_a_text_just_too_long_for_a_pack_is_found_all_the_same(
         corpus[number - 1] = message(f"sujet {number}", b"a" * (size - 4) + b"FIN ")
     append(store, box, *corpus)
     store.settle()
-    whole = storage_texts.Span(0, TEXT_UIDS - 1)
+    whole = Span(0, TEXT_UIDS - 1)
     pack = store.read(lambda r: r.open_texts(box, TextKind.BODY, whole)).result()
     assert pack is not None
     assert [uid for uid, text in pack.items() if text is None] == [7, 8, 9]

@@ -20,16 +20,19 @@ class ScriptFailed(AssertionError):
 
 
 class Marionette:
-    """One session in the chrome context: scripts see what Thunderbird's own code sees."""
+    """One session, in the chrome context: scripts see what Thunderbird's own code sees; or in the
+    content context, where they see a page."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(
+        self, port: int, capabilities: dict[str, Json] | None = None, context: str = "chrome"
+    ) -> None:
         self._stream = _connected(port)
         self._file = self._stream.makefile("rb")
         self._last = 0
         self._read()  # the greeting
-        self._call("WebDriver:NewSession", {"capabilities": {"alwaysMatch": {}}})
-        self._call("Marionette:SetContext", {"value": "chrome"})
-        self._call("WebDriver:SetTimeouts", {"script": int(ANSWERS_WITHIN_S * 1000)})
+        self.call("WebDriver:NewSession", capabilities or {})
+        self.call("Marionette:SetContext", {"value": context})
+        self.call("WebDriver:SetTimeouts", {"script": int(ANSWERS_WITHIN_S * 1000)})
 
     def close(self) -> None:
         """Leave; Thunderbird goes on."""
@@ -44,7 +47,7 @@ class Marionette:
             "value => done({value: value === undefined ? null : value}),"
             "error => done({error: String(error) + '\\n' + (error && error.stack)}));"
         )
-        said = self._call(
+        said = self.call(
             "WebDriver:ExecuteAsyncScript",
             {"script": body, "args": list(arguments), "sandbox": "system", "newSandbox": False},
         )
@@ -55,11 +58,12 @@ class Marionette:
 
     def picture(self, file: Path) -> None:
         """The window as a PNG."""
-        said = self._call("WebDriver:TakeScreenshot", {"full": True, "hash": False})
+        said = self.call("WebDriver:TakeScreenshot", {"full": True, "hash": False})
         assert isinstance(said, dict)
         file.write_bytes(base64.b64decode(str(said["value"])))
 
-    def _call(self, name: str, parameters: dict[str, Json]) -> Json:
+    def call(self, name: str, parameters: dict[str, Json]) -> Json:
+        """What is answered to one command."""
         self._last += 1
         octets = json.dumps([0, self._last, name, parameters]).encode()
         self._stream.sendall(b"%d:%s" % (len(octets), octets))

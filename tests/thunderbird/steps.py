@@ -130,18 +130,16 @@ def letters_are_moved_and_thrown_away(scene: Scene) -> str:
 
 
 def deleting_in_the_box_of_the_service(scene: Scene) -> str:
-    """Thunderbird has one Trash per account, her own: the letter leaves the service's box."""
+    """Thunderbird has one Trash per account, her own: the server keeps the letter in the box."""
     inbox = f"{scene.shared}/INBOX"
     scene.deliver(scene.service, "Lettre du service")
     scene.lucie.do("appears", inbox, "Lettre du service")
     assert scene.lucie.do("remove", inbox, "Lettre du service") == 0
     assert "Lettre du service" not in subjects(scene, scene.service, "INBOX")
-    assert subjects(scene, scene.service, "Trash") == []
-    assert subjects(scene, scene.secretary, "Trash") == ["Lettre du service"]
-    scene.lucie.do("appears", "Trash", "Lettre du service")
-    assert scene.lucie.do("move", "Trash", "Lettre du service", f"{scene.shared}/Trash") == 0
+    assert subjects(scene, scene.secretary, "Trash") == []
     assert subjects(scene, scene.service, "Trash") == ["Lettre du service"]
-    return "goes to HER Trash (Thunderbird's way); moving it to the service's own works"
+    scene.lucie.do("appears", f"{scene.shared}/Trash", "Lettre du service")
+    return "goes to the Trash of the SERVICE, where colleagues see it"
 
 
 def sent_once_from_her_box(scene: Scene) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mssmtp.identity.refusals import LoginRefused
-from mssmtp.identity.sasl import Challenge, Exchange
+from mssmtp.identity.sasl import Challenge, Exchange, UnknownMechanism
 from mssmtp.imap import incoming, responses
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.commands.login import logged_in, wrong_password
@@ -19,6 +19,8 @@ from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import Principal
+
+_NOT_OFFERED = b"Mecanisme de connexion non offert ici ; prenez un de ceux de CAPABILITY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Authenticate(Command):
                 else:
                     step = exchange.answer((yield from authenticate(step)))
             return logged_in(session, step)
+        except UnknownMechanism as error:
+            raise Refused("CANNOT", _NOT_OFFERED) from error
         except LoginRefused as error:
             if (last := exchange.refused(error)) is not None:
                 yield from _challenged(session, tag, last)

@@ -21,7 +21,7 @@ class Close(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         selected = session.selected
         if self.expunges and selected.may(mailboxes.EXPUNGE):  # RFC 4314 4
-            yield from remove_deleted(session)
+            yield from remove_deleted(session, tag)
         yield Watch(None)
         session.select(None)
         return Done(b"CLOSE completed" if self.expunges else b"UNSELECT completed")

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from mssmtp.imap import listing, mailboxes, responses, tracing
 from mssmtp.imap.command import Command, Done
+from mssmtp.imap.commands.expunge import BATCH
 from mssmtp.imap.effects import Steps, Watch, send, write
+from mssmtp.imap.progress import Progress
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
+from mssmtp.mail import Uid
 from mssmtp.storage.model import Mailbox
 
 if TYPE_CHECKING:
@@ -18,21 +21,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Delete(Command):
-    """Removes a mailbox with its messages; its children stay (6.3.4)."""
+    """Removes a mailbox with its messages; its children stay (6.3.4).
+
+    Of a large one the messages go first, some at a time. When a later commit fails the mailbox is
+    there with the rest of them.
+    """
 
     mailbox: str
     given: bytes = b""
 
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
-        def job(writing: Writing) -> Mailbox:
-            place = mailboxes.locate(writing, session.principal, self.mailbox)
-            needed = mailboxes.DELETE_MAILBOX
-            found = mailboxes.find(writing, session.principal, self.mailbox, needed)
-            writing.delete_mailbox(place.bal.id, place.name)
-            tracing.deleted(writing, session.principal, found)
-            return found
-
-        gone = yield from write(job)
+        progress = Progress(session, tag, b"Still removing")
+        # What comes meanwhile goes with the mailbox, however much it is: nobody holds this up.
+        for most in (BATCH, None):
+            gone, uids = yield from write(_Step(self, session, most))
+            if uids is None:
+                break
+            for start in range(0, len(uids), BATCH):
+                some = uids[start : start + BATCH]
+                yield from _discard(session, self.mailbox, gone, some)
+                yield from progress.told(start + BATCH, len(uids))
         if session.watching is not None:
             session.watching.deleted(gone.id)
         if session.selected_or_none and session.selected.mailbox.id == gone.id:
@@ -45,6 +53,37 @@ class Delete(Command):
             shown = mailboxes.as_shown(gone, self.mailbox)
             yield from send(listing.unasked(shown, gone=True, was=self.given))
         return Done(b"DELETE completed")
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The mailbox is deleted (None), unless it holds more than `most`: then their UIDs."""
+
+    command: Delete
+    session: Session
+    most: int | None
+
+    def __call__(self, writing: Writing) -> tuple[Mailbox, list[Uid] | None]:
+        who, name = self.session.principal, self.command.mailbox
+        place = mailboxes.locate(writing, who, name)
+        found = mailboxes.find(writing, who, name, mailboxes.DELETE_MAILBOX)
+        if self.most is not None and found.messages > self.most:
+            return found, writing.doomed(place.bal.id, place.name)
+        writing.delete_mailbox(place.bal.id, place.name)
+        tracing.deleted(writing, who, found)
+        return found, None
+
+
+def _discard(session: Session, name: str, mailbox: Mailbox, uids: list[Uid]) -> Steps[None]:
+    """One commit, with the right of this moment (ATT-25)."""
+
+    def job(writing: Writing) -> None:
+        who = session.principal
+        found = mailboxes.find(writing, who, name, mailboxes.DELETE_MAILBOX)
+        if found.id == mailbox.id and (gone := writing.discard(found.id, uids)):
+            tracing.deleted(writing, who, found, gone)
+
+    yield from write(job)
 
 
 def parse(cursor: Cursor) -> Delete:

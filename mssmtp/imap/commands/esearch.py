@@ -11,8 +11,9 @@ from mssmtp.imap.command import Command, Done
 from mssmtp.imap.commands.search import RefusedSearch, aware, emptying
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.keys import And
-from mssmtp.imap.looking import Look, Progress, beside, looked_for
+from mssmtp.imap.looking import Look, beside, looked_for
 from mssmtp.imap.mailboxes import READ, Shown
+from mssmtp.imap.progress import Progress
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.results import Answer, Found, Returning
 from mssmtp.imap.selected import Selected

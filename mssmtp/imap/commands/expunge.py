@@ -10,6 +10,7 @@ from mssmtp.imap import mailboxes, sync, tracing
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, write
 from mssmtp.imap.numbers import NumberSet
+from mssmtp.imap.progress import Progress
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import Principal, Uid
@@ -36,7 +37,7 @@ class Expunge(Command):
         if self.uids is not None:
             named = frozenset(selected.view.uids_of(selected.view.spans(self.uids, by_uid=True)))
         session.is_changed = session.owes_news = True
-        removed = yield from remove_deleted(session, named)
+        removed = yield from remove_deleted(session, tag, named)
         if not removed or not session.dialect.modseqs:
             return Done(b"EXPUNGE completed")
         yield from sync.tell(session, expunge=True, highest=False)
@@ -44,17 +45,23 @@ class Expunge(Command):
         return Done(b"EXPUNGE completed", b"HIGHESTMODSEQ %d" % selected.gone_modseq)
 
 
-def remove_deleted(session: Session, named: Collection[int] | None = None) -> Steps[int]:
+def remove_deleted(
+    session: Session, tag: bytes, named: Collection[int] | None = None
+) -> Steps[int]:
     """Remove the messages with `\\Deleted`, of `named` only when given, BATCH at a time.
 
     No message is removed that lost its flag meanwhile. When a later batch fails the earlier ones
     are gone, which the untagged EXPUNGEs tell. Returns how many were removed.
     """
     mailbox = session.selected.mailbox
-    found = yield from read(lambda reading: reading.deleted(mailbox.id))
+    # Of a part that was handed over, those in it alone: others may be marked beside it (DEF-23).
+    found = yield from read(
+        lambda reading: reading.among_part(mailbox, reading.deleted(mailbox.id))
+    )
     uids = found if named is None else [uid for uid in found if uid in named]
-    removed = 0
+    progress, removed = Progress(session, tag, b"Still removing"), 0
     for start in range(0, len(uids), BATCH):
+        yield from progress.told(start, len(uids))
         removed += yield from _remove(session.principal, mailbox, uids[start : start + BATCH])
     return removed
 

@@ -12,6 +12,7 @@ from mssmtp.imap.commands.copy import MOVE_BATCH
 from mssmtp.imap.effects import Steps, send, write
 from mssmtp.imap.mailboxes import Place
 from mssmtp.imap.names import DELIMITER
+from mssmtp.imap.progress import Progress
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
@@ -67,7 +68,8 @@ class Rename(Command):
         if renamed.mailbox is None:
             return Done(b"RENAME completed")
         if renamed.inbox is not None:
-            yield from _empty(renamed.inbox, renamed.mailbox.id, renamed.uids)
+            progress = Progress(session, tag, b"Still moving")
+            yield from _empty(renamed.inbox, renamed.mailbox.id, renamed.uids, progress)
         elif session.dialect.rev2:
             shown = mailboxes.as_shown(renamed.mailbox, self.new)
             yield from send(listing.unasked(shown, was=self.given))
@@ -95,9 +97,12 @@ def _tree(writing: Writing, session: Session, target: Place) -> list[Mailbox]:
     ]
 
 
-def _empty(source: MailboxId, target: MailboxId, uids: Sequence[Uid]) -> Steps[None]:
+def _empty(
+    source: MailboxId, target: MailboxId, uids: Sequence[Uid], progress: Progress
+) -> Steps[None]:
     """The messages that were there, in commits as short as those of MOVE."""
     for start in range(0, len(uids), MOVE_BATCH):
+        yield from progress.told(start, len(uids))
         yield from _move(source, uids[start : start + MOVE_BATCH], target)
 
 

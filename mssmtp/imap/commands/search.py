@@ -11,8 +11,9 @@ from mssmtp.imap import contexts, keys, results, search, sync
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, send
 from mssmtp.imap.keys import And
-from mssmtp.imap.looking import Look, Progress, beside, looked_for
+from mssmtp.imap.looking import Look, beside, looked_for
 from mssmtp.imap.numbers import View
+from mssmtp.imap.progress import Progress
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.results import Answer, Found, Returning
 from mssmtp.imap.search import has_numbers

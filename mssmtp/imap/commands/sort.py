@@ -13,7 +13,8 @@ from mssmtp.imap.command import Command, Done
 from mssmtp.imap.commands.search import RefusedSearch, aware, emptying, told
 from mssmtp.imap.effects import Steps, read
 from mssmtp.imap.keys import And
-from mssmtp.imap.looking import Look, Progress, looked_for
+from mssmtp.imap.looking import Look, looked_for
+from mssmtp.imap.progress import Progress
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.results import Answer, Found, Returning
 from mssmtp.imap.search import has_numbers

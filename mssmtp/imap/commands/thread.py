@@ -13,7 +13,8 @@ from mssmtp.imap.commands.search import aware
 from mssmtp.imap.commands.sort import worked
 from mssmtp.imap.effects import Steps, read, send
 from mssmtp.imap.keys import And
-from mssmtp.imap.looking import Look, Progress, beside, looked_for
+from mssmtp.imap.looking import Look, beside, looked_for
+from mssmtp.imap.progress import Progress
 from mssmtp.imap.results import Answer
 from mssmtp.imap.search import has_numbers
 from mssmtp.imap.session import Session
