@@ -218,8 +218,12 @@ class Imap:
                 raise SystemExit("the server closed an idle session")
             heard += block
 
-    def hear_of_more(self, than: int) -> int:
-        """Read until the mailbox is told to hold more messages `than` that; how many it holds."""
+    def hear_of_more(self, than: int, within: float) -> int:
+        """Read until the mailbox is told to hold more messages `than` that; how many it holds.
+
+        Raises TimeoutError: nothing came `within` so many seconds.
+        """
+        self._socket.settimeout(within)
         heard, told = b"", than
         while told <= than:
             block = self._socket.recv(1 << 16)

@@ -7,8 +7,9 @@ Both start with a full queue and deliver it over mutual TLS to the same server, 
 everything (`bench.outbound_sink`). Postfix is measured with its connection cache of TLS sessions
 on (`smtp_tls_connection_reuse`); `--as-delivered` leaves it off, as Debian has it: then each letter
 is a handshake.
-Processor time is that of the sender's processes. Every measurement is taken of both within seconds
-of each other, once a round; a ratio is made within a round. Needs root and Debian's postfix.
+Processor time is that of the sender's processes, their logs included, and beside it the sink's.
+Every measurement is taken of both within seconds of each other, once a round; a ratio is made
+within a round. Needs root and Debian's postfix.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import uvloop
 
 from bench.letters import letter
 from bench.outbound_postfix import Postfix
+from mssmtp import log
 from mssmtp.config import (
     CertificateSettings,
     LimitSettings,
@@ -73,6 +75,8 @@ class Figure:
     messages: int
     cpu_ms: float
     connections: int
+    sink_ms: float
+    """Of processor, for each message: what the server that takes everything had of the machine."""
 
     @property
     def rate(self) -> float:
@@ -178,8 +182,13 @@ def fill(settings: Settings, given: argparse.Namespace, domains: int) -> None:
 
 
 async def relay(place: Path, port: int, domains: int, worker: str) -> None:
-    """One worker's relay: waits for a line, delivers until nothing waits, prints its time."""
+    """One worker's relay: waits for a line, delivers until nothing waits, prints its time.
+
+    It logs as a server does, for Postfix does too.
+    """
     settings = settings_of(place, port, domains)
+    sys.stderr = (place / f"log-{worker}").open("w", encoding="utf-8")
+    log.configure(settings.log.level)
     store = Store(settings.store, CLOCK, ENTROPY, worker=worker)
     engine = Engine(PolicySettings(), LimitSettings())
     trust = trust_of(place, domains)
@@ -197,6 +206,8 @@ async def relay(place: Path, port: int, domains: int, worker: str) -> None:
     ended = os.times()
     print(ended.user + ended.system - begun.user - begun.system, flush=True)
     store.close()
+    sys.stderr.close()
+    sys.stderr = sys.__stderr__
 
 
 def ours(place: Path, port: int, domains: int, given: argparse.Namespace) -> Figure:
@@ -213,10 +224,11 @@ def ours(place: Path, port: int, domains: int, given: argparse.Namespace) -> Fig
         seconds = time.perf_counter() - started
         for child in children:
             child.wait()
-        messages, connections = counts()
+        messages, connections, sunk = counts()
     if messages != given.messages:
         raise SystemExit(f"{messages} of {given.messages} arrived")
-    return Figure(seconds, messages, 1_000 * sum(cpu) / messages, connections)
+    each = 1_000 / messages
+    return Figure(seconds, messages, sum(cpu) * each, connections, sunk * each)
 
 
 def _child(words: list[str]) -> subprocess.Popen[str]:
@@ -238,16 +250,20 @@ def _line(child: subprocess.Popen[str]) -> str:
 
 
 @contextmanager
-def sink(place: Path, port: int, hosts: int) -> Iterator[Callable[[], tuple[int, int]]]:
-    """The server that takes everything; what it yields tells messages and connections so far."""
+def sink(place: Path, port: int, hosts: int) -> Iterator[Callable[[], tuple[int, int, float]]]:
+    """The server that takes everything; what it yields tells messages, connections and processor
+    seconds so far."""
     words = [sys.executable, "-m", "bench.outbound_sink"]
     files = [str(place / name) for name in ("sink.pem", "sink.key", "anchors.pem")]
     child = _child([*words, *files, str(port), str(hosts)])
 
-    def counts() -> tuple[int, int]:
+    def counts() -> tuple[int, int, float]:
         _tell(child)
-        messages, connections, _ = _line(child).split()
-        return int(messages), int(connections)
+        messages, connections, cpu = _line(child).split()
+        return int(messages), int(connections), float(cpu) - started_s
+
+    started_s = 0.0
+    started_s = counts()[2]
 
     try:
         yield counts
@@ -278,8 +294,9 @@ def theirs(place: Path, port: int, domains: int, given: argparse.Namespace) -> F
             time.sleep(0.05)
         seconds = time.perf_counter() - started
         cpu = postfix.cpu_s() - before
-        messages, connections = counts()
-    return Figure(seconds, messages, 1_000 * cpu / messages, connections)
+        messages, connections, sunk = counts()
+    each = 1_000 / messages
+    return Figure(seconds, messages, cpu * each, connections, sunk * each)
 
 
 def main() -> None:
@@ -330,7 +347,7 @@ def _compared(place: Path, domains: int, given: argparse.Namespace) -> dict[str,
 def _print(domains: int, name: str, figure: Figure) -> None:
     print(
         f"{domains:>4} domains  {name:<8}{figure.rate:>8.0f} msg/s{figure.cpu_ms:>8.2f} ms cpu/msg"
-        f"{figure.connections:>7} connections",
+        f"{figure.connections:>7} connections{figure.sink_ms:>8.2f} ms sink",
         flush=True,
     )
 

@@ -116,19 +116,30 @@ def peak_mebibytes(pids: list[int]) -> float:
 @contextmanager
 def space(base_port: int, accounts: int, workers: int) -> Iterator[dict[str, Operator]]:
     """Start `mssmtp demo --no-exchange`, yield its operators by name, stop it."""
-    with tempfile.TemporaryDirectory(prefix="mssmtp-bench-") as folder:
-        command = [sys.executable, "-m", "mssmtp", "demo", "--directory", folder, "--no-exchange"]
-        options = {"--base-port": base_port, "--accounts": accounts, "--workers": workers}
-        for option, value in options.items():
-            command += [option, str(value)]
-        log = Path(folder) / "demo.log"
-        with log.open("wb") as stream:
-            process = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=stream)
-        try:
-            yield _operators(_wait(Path(folder) / "manifest.json", process, log))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
+    with (
+        tempfile.TemporaryDirectory(prefix="mssmtp-bench-") as folder,
+        space_in(Path(folder), base_port, accounts, workers) as operators,
+    ):
+        yield operators
+
+
+@contextmanager
+def space_in(
+    folder: Path, base_port: int, accounts: int, workers: int
+) -> Iterator[dict[str, Operator]]:
+    """The same in a directory that stays."""
+    command = [sys.executable, "-m", "mssmtp", "demo", "--directory", str(folder), "--no-exchange"]
+    options = {"--base-port": base_port, "--accounts": accounts, "--workers": workers}
+    for option, value in options.items():
+        command += [option, str(value)]
+    log = folder / "demo.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=stream)
+    try:
+        yield _operators(_wait(folder / "manifest.json", process, log))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
 
 
 def _wait(manifest: Path, process: subprocess.Popen[bytes], log: Path) -> dict[str, object]:

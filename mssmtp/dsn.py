@@ -99,7 +99,13 @@ def relayed(report: Report) -> bytes:
     lines = [
         "Votre message a été transmis à l'opérateur du destinataire, qui ne confirme pas",
         "la remise dans la boîte aux lettres :",
-        *(f"  - {_shown(each)}" for each in report.statuses),
+        *(names := [f"  - {_shown(each)}" for each in report.statuses]),
+        "",
+        _ENGLISH,
+        "",
+        "Your message was handed to the recipient's operator, which does not confirm delivery to",
+        "the mailbox:",
+        *names,
     ]
     return _message(report, "relayed", SUCCESS_SUBJECT, lines, None)
 
@@ -108,7 +114,12 @@ def delivered(report: Report) -> bytes:
     """The answer to NOTIFY=SUCCESS for a box of ours (RFC 3461 5.2.3)."""
     lines = [
         "Votre message a été remis dans la boîte aux lettres de :",
-        *(f"  - {_shown(each)}" for each in report.statuses),
+        *(names := [f"  - {_shown(each)}" for each in report.statuses]),
+        "",
+        _ENGLISH,
+        "",
+        "Your message was delivered to the mailbox of:",
+        *names,
     ]
     return _message(report, "delivered", SUCCESS_SUBJECT, lines, None)
 

@@ -69,7 +69,8 @@ class Content:
     """What goes behind DATA, read block by block, and the wishes of the sender.
 
     `ending` is called before the last octets go out, from when on the peer may have taken it (D4).
-    `by_s`: seconds left until the deadline of RFC 2852.
+    `by_s`: seconds left until the deadline of RFC 2852. `is_report`: of a null sender, which goes
+    on without REQUIRETLS rather than be lost (RFC 8689 5).
     """
 
     size_octets: int
@@ -77,6 +78,7 @@ class Content:
     envid: str | None = None
     ret: str | None = None
     require_tls: bool = False
+    is_report: bool = False
     priority: int = 0
     by: DeliverBy | None = None
     by_s: int = 0
@@ -313,7 +315,7 @@ class PeerConnection:
                 words.append(b"RET=" + content.ret.encode("ascii"))
             if content.envid is not None:
                 words.append(b"ENVID=" + content.envid.encode("ascii"))
-        if content.require_tls:
+        if content.require_tls and self.promises_tls:
             words.append(b"REQUIRETLS")
         if content.priority and "mt-priority" in self.extensions:
             words.append(b"MT-PRIORITY=%d" % content.priority)

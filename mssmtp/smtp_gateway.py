@@ -59,6 +59,8 @@ class GatewayMachine(Machine):
     def __init__(self, house: House) -> None:
         super().__init__(house)
         self._told = Told()
+        self._of_next = Told()  # XFORWARD is about one letter, XCLIENT about the session
+        self._of_letter = Told()
 
     # ------------------------------------------------------------ who it is
 
@@ -109,16 +111,17 @@ class GatewayMachine(Machine):
         told = attributes(argument, known)
         logger.info("told by the gateway", extra={"verb": verb.decode("ascii"), **told})
         if verb == b"XFORWARD":
-            self._told = self._told.with_forward(told)
+            self._of_next = self._of_next.with_attributes(told)
             self.say(replies.NOOP)
             return
         # As Postfix does: the session begins anew, as if that client had connected.
-        self._told = Told().with_client(told)
+        self._told, self._of_next = Told().with_attributes(told), Told()
         self._conversation.restart()
         name = self._services.settings.operator.host_name
         self._out += f"220 {name} ESMTP mssmtp\r\n".encode("ascii")
 
     async def _begin(self, command: MailCommand) -> Transaction:
+        self._of_letter, self._of_next = self._of_next.or_of(self._told), Told()
         gateway = self._gateway()
         sender = command.sender
         mss = gateway.aliases.outward(sender) if sender is not None else None
@@ -145,10 +148,10 @@ class GatewayMachine(Machine):
     def _origin(self, transaction: Transaction) -> Origin:
         origin = super()._origin(transaction)
         hop = origin.hop
-        if self._told.helo:
-            hop = replace(hop, greeting=self._told.helo)
-        if self._told.address:
-            hop = replace(hop, peer_address=self._told.address)
+        if self._of_letter.helo:
+            hop = replace(hop, greeting=self._of_letter.helo)
+        if self._of_letter.address:
+            hop = replace(hop, peer_address=self._of_letter.address)
         return Origin(hop, origin.peer_address)
 
 

@@ -116,6 +116,9 @@ class Lane:
     roads: dict[Domain, Road] = field(default_factory=dict)
     turns: deque[Road] = field(default_factory=deque)
     """Roads on which something waits."""
+    unrecorded: int = 0
+    """Ended, and their outcome is not written yet: bounded as those under way are, for what a peer
+    has taken and only our disk does not know of would go out again if the machine died (D4)."""
 
 
 class Lanes:
@@ -126,7 +129,7 @@ class Lanes:
         self._lanes: dict[Hashable, Lane] = {}
         self._road_of: dict[Domain, tuple[Lane, Road]] = {}
         self._crowd = 0
-        self.running = 0
+        self.running = self.unrecorded = 0
         self.held = 0
 
     # ------------------------------------------------------------ what to lease
@@ -197,8 +200,9 @@ class Lanes:
             lane.turns.append(road)
 
     def start(self) -> Iterator[Lease]:
-        """The leases that may be delivered now, each counted as under way: to be `done` later."""
-        if self.running >= self._in_all:
+        """The leases that may be delivered now, each counted as under way: to be `done` later, and
+        `recorded`."""
+        if max(self.running, self.unrecorded) >= self._in_all:
             return
         waiting = [lane for lane in self._lanes.values() if lane.turns]
         busy = sum(bool(lane.turns) or lane.pace.running > 0 for lane in self._lanes.values())
@@ -212,13 +216,22 @@ class Lanes:
                 yield heapq.heappop(road.waiting)[2]
                 self._rotate(lane, road)
 
-    def done(self, lease: Lease) -> None:
-        """A delivery that was started has ended."""
+    def done(self, lease: Lease) -> Lane:
+        """The dialogue that was started has ended: its place at that operator is free. For whom its
+        outcome is to be `recorded`."""
         lane, road = self._road_of[lease.domain]
         lane.pace.running -= 1
         road.pace.running -= 1
         self.running -= 1
+        lane.unrecorded += 1
+        self.unrecorded += 1
         self._leave(lane, road, lease)
+        return lane
+
+    def recorded(self, lane: Lane) -> None:
+        """An outcome of it was written, or will not be."""
+        lane.unrecorded -= 1
+        self.unrecorded -= 1
 
     def take_out(self, until: datetime) -> list[Lease]:
         """Those that wait here and end before `until`: to be given back while they are ours."""
@@ -302,9 +315,11 @@ class Lanes:
         connections for many letters instead of a handshake for every other one. What is urgent
         has one place more.
         """
-        free = self._in_all - self.running
+        free, unwritten = self._in_all - self.running, self._in_all - self.unrecorded
         places = max(1, min(free // 2, share))
         if free <= 0 or lane.pace.running > places:
+            return None
+        if unwritten <= 0 or lane.unrecorded >= max(1, min(unwritten // 2, share)):
             return None
         has_room = lane.pace.has_room and lane.pace.running < places
         for _ in range(len(lane.turns)):

@@ -13,8 +13,8 @@ from mssmtp.smtp_client import Content
 from mssmtp.smtp_transaction import SMALL_OCTETS
 from mssmtp.storage import Lease, NoSuchMessage, Reading, RelayJournal, Store
 
-_TOGETHER = 16
-"""Small ones, by one look: a megabyte at most."""
+_TOGETHER = 32
+"""Small ones, by one look: two megabytes at most."""
 
 
 class Letters:
@@ -24,7 +24,7 @@ class Letters:
         self._store = store
         self._journal = journal
         self._clock = clock
-        self._small = Gathering(self._read_small, most=_TOGETHER, at_once=2)
+        self._small = Gathering(self._read_small, most=_TOGETHER)
 
     def content(self, lease: Lease) -> Content:
         """The letter of `lease`; the journal learns when its last octet is about to leave (D4)."""
@@ -47,6 +47,7 @@ class Letters:
             envid=envelope.envid,
             ret=envelope.ret,
             require_tls=envelope.require_tls,
+            is_report=envelope.sender is None,
             priority=envelope.priority,
             by=by,
             by_s=0 if by is None else int((by.deadline - self._clock.now()).total_seconds()),

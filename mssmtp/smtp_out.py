@@ -349,16 +349,27 @@ class Relay:
             task.add_done_callback(self._running.discard)
 
     async def _deliver_one(self, lease: Lease, group: asyncio.TaskGroup) -> None:
+        connection_id.set(lease.envelope.id)
         try:
-            await self._deliver(lease)
+            attempt = await self._tried(lease)
         finally:
             road = self._lanes.road(lease.domain)
-            self._lanes.done(lease)
+            lane = self._lanes.done(lease)
             if 2 * road.recipients <= road.ahead:
                 self._wake.set()
-            if not self._is_starting:
-                self._is_starting = True  # once for all that end in this round of the loop
-                asyncio.get_running_loop().call_soon(self._start, group)
+            self._start_soon(group)
+        # The connection is another letter's by now: no peer waits for our disk.
+        try:
+            if attempt is not None:
+                await self._record(attempt)
+        finally:
+            self._lanes.recorded(lane)
+            self._start_soon(group)
+
+    def _start_soon(self, group: asyncio.TaskGroup) -> None:
+        if not self._is_starting:
+            self._is_starting = True  # once for all that end in this round of the loop
+            asyncio.get_running_loop().call_soon(self._start, group)
 
     def _operator_of(self, domain: Domain) -> Hashable:
         """Domains with the same certificate names belong to one operator."""
@@ -369,13 +380,13 @@ class Relay:
 
     # ------------------------------------------------------------ one delivery
 
-    async def _deliver(self, lease: Lease) -> None:
-        connection_id.set(lease.envelope.id)
+    async def _tried(self, lease: Lease) -> Attempt | None:
+        """What became of it, to be recorded; None: nothing that is ours to say."""
         left_s = (lease.until - self._clock.now()).total_seconds() - _LEASE_MARGIN_S
         if left_s <= 0:
             # It waited too long in its lane: another worker may hold it by now.
             logger.info("lease lost", extra={"domain": lease.domain})
-            return
+            return None
         attempt = Attempt(lease)
         try:
             async with asyncio.timeout(left_s):
@@ -389,12 +400,16 @@ class Relay:
         except TimeoutError:
             attempt.all_get(from_reply((FinalReplyLost if attempt.in_doubt else PeerFailed).smtp))
         except _CopyNotKept:
-            return  # the lease ends by itself, and this is the first try still
+            return None  # the lease ends by itself, and this is the first try still
         except Exception as error:
             # Our own bug must neither bounce the letter nor stop the queue (D10).
             metrics.internal_errors.labels("smtp_out").inc()
             logger.exception("delivery failed", extra={"kind": type(error).__name__})
             attempt.all_get(from_reply(FinalReplyLost.smtp if attempt.in_doubt else INTERNAL))
+        return attempt
+
+    async def _record(self, attempt: Attempt) -> None:
+        lease = attempt.lease
         try:
             await self._recorder.record(attempt)
         except Exception as error:
@@ -549,7 +564,7 @@ def _unfit(connection: PeerConnection, content: Content) -> Reply | None:
     largest = connection.largest_octets
     if largest is not None and content.size_octets > largest:
         return PeerTakesLess.smtp
-    if content.require_tls and not connection.promises_tls:
+    if content.require_tls and not (connection.promises_tls or content.is_report):
         return NoTlsOnward.smtp
     if content.by is not None and content.by.mode == "R" and not connection.keeps_time:
         return NoDeadlineOnward.smtp

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -30,7 +29,7 @@ from mssmtp.mail import (
 from mssmtp.outside import Clock
 from mssmtp.policy import Moves, facts_to_bytes
 from mssmtp.smtp_client import PeerConnection
-from mssmtp.smtp_reports import Reader, Ready
+from mssmtp.smtp_reports import Reader, Ready, returned
 from mssmtp.smtp_wire import PeerReply, TlsUnavailable, from_reply
 from mssmtp.storage import (
     Lease,
@@ -302,7 +301,9 @@ class Recorder:
     def _tell(self, attempt: Attempt, outcomes: list[Outcome], now: datetime) -> None:
         """Metrics and one log line: domains, hosts and codes, never an address."""
         lease = attempt.lease
-        counts = Counter(each.result for each in outcomes)
+        counts: dict[str, int] = {}
+        for each in outcomes:
+            counts[each.result] = counts.get(each.result, 0) + 1
         for result, count in counts.items():
             metrics.attempts.labels(result).inc(count)
         connection = attempt.connection
@@ -318,7 +319,7 @@ class Recorder:
                 "code": attempt.decisive.code,
                 "status": attempt.decisive.enhanced,
                 "in_doubt": attempt.in_doubt,
-                **{str(result): count for result, count in counts.items()},
+                **counts,
             },
         )
         unencrypted = isinstance(attempt.failure, TlsUnavailable)
@@ -417,7 +418,9 @@ class Recorder:
         id = self._store.new_envelope_id()
         octets = render(await self._report(attempt, reader, (id, now), concerned))
         made, ways = (id, now, octets), self._ways(sender.domain)
-        ready = await reader.ready(self._store, ways, made, lease.owner)
+        ready = await reader.ready(
+            self._store, ways, made, lease.owner, require_tls=lease.envelope.require_tls
+        )
         return _Notice(tuple(concerned), ready)
 
     def _is_ours(self, sender: Address, now: datetime) -> bool:
@@ -446,13 +449,13 @@ class Recorder:
                 for each in concerned
             ),
             original=await self._original(lease),
-            ret=lease.envelope.ret,
+            ret=returned(lease.envelope),
         )
 
     async def _original(self, lease: Lease) -> bytes:
         """What is returned of the letter: all of it when wished and small, else its beginning."""
         start, name = lease.skip, lease.envelope.id
-        full = lease.envelope.ret == "FULL" and lease.size_octets - start <= dsn.FULL_OCTETS
+        full = returned(lease.envelope) == "FULL" and lease.size_octets - start <= dsn.FULL_OCTETS
         stop = lease.size_octets if full else min(lease.size_octets, start + _HEADER_OCTETS)
         try:
             return await awaited(self._store.read(lambda r: r.letter_octets(name, start, stop)))

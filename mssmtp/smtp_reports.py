@@ -91,10 +91,17 @@ class Reader:
         return operator.domains[0] if self.bal is None else self.address.domain
 
     async def ready(
-        self, store: Store, ways: Ways, made: tuple[EnvelopeId, datetime, bytes], owner: Owner
+        self,
+        store: Store,
+        ways: Ways,
+        made: tuple[EnvelopeId, datetime, bytes],
+        owner: Owner,
+        *,
+        require_tls: bool = False,
     ) -> Ready:
         """Seal a report, `made` as its id, its time and its octets. `owner` is that of the letter
-        it is about: its key seals what goes elsewhere."""
+        it is about: its key seals what goes elsewhere. `require_tls`: as of that letter (RFC 8689
+        5)."""
         id, now, octets = made
         bal, recipient, first = self.bal, Recipient(self.address), trace.return_path(None)
         facts = Facts(
@@ -106,7 +113,7 @@ class Reader:
             size_octets=len(octets),
         )
         return Ready(
-            envelope=Envelope(id, None, (recipient,), now),
+            envelope=Envelope(id, None, (recipient,), now, require_tls=require_tls),
             letter=await asyncio.to_thread(store.seal, first + octets),
             local=(LocalDelivery(bal.id, recipient),) if bal is not None and ways.stores else (),
             queued=(recipient,) if bal is None or ways.forwards else (),
@@ -163,7 +170,9 @@ class Reports:
         report = self._report(about, reader, due)
         octets = (dsn.failure if event == "FAILURE" else dsn.delivered)(report)
         made, ways = (EnvelopeId(report.id), report.now, octets), self._ways(sender.domain)
-        return [await reader.ready(self._store, ways, made, about.owner)]
+        needs_tls = about.envelope.require_tls
+        ready = reader.ready(self._store, ways, made, about.owner, require_tls=needs_tls)
+        return [await ready]
 
     def _report(
         self, about: Reported, reader: Reader, due: tuple[dsn.RecipientStatus, ...]
@@ -178,8 +187,14 @@ class Reports:
             now=self._clock.now(),
             statuses=due,
             original=about.header,
-            ret=about.envelope.ret,
+            ret=returned(about.envelope),
         )
+
+
+def returned(envelope: Envelope) -> str | None:
+    """RET as the sender wished it, but of a letter that had to be under TLS all the way only the
+    header section: a report may have to go where nobody promises that (RFC 8689 5)."""
+    return "HDRS" if envelope.require_tls else envelope.ret
 
 
 def _status(diagnostic: str) -> str:

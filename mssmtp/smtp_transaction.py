@@ -106,7 +106,7 @@ class Transaction:
     async def _at_once(self, mail: bytes, rcpts: Sequence[bytes], content: Sent) -> Said:
         """Envelope and letter in one write (RFC 3030 4.2): the peer must take the chunk also when
         it refuses every recipient, and delivers to those it has not refused."""
-        letter = b"".join([block async for block in _blocks(content)])
+        letter = await _block(content, 0, content.size_octets)
         stuffer = DotStuffer()
         stuffer.check(letter)
         stuffer.checked()
@@ -204,8 +204,11 @@ def _final(reply: PeerReply) -> PeerReply:
 
 async def _blocks(content: Sent) -> AsyncIterator[bytes]:
     for start in range(0, content.size_octets, BLOCK_OCTETS):
-        stop = min(start + BLOCK_OCTETS, content.size_octets)
-        block = await content.read(start, stop)
-        if len(block) != stop - start:
-            raise Damaged("content is shorter than announced")
-        yield block
+        yield await _block(content, start, min(start + BLOCK_OCTETS, content.size_octets))
+
+
+async def _block(content: Sent, start: int, stop: int) -> bytes:
+    block = await content.read(start, stop) if stop > start else b""
+    if len(block) != stop - start:
+        raise Damaged("content is shorter than announced")
+    return block

@@ -26,6 +26,7 @@ from aiosmtplib.response import SMTPResponse
 
 from mssmtp import tls
 from mssmtp.errors import MailError, Reply
+from mssmtp.smtp.receiver import has_only_crlf, last_dot_line
 
 # ---------------------------------------------------------------- what may go wrong
 
@@ -151,10 +152,9 @@ class DotStuffer:
             block = block[:-1]
         if not block:
             return b""
-        pairs = block.count(b"\r\n")
-        if block.count(b"\r") != pairs or block.count(b"\n") != pairs or b"\0" in block:
-            raise NotTransmissible
-        stuffed = block.replace(b"\r\n.", b"\r\n..")
+        _check_line_ends(block)
+        has_dots = last_dot_line(block) >= 0
+        stuffed = block.replace(b"\r\n.", b"\r\n..") if has_dots else block
         if self._at_line_start and block.startswith(b"."):
             stuffed = b"." + stuffed
         self._at_line_start = block.endswith(b"\r\n")
@@ -165,7 +165,10 @@ class DotStuffer:
 
         BDAT would carry bare line ends; whoever relays the message next by DATA could not.
         """
-        self.feed(block)
+        if self._held or block.endswith(b"\r"):
+            self.feed(block)
+        else:
+            _check_line_ends(block)
         return block
 
     def checked(self) -> None:
@@ -180,10 +183,17 @@ class DotStuffer:
         return b".\r\n" if self._at_line_start else b"\r\n.\r\n"
 
 
+def _check_line_ends(block: bytes) -> None:
+    if b"\0" in block or not has_only_crlf(block):
+        raise NotTransmissible
+
+
 # ---------------------------------------------------------------- replies
 
 
 _LONGEST_REPLY = 65_536
+_LONGEST_PLAIN = 4_096
+_PLAIN = re.compile(rb"^([0-9]{3}) ([^\n]*)\n", re.MULTILINE)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|\Z)")
 _BY_CODE = {550: "5.1.1", 551: "5.1.6", 552: "5.2.2", 553: "5.1.3", 450: "4.2.0", 452: "4.3.1"}
 
@@ -244,7 +254,7 @@ class Wire(SMTPProtocol):
         self._may_write.set()
         self.lost = asyncio.Event()
         self._outstanding = 0
-        self._replies: deque[SMTPResponse] = deque()
+        self._replies: deque[PeerReply] = deque()
         self._stirred: asyncio.Future[None] | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -261,13 +271,8 @@ class Wire(SMTPProtocol):
 
     def _take_replies(self, data: bytes) -> None:
         """Of the replies to a group of commands, those that are whole."""
-        self._buffer.extend(data)
-        try:
-            while self._outstanding and (reply := self._read_response_from_buffer()) is not None:
-                self._replies.append(reply)
-                self._outstanding -= 1
-        except SMTPResponseException:
-            self._violate("not a reply")
+        if not self._take_plain(data):
+            self._take_any(data)
         if len(self._buffer) > _LONGEST_REPLY:
             self._violate("a reply without end")
         elif self._buffer and not self._outstanding:
@@ -275,6 +280,30 @@ class Wire(SMTPProtocol):
         if self._replies:
             self._may_write.set()  # wakes a writer: the peer has answered before the end
         self._stir()
+
+    def _take_plain(self, data: bytes) -> bool:
+        """Whole replies of one line each, as nearly all are. False: not so, nothing is taken."""
+        if self._buffer or len(data) > _LONGEST_PLAIN:
+            return False
+        lines = _PLAIN.findall(data)
+        if data.count(b"\n") != len(lines) or not data.endswith(b"\n"):
+            return False
+        if len(lines) > self._outstanding:
+            return False
+        for code, text in lines:
+            told = text.strip(b" \t\r").decode("utf-8", "surrogateescape")
+            self._replies.append(PeerReply(int(code), told))
+        self._outstanding -= len(lines)
+        return True
+
+    def _take_any(self, data: bytes) -> None:
+        self._buffer.extend(data)
+        try:
+            while self._outstanding and (reply := self._read_response_from_buffer()) is not None:
+                self._replies.append(PeerReply(reply.code, reply.message))
+                self._outstanding -= 1
+        except SMTPResponseException:
+            self._violate("not a reply")
 
     def _stir(self) -> None:
         if self._stirred is not None and not self._stirred.done():
@@ -311,7 +340,17 @@ class Wire(SMTPProtocol):
 
     async def reply(self, timeout_s: float) -> PeerReply:
         """The next of the replies expected. Raises PeerGone, PeerViolates."""
-        return await self.answered(self._next_reply(timeout_s))
+        while not self._replies:
+            if self.violation or self.lost.is_set():
+                raise self._ended()
+            await self._stirring(timeout_s)
+        if self.violation:
+            raise PeerViolates(self.violation)
+        reply = self._replies.popleft()
+        if not 200 <= reply.code <= 599:
+            self.abort()
+            raise PeerViolates("not a reply code")
+        return reply
 
     def came(self, count: int) -> list[PeerReply] | None:
         """As many replies as were expected, when all of them are here already and are replies."""
@@ -321,21 +360,23 @@ class Wire(SMTPProtocol):
         if not all(200 <= each.code <= 599 for each in replies):
             return None
         self._replies = deque()
-        return [PeerReply(each.code, each.message) for each in replies]
+        return list(replies)
 
-    async def _next_reply(self, timeout_s: float) -> SMTPResponse:
-        while not self._replies:
-            if self.violation or self.lost.is_set():
-                raise SMTPServerDisconnected("Connection lost")
-            self._stirred = asyncio.get_running_loop().create_future()
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._stirred
-            except TimeoutError as error:
-                raise SMTPReadTimeoutError("Timed out waiting for server response") from error
-            finally:
-                self._stirred = None
-        return self._replies.popleft()
+    async def _stirring(self, timeout_s: float) -> None:
+        """Until octets came or the connection is lost. Raises PeerGone when neither happens."""
+        loop = asyncio.get_running_loop()
+        stirred = self._stirred = loop.create_future()
+        timer = loop.call_later(timeout_s, self._give_up, stirred)
+        try:
+            await stirred
+        finally:
+            timer.cancel()
+            self._stirred = None
+
+    def _give_up(self, stirred: asyncio.Future[None]) -> None:
+        if not stirred.done():
+            self.abort()
+            stirred.set_exception(PeerGone("no reply in time"))
 
     def _ended(self) -> PeerFailed:
         return PeerViolates(self.violation) if self.violation else PeerGone("connection lost")

@@ -439,9 +439,11 @@ def client_context(
     return context
 
 
-def http_context(settings: TlsSettings, presenter: Presenter, clients: Path) -> ssl.SSLContext:
+def http_context(
+    settings: TlsSettings, presenter: Presenter, clients: Path | None
+) -> ssl.SSLContext:
     """Our side of HTTPS, with the floor and suites of the doors, for who shows a certificate below
-    `clients` (a PEM file); others end in the handshake.
+    `clients` (a PEM file); others end in the handshake. None: for browsers, which show none.
 
     Renewed files are shown from the next handshake on. Raises ConfigError.
     """
@@ -452,7 +454,8 @@ def http_context(settings: TlsSettings, presenter: Presenter, clients: Path) -> 
         context.minimum_version = _FLOORS[settings.min_version][1]
         context.set_ciphers(":".join(settings.ciphers))
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
-        _load_anchors(context, clients)
+        if clients is not None:
+            _load_anchors(context, clients)
         context.check_hostname = False
         _load_own(context, own)
         return context

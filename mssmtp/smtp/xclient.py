@@ -32,17 +32,19 @@ class Told:
     address: str = ""
     helo: str = ""
 
-    def with_client(self, told: dict[str, str]) -> Told:
-        """After XCLIENT."""
+    def with_attributes(self, told: dict[str, str]) -> Told:
+        """After the command; `[UNAVAILABLE]` is nothing, whatever was said before."""
         return replace(
             self, address=told.get("ADDR", self.address), helo=told.get("HELO", self.helo)
         )
 
-    with_forward = with_client
+    def or_of(self, other: Told) -> Told:
+        """What is not known here, as the other has it."""
+        return Told(self.address or other.address, self.helo or other.helo)
 
 
 def attributes(argument: str | None, known: tuple[str, ...]) -> dict[str, str]:
-    """`NAME=value …`; values in xtext, unknown ones left out. Raises BadAttribute."""
+    """`NAME=value …`; values in xtext, "" for `[UNAVAILABLE]`. Raises BadAttribute."""
     if not argument or not argument.isascii():
         raise BadAttribute
     found: dict[str, str] = {}
@@ -52,7 +54,7 @@ def attributes(argument: str | None, known: tuple[str, ...]) -> dict[str, str]:
         if not equals or name not in known or name in found:
             raise BadAttribute
         found[name] = _value(name, value)
-    return {name: value for name, value in found.items() if value}
+    return found
 
 
 def _value(name: str, text: str) -> str:

@@ -175,6 +175,17 @@ def test_relayed_answers_notify_success() -> None:
     assert groups(octets)[1]["Action"] == "relayed"
 
 
+def test_every_report_is_written_in_french_and_in_english() -> None:
+    about = report(dsn.RecipientStatus(LUC, "2.0.0", "250 2.0.0 ok"))
+    late = dsn.delayed(about, retry_until=NOW + timedelta(hours=44))
+    for octets in (dsn.failure(report()), late, dsn.relayed(about), dsn.delivered(about)):
+        french, dashes, english = explanation(octets).partition("--- English ---")
+        assert dashes
+        assert "Votre message" in french
+        assert "Your message" in english
+        assert str(LUC.address) in french
+
+
 def test_ret_full_returns_the_message_and_hdrs_only_its_header() -> None:
     full = parts(dsn.failure(report(ret="FULL")))[2]
     assert full.get_content_type() == "message/rfc822"

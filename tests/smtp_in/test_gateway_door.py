@@ -217,6 +217,29 @@ async def test_xclient_tells_of_the_client_behind_and_gives_no_right(
     assert kept.transfer.peer_address == "127.0.0.1"  # who gave it to us
 
 
+@pytest.mark.requirement("DEF-19")
+async def test_xforward_tells_of_the_client_of_one_letter(rig: Rig, relay: Identity) -> None:
+    """As Postfix says it, in two lines before each MAIL. A connection carries letters of many
+    clients: what was told of one is not said of the next, and `[UNAVAILABLE]` is nobody."""
+    told = [
+        ["NAME=poste-12.chu.example ADDR=192.0.2.77 PORT=51234", "HELO=poste-12 SOURCE=LOCAL"],
+        [],
+        ["ADDR=192.0.2.78 HELO=poste-13", "ADDR=[UNAVAILABLE] HELO=[UNAVAILABLE]"],
+        ["ADDR=IPV6:2001:db8::7"],
+    ]
+    async with door(rig, relay) as wire:
+        assert "XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE" in await wire.say("EHLO relais")
+        for lines in told:
+            for line in lines:
+                assert (await wire.say(f"XFORWARD {line}")).startswith("250 ")
+            assert (await send(wire, USUAL, PEER, letter_of(USUAL))).startswith("250 2.0.0")
+    starts = [kept.octets.partition(b"From: ")[0] for kept in rig.store.kept]
+    assert [b"from poste-12 ([192.0.2.77])" in each for each in starts] == [True] + [False] * 3
+    assert [b"from relais ([127.0.0.1])" in each for each in starts] == [False, True, True, False]
+    assert b"from relais ([IPv6:2001:db8::7])" in starts[3]
+    assert not any(b"poste-13" in each for each in starts)
+
+
 @pytest.mark.attack("ATT-09")
 @pytest.mark.parametrize(
     "attributes",

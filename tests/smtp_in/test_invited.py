@@ -74,8 +74,8 @@ def token_mailed(store: Store) -> str:
     (notice,) = store.read(lambda r: r.waiting_notices()).result()
     assert (notice.kind, notice.to) == ("invitation", BOB)
     link = str(notice.values["link"])
-    assert link.startswith("https://portail.example/confirmation/")
-    return link.rpartition("/")[2]
+    assert link.startswith("https://portail.example/confirmation#")
+    return link.rpartition("#")[2]
 
 
 @pytest.mark.requirement("SEED-35", "DEF-09", "OP-13")

@@ -128,6 +128,8 @@ class FakeStore:
     heeded: Callable[[], None] = lambda: None
     """Called when somebody has looked at what a new list concerns."""
     recorded: asyncio.Event = field(default_factory=asyncio.Event)
+    kept_waiting: list[Callable[[], None]] | None = None
+    """Of a disk that does not answer: what it has been given and not done."""
     _numbers: int = 0
     _listeners: list[Callable[[tuple[Change, ...]], None]] = field(default_factory=list)
 
@@ -147,7 +149,17 @@ class FakeStore:
         return _settled(lambda: query(self))
 
     def write(self, job: Callable[[FakeStore], T]) -> Future[T]:
-        return _settled(lambda: job(self))
+        if self.kept_waiting is None:
+            return _settled(lambda: job(self))
+        future: Future[T] = Future()
+        self.kept_waiting.append(lambda: _settle(future, lambda: job(self)))
+        return future
+
+    def answer(self) -> None:
+        """The disk answers again."""
+        waiting, self.kept_waiting = self.kept_waiting or [], None
+        for each in waiting:
+            each()
 
     def subscribe(self, listener: Callable[[tuple[Change, ...]], None]) -> Callable[[], None]:
         self._listeners.append(listener)
@@ -319,11 +331,15 @@ class FakeStore:
 
 def _settled(call: Callable[[], T]) -> Future[T]:
     future: Future[T] = Future()
+    _settle(future, call)
+    return future
+
+
+def _settle(future: Future[T], call: Callable[[], T]) -> None:
     try:
         future.set_result(call())
     except Exception as error:  # noqa: BLE001 - handed on, as the store does
         future.set_exception(error)
-    return future
 
 
 def _lease(rows: list[Row], until: datetime) -> Lease:

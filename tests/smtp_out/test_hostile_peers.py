@@ -14,6 +14,7 @@ from mssmtp.mail import Address, DeliverBy, Recipient
 from tests.smtp_out.peer import Script
 from tests.smtp_out.test_relay import (
     EVE,
+    LETTER,
     LUC,
     PEER,
     SLOW,
@@ -120,6 +121,34 @@ async def test_tls_on_the_whole_way_is_promised_or_the_letter_comes_back(
     assert world.store.results == [result]
     mails = [line for line in peer.sessions[0].commands if line.startswith("MAIL")]
     assert [line.endswith(" REQUIRETLS") for line in mails] == [True] * len(peer.messages)
+
+
+async def test_what_had_to_be_under_tls_all_the_way_comes_back_without_its_body(
+    world: World,
+) -> None:
+    """RFC 8689 5: RET=FULL is disregarded, and the report asks for what its letter asked for."""
+    peer = world.peer(script=Script(extensions=(b"8BITMIME",)))
+    async with world.relaying(**{PEER: peer}):
+        world.letter(require_tls=True, ret="FULL")
+        await world.settled()
+    (report,) = world.store.reports
+    assert b"text/rfc822-headers" in report.octets
+    assert LETTER.partition(b"\r\n\r\n")[2] not in report.octets
+    assert report.envelope.require_tls
+
+
+@pytest.mark.parametrize("offered", [b"REQUIRETLS", b"8BITMIME"])
+async def test_a_report_goes_on_where_nobody_promises_tls_on_the_whole_way(
+    world: World, offered: bytes
+) -> None:
+    """RFC 8689 5: one that is lost tells nobody."""
+    peer = world.peer(script=Script(extensions=(offered,)))
+    async with world.relaying(**{PEER: peer}):
+        world.letter(sender=None, require_tls=True)
+        await world.settled()
+    assert world.store.results == ["delivered"]
+    (mail,) = [line for line in peer.sessions[0].commands if line.startswith("MAIL")]
+    assert mail.endswith(" REQUIRETLS") == (offered == b"REQUIRETLS")
 
 
 async def test_a_letter_comes_back_when_its_time_is_over(world: World) -> None:

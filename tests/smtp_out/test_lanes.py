@@ -75,6 +75,20 @@ def test_a_slow_operator_fills_its_own_lane_only() -> None:
     assert domains(list(lanes.start())) == ["slow"]
 
 
+def test_what_is_not_recorded_takes_no_place_at_the_operator_and_is_bounded() -> None:
+    lanes = Lanes(20, 40)
+    filled(lanes, a=100)
+    ended = []
+    while started := list(lanes.start()):
+        ended += [lanes.done(each) for each in started]
+    assert STARTED_WITH < len(ended) < 20, "a disk that does not answer ends it"
+    filled(lanes, b=100)
+    assert set(domains(list(lanes.start()))) == {"b"}, "nor does it shut others out"
+    for lane in ended:
+        lanes.recorded(lane)
+    assert "a" in domains(list(lanes.start()))
+
+
 def test_domains_of_one_operator_take_turns() -> None:
     lanes = Lanes(20, 200)
     filled(lanes, aa=10, ab=10)
@@ -141,7 +155,7 @@ def test_who_calls_everything_urgent_does_not_keep_the_others_waiting_for_ever()
         lanes.add(lease("a.test", priority=9), "a")
     passed = 0
     while (started := next(lanes.start())).envelope.priority and passed < 2_000:
-        lanes.done(started)
+        lanes.recorded(lanes.done(started))
         lanes.add(lease("a.test", priority=9), "a")
         passed += 1
     assert 0 < passed <= 9 * 50

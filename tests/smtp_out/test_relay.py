@@ -252,6 +252,27 @@ async def test_connections_are_reused_for_the_next_letter(world: World) -> None:
     assert peer.sessions[0].verbs[-1] == "QUIT"
 
 
+async def test_no_peer_waits_for_our_disk(world: World) -> None:
+    """A letter is out of its connection when the peer has it; it is recorded behind that."""
+    world.queue = QueueSettings(connections_per_operator=1)
+    peer = world.peer(script=Script(hold=asyncio.Event()))
+    for _ in range(4):
+        world.letter()
+    async with world.relaying(**{PEER: peer}):
+        await peer.holding.wait()
+        world.store.kept_waiting = []
+        assert peer.script.hold is not None
+        peer.script.hold.set()
+        while len(peer.messages) < 4:
+            peer.holding.clear()
+            await peer.holding.wait()
+        assert not world.store.outcomes
+        world.store.answer()
+        await world.settled(4)
+    assert len(peer.sessions) == 1
+    assert world.store.results == ["delivered"] * 4
+
+
 async def test_another_domain_of_the_operator_shares_the_connection_when_judged_for_it(
     world: World,
 ) -> None:

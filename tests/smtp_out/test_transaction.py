@@ -311,6 +311,37 @@ def test_att_02_nothing_is_lost_doubled_or_stuck_whatever_the_peer_answers(
     asyncio.run(play())
 
 
+_SAID = [b"250 ok\r\n", b"250-a\r\n", b"354 go\n", b"25", b"0 x\r\n", b"abc\r\n", b"\r\n"]
+_SAID += [b"250\r\n", b"421 4.3.2 \xff bye \r\n", b"999 x\r\n", b" ", b"\x00"]
+_SAID += [b"550 " + b"x" * 5_000 + b"\r\n"]
+
+
+def _heard(pieces: list[bytes], expected: int) -> tuple[list[tuple[int, str]], bool]:
+    """The replies of a wire that expects so many and is cut off at the first violation."""
+
+    async def listening() -> tuple[list[tuple[int, str]], bool]:
+        wire = Wire()
+        wire.connection_made(cast(asyncio.BaseTransport, MemoryPeer(wire)))
+        wire.expect(expected)
+        for piece in pieces:
+            if not wire.violation:
+                wire.data_received(piece)
+        return [(each.code, each.text) for each in wire._replies], bool(wire.violation)
+
+    return asyncio.run(listening())
+
+
+@given(st.lists(st.sampled_from(_SAID), min_size=1, max_size=6), st.integers(1, 4), st.data())
+@settings(max_examples=150, deadline=None)
+def test_replies_are_the_same_however_their_octets_were_cut(
+    said: list[bytes], expected: int, data: st.DataObject
+) -> None:
+    whole = b"".join(said)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
+    pieces = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True) if a < b]
+    assert _heard(pieces, expected) == _heard([whole], expected)
+
+
 @pytest.mark.attack
 async def test_att_02_replies_that_nobody_asked_for_end_the_connection() -> None:
     """Behind the answers to a group of commands: taken for the next answer, they would accept."""

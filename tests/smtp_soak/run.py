@@ -101,6 +101,7 @@ class Soak:
         self._arrivals = Arrivals(self._journal)
         self._read: dict[str, int] = {}
         self._server: Server | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self) -> Outcome:
         """Play until the time is over or something is wrong."""
@@ -206,6 +207,8 @@ class Soak:
         for failed in await asyncio.gather(*trouble, return_exceptions=True):
             if not isinstance(failed, asyncio.CancelledError):
                 raise AssertionError("the troublemaker failed") from failed
+        while self._under_way:
+            await self._under_way.pop()  # what was cut short ends first
         over.set()
         for partner in self._partners:
             partner.calm()
@@ -222,8 +225,11 @@ class Soak:
             if act == self._change_mood:
                 act()  # of this loop's own peers
             else:
-                # Cut short in the middle, a server would be left behind that nobody knows.
-                await asyncio.shield(asyncio.to_thread(act))
+                # Cut short in the middle, a server would be left behind that nobody knows, and a
+                # list would come behind the one of the peace.
+                self._under_way.add(doing := asyncio.create_task(asyncio.to_thread(act)))
+                await asyncio.shield(doing)
+                self._under_way.discard(doing)
 
     def _change_mood(self) -> None:
         self._chance.choice(self._partners).change(self._chance)

@@ -30,7 +30,7 @@ def test_every_letter_is_delivered_or_reported_whatever_dies(
     home = make_home(tmp_path / "home", authority, healthy[A_DOMAIN])
     site = Site(home, authority, healthy[B_DOMAIN])
     others = partners(authority, tmp_path / "partners", 3)
-    outcome = asyncio.run(Soak(site, others, Wanted(8.0, "ci")).run())
+    outcome = asyncio.run(Soak(site, others, Wanted(30.0, "ci")).run())
     assert outcome.violations == []
     assert outcome.kills + outcome.crashes > 0
     assert outcome.letters["accepted"] > 20
