@@ -51,7 +51,7 @@ def rows(count: int) -> Iterator[list[str]]:
                 Column.TYPE: "ORG",
                 Column.ADDRESS: f"service{number}",
                 Column.LABEL: f"Service {name}",
-                Column.RESPONSIBLE: _rpps(0),
+                Column.RESPONSIBLE: rpps(0),
                 Column.AGREEMENT: "2025-12-31",
                 Column.MEMBERS: "p1@chezelle.example",
             }
@@ -66,7 +66,7 @@ def rows(count: int) -> Iterator[list[str]]:
             is_med = number % 10 == 3
             cells[Column.TYPE] = "MED" if is_med else "PER"
             if not is_med:
-                cells |= {Column.NATIONAL_ID: _rpps(number), Column.PROFESSION: "10"}
+                cells |= {Column.NATIONAL_ID: rpps(number), Column.PROFESSION: "10"}
         yield list(cells.values())
 
 
@@ -74,7 +74,7 @@ def _letters(number: int) -> str:
     return "".join(chr(97 + number // 26**place % 26) for place in range(4))
 
 
-def _rpps(number: int) -> str:
+def rpps(number: int) -> str:
     start = f"{9_990_000_000 + number:010d}"
     return next(start + key for key in "0123456789" if luhn(start + key))
 

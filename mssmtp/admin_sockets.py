@@ -83,6 +83,8 @@ class Knocker:
 
     async def start(self, sock: socket.socket) -> None:
         """Wait at a bound socket; of several, one after the other."""
+        sock.setblocking(False)
+        sock.listen(_BACKLOG)
         self._sockets.append(sock)
         asyncio.get_running_loop().add_reader(sock, self._knock)
 

@@ -147,6 +147,8 @@ def check_beside_the_store(settings: Settings, trust: Trust | None = None) -> Ow
     tls.server_context(settings.tls, keys.between_operators, ask_certificate=True)
     tls.server_context(settings.tls, keys.to_users, ask_certificate=False)
     read_master_key(settings.store.master_key_file)
+    if settings.web_certificate is not None:
+        load_certificate(settings.web_certificate)
     Engine(settings.policy, settings.limits)
     Gateways.load(settings)
     if settings.psc is not None:
@@ -176,7 +178,9 @@ def end_of(files: CertificateSettings) -> datetime:
 
 def expired(settings: Settings) -> tuple[Path, ...]:
     """Certificates of ours that have ended. Nobody trusts them, but mail here can still be read."""
-    now, own = CLOCK.now(), (*settings.tls.operators, settings.tls.users)
+    now, own = CLOCK.now(), [*settings.tls.operators, settings.tls.users]
+    if settings.web_certificate is not None:
+        own.append(settings.web_certificate)
     return tuple(dict.fromkeys(files.certificate_file for files in own if end_of(files) <= now))
 
 
@@ -347,6 +351,17 @@ def _doors(services: Services) -> dict[str, Door]:
 
         return AdminDoor(Office(store, settings, CLOCK, ENTROPY), guard)
 
+    def web() -> Door:
+        from mssmtp.admin import Office
+        from mssmtp.posting import Posting
+        from mssmtp.web.opening import opened
+
+        office, guesses = (
+            Office(store, settings, CLOCK, ENTROPY),
+            authenticator.guesses.of("portal"),
+        )
+        return opened(office, guesses, posting=Posting(services))
+
     makers: dict[str, Callable[[], Door]] = {
         "operators": lambda: OperatorDoor(services),
         "gateways": lambda: GatewayDoor(services),
@@ -364,6 +379,7 @@ def _doors(services: Services) -> dict[str, Door]:
             settings, store, authenticator, presenter=presenter, bearers=bearers
         ),
         "admin": lambda: admin(_guard(settings, services.keys, services.trust)),
+        "web": lambda: Knocker(web),
     }
     opened = {name: makers[name]() for name in endpoints(settings) if name in makers}
     return {ADMIN_SOCKET: Knocker(admin), **opened}

@@ -24,11 +24,19 @@ from mssmtp.storage import Reading, Writing
 VALID = timedelta(minutes=10)
 """Up to and including the last second."""
 ONE_PER = timedelta(seconds=60)
+"""Of one account and purpose: who tries at its login does not keep its holder from another
+password, which ends that."""
 MOST_WRONG = 5
+FREE_WRONG = 10
+"""Wrong entries of an account in a day without a wait. Each MOST_WRONG more double the time between
+two codes, up to LONGEST: who has learnt a password guesses a hundred times a day at most."""
+LONGEST = timedelta(hours=1)
+_LOOKED_BACK = timedelta(days=1)
+_MOST_LOOKED_AT = 64
 DIGITS = 6
 _TOKEN_OCTETS = 16
 
-Purpose = Literal["login", "bind", "reset"]
+Purpose = Literal["login", "bind", "reset", "password"]
 """What the code confirms; one is never taken for another."""
 
 
@@ -43,6 +51,17 @@ class CodeTooSoon(LoginRefused):
     """One code per minute and account (DEF-03); the one before is still good."""
 
     smtp = Reply(454, "4.7.0", "Un code vient d'être envoyé ; attendez une minute.")
+    imap = "UNAVAILABLE"
+
+
+class CodesGuessed(LoginRefused):
+    """Many wrong codes were entered for this account today: somebody may have its password."""
+
+    smtp = Reply(
+        454,
+        "4.7.0",
+        "Trop de codes faux ; changez de mot de passe (« oublié »), ou attendez une heure.",
+    )
     imap = "UNAVAILABLE"
 
 
@@ -65,16 +84,31 @@ def draw(entropy: Entropy, now: datetime) -> Drawn:
 def issue(writing: Writing, desk: Desk, person: Person, purpose: Purpose, drawn: Drawn) -> str:
     """Mail a code to the person's usual address; the token of the attempt.
 
-    Raises CodeTooSoon, NoticesDown.
+    Raises CodeTooSoon, CodesGuessed, NoticesDown.
     """
     now = drawn.at
-    before = writing.newest_secret("code", person.account)
-    if before is not None and now - before.created_at < ONE_PER:
-        raise CodeTooSoon
+    _demand_pace(writing, person.account, purpose, now)
     content = {**drawn.beside, "purpose": purpose, "hash": _hash(drawn.attempt, drawn.code)}
     writing.new_secret("code", drawn.attempt, person.account, now + VALID, content)
     desk.tell(writing, Kind.CODE, person, {"code": drawn.code})
     return drawn.attempt
+
+
+def _demand_pace(reading: Reading, account: AccountId, purpose: Purpose, now: datetime) -> None:
+    """Raises CodeTooSoon, CodesGuessed."""
+    found = reading.newest_secrets("code", account, _MOST_LOOKED_AT)
+    before = [each for each in found if each.content["purpose"] == purpose]
+    if not before:
+        return
+    waited = now - before[0].created_at
+    if waited < ONE_PER:
+        raise CodeTooSoon
+    since = reading.portal_password_since(account)  # what was guessed with another one is over
+    begins = now - _LOOKED_BACK if since is None else max(since, now - _LOOKED_BACK)
+    wrong = sum(each.tries for each in before if each.created_at >= begins)
+    doublings = min(max(0, wrong - FREE_WRONG) // MOST_WRONG, 10)
+    if waited < min(ONE_PER * 2**doublings, LONGEST):
+        raise CodesGuessed
 
 
 def accept(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, IPvAnyNetwork, field_validator
+from pydantic import AfterValidator, Field, IPvAnyNetwork, field_validator, model_validator
 
 from mssmtp.config_base import Cell, DomainName, Section
 from mssmtp.errors import ConfigError
@@ -46,6 +47,21 @@ def is_loopback(host: str) -> bool:
 HttpsUrl = Annotated[str, AfterValidator(over_https)]
 
 
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Ours at an OIDC provider, and what is asked for there. `acr_values`: how well people have to
+    log in (OpenID Connect Core 3.1.2.1)."""
+
+    name: str
+    issuer: str
+    client_id: str
+    client_secret_file: Path
+    redirect_uri: str
+    claim: str
+    scope: str = "openid email profile"
+    acr_values: str = ""
+
+
 class PscSettings(Section):
     """Pro Santé Connect, for XOAUTH2 and OAUTHBEARER (CL-11, CL-21). Without it none is offered."""
 
@@ -65,6 +81,40 @@ class PscSettings(Section):
     timeout_s: float = Field(
         8.0, gt=0, le=9, description="Time for one answer; without it a login is told to wait."
     )
+    redirect_uri: HttpsUrl | None = Field(
+        None,
+        description="Where browsers come back from its login page, as registered:"
+        " notices.portal_url and /psc/retour. Without it no e-CPS is linked to an account or logs"
+        " in at the portal.",
+    )
+    claim: str = Field(
+        "SubjectNameID",
+        min_length=1,
+        max_length=64,
+        description="Claim of the id_token that is the national identifier (8 and the RPPS).",
+    )
+
+    @model_validator(mode="after")
+    def _browsers_are_sent_over_tls(self) -> PscSettings:
+        if self.redirect_uri is not None:
+            over_https(self.issuer)
+        return self
+
+    @property
+    def registration(self) -> Registration | None:
+        """What the exchange of a code has to know; None: no browser is sent there."""
+        if self.redirect_uri is None:
+            return None
+        return Registration(
+            name="psc",
+            issuer=self.issuer,
+            client_id=self.client_id,
+            client_secret_file=self.client_secret_file,
+            redirect_uri=self.redirect_uri,
+            claim=self.claim,
+            scope="openid scope_all",
+            acr_values="eidas1",
+        )
 
 
 class AuthSettings(Section):
@@ -180,6 +230,18 @@ class ProviderSettings(Section):
         "usual-address",
         description="What the claim holds: the usual address, or the identifier (8 and the RPPS).",
     )
+
+    @property
+    def registration(self) -> Registration:
+        """What the exchange of a code has to know."""
+        return Registration(
+            name=self.name,
+            issuer=self.issuer,
+            client_id=self.client_id,
+            client_secret_file=self.client_secret_file,
+            redirect_uri=self.redirect_uri,
+            claim=self.claim,
+        )
 
 
 def check_first_factors(

@@ -283,6 +283,13 @@ def _notices(settings: Settings, store: Store, now: datetime) -> Iterator[Findin
         why = "no relay: no code is mailed, and nobody is told of what arrives"
         yield Finding(Severity.OK, "service mail", why)
         return
+    if settings.listen.web is None:
+        yield Finding(
+            Severity.WARNING,
+            "service mail",
+            f"its links lead to {settings.notices.portal_url}, and no door answers browsers here",
+            "Set listen.web and [web], unless another server answers there.",
+        )
     waiting, oldest = store.read(lambda reading: reading.notice_state()).result()
     stuck = store.read(lambda reading: reading.relay_stuck_since()).result()
     if stuck is not None:

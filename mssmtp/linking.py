@@ -20,13 +20,13 @@ from mssmtp import codes, pki
 from mssmtp.errors import Reply
 from mssmtp.identity import LoginRefused
 from mssmtp.identity.tokens import Subject
-from mssmtp.mail import AccountId
+from mssmtp.mail import AccountId, Person
 from mssmtp.notices import Desk
 from mssmtp.outside import Clock, Entropy
 from mssmtp.pki import Anchors, CertificateRefused, Role
 from mssmtp.portal import StrongLogin, may_log_in
 from mssmtp.revocation import Revocation, judge_chain
-from mssmtp.storage import Store, Writing
+from mssmtp.storage import Reading, Store, Writing
 
 _HOLDER = re.compile(r"(8[0-9]{11}|0[0-9A-Z]{9})\Z", re.ASCII)
 """The CN of a CPx certificate is the national identifier of its holder."""
@@ -40,6 +40,18 @@ class NotLinked(LoginRefused):
         535,
         "5.7.8",
         "Cette identité n'est liée à aucun compte actif ; liez-la depuis votre compte.",
+    )
+    imap = "AUTHENTICATIONFAILED"
+    is_guess = False
+
+
+class NotYours(LoginRefused):
+    """The identity names another professional than the holder of the account."""
+
+    smtp = Reply(
+        535,
+        "5.7.8",
+        "Cette identité est celle d'un autre professionnel ; liez la vôtre.",
     )
     imap = "AUTHENTICATIONFAILED"
     is_guess = False
@@ -103,7 +115,8 @@ class Linking:
     def begin(self, account: AccountId, shown: Shown) -> str:
         """Mail a code to the holder of `account`; the token of the attempt, for `finish`.
 
-        Raises NotLinked for an account without a person, CodeTooSoon, NoticesDown, BindingTaken.
+        Raises NotLinked for an account without a person, NotYours, CodeTooSoon, NoticesDown,
+        BindingTaken.
         """
         drawn = codes.draw(self._entropy, self._clock.now())
         tied = replace(drawn, attempt=_tied(drawn.attempt, shown))
@@ -112,6 +125,7 @@ class Linking:
             person = writing.person_by_account(account)
             if person is None or not may_log_in(writing, account):
                 raise NotLinked
+            _demand_own(writing, person, shown)
             writing.demand_unbound(shown.kind, shown.subject, account)
             codes.issue(writing, self._desk, person, "bind", tied)
 
@@ -121,7 +135,7 @@ class Linking:
     def finish(self, attempt: str, code: str, shown: Shown) -> AccountId:
         """Spend the code and link what was shown; whose account that is.
 
-        Raises CodeRefused, also for another identity than `begin` saw; BindingTaken.
+        Raises CodeRefused, also for another identity than `begin` saw; NotYours, BindingTaken.
         """
         now = self._clock.now()
         tied = _tied(attempt[:_MOST], shown)
@@ -130,6 +144,10 @@ class Linking:
             account = codes.accept(writing, tied, code.strip()[:_MOST], "bind", now)
             if account is None or not may_log_in(writing, account):
                 return None
+            person = writing.person_by_account(account)
+            if person is None:
+                return None
+            _demand_own(writing, person, shown)
             writing.bind_account(shown.kind, shown.subject, account, shown.label)
             author = writing.account_login(account) or ""
             writing.trace("account", author, f"identité liée : {shown.label}", account=account)
@@ -156,6 +174,14 @@ class Linking:
         if account is None:
             raise NotLinked
         return StrongLogin(account, now)
+
+
+def _demand_own(reading: Reading, person: Person, shown: Shown) -> None:
+    """A colleague's identity would open this account as the own one does. Raises NotYours."""
+    holder = reading.person_by_national_id(shown.subject)
+    is_others = holder is not None and holder.id != person.id
+    if is_others or person.national_id not in (None, shown.subject):
+        raise NotYours
 
 
 def _tied(attempt: str, shown: Shown) -> str:

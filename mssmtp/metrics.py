@@ -120,6 +120,9 @@ attachments = Counter(
 )
 scanned = Counter("mssmtp_scanned_total", "Messages the virus scanner was given", ["verdict"])
 logins = Counter("mssmtp_logins_total", "Logins", ["door", "result"])
+web_requests = Counter(
+    "mssmtp_web_requests_total", "Requests of browsers by page and status", ["page", "status"]
+)
 imap_commands = Counter("mssmtp_imap_commands_total", "IMAP commands", ["verb", "result"])
 delivered = Counter("mssmtp_deliveries_total", "Copies stored in a local box")
 attempts = Counter("mssmtp_relay_attempts_total", "Outbound attempts per recipient", ["outcome"])

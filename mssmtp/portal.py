@@ -9,21 +9,27 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 
-from mssmtp import codes
+from mssmtp import codes, resetting
 from mssmtp.directories import Directories
 from mssmtp.errors import BadAddress, Reply
 from mssmtp.identity import BadCredentials, LoginRefused, TooManyGuesses, portal_password
 from mssmtp.identity.guesses import Guesses
+from mssmtp.identity.noting import Hourly
 from mssmtp.mail import AccountId, Address, Person, PersonState
 from mssmtp.notices import Desk
 from mssmtp.outside import Clock, Entropy
 from mssmtp.people import inactivity, persons
 from mssmtp.providers import Providers
+from mssmtp.resetting import Shown
 from mssmtp.storage import Reading, Store, Writing
+
+logger = logging.getLogger(__name__)
 
 _MOST = 320
 """Characters of a login, password or token that are looked at."""
@@ -53,6 +59,23 @@ class ProviderFirst(LoginRefused):
     is_guess = False
 
 
+class PasswordElsewhere(LoginRefused):
+    """A hospital's own directory or provider keeps the password of this person."""
+
+    smtp = Reply(
+        550, "5.7.1", "Votre mot de passe est tenu par votre établissement ; changez-le chez lui."
+    )
+    imap = "CANNOT"
+    is_guess = False
+
+
+class WrongPassword(LoginRefused):
+    """Who is logged in and wants another password has not shown the present one."""
+
+    smtp = Reply(535, "5.7.8", "Le mot de passe actuel n'est pas celui-là ; vérifiez-le.")
+    imap = "AUTHENTICATIONFAILED"
+
+
 @dataclass(frozen=True, slots=True)
 class StrongLogin:
     """Somebody who has shown two factors; what a session and a new device are made for (CL-31)."""
@@ -72,18 +95,22 @@ class Portal:
         entropy: Entropy,
         directories: Directories | None = None,
         providers: Providers | None = None,
+        guesses: Guesses | None = None,
     ) -> None:
         """`directories`: hospitals' own, which are asked in place of a password of ours.
-        `providers`: where others log in, by `provider_login`."""
+        `providers`: where others log in, by `provider_login`. `guesses`: the count of all
+        workers."""
         self._directories, self._providers = directories, providers
         self._store, self._desk, self._clock, self._entropy = store, desk, clock, entropy
-        self._guesses = Guesses.alone(entropy)
+        self._guesses = guesses or Guesses.alone(entropy)
         self._key = entropy.token_bytes(32)
+        self._refused, self._wrong_codes = Hourly(), Hourly()
 
     def begin(self, usual: str, password: str, address: str = "") -> str:
         """Check the first factor and mail a code; the token of the attempt, for `finish`.
 
-        Raises NotAnAddress, ProviderFirst, PortalRefused, TooManyGuesses, CodeTooSoon, NoticesDown.
+        Raises NotAnAddress, ProviderFirst, PortalRefused, TooManyGuesses, CodeTooSoon,
+        CodesGuessed, NoticesDown.
         """
         password = password[:_MOST]
         try:
@@ -98,15 +125,85 @@ class Portal:
             raise TooManyGuesses(delay_s=wait)
         person, stored = self._store.read(lambda reading: _known(reading, named)).result()
         if not self._is_right(named, password, stored) or person is None:
-            secret = hmac.digest(self._key, password.encode("utf-8", "replace"), hashlib.sha256)
-            now = self._clock.monotonic()
-            raise PortalRefused(delay_s=self._guesses.wrong(named.key, address, secret, now))
+            self._note_refusal(person, address)
+            raise PortalRefused(delay_s=self._wrong(named, password, address))
         self._guesses.right(named.key, address, self._clock.monotonic())
         drawn = codes.draw(self._entropy, self._clock.now())
         issued = self._store.write(
             lambda writing: codes.issue(writing, self._desk, person, "login", drawn)
         )
         return issued.result()
+
+    def begin_change(self, account: AccountId, password: str, address: str = "") -> str:
+        """Of who is logged in: check the present password and mail a code; the token of the
+        attempt, for `finish_change`. A browser left open changes no password.
+
+        Raises PasswordElsewhere, WrongPassword, TooManyGuesses, CodeTooSoon, CodesGuessed,
+        NoticesDown.
+        """
+        password = password[:_MOST]
+        person, stored = self._store.read(lambda reading: _holder(reading, account)).result()
+        named = person.usual_address
+        if self._is_elsewhere(named):
+            raise PasswordElsewhere
+        wait = self._guesses.begin(named.key, address, self._clock.monotonic())
+        if wait > 0:
+            raise TooManyGuesses(delay_s=wait)
+        if not portal_password.is_right(password, stored):
+            raise WrongPassword(delay_s=self._wrong(named, password, address))
+        self._guesses.right(named.key, address, self._clock.monotonic())
+        drawn = codes.draw(self._entropy, self._clock.now())
+        return self._store.write(
+            lambda writing: codes.issue(writing, self._desk, person, "password", drawn)
+        ).result()
+
+    def finish_change(self, account: AccountId, shown: Shown) -> StrongLogin:
+        """Spend the code and choose the password, which ends every session; the login that one may
+        go on with. Raises WeakPassword, CodeRefused."""
+        portal_password.check(shown.password, shown.again)
+        made = portal_password.hashed(shown.password, self._entropy)
+        now = self._clock.now()
+
+        def job(writing: Writing) -> bool:
+            code = shown.code.strip()[:_MOST]
+            found = codes.accept(writing, shown.attempt[:_MOST], code, "password", now)
+            if found != account or not may_log_in(writing, account):
+                return False
+            person, _ = _holder(writing, account)
+            resetting.choose(writing, self._desk, person, made)
+            return True
+
+        if not self._store.write(job).result():
+            raise codes.CodeRefused
+        return StrongLogin(account, self._clock.now())
+
+    def _is_elsewhere(self, named: Address) -> bool:
+        directory = None if self._directories is None else self._directories.of_person(named)
+        provider = None if self._providers is None else self._providers.of_person(named)
+        return directory is not None or provider is not None
+
+    def _wrong(self, named: Address, password: str, address: str) -> float:
+        """Counted; seconds to hold the answer back."""
+        secret = hmac.digest(self._key, password.encode("utf-8", "replace"), hashlib.sha256)
+        return self._guesses.wrong(named.key, address, secret, self._clock.monotonic())
+
+    def _note_refusal(self, person: Person | None, address: str) -> None:
+        """In the log of whose account that is, once an hour; nobody waits for it (ATT-21)."""
+        if person is None or not self._refused.is_due(person.account, self._clock.now()):
+            return
+        request = f"portail, mot de passe{_whence(address)}"
+        author = resetting.named_as(person)
+        self._store.write(
+            lambda w: w.trace("login", author, request, "refused", account=person.account)
+        ).add_done_callback(_missed)
+
+    def _note_wrong_code(self, writing: Writing, attempt: str, address: str) -> None:
+        """In the log of whose account that is, once an hour: the password was right (SEED-48)."""
+        found = writing.secret("code", attempt)
+        if found is not None and self._wrong_codes.is_due(found.subject, self._clock.now()):
+            author = writing.account_login(found.subject) or ""
+            request = f"portail, code{_whence(address)}"
+            writing.trace("login", author, request, "refused", account=found.subject)
 
     def _is_right(self, named: Address, password: str, stored: str | None) -> bool:
         """The first factor. Raises DirectoryAway."""
@@ -118,17 +215,19 @@ class Portal:
         except BadCredentials:
             return False
 
-    def finish(self, attempt: str, code: str) -> StrongLogin:
+    def finish(self, attempt: str, code: str, address: str = "") -> StrongLogin:
         """Spend the code. Raises CodeRefused."""
         now, attempt = self._clock.now(), attempt[:_MOST]
 
         def job(writing: Writing) -> AccountId | None:
             account = codes.accept(writing, attempt, code.strip()[:_MOST], "login", now)
+            if account is None:
+                self._note_wrong_code(writing, attempt, address)
             if account is None or not _may(writing, account):
                 return None
             if _bound(writing, account, codes.beside(writing, attempt)):
                 author = writing.account_login(account) or ""
-                writing.trace("login", author, "portail, code", account=account)
+                writing.trace("login", author, f"portail, code{_whence(address)}", account=account)
                 persons.note_strong_authentication(writing, account, "code")
                 if (box := writing.box_of(account)) is not None:
                     inactivity.keep(writing, box)
@@ -141,15 +240,34 @@ class Portal:
         return StrongLogin(account, now)
 
     def is_current(self, login: StrongLogin) -> bool:
-        """A session made for it may go on: the account still may log in, and its password was not
-        replaced since (L22). Asked at each request, as rights are (ATT-18)."""
+        """As the function, in a transaction of its own."""
+        return self._store.read(lambda reading: is_current(reading, login)).result()
 
-        def query(reading: Reading) -> bool:
-            since = reading.portal_password_since(login.account)
-            is_older = since is not None and since > login.at
-            return may_log_in(reading, login.account) and not is_older
 
-        return self._store.read(query).result()
+def _holder(reading: Reading, account: AccountId) -> tuple[Person, str | None]:
+    """Who is logged in, and what is stored of the password. Raises PortalRefused."""
+    person = reading.person_by_account(account)
+    if person is None or not may_log_in(reading, account):
+        raise PortalRefused
+    return person, reading.portal_password(account)
+
+
+def _whence(address: str) -> str:
+    return f", depuis {address}" if address else ""
+
+
+def _missed(done: Future[None]) -> None:
+    error = None if done.cancelled() else done.exception()
+    if error is not None:
+        logger.warning("refused login not traced", extra={"kind": type(error).__name__})
+
+
+def is_current(reading: Reading, login: StrongLogin) -> bool:
+    """A session made for it may go on: the account still may log in, and its password was not
+    replaced since (L22). Asked at each request, as rights are (ATT-18)."""
+    since = reading.portal_password_since(login.account)
+    is_older = since is not None and since > login.at
+    return may_log_in(reading, login.account) and not is_older
 
 
 def _known(reading: Reading, usual: Address) -> tuple[Person | None, str | None]:

@@ -20,11 +20,11 @@ from mssmtp.errors import BadAddress
 from mssmtp.identity import detour
 from mssmtp.identity.detour import DetourRefused, Ticket
 from mssmtp.identity.id_token import OidcSubject
-from mssmtp.mail import Address, Person
+from mssmtp.mail import AccountId, Address, Person
 from mssmtp.notices import Desk
 from mssmtp.outside import Clock, Entropy
 from mssmtp.portal import is_same, may_log_in
-from mssmtp.providers import Providers
+from mssmtp.providers import OidcProvider, Providers
 from mssmtp.storage import Reading, Store, Writing
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,32 @@ class Started:
     ticket: str = field(repr=False)
 
 
+class Detours:
+    """Both ends of a browser's way to a provider and back. One per worker, on its event loop."""
+
+    def __init__(self, store: Store, clock: Clock, entropy: Entropy) -> None:
+        self._store, self._clock, self._entropy = store, clock, entropy
+
+    async def start(self, provider: OidcProvider, name: str) -> Started:
+        """With a ticket that is good for `name` alone. Raises ProviderAway."""
+        random = self._entropy.token_bytes(detour.TICKET_OCTETS)
+        ticket = detour.drawn(name, random, self._clock.now())
+        (voucher, *_) = await awaited(self._store.read(lambda r: r.vouchers(ticket.vouched)))
+        return Started(await provider.way(ticket), detour.written(ticket, voucher))
+
+    async def back(
+        self, provider: OidcProvider, name: str, shown: str, query: str
+    ) -> tuple[Ticket, OidcSubject]:
+        """Who has logged in there, and the ticket, which is still to be spent.
+
+        Raises DetourRefused, ProviderAway.
+        """
+        ticket, voucher = detour.parted(shown)
+        ours = await awaited(self._store.read(lambda r: r.vouchers(ticket.vouched)))
+        detour.demand_ours(ticket, voucher, ours, name, self._clock.now())
+        return ticket, await provider.subject(query, ticket)
+
+
 class ProviderLogin:
     """One per worker, on its event loop."""
 
@@ -46,14 +72,11 @@ class ProviderLogin:
     ) -> None:
         self._store, self._desk, self._providers = store, desk, providers
         self._clock, self._entropy = clock, entropy
+        self._detours = Detours(store, clock, entropy)
 
     async def start(self, name: str) -> Started:
         """To the provider `name`. Raises DetourRefused, ProviderAway."""
-        provider = self._providers.named(name)
-        random = self._entropy.token_bytes(detour.TICKET_OCTETS)
-        ticket = detour.drawn(name, random, self._clock.now())
-        (voucher, *_) = await awaited(self._store.read(lambda r: r.vouchers(ticket.vouched)))
-        return Started(await provider.way(ticket), detour.written(ticket, voucher))
+        return await self._detours.start(self._providers.named(name), name)
 
     async def finish(self, name: str, ticket: str, query: str) -> str:
         """What the browser brought back to the address of provider `name`, with the ticket it
@@ -70,16 +93,13 @@ class ProviderLogin:
 
     async def _finished(self, name: str, shown: str, query: str) -> str:
         provider = self._providers.named(name)
-        ticket, voucher = detour.parted(shown)
-        ours = await awaited(self._store.read(lambda r: r.vouchers(ticket.vouched)))
-        detour.demand_ours(ticket, voucher, ours, name, self._clock.now())
-        subject = await provider.subject(query, ticket)
+        ticket, subject = await self._detours.back(provider, name, shown, query)
         identity = {"oidc": subject.text, "provider": provider.settings.name}
         drawn = replace(codes.draw(self._entropy, self._clock.now()), beside=identity)
 
         def job(writing: Writing) -> str:
             person = _person(writing, provider.settings, subject)
-            _spend(writing, ticket, person)
+            spend(writing, ticket, person.account)
             if not is_same(writing, subject.text, person.account):
                 raise DetourRefused("bound otherwise")
             return codes.issue(writing, self._desk, person, "login", drawn)
@@ -114,9 +134,9 @@ def _address(text: str) -> Address | None:
         return None
 
 
-def _spend(writing: Writing, ticket: Ticket, person: Person) -> None:
-    """One login a ticket, whatever the provider thinks of a code that comes twice (ATT-21)."""
+def spend(writing: Writing, ticket: Ticket, account: AccountId) -> None:
+    """One return a ticket, whatever the provider thinks of a code that comes twice (ATT-21)."""
     if writing.secret("detour", ticket.vouched) is not None:
         raise DetourRefused("the ticket was used")
     ends = datetime.fromtimestamp(ticket.ends, UTC)
-    writing.spend_secret(writing.new_secret("detour", ticket.vouched, person.account, ends))
+    writing.spend_secret(writing.new_secret("detour", ticket.vouched, account, ends))

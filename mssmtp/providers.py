@@ -1,8 +1,9 @@
-"""A hospital's own OIDC provider, over the network: its configuration, its keys, the code exchange.
+"""A hospital's own OIDC provider or Pro Santé Connect, over the network.
 
-OpenID Connect Core 3.1, Discovery 4, RFC 6749 4.1.3, RFC 7636. Neither code nor token is kept or
-logged. What comes back by the browser is `identity.detour`'s, what an id_token is worth
-`identity.id_token`'s; who that is here, `provider_login`'s.
+Its configuration, its keys, the code exchange: OpenID Connect Core 3.1, Discovery 4, RFC 6749
+4.1.3, RFC 7636. Neither code nor token is kept or logged. What comes back by the browser is
+`identity.detour`'s, what an id_token is worth `identity.id_token`'s; who that is here,
+`provider_login`'s and `psc_login`'s.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from urllib.parse import quote
 from joserfc.jwk import KeySet
 
 from mssmtp.config import Settings
-from mssmtp.config_tokens import ProviderSettings, over_https, secret_of
+from mssmtp.config_tokens import ProviderSettings, PscSettings, Registration, over_https, secret_of
 from mssmtp.identity import id_token
 from mssmtp.identity.detour import DetourRefused, ProviderAway, Ticket, code_of
 from mssmtp.identity.id_token import Expected, OidcSubject, UnknownKey
@@ -66,12 +67,12 @@ class Configuration:
 class OidcProvider:
     """One provider, as its settings describe it. One event loop."""
 
-    def __init__(self, settings: ProviderSettings, context: ssl.SSLContext, clock: Clock) -> None:
+    def __init__(self, ours: Registration, context: ssl.SSLContext, clock: Clock) -> None:
         """`context` verifies chain and name. Raises ConfigError when the secret of our
         registration cannot be read."""
-        self.settings = settings
+        self.registration = ours
         self._context, self._clock = context, clock
-        self._secret = secret_of(settings.client_secret_file)
+        self._secret = secret_of(ours.client_secret_file)
         self._configuration: tuple[Configuration, float] | None = None
         self._keys: tuple[KeySet, float] | None = None
         self._away_until = 0.0
@@ -85,12 +86,12 @@ class OidcProvider:
 
         async with self._in_time():
             configuration = await self._configured()
-        ours = self.settings
+        ours = self.registration
         client = OAuth2Client(
             None,
             ours.client_id,
             redirect_uri=ours.redirect_uri,
-            scope="openid email profile",
+            scope=ours.scope,
             code_challenge_method="S256",
         )
         url, _ = client.create_authorization_url(
@@ -98,13 +99,14 @@ class OidcProvider:
             state=ticket.state,
             code_verifier=ticket.verifier,
             nonce=ticket.nonce,
+            **({"acr_values": ours.acr_values} if ours.acr_values else {}),
         )
         return str(url)
 
     async def subject(self, query: str, ticket: Ticket) -> OidcSubject:
         """Who has logged in there, by what the browser brought back. Raises DetourRefused,
         ProviderAway."""
-        ours = self.settings
+        ours = self.registration
         expected = Expected(ours.issuer, ours.client_id, ticket.nonce, ours.claim)
         try:
             async with self._in_time():
@@ -141,16 +143,16 @@ class OidcProvider:
         return self._away(why)
 
     def _away(self, why: str) -> ProviderAway:
-        logger.warning("provider away", extra={"provider": self.settings.name, "why": why})
+        logger.warning("provider away", extra={"provider": self.registration.name, "why": why})
         return ProviderAway(why)
 
     async def _configured(self) -> Configuration:
         known = self._configuration
         if known is not None and self._clock.monotonic() < known[1]:
             return known[0]
-        url = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
+        url = self.registration.issuer.rstrip("/") + "/.well-known/openid-configuration"
         status, said = await self._asked("GET", url)
-        if status != _OK or said.get("issuer") != self.settings.issuer:
+        if status != _OK or said.get("issuer") != self.registration.issuer:
             raise self._away("configuration of another issuer, or none")
         try:
             found = _configuration(said)
@@ -163,7 +165,7 @@ class OidcProvider:
         """The id_token for the code: RFC 6749 4.1.3, OpenID Connect Core 3.1.3."""
         from authlib.oauth2.rfc6749.parameters import prepare_token_request
 
-        configuration, ours = await self._configured(), self.settings
+        configuration, ours = await self._configured(), self.registration
         given = {"code": code, "code_verifier": verifier}
         auth: tuple[str, str] | None = None
         if configuration.by_form:
@@ -261,10 +263,27 @@ def _configuration(said: Mapping[str, object]) -> Configuration:
     )
 
 
+class HospitalProvider(OidcProvider):
+    """A hospital's: whose people log in there."""
+
+    def __init__(self, settings: ProviderSettings, context: ssl.SSLContext, clock: Clock) -> None:
+        """Raises ConfigError, as above."""
+        super().__init__(settings.registration, context, clock)
+        self.settings = settings
+
+
+def provider_of_psc(settings: Settings, psc: PscSettings, clock: Clock) -> OidcProvider | None:
+    """Pro Santé Connect, where browsers are sent to it. Raises ConfigError."""
+    ours = psc.registration
+    if ours is None:
+        return None
+    return OidcProvider(ours, client_context(settings.tls, None, psc.anchors_file), clock)
+
+
 class Providers:
     """All of them, by name and by the domain of a person's usual address."""
 
-    def __init__(self, providers: Collection[OidcProvider]) -> None:
+    def __init__(self, providers: Collection[HospitalProvider]) -> None:
         self._by_name = {each.settings.name: each for each in providers}
 
     @classmethod
@@ -272,12 +291,12 @@ class Providers:
         """As the settings describe them. Raises ConfigError."""
         return cls(
             [
-                OidcProvider(each, client_context(settings.tls, None, each.anchors_file), clock)
+                HospitalProvider(each, client_context(settings.tls, None, each.anchors_file), clock)
                 for each in settings.providers
             ]
         )
 
-    def named(self, name: str) -> OidcProvider:
+    def named(self, name: str) -> HospitalProvider:
         """Raises DetourRefused."""
         found = self._by_name.get(name)
         if found is None:

@@ -26,7 +26,9 @@ KIND: Final = "reset"
 VALID = timedelta(hours=1)
 """Up to and including the last second."""
 ONE_PER = timedelta(minutes=5)
-"""Links of one account: nobody's usual address is flooded, and each ends the one before."""
+"""Links of one account: nobody's usual address is flooded. A new link leaves those of the last hour
+alone, twelve at most: else whoever asks again and again would have the holder's end before it was
+opened. The first that is used ends them all."""
 PATH = "mot-de-passe"
 _TOKEN_OCTETS = 16
 _MOST = 320
@@ -71,13 +73,12 @@ class Resetting:
             self.desk.require(writing)
             person = None if named is None else _entitled(writing, writing.person(named))
             if person is None or self.is_elsewhere(person.usual_address):
-                _leave_a_mark(writing, token, now)
+                leave_a_mark(writing, token, now)
                 return
             before = writing.newest_secret(KIND, person.account)
             if before is not None and now - before.created_at < ONE_PER:
-                _leave_a_mark(writing, token, now)
+                leave_a_mark(writing, token, now)
                 return
-            writing.void_secrets(KIND, person.account)
             writing.new_secret(KIND, token, person.account, now + VALID)
             self.desk.tell(writing, Kind.RESET, person, {"link": self.desk.link(f"{PATH}#{token}")})
             writing.trace("account", named_as(person), "lien demandé", account=person.account)
@@ -114,7 +115,7 @@ class Resetting:
             account = codes.accept(writing, shown.attempt[:_MOST], code, "reset", now)
             if account != person.account or not writing.spend_secret(id):
                 return None
-            self._chosen(writing, person, made)
+            choose(writing, self.desk, person, made)
             return person
 
         person = self.store.write(job).result()
@@ -122,16 +123,17 @@ class Resetting:
             raise codes.CodeRefused
         return person
 
-    def _chosen(self, writing: Writing, person: Person, made: str) -> None:
-        """What was on its way belongs to the password of before. Devices have passwords of their
-        own and stay; their holder is told, and may revoke them."""
-        writing.set_portal_password(person.account, made)
-        writing.void_secrets("code", person.account)
-        writing.void_secrets(KIND, person.account)
-        writing.trace("account", named_as(person), "mot de passe remplacé", account=person.account)
-        at = f"{writing.now():%d/%m/%Y %H:%M} UTC"
-        told = {"device": "portail", "event": "Votre mot de passe a été remplacé.", "time": at}
-        self.desk.tell(writing, Kind.DEVICE, person, told)
+
+def choose(writing: Writing, desk: Desk, person: Person, made: str) -> None:
+    """What was on its way belongs to the password of before. Devices have passwords of their own
+    and stay; their holder is told, and may revoke them."""
+    writing.set_portal_password(person.account, made)
+    writing.void_secrets("code", person.account)
+    writing.void_secrets(KIND, person.account)
+    writing.trace("account", named_as(person), "mot de passe remplacé", account=person.account)
+    at = f"{writing.now():%d/%m/%Y %H:%M} UTC"
+    told = {"device": "portail", "event": "Votre mot de passe a été remplacé.", "time": at}
+    desk.tell(writing, Kind.DEVICE, person, told)
 
 
 def named_as(person: Person) -> str:
@@ -139,7 +141,7 @@ def named_as(person: Person) -> str:
     return str(person.usual_address)
 
 
-def _leave_a_mark(writing: Writing, token: str, now: datetime) -> None:
+def leave_a_mark(writing: Writing, token: str, now: datetime) -> None:
     """Nothing is mailed. One row of nobody's is changed all the same: a commit that changes nothing
     does not wait for the disk, and its time would tell who has an account. Nobody has its link."""
     before = writing.newest_secret(KIND, NO_ACCOUNT)
@@ -157,7 +159,7 @@ def _address(text: str) -> Address | None:
 
 
 def _linked(reading: Reading, token: str, now: datetime) -> tuple[int, Person]:
-    """Raises LinkRefused: unknown, used, replaced, too old, or its person may not log in."""
+    """Raises LinkRefused: unknown, used, too old, or its person may not log in."""
     found = reading.secret(KIND, token[:_MOST])
     if found is None or found.spent_at is not None or now > found.expires_at:
         raise LinkRefused

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mssmtp.admin import OPERATIONS, Operation, Place
 from mssmtp.admin.authority import NAMES, OPERATOR_ONLY, has_level, reaches
-from mssmtp.mail import Actor, AdminLevel, StructureId
+from mssmtp.mail import AccountId, Actor, AdminLevel, StructureId
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "authorisation.md"
 
@@ -23,14 +23,17 @@ ACTORS = {
     "opérateur": Actor(AdminLevel.OPERATOR, "o"),
     "région": Actor(AdminLevel.REGION, "r", region="84"),
     "structure": Actor(AdminLevel.STRUCTURE, "s", structure=StructureId(1)),
+    "titulaire": Actor(AdminLevel.HOLDER, "t", account=AccountId(1)),
 }
 OBJECTS = {
     "own structure": Place("a", StructureId(1), "84"),
     "other structure of the region": Place("b", StructureId(2), "84"),
     "structure of another region": Place("c", StructureId(3), "93"),
     "of the operator": OPERATOR_ONLY,
+    "own account and box": Place("t", StructureId(1), "84", holders=frozenset({AccountId(1)})),
 }
-"""As seen by the administrator of structure 1, in region 84."""
+"""As seen by the administrator of structure 1, in region 84; the last is what belongs to one of its
+people, who holds an account and logs in at its pages."""
 YES, NO_LEVEL, UNKNOWN, OWN_SCOPE = "yes", "403", "404", "own scope"
 
 
@@ -77,7 +80,9 @@ def render() -> str:
         " exist, in the same words as what exists for nobody. *own scope*: there is no one object,"
         " and nothing is shown or touched outside the actor's scope. Whoever is known by no"
         " certificate and no user of the machine gets 403 everywhere. The objects are named as the"
-        " administrator of one structure sees them.",
+        " administrator of one structure sees them; the last, *own account and box*, belongs to one"
+        " of its people: the *titulaire* who has logged in at the pages of the account, and reaches"
+        " nothing else. An ORG box belongs to the members who are responsible for it.",
         "",
         "| Operation | What it does | Changes | Least level | " + " | ".join(head) + " |",
         "|---|---|---|---|" + "---|" * len(head),

@@ -3,7 +3,7 @@
 Above storage, below the doors; no sockets. `admin_server` and the commands bring the calls.
 """
 
-from mssmtp.admin.answering import Answered, answer, listed, refusal
+from mssmtp.admin.answering import Answered, answer, listed, perform, refusal
 from mssmtp.admin.authority import Denied, Place, Unknown
 from mssmtp.admin.operation import MOST_OCTETS, Office, Operation
 from mssmtp.admin.table import OPERATIONS
@@ -19,5 +19,6 @@ __all__ = [
     "Unknown",
     "answer",
     "listed",
+    "perform",
     "refusal",
 ]

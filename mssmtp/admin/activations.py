@@ -72,10 +72,10 @@ def _notify_all(desk: Desk[Waiting]) -> Answer:
         structure = structures.named(writing, desk.actor, given.structure)
         waiting = (
             person
-            for person in writing.persons(structure.id)
-            if person.id > given.after
-            and person.state is PersonState.PRE_REGISTERED
-            and (given.again or writing.person_dates(person.id).told_at is None)
+            for person in writing.each_person_of(
+                structure.id, given.after, PersonState.PRE_REGISTERED
+            )
+            if given.again or writing.person_dates(person.id).told_at is None
         )
         return [_told(writing, sender, person) for person in itertools.islice(waiting, MOST)]
 

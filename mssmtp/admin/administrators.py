@@ -46,6 +46,13 @@ class NewAdministrator(Known):
     region: str | None = Field(None, min_length=1, max_length=40)
     login: str | None = Field(None, max_length=finding.MOST_NAME)
 
+    @field_validator("level")
+    @classmethod
+    def _administers(cls, level: AdminLevel) -> AdminLevel:
+        if level is AdminLevel.HOLDER:
+            raise ValueError("choisissez parmi 'operator', 'region' ou 'structure'")
+        return level
+
 
 def _of_new(reading: Reading, actor: Actor, given: NewAdministrator) -> Place:
     """The scope that is given away: nobody gives more than they have."""

@@ -29,16 +29,24 @@ def answer(office: Office, actor: Actor, name: str, body: bytes) -> Answered:
     200 done · 400 wrong input · 403 not of this level · 404 nothing of that name within reach ·
     409 refused as things are · 503 the store cannot now.
     """
+    try:
+        said = perform(office, actor, name, body)
+    except ConfigError as error:
+        return refusal(error)
+    return Answered(200, octets(said))
+
+
+def perform(office: Office, actor: Actor, name: str, body: bytes) -> Answer:
+    """The same for who speaks no JSON over a wire, as the pages. Raises ConfigError."""
     found = BY_NAME.get(name)
     if found is None:
-        return refusal(unknown(name))
+        raise unknown(name)
     try:
-        said = found.start(office, actor, body)
+        return found.start(office, actor, body)
     except ConfigError as error:
         if found.changes or isinstance(error, Denied | Unknown):
             _trace_refusal(office, actor, found, body, error)
-        return refusal(error)
-    return Answered(200, octets(said))
+        raise
 
 
 def _trace_refusal(

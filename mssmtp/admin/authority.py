@@ -1,6 +1,6 @@
 """Who may do what to whose object: level of the operation, scope of the object (MED-16, SEED-38).
 
-Pure: the level is asked first, then whether the object is within reach. What is out of reach is
+The level is asked first, then whether the object is within reach. What is out of reach is
 answered as what does not exist, in the same words: nobody learns that it is there (ATT-24).
 """
 
@@ -10,8 +10,15 @@ from dataclasses import dataclass
 
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.mail import AccountId, Actor, AdminLevel, BalId, Structure, StructureId
+from mssmtp.portal import may_log_in
+from mssmtp.storage import Reading
 
-_RANK = {AdminLevel.STRUCTURE: 1, AdminLevel.REGION: 2, AdminLevel.OPERATOR: 3}
+_RANK = {
+    AdminLevel.HOLDER: 0,
+    AdminLevel.STRUCTURE: 1,
+    AdminLevel.REGION: 2,
+    AdminLevel.OPERATOR: 3,
+}
 
 
 class Denied(ConfigError):
@@ -34,7 +41,8 @@ class Conflict(ConfigError):
 class Place:
     """Whose an object is: of a structure, in a region; of the operator alone when it has neither.
 
-    `what` is the object as the actor named it; `bal` and `account` are it, for the trace.
+    `what` is the object as the actor named it; `bal` and `account` are it, for the trace. `holders`
+    are the accounts that it belongs to: a person's own, those who are responsible for an ORG box.
     """
 
     what: str = ""
@@ -42,6 +50,7 @@ class Place:
     region: str = ""
     bal: BalId | None = None
     account: AccountId | None = None
+    holders: frozenset[AccountId] = frozenset()
 
 
 OPERATOR_ONLY = Place("administration")
@@ -72,6 +81,8 @@ def reaches(actor: Actor, place: Place) -> bool:
         return True
     if actor.level is AdminLevel.REGION:
         return place.region != "" and place.region == actor.region
+    if actor.level is AdminLevel.HOLDER:
+        return actor.account in place.holders
     return place.structure is not None and place.structure == actor.structure
 
 
@@ -83,6 +94,22 @@ def demand_level(actor: Actor, least: AdminLevel, operation: str) -> None:
             "cette action n'est pas de votre niveau d'administration"
             f" ({NAMES[actor.level]} ; il faut : {NAMES[least]})",
             "Demandez-la à votre opérateur.",
+        )
+
+
+def demand_in_office(reading: Reading, actor: Actor) -> None:
+    """A holder may log in at this moment: asked with the work, in one transaction, so that who was
+    suspended between two pages does nothing more (ATT-18, ATT-25). Raises Denied.
+
+    Administrators are looked up by the door at each call (`callers`).
+    """
+    if actor.level is not AdminLevel.HOLDER or actor.account is None:
+        return
+    if not may_log_in(reading, actor.account):
+        raise Denied(
+            "compte",
+            "n'est plus actif ici",
+            "Appelez l'administrateur de votre structure.",
         )
 
 
@@ -105,5 +132,6 @@ NAMES = {
     AdminLevel.OPERATOR: "opérateur",
     AdminLevel.REGION: "région",
     AdminLevel.STRUCTURE: "structure",
+    AdminLevel.HOLDER: "titulaire",
 }
 """As a person reads them."""

@@ -124,9 +124,10 @@ def _list(desk: Desk[Page]) -> Answer:
     def query(reading: Reading) -> list[Row]:
         found: list[Row] = []
         own = desk.actor.structure
-        every = reading.each_bal(page.after) if own is None else reading.bals_of(own)
+        after = page.after
+        every = reading.each_bal(after) if own is None else reading.each_bal_of(own, after)
         for bal in every:
-            if bal.id > page.after and desk.reaches(finding.place_of(reading, bal)):
+            if desk.reaches(finding.place_of(reading, bal)):
                 found.append(_row(desk, bal))
                 if len(found) == page.limit:
                     break
@@ -274,16 +275,17 @@ def _row(desk: Desk[I], bal: Bal) -> Row:
     }
 
 
-_STRUCTURE, _OPERATOR = AdminLevel.STRUCTURE, AdminLevel.OPERATOR
+_HOLDER, _STRUCTURE = AdminLevel.HOLDER, AdminLevel.STRUCTURE
+_OPERATOR = AdminLevel.OPERATOR
 
 OPERATIONS = (
     operation("bal.add", _OPERATOR, AddBox, _new, _add),
     operation("bal.list", _STRUCTURE, Page, finding.own, _list, changes=False, scoped=False),
     operation("bal.show", _STRUCTURE, Box, finding.of_box, _show, changes=False),
     operation("bal.suspend", _STRUCTURE, Box, finding.of_box, _suspend),
-    operation("bal.room", _STRUCTURE, Box, finding.of_box, _room, changes=False),
+    operation("bal.room", _HOLDER, Box, finding.of_box, _room, changes=False),
     operation("bal.quota", _OPERATOR, RoomOf, finding.of_box, _quota),
-    operation("bal.keeps-sent", _STRUCTURE, Box, finding.of_box, _keeps_sent, changes=False),
-    operation("bal.sent-copy", _STRUCTURE, SentCopy, finding.of_box, _sent_copy),
-    operation("bal.readings", _STRUCTURE, Readings, finding.of_box, _readings, changes=False),
+    operation("bal.keeps-sent", _HOLDER, Box, finding.of_box, _keeps_sent, changes=False),
+    operation("bal.sent-copy", _HOLDER, SentCopy, finding.of_box, _sent_copy),
+    operation("bal.readings", _HOLDER, Readings, finding.of_box, _readings, changes=False),
 )

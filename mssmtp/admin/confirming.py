@@ -7,9 +7,8 @@ from pydantic import Field, SecretStr
 from mssmtp.admin import finding
 from mssmtp.admin.authority import Place, within
 from mssmtp.admin.operation import Answer, Desk, Input, Operation, Row, operation
-from mssmtp.mail import AdminLevel, Domain
-from mssmtp.people.invited import confirm
-from mssmtp.people.rules import Rules
+from mssmtp.mail import AdminLevel
+from mssmtp.people.invited import confirm, home_of
 from mssmtp.storage import Writing
 
 _NAME = 100
@@ -26,7 +25,7 @@ class Confirmation(Input):
 
 def _confirm(desk: Desk[Confirmation]) -> Answer:
     """Open a confirmation link: the address gets an account, a box, and the letters that wait."""
-    given, domain = desk.input, _domain(Rules.of(desk.office.settings), desk)
+    given, domain = desk.input, home_of(desk.office.settings)
 
     def job(writing: Writing) -> Row:
         names = (given.last_name, given.first_name)
@@ -41,11 +40,6 @@ def _confirm(desk: Desk[Confirmation]) -> Answer:
         }
 
     return desk.write(job)
-
-
-def _domain(rules: Rules, desk: Desk[Confirmation]) -> Domain:
-    """A domain that structures share, where there is one: the person is of none."""
-    return next(iter(rules.generic), desk.office.settings.operator.domains[0])
 
 
 OPERATIONS: tuple[Operation, ...] = (

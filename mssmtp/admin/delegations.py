@@ -11,10 +11,12 @@ from mssmtp.admin import finding
 from mssmtp.admin.authority import Place, demand_reach, unknown
 from mssmtp.admin.finding import Box
 from mssmtp.admin.operation import Answer, Desk, I, Operation, Row, operation
+from mssmtp.admin.persons import Known, of_person, person_of
+from mssmtp.errors import ConfigError
 from mssmtp.mail import Actor, AdminLevel, Bal, DelegateRight
 from mssmtp.notices import Desk as Notices
 from mssmtp.people.delegations import Delegations, Wish
-from mssmtp.storage import Delegation, Reading, Writing
+from mssmtp.storage import Delegation, DelegationKind, Reading, Writing
 
 
 class Lent(Box):
@@ -108,10 +110,31 @@ def _end(desk: Desk[One]) -> Answer:
         given = writing.delegation(desk.input.id)
         if given is None or given.bal != bal.id or given.ended_at is not None:
             raise unknown(f"{desk.input.address} {desk.input.id}")
+        if given.kind is DelegationKind.BREAK_GLASS and desk.actor.level is AdminLevel.HOLDER:
+            raise ConfigError(
+                desk.input.address,
+                "un accès d'urgence n'est pas retiré par le titulaire : il finit de lui-même",
+                "Demandez-en compte à l'administrateur de votre structure.",
+            )
         room.end(writing, given, desk.actor.name)
         return {"box": desk.input.address, "id": given.id, "ended": True}
 
     return desk.write(job)
+
+
+def _lent(desk: Desk[Known]) -> Answer:
+    """The boxes that others have lent to a person, now or later, by whom and until when."""
+    now = desk.office.clock.now()
+
+    def query(reading: Reading) -> list[Row]:
+        account = person_of(reading, desk.input.person).account
+        return [
+            _row(reading, each, now)
+            for each in reading.delegations_to(account)
+            if each.ends_at is None or each.ends_at > now
+        ]
+
+    return desk.read(query)
 
 
 def _list(desk: Desk[Box]) -> Answer:
@@ -136,6 +159,7 @@ def _row(reading: Reading, one: Delegation, now: datetime) -> Row:
         "begins": _shown(one.begins_at),
         "until": _shown(one.ends_at),
         "in_force": one.is_in_force(now),
+        "ended": _shown(one.ended_at),
         "reason": one.reason,
         "by": one.by,
     }
@@ -145,12 +169,13 @@ def _shown(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds")
 
 
-_STRUCTURE = AdminLevel.STRUCTURE
+_HOLDER, _STRUCTURE = AdminLevel.HOLDER, AdminLevel.STRUCTURE
 
 OPERATIONS: tuple[Operation, ...] = (
-    operation("bal.delegation.add", _STRUCTURE, Lent, _of_both, _delegate),
-    operation("bal.delegation.end", _STRUCTURE, One, finding.of_box, _end),
-    operation("bal.delegation.list", _STRUCTURE, Box, finding.of_box, _list, changes=False),
-    operation("bal.hand-over", _STRUCTURE, Lent, _of_both, _hand_over),
+    operation("bal.delegation.add", _HOLDER, Lent, _of_both, _delegate),
+    operation("bal.delegation.end", _HOLDER, One, finding.of_box, _end),
+    operation("bal.delegation.list", _HOLDER, Box, finding.of_box, _list, changes=False),
+    operation("person.delegations", _HOLDER, Known, of_person, _lent, changes=False),
+    operation("bal.hand-over", _HOLDER, Lent, _of_both, _hand_over),
     operation("bal.break-glass", _STRUCTURE, Urgent, _of_both, _break_glass),
 )

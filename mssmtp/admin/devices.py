@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from mssmtp.accounts import hashes_beside
 from mssmtp.admin import finding
 from mssmtp.admin.authority import Place, unknown, within
 from mssmtp.admin.operation import Answer, Desk, Input, Operation, Row, operation
@@ -15,7 +16,7 @@ from mssmtp.admin.persons import Known, of_account, person_of
 from mssmtp.errors import ConfigError
 from mssmtp.identity.app_password import new_password, verifiers
 from mssmtp.identity.standing import alive
-from mssmtp.mail import AccountId, Actor, AdminLevel, Bal
+from mssmtp.mail import AccountId, Actor, AdminLevel, Bal, BalType, StructureId
 from mssmtp.notices import Desk as Notices
 from mssmtp.notices import Kind
 from mssmtp.storage import Reading, Writing
@@ -26,11 +27,13 @@ MOST_DEVICES = 50
 
 
 class NewDevice(Known):
-    """A device that gets a password of its own. `days`: its end, used or not."""
+    """A device that gets a password of its own. `days`: its end, used or not. `box`: the one box
+    that it opens, by that box's address."""
 
     device: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
     service: Literal["imap", "smtp", "both"] = "both"
     days: int | None = Field(None, ge=1, le=3_650)
+    box: str | None = Field(None, max_length=finding.MOST_NAME)
 
 
 class Device(Known):
@@ -53,18 +56,23 @@ def _account(reading: Reading, text: str) -> AccountId:
 
 def _create(desk: Desk[NewDevice]) -> Answer:
     """Make the password of one more device; it is shown once, and opens the person's own box alone
-    unless the operator or the portal asks. The person is told by mail."""
+    unless the operator or the holder asks. The person is told by mail."""
     given, now = desk.input, desk.office.clock.now()
 
     def beside(reading: Reading) -> list[str]:
         account = _account(reading, given.person)
         own = reading.box_of(account)
         _demand_allowed(reading, account, given.person)
-        rows = (*reading.app_passwords(account), *(reading.box_passwords(own.id) if own else ()))
-        if len(alive([row for row in rows if row.account == account], now)) >= MOST_DEVICES:
+        mine = reading.app_passwords(account)
+        _demand_new(desk, reading, account)
+        if len(alive(mine, now)) >= MOST_DEVICES:
             why = f"a déjà {MOST_DEVICES} appareils"
             raise ConfigError(given.person, why, "Révoquez ceux qui ne servent plus.")
-        return [row.argon2 for row in rows]
+        only = _only_box(desk, reading, account)
+        if only is not None and only.type is BalType.ORG:
+            return hashes_beside(reading, only)
+        shared = reading.box_passwords(own.id) if own else ()
+        return [row.argon2 for row in (*mine, *shared)]
 
     password = new_password(desk.office.entropy)
     made = verifiers(password, desk.office.entropy, beside=desk.read(beside))
@@ -74,6 +82,7 @@ def _create(desk: Desk[NewDevice]) -> Answer:
     def job(writing: Writing) -> Row:
         account = _account(writing, given.person)
         _demand_allowed(writing, account, given.person)
+        _demand_new(desk, writing, account)
         box = _only_box(desk, writing, account)
         number = writing.add_app_password(
             account,
@@ -86,12 +95,26 @@ def _create(desk: Desk[NewDevice]) -> Answer:
         )
         event = "Un appareil a reçu un mot de passe."
         if box is not None:
-            event = f"Votre administrateur a donné un mot de passe à un appareil : {box.address}."
+            event = f"Un appareil a reçu un mot de passe pour la boîte {box.address}."
+            if desk.actor.level is not AdminLevel.HOLDER:
+                event = (
+                    f"Votre administrateur a donné un mot de passe à un appareil : {box.address}."
+                )
         _tell(desk, writing, account, given.device, event)
         login = writing.account_login(account) if box is None else str(box.address)
         return {"login": login, "device": given.device, "number": number, "password": password}
 
     return desk.write(job)
+
+
+def _demand_new(desk: Desk[NewDevice], reading: Reading, account: AccountId) -> None:
+    """A holder's form that comes twice makes one password, and shows it once."""
+    if desk.actor.level is not AdminLevel.HOLDER:
+        return
+    name, now = desk.input.device.casefold(), desk.office.clock.now()
+    if any(row.name.casefold() == name for row in alive(reading.app_passwords(account), now)):
+        why = "un de vos appareils porte déjà ce nom"
+        raise ConfigError(desk.input.device, why, "Donnez un autre nom, ou révoquez cet appareil.")
 
 
 def _only_box(desk: Desk[NewDevice], reading: Reading, account: AccountId) -> Bal | None:
@@ -100,9 +123,11 @@ def _only_box(desk: Desk[NewDevice], reading: Reading, account: AccountId) -> Ba
     An administrator of a structure or region reads it from the screen: it is to open nothing that
     another structure has let the person into (SEED-38).
     """
-    if desk.actor.level is AdminLevel.OPERATOR:
-        return None
-    own = reading.box_of(account)
+    named, own = desk.input.box, reading.box_of(account)
+    if desk.actor.level in (AdminLevel.OPERATOR, AdminLevel.HOLDER):
+        return None if named is None else _opened(reading, account, named)
+    if named is not None and (own is None or own.address != finding.address_of(named)):
+        raise unknown(named)
     if own is None:
         raise ConfigError(
             desk.input.person,
@@ -110,6 +135,18 @@ def _only_box(desk: Desk[NewDevice], reading: Reading, account: AccountId) -> Ba
             "`mssmtp bal member password` donne un mot de passe pour une boîte ORG.",
         )
     return own
+
+
+def _opened(reading: Reading, account: AccountId, named: str) -> Bal:
+    """The box `named`, the person's own or one whose member the person is. Raises Unknown.
+
+    What is lent to the person for a time gets no password of its own.
+    """
+    principal, wanted = reading.principal(account), finding.address_of(named)
+    for bal in principal.bals:
+        if bal.address == wanted and principal.lent(bal.id) is None:
+            return bal
+    raise unknown(named)
 
 
 def _demand_allowed(reading: Reading, account: AccountId, named: str) -> None:
@@ -125,7 +162,7 @@ def _demand_allowed(reading: Reading, account: AccountId, named: str) -> None:
 
 
 def _tell(
-    desk: Desk[NewDevice] | Desk[Device],
+    desk: Desk[NewDevice] | Desk[Device] | Desk[Known],
     writing: Writing,
     account: AccountId,
     device: str,
@@ -182,6 +219,23 @@ def _revoke(desk: Desk[Device]) -> Answer:
     return desk.write(job)
 
 
+def _revoke_all(desk: Desk[Known]) -> Answer:
+    """End the passwords of all devices of a person at once; who has lost a bag, say."""
+    now = desk.office.clock.now()
+
+    def job(writing: Writing) -> Row:
+        account = _account(writing, desk.input.person)
+        live = alive(writing.app_passwords(account), now)
+        for row in live:
+            writing.revoke_app_password(row.id)
+        if live:
+            named = f"{len(live)} appareils" if len(live) > 1 else live[0].name
+            _tell(desk, writing, account, named, "Tous les mots de passe ont été révoqués.")
+        return {"person": desk.input.person, "revoked": len(live)}
+
+    return desk.write(job)
+
+
 def _of_switch(reading: Reading, actor: Actor, given: Switch) -> Place:
     return within(given.structure, finding.structure(reading, given.structure))
 
@@ -190,19 +244,26 @@ def _switch(desk: Desk[Switch]) -> Answer:
     """Allow the people of a structure application passwords, or end all of them at once."""
     given = desk.input
 
-    def job(writing: Writing) -> Row:
+    def job(writing: Writing) -> tuple[Row, StructureId]:
         structure = finding.structure(writing, given.structure)
         writing.change_structure(replace(structure, has_app_passwords=given.on))
-        return {"structure": structure.name, "app_passwords": given.on}
+        return {"structure": structure.name, "app_passwords": given.on}, structure.id
 
-    return desk.write(job)
+    told, structure = desk.write(job)
+    rest: int | None = None if given.on else 0
+    while rest is not None:  # who idles hears it now, not at the next sign of life
+        rest = desk.store.write(
+            lambda w, after=rest: w.ask_sessions_of(structure, after)  # type: ignore[misc]
+        ).result()
+    return told
 
 
-_STRUCTURE = AdminLevel.STRUCTURE
+_HOLDER, _STRUCTURE = AdminLevel.HOLDER, AdminLevel.STRUCTURE
 
 OPERATIONS: tuple[Operation, ...] = (
-    operation("person.app-password.create", _STRUCTURE, NewDevice, of_account, _create),
-    operation("person.app-password.list", _STRUCTURE, Known, of_account, _list, changes=False),
-    operation("person.app-password.revoke", _STRUCTURE, Device, of_account, _revoke),
+    operation("person.app-password.create", _HOLDER, NewDevice, of_account, _create),
+    operation("person.app-password.list", _HOLDER, Known, of_account, _list, changes=False),
+    operation("person.app-password.revoke", _HOLDER, Device, of_account, _revoke),
+    operation("person.app-password.revoke-all", _HOLDER, Known, of_account, _revoke_all),
     operation("structure.app-passwords", _STRUCTURE, Switch, _of_switch, _switch),
 )

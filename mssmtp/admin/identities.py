@@ -72,10 +72,10 @@ def _account(reading: Reading, given: Known) -> AccountId:
     return person_of(reading, given.person).account if account is None else account.id
 
 
-_STRUCTURE = AdminLevel.STRUCTURE
+_HOLDER = AdminLevel.HOLDER
 
 OPERATIONS: tuple[Operation, ...] = (
-    operation("person.boxes", _STRUCTURE, Known, of_account, _boxes, changes=False),
-    operation("person.binding.list", _STRUCTURE, Known, of_account, _bindings, changes=False),
-    operation("person.binding.remove", _STRUCTURE, Bound, of_account, _unbind),
+    operation("person.boxes", _HOLDER, Known, of_account, _boxes, changes=False),
+    operation("person.binding.list", _HOLDER, Known, of_account, _bindings, changes=False),
+    operation("person.binding.remove", _HOLDER, Bound, of_account, _unbind),
 )

@@ -133,11 +133,12 @@ def _look_up(desk: Desk[Number]) -> Answer:
     return desk.read(query)
 
 
-_STRUCTURE, _OPERATOR = AdminLevel.STRUCTURE, AdminLevel.OPERATOR
+_HOLDER, _STRUCTURE = AdminLevel.HOLDER, AdminLevel.STRUCTURE
+_OPERATOR = AdminLevel.OPERATOR
 
 OPERATIONS = (
     operation("person.change-usual-address", _OPERATOR, AnotherAddress, of_person, _change_address),
-    operation("bal.keep", _STRUCTURE, Box, finding.of_box, _keep),
+    operation("bal.keep", _HOLDER, Box, finding.of_box, _keep),
     operation(
         "register.load",
         _OPERATOR,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic import Field
@@ -41,6 +42,14 @@ class Declared(Box):
 
     responsible: str | None = Field(None, max_length=20)
     agreed_on: datetime | None = None
+
+
+class Changed(Box):
+    """What directories and lists show of a box; what is not given stays."""
+
+    label: str | None = Field(None, max_length=_TEXT)
+    phone: str | None = Field(None, max_length=40)
+    service: str | None = Field(None, max_length=_TEXT)
 
 
 class Rank(Box):
@@ -101,6 +110,26 @@ def _declare(desk: Desk[Declared]) -> Answer:
     return desk.write(job)
 
 
+def _change(desk: Desk[Changed]) -> Answer:
+    """Change the label, the telephone or the service of a box; address and type never (OP-41)."""
+    given = desk.input
+
+    def job(writing: Writing) -> Row:
+        box = finding.box(writing, given.address)
+        before = writing.bal_details(box.id)
+        details = replace(
+            before,
+            label=before.label if given.label is None else given.label.strip(),
+            phone=before.phone if given.phone is None else given.phone.strip(),
+            service=before.service if given.service is None else given.service.strip(),
+        )
+        boxes.change(writing, box, details)
+        shown = {"label": details.label, "phone": details.phone, "service": details.service}
+        return _row(writing, box) | shown
+
+    return desk.write(job)
+
+
 def _activate(desk: Desk[Box]) -> Answer:
     """Make a suspended box active, when nothing is missing (OP-50)."""
 
@@ -156,13 +185,14 @@ def _row(reading: Reading, box: Bal) -> Row:
     }
 
 
-_STRUCTURE = AdminLevel.STRUCTURE
+_HOLDER, _STRUCTURE = AdminLevel.HOLDER, AdminLevel.STRUCTURE
 
 OPERATIONS: tuple[Operation, ...] = (
     operation("bal.create", _STRUCTURE, NewBoxOf, _of_new, _create),
     operation("bal.declare", _STRUCTURE, Declared, finding.of_box, _declare),
+    operation("bal.change", _STRUCTURE, Changed, finding.of_box, _change),
     operation("bal.activate", _STRUCTURE, Box, finding.of_box, _activate),
     operation("bal.close", _STRUCTURE, Box, finding.of_box, _close),
     operation("bal.rank", _STRUCTURE, Rank, finding.of_box, _rank),
-    operation("bal.red-list", _STRUCTURE, RedList, finding.of_box, _red_list),
+    operation("bal.red-list", _HOLDER, RedList, finding.of_box, _red_list),
 )

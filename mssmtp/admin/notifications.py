@@ -98,9 +98,9 @@ def _row(person: Person, bal: Bal, role: Role | None, chosen: Choices) -> Row:
     }
 
 
-_STRUCTURE = AdminLevel.STRUCTURE
+_HOLDER = AdminLevel.HOLDER
 
 OPERATIONS: tuple[Operation, ...] = (
-    operation("person.notifications", _STRUCTURE, Known, of_person, _list, changes=False),
-    operation("person.notify-of", _STRUCTURE, Wishes, of_person, _set),
+    operation("person.notifications", _HOLDER, Known, of_person, _list, changes=False),
+    operation("person.notify-of", _HOLDER, Wishes, of_person, _set),
 )

@@ -9,13 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from mssmtp.admin.authority import NAMES, Conflict, Place, demand_level, demand_reach, reaches
+from mssmtp.admin.authority import (
+    NAMES,
+    Conflict,
+    Place,
+    demand_in_office,
+    demand_level,
+    demand_reach,
+    reaches,
+)
 from mssmtp.config import Settings
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.mail import Actor, Address, AdminLevel, masked
@@ -144,6 +152,7 @@ class Desk(Generic[I]):
         return masked(address, frozenset(self.office.settings.policy.patient_domains))
 
     def _demand(self, reading: Reading) -> Place | None:
+        demand_in_office(reading, self.actor)
         place = self._place(reading, self.actor, self.input)
         if place is not None:
             self.named = place.what
@@ -259,6 +268,8 @@ def leave_trace(
 ) -> None:
     """Who asked for which operation with what, and what was answered (OP-72)."""
     at = place if place is not None else Place(structure=actor.structure)
+    if actor.level is AdminLevel.HOLDER:  # whatever a holder does stands in the own log
+        at = replace(at, account=actor.account)
     author = f"{actor.name} ({NAMES[actor.level]}{' ' if actor.scope else ''}{actor.scope})"
     writing.trace(
         "administration",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import Field
 
@@ -19,18 +19,17 @@ from mssmtp.admin.operation import (
     Row,
     operation,
 )
-from mssmtp.mail import AccountId, Actor, AdminLevel, BalType, Category, Person
+from mssmtp.mail import Actor, AdminLevel, BalState, BalType, Category, Person, StructureId
 from mssmtp.notices import Desk as Notices
 from mssmtp.notices import Kind
-from mssmtp.people import persons
+from mssmtp.people import parts, persons, rechecking, records
 from mssmtp.people.boxes import NewBox
 from mssmtp.people.register import LocalRegister
 from mssmtp.people.rules import Rules
-from mssmtp.storage import Reading, Trace, Writing
+from mssmtp.storage import Reading, Writing
 from mssmtp.storage.people_values import BalDetails, NewPerson, PersonDetails
 
 _NAME = 100
-_MOST_TRACES = 200
 
 
 class Known(Input):
@@ -89,15 +88,6 @@ class Listed(structures.Of):
 
     after: int = 0
     limit: int = Field(MOST_ROWS, ge=1, le=MOST_ROWS)
-
-
-class Activity(Known):
-    """A page of what was done, the newest first; `before` is the number of the last one seen. On
-    the first page, what was read within `days` stands among the rest."""
-
-    before: int | None = None
-    days: int = Field(7, ge=0, le=400)
-    limit: int = Field(_MOST_TRACES, ge=1, le=MOST_ROWS)
 
 
 def person_of(reading: Reading, text: str) -> Person:
@@ -187,9 +177,13 @@ def _list(desk: Desk[Listed]) -> Answer:
         only = page.structure or desk.actor.structure
         structure = structures.named(reading, desk.actor, page.structure).id if only else None
         found: list[Row] = []
-        every = reading.each_person(page.after) if structure is None else reading.persons(structure)
+        every = (
+            reading.each_person(page.after)
+            if structure is None
+            else reading.each_person_of(structure, page.after)
+        )
         for person in every:
-            if person.id > page.after and _is_reached(desk, reading, person):
+            if _is_reached(desk, reading, person):
                 found.append(row(reading, person))
                 if len(found) == page.limit:
                     break
@@ -214,9 +208,18 @@ def _show(desk: Desk[Known]) -> Answer:
             | asdict(reading.person_details(found.id))
             | {name: time(at) for name, at in dates.items()}
             | {"needs_attestation": persons.needs_attestation(reading, found)}
+            | {"claims": _claims(reading, found)}
+            | {"exercise_ended": time(rechecking.ended_since(reading, found))}
         )
 
     return desk.read(query)
+
+
+def _claims(reading: Reading, person: Person) -> str:
+    """What the person has said of itself at registration (SEED-34); nobody has confirmed it."""
+    told = reading.records("person", person.id).get(records.REGISTRATION.name)
+    values = {} if told is None else told.values
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _change(desk: Desk[ChangedProfile]) -> Answer:
@@ -307,7 +310,7 @@ def _refuse(desk: Desk[Refused]) -> Answer:
 
 def _suspend(desk: Desk[Known]) -> Answer:
     """Refuse the login of a person and suspend the own box; nothing is deleted (OP-50)."""
-    return _acted(desk, persons.suspend)
+    return _acted(desk, _ended(desk, parts.suspend, persons.suspend))
 
 
 def _resume(desk: Desk[Known]) -> Answer:
@@ -315,17 +318,37 @@ def _resume(desk: Desk[Known]) -> Answer:
 
     def act(writing: Writing, person: Person) -> None:
         finding.demand_not_stopped(writing, str(person.usual_address), person.account)
-        persons.resume(writing, LocalRegister(), person)
+        parts.resume(writing, LocalRegister(), person)
 
     return _acted(desk, act)
 
 
 def _close(desk: Desk[Known]) -> Answer:
-    """End the activity of a person: login, devices and boxes (OP-49)."""
-    return _acted(desk, persons.leave)
+    """End the activity of a person: login, devices and boxes (OP-49); by a structure its part."""
+    given = desk.input
+    act = _ended(desk, parts.leave, persons.leave)
+
+    def job(writing: Writing) -> Row:
+        found = person_of(writing, given.person)
+        before = row(writing, found)
+        act(writing, found)
+        # What goes on elsewhere is no more of whoever has ended it here.
+        return before | {"box_state": BalState.CLOSED.value if before["box"] else ""}
+
+    return desk.write(job)
 
 
 Act = Callable[[Writing, Person], object]
+
+
+def _ended(
+    desk: Desk[Known], part: Callable[[Writing, Person, StructureId], None], whole: Act
+) -> Act:
+    """The administrator of a structure ends what is of it; a wider one ends all (ATT-24)."""
+    structure = desk.actor.structure
+    if desk.actor.level is not AdminLevel.STRUCTURE or structure is None:
+        return whole
+    return lambda writing, person: part(writing, person, structure)
 
 
 def _acted(desk: Desk[Known] | Desk[Attested] | Desk[Refused], act: Act) -> Row:
@@ -335,58 +358,6 @@ def _acted(desk: Desk[Known] | Desk[Attested] | Desk[Refused], act: Act) -> Row:
         return row(writing, persons.present(writing, found))
 
     return desk.write(job)
-
-
-def _activity(desk: Desk[Activity]) -> Answer:
-    """The log of an account: who did what, when, and what was answered (SEED-48)."""
-    given = desk.input
-
-    def query(reading: Reading) -> list[Row]:
-        account = reading.account(given.person)
-        id = person_of(reading, given.person).account if account is None else account.id
-        traces = reading.traces(account=id, before=given.before, most=given.limit)
-        found = [trace_row(each) for each in traces]
-        if given.before is None and given.days:
-            since = desk.office.clock.now() - timedelta(days=given.days - 1)
-            found += _read(reading, id, since)
-        return sorted(found, key=lambda row: str(row["at"]), reverse=True)
-
-    return desk.read(query)
-
-
-def _read(reading: Reading, account: AccountId, since: datetime) -> list[Row]:
-    """What the account has read, and what others have read in the account's own box (DEF-23), once
-    for each message and day (DEF-06); messages are numbers."""
-    own = reading.box_of(account)
-    boxes = {box.id for box in reading.principal(account).bals}
-    boxes |= {each.bal for each in reading.delegations_to(account)}
-    if own is not None:
-        boxes.add(own.id)
-    return [
-        {
-            "number": None,
-            "at": time(event.at),
-            "author": reading.account_login(event.account) or "",
-            "action": "read",
-            "request": f"{event.kind} message {event.message} of box {box}",
-            "answer": "ok",
-        }
-        for box in sorted(boxes)
-        for event in reading.reading_events(box, since)
-        if event.account == account or (own is not None and box == own.id)
-    ]
-
-
-def trace_row(one: Trace) -> Row:
-    """A functional trace as lists print it (OP-72)."""
-    return {
-        "number": one.number,
-        "at": time(one.at),
-        "author": one.author,
-        "action": one.kind,
-        "request": one.request,
-        "answer": one.answer,
-    }
 
 
 def row(reading: Reading, one: Person) -> Row:
@@ -417,7 +388,7 @@ _STRUCTURE, _REGION = AdminLevel.STRUCTURE, AdminLevel.REGION
 OPERATIONS: tuple[Operation, ...] = (
     operation("person.add", _STRUCTURE, NewAccount, _of_new, _add),
     operation("person.list", _STRUCTURE, Listed, finding.own, _list, changes=False, scoped=False),
-    operation("person.show", _STRUCTURE, Known, of_person, _show, changes=False),
+    operation("person.show", AdminLevel.HOLDER, Known, of_person, _show, changes=False),
     operation("person.change", _STRUCTURE, ChangedProfile, of_person, _change),
     operation("person.attest", _STRUCTURE, Attested, of_person, _attest),
     operation(
@@ -435,5 +406,4 @@ OPERATIONS: tuple[Operation, ...] = (
     operation("person.suspend", _STRUCTURE, Known, of_person, _suspend),
     operation("person.resume", _STRUCTURE, Known, of_person, _resume),
     operation("person.close", _STRUCTURE, Known, of_person, _close),
-    operation("person.activity", _STRUCTURE, Activity, of_account, _activity, changes=False),
 )

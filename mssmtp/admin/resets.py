@@ -8,7 +8,7 @@ from __future__ import annotations
 from pydantic import Field, SecretStr
 
 from mssmtp.admin import finding
-from mssmtp.admin.operation import Answer, Desk, I, Input, Operation, operation
+from mssmtp.admin.operation import Answer, Desk, Input, Office, Operation, operation
 from mssmtp.mail import Address, AdminLevel
 from mssmtp.notices import Desk as Notices
 from mssmtp.resetting import Resetting, Shown
@@ -35,8 +35,9 @@ class Replaced(Link):
     again: SecretStr = Field(max_length=256)
 
 
-def _resetting(desk: Desk[I]) -> Resetting:
-    office, settings = desk.office, desk.office.settings
+def resetting(office: Office) -> Resetting:
+    """What replaces passwords, by the settings."""
+    settings = office.settings
     elsewhere = {domain for each in settings.directories for domain in each.usual_domains}
     elsewhere |= {domain for each in settings.providers for domain in each.usual_domains}
 
@@ -49,13 +50,13 @@ def _resetting(desk: Desk[I]) -> Resetting:
 
 def _ask(desk: Desk[Forgotten]) -> Answer:
     """Mail a link for a new portal password, if the address is that of an account; one answer."""
-    _resetting(desk).ask(desk.input.usual_address.get_secret_value())
+    resetting(desk.office).ask(desk.input.usual_address.get_secret_value())
     return {"asked": True}
 
 
 def _open(desk: Desk[Link]) -> Answer:
     """Open a reset link: a code is mailed, and asked for beside the link."""
-    return {"attempt": _resetting(desk).open(desk.input.token.get_secret_value())}
+    return {"attempt": resetting(desk.office).open(desk.input.token.get_secret_value())}
 
 
 def _finish(desk: Desk[Replaced]) -> Answer:
@@ -67,7 +68,7 @@ def _finish(desk: Desk[Replaced]) -> Answer:
         given.password.get_secret_value(),
         given.again.get_secret_value(),
     )
-    person = _resetting(desk).finish(given.token.get_secret_value(), shown)
+    person = resetting(desk.office).finish(given.token.get_secret_value(), shown)
     return {"person": str(person.usual_address)}
 
 

@@ -21,9 +21,10 @@ from mssmtp.admin.operation import (
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Actor, AdminLevel, Invites, Structure, StructureId
 from mssmtp.people import boxes, records, structures
+from mssmtp.people.boxes import Unreviewed
 from mssmtp.people.rules import Rules
 from mssmtp.people.structures import NewStructure
-from mssmtp.storage import Administrator, Reading, Writing
+from mssmtp.storage import Administrator, Reading, Store, Writing
 
 _NUMBER = Field(max_length=20)
 _TEXT = 200
@@ -166,11 +167,12 @@ def _sheet(desk: Desk[Of], reading: Reading) -> Row:
         "declared": {
             kind: {"at": one.at.date().isoformat(), **one.values}
             for kind, one in sheet.records.items()
+            if ("structure", kind) in records.KINDS
         },
         "agreement_until": until.date().isoformat() if until else None,
         "missing": list(sheet.missing),
-        "boxes": len(reading.bals_of(found.id)),
-        "persons": len(reading.persons(found.id)),
+        "boxes": reading.count_bals_of(found.id),
+        "persons": reading.count_persons_of(found.id),
     }
 
 
@@ -209,14 +211,24 @@ def _declare(desk: Desk[Declaration]) -> Answer:
 def _declared(
     desk: Desk[Agreement] | Desk[Declaration], kind: str, at: datetime, values: dict[str, str]
 ) -> Row:
-    def job(writing: Writing) -> Row:
+    def job(writing: Writing) -> tuple[Row, Unreviewed | None]:
         found = named(writing, desk.actor, desk.input.structure)
         structures.declare(writing, found.id, kind, at, values)
-        boxes.review_structure(writing, found.id)
+        rest = boxes.review_structure(writing, found.id)
         lacking = structures.missing(writing, found)
-        return row(found) | {"missing": list(lacking)}
+        return row(found) | {"missing": list(lacking)}, rest
 
-    return desk.write(job)
+    told, rest = desk.write(job)
+    _review(desk.store, rest)
+    return told
+
+
+def _review(store: Store, rest: Unreviewed | None) -> None:
+    """A structure may have fifty thousand boxes: everybody's mail goes on between its portions."""
+    while rest is not None:
+        rest = store.write(
+            lambda w, r=rest: boxes.review_structure(w, r.structure, r.after)  # type: ignore[misc]
+        ).result()
 
 
 def _take_domain(desk: Desk[Domained]) -> Answer:
@@ -224,16 +236,17 @@ def _take_domain(desk: Desk[Domained]) -> Answer:
     given = desk.input
     domain = finding.domain_of(given.domain)
 
-    def job(writing: Writing) -> Row:
+    def job(writing: Writing) -> tuple[Row, Unreviewed | None]:
         found = named(writing, desk.actor, given.structure)
         if given.remove:
-            return row(structures.leave_domain(writing, found.id, domain))
+            return row(structures.leave_domain(writing, found.id, domain)), None
         rules = Rules.of(desk.office.settings)
         taken = structures.take_domain(writing, rules, found.id, domain)
-        boxes.review_structure(writing, found.id)
-        return row(taken)
+        return row(taken), boxes.review_structure(writing, found.id)
 
-    return desk.write(job)
+    told, rest = desk.write(job)
+    _review(desk.store, rest)
+    return told
 
 
 def _close(desk: Desk[Of]) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mssmtp.admin import (
     activations,
+    activity,
     administrators,
     boxes,
     certificates,
@@ -37,6 +38,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *structures.OPERATIONS,
     *domains.OPERATIONS,
     *persons.OPERATIONS,
+    *activity.OPERATIONS,
     *identities.OPERATIONS,
     *devices.OPERATIONS,
     *wordings.OPERATIONS,

@@ -199,15 +199,15 @@ def _set_template(desk: Desk[Template]) -> Answer:
     return desk.write(job)
 
 
-_STRUCTURE = AdminLevel.STRUCTURE
+_HOLDER, _STRUCTURE = AdminLevel.HOLDER, AdminLevel.STRUCTURE
 
 OPERATIONS = (
-    operation("bal.auto-reply", _STRUCTURE, Box, finding.of_box, _auto_reply, changes=False),
-    operation("bal.auto-reply.set", _STRUCTURE, Absence, finding.of_box, _set_auto_reply),
-    operation("bal.auto-reply.stop", _STRUCTURE, Box, finding.of_box, _stop_auto_reply),
+    operation("bal.auto-reply", _HOLDER, Box, finding.of_box, _auto_reply, changes=False),
+    operation("bal.auto-reply.set", _HOLDER, Absence, finding.of_box, _set_auto_reply),
+    operation("bal.auto-reply.stop", _HOLDER, Box, finding.of_box, _stop_auto_reply),
     operation("bal.xdm", _STRUCTURE, Software, finding.of_box, _xdm),
-    operation("bal.signature", _STRUCTURE, Box, finding.of_box, _signature, changes=False),
-    operation("bal.signature.set", _STRUCTURE, Signed, finding.of_box, _set_signature),
+    operation("bal.signature", _HOLDER, Box, finding.of_box, _signature, changes=False),
+    operation("bal.signature.set", _HOLDER, Signed, finding.of_box, _set_signature),
     operation(
         "structure.templates", _STRUCTURE, Templates, _of_structure, _templates, changes=False
     ),

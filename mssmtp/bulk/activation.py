@@ -10,10 +10,10 @@ import base64
 from dataclasses import dataclass
 from datetime import timedelta
 
-from mssmtp.mail import BalState, BalType, Person, PersonState
+from mssmtp.mail import Person, PersonState
 from mssmtp.notices import Desk, Kind
 from mssmtp.outside import Entropy
-from mssmtp.people import boxes, persons
+from mssmtp.people import invited, persons
 from mssmtp.people.refusing import NotAllowed
 from mssmtp.people.register import Register
 from mssmtp.people.rules import Rules
@@ -112,19 +112,11 @@ def finalise(
         persons.attest(writing, person, writing.now(), told)
     writing.set_portal_password(person.account, choice.argon2)
     finalised = persons.finalise(writing, rules, register, person)
-    _review_boxes(writing, finalised)
+    if (box := writing.box_of(person.account)) is not None:
+        # The link came to the usual address: what others wrote to it before waits no longer.
+        invited.open_waiting(writing, person.usual_address, box)
     writing.trace("account", str(person.usual_address), "activation", account=person.account)
     return finalised
-
-
-def _review_boxes(writing: Writing, person: Person) -> None:
-    """ORG boxes that waited for this professional to be habilitated (SEED-21)."""
-    number, structure = person.national_id, person.structure
-    if number is None or structure is None or person.state is not PersonState.CERTIFIED:
-        return
-    for box in writing.bals_of(structure):
-        if box.type is BalType.ORG and box.state is BalState.SUSPENDED:
-            boxes.review(writing, box)
 
 
 def _worn_out() -> NotAllowed:

@@ -144,6 +144,12 @@ class Loader:
                 Column.STRUCTURE, "aucune structure que vous administrez n'a ce FINESS ou SIRET"
             )
         if KEY[request.type] is Column.USUAL:
+            if request.usual is not None and request.usual.domain in self.rules.served:
+                return refused(
+                    Column.USUAL,
+                    "c'est une adresse MSSanté, où codes et avis n'arriveraient pas ; donnez"
+                    " l'adresse de messagerie ordinaire",
+                )
             return person_step(reading, request, structure, promised)
         return box_step(reading, request, structure, self.rules, promised)
 

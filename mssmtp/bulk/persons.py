@@ -28,7 +28,7 @@ from mssmtp.mail import (
     PersonState,
     Structure,
 )
-from mssmtp.people import naming, persons
+from mssmtp.people import naming, parts, persons
 from mssmtp.people.categories import category
 from mssmtp.people.refusing import NotAllowed
 from mssmtp.storage import Reading, Writing
@@ -43,13 +43,16 @@ def person_step(
     if usual is None:
         raise ValueError("a line about a person has a usual address")
     person = reading.person(usual)
-    if person is None:
+    if person is None or _has_left_another(reading, person, structure):
         if request.verb is not Verb.CREATE:
             return refused(
                 Column.USUAL,
                 "aucun compte de cette structure n'a cette adresse ; l'action C le crée",
             )
         return _new(reading, request, usual, structure, promised)
+    gone = parts.has_left(reading, person, structure.id)
+    if gone is not None and request.verb is Verb.CLOSE and person.structure != structure.id:
+        return Step(Outcome.UNCHANGED, address=gone)
     box = reading.box_of(person.account)
     if person.structure != structure.id or box is None:
         return refused(
@@ -58,8 +61,15 @@ def person_step(
     if box.type is not request.type:
         return never_changes((Column.TYPE,))
     if request.verb is Verb.CLOSE:
-        return _closing(person, box)
+        return _closing(person, box, structure)
     return _known(reading, request, person, box)
+
+
+def _has_left_another(reading: Reading, person: Person, structure: Structure) -> bool:
+    """Whose activity has ended elsewhere comes anew. Here the line may be that of an old file, and
+    loading it again changes nothing."""
+    has_left = reading.person_dates(person.id).left_at is not None
+    return has_left and person.structure != structure.id
 
 
 def _new(
@@ -70,12 +80,14 @@ def _new(
     promised: Promised,
 ) -> Step:
     number = request.national_id
-    if number is not None and reading.person_by_national_id(number) is not None:
+    before = None if number is None else reading.person_by_national_id(number)
+    if before is not None and not _has_left_another(reading, before, structure):
         return refused(
             Column.NATIONAL_ID,
             "ce numéro a déjà un compte sous une autre adresse usuelle ; vérifiez la personne",
         )
-    if reading.bal(usual) or reading.bal_by_usual(usual):
+    known = reading.bal(usual) or reading.bal_by_usual(usual)
+    if known is not None and (known.state is not BalState.CLOSED or known.address == usual):
         return refused(Column.USUAL, "c'est l'adresse d'une BAL ; donnez l'adresse usuelle")
     try:
         address = _address(reading, request, structure, promised)
@@ -85,6 +97,7 @@ def _new(
     def take(writing: Writing) -> Done:
         # As `people.persons.load`, without asking whether the box may work: nobody pre-registered
         # may, and fifty thousand times the question is a minute.
+        persons.make_way(writing, usual, number)
         box = writing.add_box(
             Bal(
                 BalId(0),
@@ -159,7 +172,11 @@ def _known(reading: Reading, request: Request, person: Person, box: Bal) -> Step
         }
     )
     if box.state is BalState.CLOSED:
-        return refused(Column.USUAL, "ce compte est clos ; une adresse close ne sert plus jamais")
+        return refused(
+            Column.USUAL,
+            "ce compte est clos ; une adresse close ne sert plus jamais. Si la personne revient :"
+            " `mssmtp person add`",
+        )
     if not columns:
         return Step(Outcome.UNCHANGED, address=str(box.address))
     if request.verb is Verb.CREATE:
@@ -182,12 +199,12 @@ def _known(reading: Reading, request: Request, person: Person, box: Bal) -> Step
     return Step(Outcome.CHANGED, take, address=str(box.address))
 
 
-def _closing(person: Person, box: Bal) -> Step:
+def _closing(person: Person, box: Bal, structure: Structure) -> Step:
     if box.state is BalState.CLOSED:
         return Step(Outcome.UNCHANGED, address=str(box.address))
 
     def take(writing: Writing) -> Done:
-        persons.leave(writing, person)
+        parts.leave(writing, person, structure.id)
         return Done(str(box.address), box.id, person.account)
 
     return Step(Outcome.CLOSED, take, address=str(box.address))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -10,9 +11,17 @@ from mssmtp import asking
 from mssmtp.asking import Row
 from mssmtp.cli import options
 from mssmtp.cli.output import out, print_json, print_rows, print_table
-from mssmtp.mail import AdminLevel
 
 app = typer.Typer(help="Administrators: add, list, remove; what each may do.", no_args_is_help=True)
+
+
+class Level(StrEnum):
+    """Those that one is named to."""
+
+    OPERATOR = "operator"
+    REGION = "region"
+    STRUCTURE = "structure"
+
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the administrator.")]
 
@@ -20,7 +29,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the administrator.
 @app.command()
 def add(
     name: Name,
-    level: Annotated[AdminLevel, typer.Option("--level", help="operator, region or structure.")],
+    level: Annotated[Level, typer.Option("--level", help="operator, region or structure.")],
     structure: Annotated[
         str | None, typer.Option("--structure", help="FINESS or SIRET, for level structure.")
     ] = None,

@@ -1,4 +1,4 @@
-"""`mssmtp bal create`, `declare`, `rank`, `red-list`: boxes of a structure, by type."""
+"""`mssmtp bal create`, `change`, `declare`, `rank`, `red-list`: boxes of a structure, by type."""
 
 from __future__ import annotations
 
@@ -75,6 +75,21 @@ def declare(
         "agreed_on": _day(agreed_on),
     }
     _print(options.desk(config).row("bal.declare", given), as_json=as_json)
+
+
+def change(
+    address: BoxAddress,
+    label: Annotated[
+        str | None, typer.Option("--label", help="Name of the service or software.")
+    ] = None,
+    phone: Annotated[str | None, typer.Option("--phone", help="Telephone.")] = None,
+    service: Annotated[str | None, typer.Option("--service", help="Service.")] = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> None:
+    """Change the label, the telephone or the service of a box; address and type never (OP-41)."""
+    given: Row = {"address": address, "label": label, "phone": phone, "service": service}
+    _print(options.desk(config).row("bal.change", given), as_json=as_json)
 
 
 def rank(

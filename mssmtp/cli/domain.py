@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
+from mssmtp.asking import Desk, Row
 from mssmtp.cli import exporting, options
 from mssmtp.cli.output import print_json, print_rows, print_table
 
 app = typer.Typer(
-    help="Domains served here: list, show, export. `structure domain` gives one.",
-    no_args_is_help=True,
+    help="Domains served here: create, list, show, change, close, export.", no_args_is_help=True
 )
+Name = Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain served here.")]
+Of = Annotated[str, typer.Option("--structure", help="FINESS or SIRET of the structure.")]
 
 
 @app.command("list")
@@ -29,13 +31,47 @@ def export(file: exporting.File, config: options.Config = None) -> None:
 
 
 @app.command()
-def show(
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain served here.")],
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
+def show(domain: Name, config: options.Config = None, as_json: options.Json = False) -> None:
     """Who controls a domain, and which structures have it."""
-    found = options.desk(config).row("domain.show", {"domain": domain})
+    _print(options.desk(config).row("domain.show", {"domain": domain}), as_json=as_json)
+
+
+@app.command()
+def create(
+    domain: Name, structure: Of, config: options.Config = None, as_json: options.Json = False
+) -> None:
+    """Give a domain of the settings to a structure (SEED-03, OP-43); as `structure domain`."""
+    _hold(options.desk(config), structure, domain, as_json=as_json)
+
+
+@app.command()
+def change(
+    domain: Name, structure: Of, config: options.Config = None, as_json: options.Json = False
+) -> None:
+    """Give a domain that one structure controls to another; its boxes are closed before."""
+    desk = options.desk(config)
+    desk.row("structure.show", {"structure": structure})  # nothing is taken for nobody
+    held = str(desk.row("domain.show", {"domain": domain})["controlled_by"])
+    if held:
+        desk.row("structure.domain", {"structure": held, "domain": domain, "remove": True})
+    _hold(desk, structure, domain, as_json=as_json)
+
+
+@app.command()
+def close(
+    domain: Name, structure: Of, config: options.Config = None, as_json: options.Json = False
+) -> None:
+    """Take a domain away from a structure whose boxes in it are closed."""
+    _hold(options.desk(config), structure, domain, as_json=as_json, remove=True)
+
+
+def _hold(desk: Desk, structure: str, domain: str, *, as_json: bool, remove: bool = False) -> None:
+    """A structure gets a domain or gives it back; who has it now is printed."""
+    desk.row("structure.domain", {"structure": structure, "domain": domain, "remove": remove})
+    _print(desk.row("domain.show", {"domain": domain}), as_json=as_json)
+
+
+def _print(found: Row, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:

@@ -20,7 +20,7 @@ from mssmtp.cli.output import print_json, print_rows, print_table
 from mssmtp.mail import BalType
 
 app = typer.Typer(
-    help="Persons: add, list, show, change, certify, close, activity, export.",
+    help="Persons: create (or add), list, show, change, certify, close, activity, export.",
     no_args_is_help=True,
 )
 app.command()(person_address.change_usual_address)
@@ -45,6 +45,7 @@ app.command()(person_bindings.boxes)
 app.add_typer(person_bindings.app, name="binding")
 
 
+@app.command("create")
 @app.command()
 def add(
     usual_address: Annotated[

@@ -8,6 +8,7 @@ from typing import Literal
 
 from mssmtp.config import Endpoint
 from mssmtp.demo.authority import CertificateFiles
+from mssmtp.demo.portal import USUAL
 from mssmtp.demo.space import (
     DNS_OFFSET,
     GUEST,
@@ -58,6 +59,11 @@ def describe(space: Space, state: State) -> Json:
             "configuration_url": f"{psc_url(space.base_port)}/.well-known/openid-configuration",
             "client_id": PSC_SOFTWARE,
             "client_secret_file": str(psc_secret(space.directory, PSC_SOFTWARE)),
+        },
+        "portal": {
+            "url": space.operator("hopital-a").settings.notices.portal_url,
+            "usual_address": str(USUAL),
+            "service_mail": str(space.service_mail),
         },
         "test_certificates": {name: _files(files) for name, files in space.misfits.items()},
         "operators": [_operator(laid) for laid in space.operators],

@@ -9,6 +9,7 @@ For a test space alone.
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import secrets
 import ssl
@@ -36,6 +37,8 @@ from mssmtp.demo.space import PSC_REALM as REALM
 TOKEN_LIVES_S = 240
 """Access tokens of Pro Santé Connect live four to five minutes."""
 _CODE_LIVES_S = 60
+SOMEBODY = "899900000110"
+"""Whom its page proposes to be."""
 _MOST_BODY = 65_536
 
 
@@ -57,7 +60,7 @@ class Client:
         return scope or "openid"
 
     def check_redirect_uri(self, uri: str) -> bool:
-        return uri.startswith(("https://127.0.0.1", "http://127.0.0.1"))
+        return uri.startswith(("https://127.0.0.1", "http://127.0.0.1", "https://localhost"))
 
     def check_client_secret(self, secret: str) -> bool:
         return secrets.compare_digest(self.secret, secret)
@@ -367,6 +370,8 @@ class Provider:
 
     async def _authorize(self, request: web.Request) -> web.Response:
         """`login_hint` is the test identity; a real provider asks for its card."""
+        if "login_hint" not in request.query and "text/html" in request.headers.get("Accept", ""):
+            return _asked_who(request)
         asked = _Request(request, {})
         try:
             grant = self._server.get_consent_grant(asked, request.query.get("login_hint"))
@@ -386,6 +391,20 @@ class Provider:
         posted = await _posted(request)
         answer: web.Response = self._server.create_endpoint_response("introspection", posted)
         return answer
+
+
+def _asked_who(request: web.Request) -> web.Response:
+    """What stands for the card or the telephone where a browser comes."""
+    kept = "".join(
+        f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
+        for name, value in request.query.items()
+    )
+    page = (
+        '<!doctype html><html lang="fr"><title>Pro Santé Connect (démonstration)</title><form>'
+        f'{kept}<label>Identifiant national <input name="login_hint" value="{SOMEBODY}"></label>'
+        " <button>Continuer</button></form></html>"
+    )
+    return web.Response(text=page, content_type="text/html", charset="utf-8")
 
 
 async def _posted(request: web.Request) -> _Request:

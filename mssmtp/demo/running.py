@@ -16,6 +16,7 @@ from pathlib import Path
 from mssmtp.app import endpoints
 from mssmtp.demo.dns import DnsServer
 from mssmtp.demo.incidents import Incidents
+from mssmtp.demo.portal import PostOffice
 from mssmtp.demo.space import (
     CRL_OFFSET,
     DNS_OFFSET,
@@ -23,6 +24,7 @@ from mssmtp.demo.space import (
     PSC_OFFSET,
     PSC_OPERATOR,
     PSC_SOFTWARE,
+    RELAY_OFFSET,
     Laid,
     Space,
     ports,
@@ -180,7 +182,7 @@ async def all_ready(servers: Sequence[Server], tell: Callable[[str], None]) -> N
 
 
 async def _surroundings(space: Space, stack: contextlib.AsyncExitStack) -> None:
-    """DNS and the two web sites."""
+    """DNS, the two web sites, the identity provider, the ordinary mail of people."""
     name_server = DnsServer(space.zone, port=space.base_port + DNS_OFFSET)
     await stack.enter_async_context(name_server)
     tls = https_context(space.web.certificate_file, space.web.key_file)
@@ -191,6 +193,8 @@ async def _surroundings(space: Space, stack: contextlib.AsyncExitStack) -> None:
         site = Site(folder, space.base_port + offset, context)
         stack.callback(site.close)
     await stack.enter_async_context(_provider(space, tls))
+    office = PostOffice(space.service_mail, space.base_port + RELAY_OFFSET)
+    await stack.enter_async_context(office)
 
 
 def _provider(space: Space, tls: ssl.SSLContext) -> contextlib.AbstractAsyncContextManager[object]:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from mssmtp.demo.attempts import Refused
 from mssmtp.demo.incidents import INCIDENT_NAMES
+from mssmtp.demo.portal import USUAL
 from mssmtp.demo.proof import Proof
 from mssmtp.demo.space import INCIDENTS, Laid, Login, Space, first_doctor
 from mssmtp.home import Missing
@@ -79,6 +80,7 @@ def settings(console: Console, space: Space) -> None:
     for line in one_liners(space):
         console.print(line, soft_wrap=True, markup=False)
     console.print(_system(space), soft_wrap=True, markup=False)
+    console.print(_portal(space), soft_wrap=True, markup=False)
     magic = ", ".join(f"{name}@" for name in INCIDENT_NAMES)
     console.print(f"Write to {magic} of {INCIDENTS} and the incident happens.", soft_wrap=True)
     console.print(f"Everything else is in {space.directory}/manifest.json", soft_wrap=True)
@@ -92,6 +94,15 @@ def _system(space: Space) -> str:
         f"A system opens {box} by certificate (EXTERNAL): {space.system.certificate_file},"
         f" IMAP localhost:{_port(a, 'app_imaps')}, SMTP localhost:{_port(a, 'app_submissions')},"
         " SSL/TLS"
+    )
+
+
+def _portal(space: Space) -> str:
+    """Where a holder logs in with a browser, and where her mail lies."""
+    url = space.operator("hopital-a").settings.notices.portal_url
+    return (
+        f"{USUAL} has been sent a link to activate her account on {url} (hopital-a): it is in"
+        f" {space.service_mail}, and so will be the codes of her logins."
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from mssmtp.accounts import NewBal, add_bal
 from mssmtp.config import Settings, load
 from mssmtp.config_example import Value, render
-from mssmtp.demo import people
+from mssmtp.demo import people, portal
 from mssmtp.demo.authority import (
     CLIENT_ONLY,
     EMAIL_ONLY,
@@ -160,6 +160,11 @@ class Space:
         return self.directory / "revocation"
 
     @property
+    def service_mail(self) -> Path:
+        """What people are mailed at their usual addresses."""
+        return self.directory / "service-mail"
+
+    @property
     def ca_file(self) -> Path:
         """Root and intermediate, PEM."""
         return self.directory / "ca.pem"
@@ -180,6 +185,8 @@ CRL_NAMES = ("racine.crl", "organisations.crl")
 # Offsets to the base port; operator i adds 1000·i to its own.
 DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, INCIDENTS_OFFSET, GUEST_OFFSET = 53, 443, 80, 26, 27
 PSC_OFFSET = 444
+WEB_OFFSET, RELAY_OFFSET = 445, 28
+"""The holders' pages, which the first operator has, and the relay of its service mail."""
 PSC_REALM = "/auth/realms/test"
 PSC_OPERATOR, PSC_SOFTWARE = "operateur-essai", "lps-essai"
 """Registrations at the space's Pro Santé Connect: ours, and business software's."""
@@ -200,7 +207,8 @@ DOORS = {
 
 def ports(base_port: int) -> tuple[int, ...]:
     """Every port of the space; behind the guest's nobody listens."""
-    shared = (DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, INCIDENTS_OFFSET, GUEST_OFFSET, PSC_OFFSET)
+    services = (DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, PSC_OFFSET, WEB_OFFSET, RELAY_OFFSET)
+    shared = (*services, INCIDENTS_OFFSET, GUEST_OFFSET)
     own = (*DOORS.values(), METRICS_OFFSET)
     return tuple(base_port + offset for offset in shared) + tuple(
         base_port + 1000 * index + offset for index in range(len(PLANS)) for offset in own
@@ -399,9 +407,24 @@ def _values(plan: Plan, directory: Path, port: int, base_port: int) -> dict[str,
     }
     if PATIENTS in plan.domains:
         values["operator.other_names"] = SECOND_OF_PATIENTS.text
+    if plan is PLANS[0]:
+        values |= _of_portal(base_port)
     for door, offset in DOORS.items():
         values[f"listen.{door}"] = f"127.0.0.1:{port + offset}"
     return values
+
+
+def _of_portal(base_port: int) -> dict[str, Value]:
+    return {
+        "listen.web": f"127.0.0.1:{base_port + WEB_OFFSET}",
+        "web.certificate_file": "certs/operator.pem",
+        "web.key_file": "certs/operator.key",
+        "notices.relay_host": "127.0.0.1",
+        "notices.relay_port": base_port + RELAY_OFFSET,
+        "notices.relay_tls": "none",
+        "notices.portal_url": f"https://localhost:{base_port + WEB_OFFSET}",
+        "psc.redirect_uri": f"https://localhost:{base_port + WEB_OFFSET}/psc/retour",
+    }
 
 
 def _mx_ports(base_port: int) -> dict[str, int]:
@@ -430,6 +453,8 @@ def _with_accounts(
             logins.append(Login(added.bal, added.password))
             if added.bal.type is BalType.APP:
                 _bind(store, added.bal, system)
+        if laid.settings.listen.web is not None:
+            portal.invite(store, laid.settings, *outside)
     finally:
         store.close()
     return Laid(

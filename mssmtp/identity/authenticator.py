@@ -112,7 +112,7 @@ class Authenticator:
             raise self._refusal(login, address, secret, right=row is not None)
         self.guesses.right(login, address, self._clock.monotonic())
         self._remember(secret, row.id)
-        self._touch(row, login)
+        self._touch(row, login, address)
         return replace(state.principal, app_password=row.id, scope=row.scope)
 
     def recognize(self, login: str, password: str, address: str = "") -> Future[Principal | None]:
@@ -169,7 +169,7 @@ class Authenticator:
             secret = shown.proof if found is None else b"%d" % found.row.id
             raise self._refusal(login, address, secret, right=row is not None)
         self.guesses.right(login, address, self._clock.monotonic())
-        self._touch(row, login)
+        self._touch(row, login, address)
         principal = replace(state.principal, app_password=row.id, scope=row.scope)
         return ScramProven(principal, found.signature)
 
@@ -227,7 +227,7 @@ class Authenticator:
             raise TooManyGuesses(delay_s=wait)
 
     def _refusal(self, login: str, address: str, secret: bytes, *, right: bool) -> BadCredentials:
-        self._note_refusal(login)
+        self._note_refusal(login, address)
         if right:  # suspended: not a guess, and the wait would tell that the password is good
             return BadCredentials()
         delay = self.guesses.wrong(login, address, secret, self._clock.monotonic())
@@ -258,7 +258,7 @@ class Authenticator:
     def _is_touch_due(self, row: AppPasswordRow) -> bool:
         return row.last_used_at is None or self._clock.now() - row.last_used_at >= TOUCH_EVERY
 
-    def _touch(self, row: AppPasswordRow, login: str) -> None:
+    def _touch(self, row: AppPasswordRow, login: str, address: str) -> None:
         """The last use, and the one trace of this device and hour (SEED-48)."""
         if not self._is_touch_due(row):
             return
@@ -266,7 +266,7 @@ class Authenticator:
 
         def job(writing: AccountWriting) -> None:
             if writing.touch_app_password(row.id, now, TOUCH_EVERY):
-                request = f"messagerie, appareil {row.name}"
+                request = f"messagerie, appareil {row.name}{_whence(address)}"
                 writing.trace("login", login, request, account=row.account, bal=row.box)
 
         try:
@@ -275,7 +275,7 @@ class Authenticator:
             # A full or read-only disk must not keep people from reading their mail.
             logger.warning("last use not written", extra={"kind": type(error).__name__})
 
-    def _note_refusal(self, login: str) -> None:
+    def _note_refusal(self, login: str, address: str) -> None:
         """Tell whose login that is, once an hour; nobody waits for it, known or not (ATT-21), and
         a login of nobody writes nothing."""
 
@@ -283,12 +283,17 @@ class Authenticator:
             found = None if _missed(read) else read.result()
             if found is None or not self._refused.is_due(found.id, self._clock.now()):
                 return
-            id, request = found.id, "messagerie, mot de passe d'application"
+            id, request = found.id, f"messagerie, mot de passe d'application{_whence(address)}"
             self._store.write(
                 lambda w: w.trace("login", login, request, "refused", account=id)
             ).add_done_callback(_missed)
 
         self._store.read(lambda reading: reading.account(login)).add_done_callback(note)
+
+
+def _whence(address: str) -> str:
+    """As traces say from where somebody logged in."""
+    return f", depuis {address}" if address else ""
 
 
 def _missed(done: Future[T]) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 from mssmtp.errors import BadAddress
+from mssmtp.identity.standing import has_another
 from mssmtp.identity.tokens import TokenRefused
 from mssmtp.mail import (
     AccountId,
@@ -105,5 +106,6 @@ def _may_log_in(reading: EntitledReading, principal: Principal, own: Bal | None)
     if person is not None and person.state is PersonState.PRE_REGISTERED:
         return False
     return own is None or (
-        own.state is BalState.ACTIVE and own.person is not PersonState.PRE_REGISTERED
+        (own.state is BalState.ACTIVE or has_another(own, principal))
+        and own.person is not PersonState.PRE_REGISTERED
     )

@@ -104,13 +104,24 @@ class State:
             and bool(self.principal.bals)
             # CL-15: an APP box is a system's, by certificate; a machine has a door of its own.
             and boxes[0].type is not BalType.APP
-            and boxes[0].state is BalState.ACTIVE
+            and (boxes[0].state is BalState.ACTIVE or has_another(boxes[0], self.principal))
             and boxes[0].person is not PersonState.PRE_REGISTERED
         )
 
     def password(self, number: int | None) -> AppPasswordRow | None:
         """The live password with this id."""
         return next((row for row in self.passwords if row.id == number), None)
+
+
+def has_another(own: Bal, principal: Principal) -> bool:
+    """A box that one structure has suspended shuts its holder out of none of another structure:
+    that stays open, if it is the holder's own too (OP-37, OP-50)."""
+    return own.national_id is not None and any(
+        bal.type is BalType.PER
+        and bal.national_id == own.national_id
+        and bal.structure != own.structure
+        for bal in principal.bals
+    )
 
 
 def state_of(reading: AccountReading, login: str, now: datetime) -> State | None:

@@ -96,10 +96,15 @@ def judged(answer: bytes, rules: Rules, now: datetime) -> Subject:
     client = claims.get("azp")
     if rules.clients and (not isinstance(client, str) or client not in rules.clients):
         raise TokenRefused("another client")
-    subject = claims.get("SubjectNameID")
-    if not isinstance(subject, str) or not _NATIONAL_ID.match(subject):
-        raise TokenRefused("without SubjectNameID")
+    subject = national_id_of(claims.get("SubjectNameID"))
     return Subject(subject, _short(client), _short(claims.get("jti")), until)
+
+
+def national_id_of(said: object) -> str:
+    """The identifier that Pro Santé Connect says. Raises TokenRefused."""
+    if not isinstance(said, str) or not _NATIONAL_ID.match(said):
+        raise TokenRefused("without national identifier")
+    return said
 
 
 def _claims(answer: bytes) -> dict[str, object]:

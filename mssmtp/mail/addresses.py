@@ -61,10 +61,7 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """`local@domain` without angle brackets. Raises BadAddress, NonAsciiAddress."""
-        local, at, host = text.rpartition("@")
-        if not at:
-            raise BadAddress if text.isascii() else NonAsciiAddress
-        return cls(local, domain(host))
+        return _parsed(text)
 
     @property
     def key(self) -> str:
@@ -73,6 +70,15 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.local}@{self.domain}"
+
+
+@lru_cache(maxsize=4_096)
+def _parsed(text: str) -> Address:
+    # The same few are read again and again: of a letter, from the queue and from the envelope.
+    local, at, host = text.rpartition("@")
+    if not at:
+        raise BadAddress if text.isascii() else NonAsciiAddress
+    return Address(local, domain(host))
 
 
 ReversePath = Address | None

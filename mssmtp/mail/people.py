@@ -79,11 +79,13 @@ class Structure:
 
 
 class AdminLevel(StrEnum):
-    """Three levels of administration (MED-16), the widest first."""
+    """Three levels of administration (MED-16), the widest first; last, who administers nothing but
+    the own account and what is its own: a holder, at the pages of the account."""
 
     OPERATOR = "operator"
     REGION = "region"
     STRUCTURE = "structure"
+    HOLDER = "holder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ class Actor:
         scope = (self.region is not None, self.structure is not None)
         if scope != (self.level is AdminLevel.REGION, self.level is AdminLevel.STRUCTURE):
             raise ValueError(f"no scope of an administrator of level {self.level}: {scope}")
+        if self.level is AdminLevel.HOLDER and self.account is None:
+            raise ValueError("a holder has an account")
 
     @property
     def scope(self) -> str:

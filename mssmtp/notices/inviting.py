@@ -41,7 +41,7 @@ class Inviting:
         writing.new_secret(CONFIRMATION, token, AccountId(0), now + LINK_LASTS, content)
         said = {
             "sender": str(sender or ""),
-            "link": self._desk.link(f"confirmation/{token}"),
+            "link": self._desk.link(f"confirmation#{token}"),
             "until": (now + INVITED_FOR).strftime("%d/%m/%Y"),
         }
         self._desk.tell(writing, Kind.INVITATION, to, said)

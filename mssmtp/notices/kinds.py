@@ -11,6 +11,7 @@ class Kind(StrEnum):
     """What a service mail is about. The values are stored."""
 
     REGISTRATION = "registration"
+    REGISTERED = "registered"
     CODE = "code"
     ACTIVATION = "activation"
     RESET = "reset"
@@ -48,6 +49,7 @@ _LINES = frozenset({"letters"})
 
 TRAITS: dict[Kind, Traits] = {
     Kind.REGISTRATION: Traits(("link",), timedelta(hours=48), is_awaited=True),
+    Kind.REGISTERED: Traits(("link", "reset"), timedelta(hours=48), is_awaited=True),
     Kind.CODE: Traits(("code",), timedelta(minutes=10), is_awaited=True),
     Kind.ACTIVATION: Traits(("structure", "box", "link", "until")),
     Kind.RESET: Traits(("link",), timedelta(hours=1), is_awaited=True),

@@ -56,6 +56,7 @@ class _Letter:
     sender: str
     title: str
     is_patient: bool
+    blob: int = 0
 
 
 class Telling:
@@ -140,9 +141,15 @@ class Telling:
             "box": str(bal.address),
             "sender": letter.sender,
             "title": self._title(letter, reader.language),
-            "link": self._desk.link(""),
+            "link": self._desk.link(self._page(writing, bal, letter)),
         }
         self._queue(writing, Kind.ARRIVAL, reader, bal, said, now)
+
+    @staticmethod
+    def _page(writing: Writing, bal: Bal, letter: _Letter) -> str:
+        """Where its holder opens it; who reads a box of others does so with a program."""
+        envelope = None if bal.type is BalType.ORG else writing.envelope_of(letter.blob)
+        return "" if envelope is None else f"enveloppes/{envelope.id}"
 
     def _gather(
         self,
@@ -251,6 +258,7 @@ class Telling:
             ", ".join(masked(each, self._domains) for each in authors[:3]),
             masked_text(decode_words(subject[0]), self._domains) if subject else "",
             patients.concerns(octets, self._domains),
+            blob or 0,
         )
 
     def _title(self, letter: _Letter, language: str) -> str:

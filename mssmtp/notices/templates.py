@@ -100,6 +100,23 @@ _TEXTS: dict[Kind, dict[str, _Template]] = {
             " do nothing.",
         ),
     },
+    Kind.REGISTERED: {
+        "fr": _Template(
+            "Votre compte {brand} existe déjà",
+            "Bonjour,\n\nQuelqu'un, vous peut-être, a demandé une inscription à {brand} avec cette"
+            " adresse : elle a déjà un compte.\n\nPour vous connecter : {link}\n\nMot de passe"
+            " oublié : {reset}\n\nSi votre établissement a préparé ce compte et que vous ne l'avez"
+            " pas encore activé, demandez un lien à votre administrateur. Si vous n'avez rien"
+            " demandé, ne faites rien.",
+        ),
+        "en": _Template(
+            "Your {brand} account exists already",
+            "Hello,\n\nSomebody, perhaps you, asked for a registration with {brand} for this"
+            " address: it has an account already.\n\nTo log in: {link}\n\nForgotten password:"
+            " {reset}\n\nIf your organisation has prepared this account and you have not activated"
+            " it yet, ask your administrator for a link. If you asked for nothing, do nothing.",
+        ),
+    },
     Kind.CODE: {
         "fr": _Template(
             "[{code}] - Votre code d'accès {brand}",

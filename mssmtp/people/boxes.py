@@ -7,6 +7,7 @@ from datetime import datetime
 
 from mssmtp.identity import national_id
 from mssmtp.mail import (
+    AccountId,
     Address,
     Bal,
     BalId,
@@ -27,6 +28,8 @@ from mssmtp.storage.people_values import BalDetails, Record
 
 OF_PERSONS = frozenset({BalType.PER, BalType.MED, BalType.INT})
 OF_STRUCTURES = frozenset({BalType.ORG, BalType.APP})
+REVIEWED_AT_ONCE = 200
+"""Boxes of one commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +132,28 @@ def _missing_of_org(reading: Reading, told: dict[str, Record]) -> list[str]:
 
 
 def is_habilitated(reading: Reading, number: str) -> bool:
-    """Somebody certified here has this identifier, or the register knows it as open."""
-    person = reading.person_by_national_id(number)
-    if person is not None and person.state is PersonState.CERTIFIED:
-        return True
+    """Somebody certified and in activity here has this identifier, or the register knows it as
+    open; not whose right it knows as closed, nor who was suspended here or has left (OP-45)."""
     entry = reading.register_entry(number)
-    return entry is not None and entry.is_open
+    if entry is not None and not entry.is_open:
+        return False
+    person = reading.person_by_national_id(number)
+    if person is None:
+        return entry is not None
+    is_here = is_open_account(reading, person.account)
+    return is_here and (entry is not None or person.state is PersonState.CERTIFIED)
+
+
+def is_open_account(reading: Reading, account: AccountId) -> bool:
+    """Neither suspended nor ended (OP-50)."""
+    login = reading.account_login(account)
+    row = None if login is None else reading.account(login)
+    return row is not None and row.active
 
 
 def _missing_of_holder(reading: Reading, box: Bal) -> list[str]:
-    account = reading.account_of(box.id)
-    person = None if account is None else reading.person_by_account(account.id)
+    holder = _holder(reading, box)
+    person = None if holder is None else reading.person_by_account(holder)
     if person is None and box.national_id is not None:
         person = reading.person_by_national_id(box.national_id)
     found = []
@@ -152,15 +166,26 @@ def _missing_of_holder(reading: Reading, box: Bal) -> list[str]:
     return found
 
 
+def _holder(reading: Reading, box: Bal) -> AccountId | None:
+    """Whose a nominative box is; a second PER box of a person is no account's own (DIR-11)."""
+    if box.type not in OF_PERSONS:
+        return None
+    account = reading.account_of(box.id)
+    if account is not None:
+        return account.id
+    person = None if box.national_id is None else reading.person_by_national_id(box.national_id)
+    return None if person is None else person.account
+
+
 def review(writing: Writing, box: Bal) -> Bal:
     """Let a box work once nothing is missing: an ORG, APP or CAB box becomes active the first time,
     the exchange of a PER box opens (SEED-27). What an administrator suspended stays suspended."""
-    if missing(writing, box):
+    waits = not box.exchanges if box.type is BalType.PER else box.state is BalState.SUSPENDED
+    if not waits or missing(writing, box):
         return box
     if box.type is BalType.PER:
-        if not box.exchanges:
-            writing.set_exchange(box.id, on=True)
-    elif box.state is BalState.SUSPENDED and _ACTIVATED not in writing.records("bal", box.id):
+        writing.set_exchange(box.id, on=True)
+    elif box.structure is not None and _ACTIVATED not in writing.records("bal", box.id):
         activate(writing, box)
     return _again(writing, box)
 
@@ -169,12 +194,24 @@ _ACTIVATED = "activation"
 
 
 def activate(writing: Writing, box: Bal) -> Bal:
-    """Make a suspended box active. Raises NotAllowed: what is missing, or it was closed."""
+    """Make a suspended box active.
+
+    Raises NotAllowed: what is missing, it was closed, or its holder is suspended (OP-50).
+    """
     if box.state is BalState.CLOSED:
         raise NotAllowed(
             str(box.address), "est fermée", "Une adresse fermée ne sert plus jamais (OP-51)."
         )
-    lacking = missing(writing, box) if box.type is not BalType.PER else ()
+    holder = _holder(writing, box)
+    if holder is not None and not is_open_account(writing, holder):
+        raise NotAllowed(
+            str(box.address),
+            "son titulaire est suspendu",
+            "Rétablissez d'abord la personne : `mssmtp person resume`.",
+        )
+    # What the operator made to work without a structure (`bal add`) works again without declaring.
+    is_gated = box.type is not BalType.PER and box.structure is not None
+    lacking = missing(writing, box) if is_gated else ()
     if lacking:
         raise NotAllowed(
             str(box.address),
@@ -187,11 +224,54 @@ def activate(writing: Writing, box: Bal) -> Bal:
     return _again(writing, box)
 
 
-def review_structure(writing: Writing, id: StructureId) -> None:
-    """After something was declared: every box of the structure that waited for it."""
-    if not structures.missing(writing, structures.present(writing, id)):
-        for box in writing.bals_of(id):
-            review(writing, box)
+@dataclass(frozen=True, slots=True)
+class Unreviewed:
+    """The boxes of a structure behind one of them."""
+
+    structure: StructureId
+    after: int
+
+
+def review_structure(writing: Writing, id: StructureId, after: int = 0) -> Unreviewed | None:
+    """After something was declared: the boxes of the structure that waited for it; what is left of
+    more than one commit may hold."""
+    if structures.missing(writing, structures.present(writing, id)):
+        return None
+    for count, box in enumerate(writing.each_bal_of(id, after), 1):
+        review(writing, box)
+        if count == REVIEWED_AT_ONCE:
+            if not after:
+                _note_review(writing, id, "begun")
+            return Unreviewed(id, box.id)
+    if after:
+        _note_review(writing, id, "done")
+    return None
+
+
+_REVIEW = "review"
+
+
+def _note_review(writing: Writing, id: StructureId, state: str) -> None:
+    writing.add_record("structure", id, Record(_REVIEW, writing.now(), {"state": state}))
+
+
+def unreviewed(reading: Reading) -> tuple[Unreviewed, ...]:
+    """Structures that were begun and not gone through to the end: the server went down meanwhile,
+    or is at it this moment, which twice does no harm."""
+    found = []
+    for structure in reading.structures():
+        told = reading.records("structure", structure.id).get(_REVIEW)
+        if told is not None and told.values["state"] == "begun":
+            found.append(Unreviewed(structure.id, 0))
+    return tuple(found)
+
+
+def change(writing: Writing, box: Bal, details: BalDetails) -> None:
+    """What is shown of a box beside its address (OP-42). Raises NotAllowed."""
+    if box.state is BalState.CLOSED:
+        raise NotAllowed(str(box.address), "est fermée", "Elle ne change plus.")
+    _require_label(box.type, details)
+    writing.set_bal_details(box.id, details)
 
 
 def close(writing: Writing, box: Bal) -> Bal:
@@ -242,8 +322,7 @@ def _require_type(
         raise NotAllowed(
             new.type, "cette boîte est celle d'une structure (OP-39)", "Dites de laquelle."
         )
-    if new.type in OF_STRUCTURES and not new.details.label.strip():
-        raise NotAllowed(new.type, "il faut un libellé", "Donnez le nom du service ou du logiciel.")
+    _require_label(new.type, new.details)
     if new.type is BalType.CAB:
         _require_cab(rules, new)
     _require_attributes(new)
@@ -255,12 +334,19 @@ def _require_attributes(new: NewBox) -> None:
     """What boxes of other types alone have (OP-42, directory.md §5)."""
     if new.type is not BalType.CAB and new.details.national_ids:
         raise NotAllowed(new.type, "seule une boîte CAB a plusieurs RPPS", "Retirez-les.")
-    if new.type in OF_PERSONS and new.details.label.strip():
-        raise NotAllowed(new.type, "une boîte nominative n'a pas de libellé", "Retirez-le.")
     if new.type in OF_PERSONS and (new.responsible or new.agreed_on):
         raise NotAllowed(
             new.type, "une boîte nominative répond de son seul titulaire", "Retirez le responsable."
         )
+
+
+def _require_label(type: BalType, details: BalDetails) -> None:
+    """Of a service or a software, never of a person (OP-42)."""
+    is_given = bool(details.label.strip())
+    if type in OF_STRUCTURES and not is_given:
+        raise NotAllowed(type, "il faut un libellé", "Donnez le nom du service ou du logiciel.")
+    if type in OF_PERSONS and is_given:
+        raise NotAllowed(type, "une boîte nominative n'a pas de libellé", "Retirez-le.")
 
 
 def _require_cab(rules: Rules, new: NewBox) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from mssmtp.config_people import PeopleSettings
 from mssmtp.mail import BalId, PersonId
 from mssmtp.notices import Desk
-from mssmtp.people import inactivity, rechecking
+from mssmtp.people import boxes, inactivity, parts, rechecking
 from mssmtp.people.inactivity import Step
 from mssmtp.people.register import Register, Standing
 from mssmtp.storage import Store
@@ -17,7 +17,8 @@ from mssmtp.storage import Store
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 200
-"""Rows of one look; each box and person is a commit of its own, beside everybody's mail."""
+"""Rows of one look; each box and person is a job of its own, beside everybody's mail, and those of
+one look wait for the disk together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,22 @@ class Daily:
 
     def run(self, now: datetime) -> Done:
         """All of it; blocks, so not on an event loop."""
+        self._finish_reviews()
         warned, closed = self._still(now)
         checked, suspended = self._recheck(now)
         done = Done(warned, closed, checked, suspended, self._destroy(now))
         if done != Done():
             logger.info("people", extra={name: getattr(done, name) for name in Done.__slots__})
         return done
+
+    def _finish_reviews(self) -> None:
+        """Boxes whose structure has declared everything, and which a crash has left waiting."""
+        for begun in self.store.read(boxes.unreviewed).result():
+            rest: boxes.Unreviewed | None = begun
+            while rest is not None:
+                rest = self.store.write(
+                    lambda w, r=rest: boxes.review_structure(w, r.structure, r.after)  # type: ignore[misc]
+                ).result()
 
     def _still(self, now: datetime) -> tuple[int, int]:
         first = max(self.settings.inactivity_notices, default=None)
@@ -56,12 +67,15 @@ class Daily:
         while found := self.store.read(
             lambda r, a=after: r.still_boxes(before, a, AT_ONCE)  # type: ignore[misc]
         ).result():
-            for still in found:
-                step = self.store.write(
+            begun = [
+                self.store.write(
                     lambda w, s=still: inactivity.settle(w, self.desk, self.settings, s)  # type: ignore[misc]
-                ).result()
-                steps[0] += step is Step.WARN
-                steps[1] += step is Step.CLOSE
+                )
+                for still in found
+            ]
+            settled = [each.result() for each in begun]
+            steps[0] += settled.count(Step.WARN)
+            steps[1] += settled.count(Step.CLOSE)
             after = found[-1].bal
         return steps[0], steps[1]
 
@@ -71,12 +85,15 @@ class Daily:
         while found := self.store.read(
             lambda r, a=after: r.persons_to_check(before, a, AT_ONCE)  # type: ignore[misc]
         ).result():
-            for person in found:
-                standing = self.store.write(
+            begun = [
+                self.store.write(
                     lambda w, p=person: rechecking.recheck(w, self.desk, self.register, p)  # type: ignore[misc]
-                ).result()
-                counts[0] += 1
-                counts[1] += standing in (Standing.CLOSED, Standing.OTHER)
+                )
+                for person in found
+            ]
+            standings = [each.result() for each in begun]
+            counts[0] += len(standings)
+            counts[1] += standings.count(Standing.CLOSED) + standings.count(Standing.OTHER)
             after = found[-1].id
         return counts[0], counts[1]
 
@@ -87,6 +104,7 @@ class Daily:
             lambda r: r.closed_boxes(now - self.settings.retention, AT_ONCE)
         ).result():
             for bal in found:
+                self.store.write(lambda w, b=bal: parts.go_on(w, b)).result()  # type: ignore[misc]
                 self.store.shred_bal(bal, "retention of a closed box is over")
                 count += 1
         return count

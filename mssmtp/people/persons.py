@@ -7,7 +7,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mssmtp.identity import national_id
-from mssmtp.mail import AccountId, Address, Bal, BalState, BalType, Category, Person, PersonState
+from mssmtp.mail import (
+    AccountId,
+    Address,
+    Bal,
+    BalId,
+    BalState,
+    BalType,
+    Category,
+    Person,
+    PersonState,
+)
 from mssmtp.people import boxes, records
 from mssmtp.people.boxes import NewBox
 from mssmtp.people.categories import category
@@ -15,7 +25,7 @@ from mssmtp.people.refusing import NotAllowed
 from mssmtp.people.register import Register, Standing
 from mssmtp.people.rules import Rules
 from mssmtp.storage import Reading, Writing
-from mssmtp.storage.people_values import NewPerson, NoSuchPerson, PersonDetails
+from mssmtp.storage.people_values import NOBODYS, NewPerson, NoSuchPerson, PersonDetails, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +41,10 @@ def load(writing: Writing, rules: Rules, new: NewPerson, box: NewBox) -> Loaded:
 
     Raises NotAllowed, PersonExists, BalExists, BadNationalId.
     """
-    person = writing.create_person(_checked(replace(new, state=PersonState.PRE_REGISTERED)))
+    checked = _checked(replace(new, state=PersonState.PRE_REGISTERED))
+    require_ordinary(rules, checked.usual_address)
+    make_way(writing, checked.usual_address, checked.national_id)
+    person = writing.create_person(checked)
     return Loaded(person, boxes.create(writing, rules, box, person))
 
 
@@ -40,9 +53,43 @@ def self_register(writing: Writing, new: NewPerson) -> Person:
 
     Raises PersonExists, BadNationalId.
     """
-    return writing.create_person(
-        _checked(replace(new, state=PersonState.NOT_CERTIFIED, structure=None))
-    )
+    checked = _checked(replace(new, state=PersonState.NOT_CERTIFIED, structure=None))
+    make_way(writing, checked.usual_address, checked.national_id)
+    return writing.create_person(checked)
+
+
+def require_ordinary(rules: Rules, usual: Address) -> None:
+    """A usual address is an ordinary one (SEED-29, SEED-49): service mail, and with it every code,
+    goes to no box of ours (ATT-44), and nobody takes an address of our domains by another door than
+    a box (OP-51). Raises NotAllowed."""
+    if usual.domain in rules.served:
+        raise NotAllowed(
+            str(usual),
+            "ce domaine est celui de boîtes MSSanté : codes et avis n'y arriveraient pas",
+            "Donnez l'adresse de messagerie ordinaire de la personne.",
+        )
+
+
+def make_way(writing: Writing, usual: Address, number: str | None) -> None:
+    """Who has left keeps neither usual address nor number: whoever comes under them now, the same
+    professional elsewhere or the next owner of the address, has an account of their own, which
+    opens nothing of the former one (OP-49, OP-51, DAT-01). What it was called stays recorded."""
+    _retire(writing, writing.person(usual))
+    if number is not None:
+        _retire(writing, writing.person_by_national_id(number))
+
+
+def _retire(writing: Writing, former: Person | None) -> None:
+    if former is None or writing.person_dates(former.id).left_at is None:
+        return
+    told = {"usual_address": str(former.usual_address), "national_id": former.national_id or ""}
+    writing.add_record("person", former.id, Record("former", writing.now(), told))
+    writing.change_person(replace(former, national_id=None))
+    if former.usual_address.domain != NOBODYS:
+        writing.set_usual_address(former.id, Address(f"compte-{former.id}", NOBODYS))
+    for binding in writing.bindings(account=former.account):
+        if binding.revoked_at is None:
+            writing.unbind(binding.id)
 
 
 def _checked(new: NewPerson) -> NewPerson:
@@ -63,6 +110,11 @@ def finalise(writing: Writing, rules: Rules, register: Register, person: Person)
     """
     if person.state is not PersonState.PRE_REGISTERED:
         raise NotAllowed(str(person.usual_address), "ce compte est déjà activé", "Connectez-vous.")
+    require_in_activity(writing, person)
+    if not boxes.is_open_account(writing, person.account):
+        raise NotAllowed(
+            str(person.usual_address), "ce compte est suspendu", "Demandez à qui l'administre."
+        )
     require_attestation(writing, person)
     writing.mark_person(person.id, "finalised_at", writing.now())
     if not rules.certifies_finalised:
@@ -78,6 +130,7 @@ def ask_certification(writing: Writing, person: Person) -> None:
         raise NotAllowed(
             str(person.usual_address), "n'attend pas de certification", "Rien à demander."
         )
+    require_in_activity(writing, person)
     require_attestation(writing, person)
     if writing.person_dates(person.id).pending_since is None:
         writing.mark_person(person.id, "pending_since", writing.now())
@@ -89,6 +142,7 @@ def certify(writing: Writing, register: Register, person: Person, by: str) -> Pe
         raise NotAllowed(
             str(person.usual_address), "n'attend pas de certification", "Voyez `person pending`."
         )
+    require_in_activity(writing, person)
     require_attestation(writing, person)
     return _certified(writing, register, person, by)
 
@@ -119,7 +173,16 @@ def _certified(writing: Writing, register: Register, person: Person, by: str) ->
     )
     writing.add_record("person", person.id, told)
     review(writing, person)
+    _review_services(writing, person)
     return present(writing, person)
+
+
+def require_in_activity(reading: Reading, person: Person) -> None:
+    """Who has left climbs no ladder any more (OP-49, OP-50). Raises NotAllowed."""
+    if reading.person_dates(person.id).left_at is not None:
+        raise NotAllowed(
+            str(person.usual_address), "a quitté son activité", "Créez un nouveau compte."
+        )
 
 
 def _not_confirmed(person: Person) -> NotAllowed:
@@ -137,11 +200,27 @@ def review(writing: Writing, person: Person) -> None:
             boxes.review(writing, box)
 
 
+def _review_services(writing: Writing, person: Person) -> None:
+    """ORG boxes that waited for this professional to be habilitated (SEED-21)."""
+    if person.national_id is None or person.structure is None:
+        return
+    for box in writing.suspended_bals_of(person.structure, BalType.ORG):
+        boxes.review(writing, box)
+
+
 # ---------------------------------------------------------------- what is recorded of a person
 
 
 def attest(writing: Writing, person: Person, at: datetime, conditions: Mapping[str, bool]) -> None:
     """The three conditions of SEED-31, each affirmed by the person, dated. Raises NotAllowed."""
+    demand_affirmed(conditions)
+    told = dict.fromkeys(records.ATTESTATION.needs, "yes")
+    kept = records.declared(records.ATTESTATION, at, writing.now(), told)
+    writing.add_record("person", person.id, kept)
+
+
+def demand_affirmed(conditions: Mapping[str, bool]) -> None:
+    """Raises NotAllowed unless all three are."""
     if not all(conditions.get(name) for name in records.ATTESTATION.needs):
         raise NotAllowed(
             "attestation",
@@ -149,9 +228,6 @@ def attest(writing: Writing, person: Person, at: datetime, conditions: Mapping[s
             " qu'au strict nécessaire, avoir informé la personne, qui peut s'y opposer",
             "Sans elles, pas d'accès aux données de santé.",
         )
-    told = dict.fromkeys(records.ATTESTATION.needs, "yes")
-    kept = records.declared(records.ATTESTATION, at, writing.now(), told)
-    writing.add_record("person", person.id, kept)
 
 
 def needs_attestation(reading: Reading, person: Person) -> bool:
@@ -262,33 +338,59 @@ def leave(writing: Writing, person: Person) -> None:
     for box in own:
         if box.state is not BalState.CLOSED:
             boxes.close(writing, box)
+    writing.mark_person(person.id, "pending_since", None)
     writing.mark_person(person.id, "left_at", writing.now())
 
 
 def suspend(writing: Writing, person: Person) -> None:
-    """No login, and the own box takes no mail (OP-50); nothing is deleted."""
+    """No login, and the own boxes take no mail (OP-50); nothing is deleted. Which boxes it took is
+    recorded: the others were suspended for a reason of their own, and stay so."""
+    own = writing.boxes_of(person.account)
+    taken = {box.id for box in own if box.state is BalState.ACTIVE}
+    if not boxes.is_open_account(writing, person.account):
+        # A second time, or after the operator (OP-79): what was taken already comes back too.
+        taken |= _taken_boxes(writing, person)
+        for each in writing.suspensions():
+            if (each.kind, each.name) == ("account", str(person.account)):
+                taken |= set(each.boxes)
+    told = {"boxes": " ".join(str(id) for id in sorted(taken))}
+    writing.add_record("person", person.id, Record(_SUSPENDED, writing.now(), told))
     writing.set_account_active(person.account, active=False)
     writing.keep_stopped(person.account)
-    for box in writing.boxes_of(person.account):
+    for box in own:
         if box.state is BalState.ACTIVE:
             writing.set_bal_state(box.id, BalState.SUSPENDED)
 
 
+_SUSPENDED = "suspension"
+
+
+def _taken_boxes(reading: Reading, person: Person) -> set[BalId]:
+    """Those that the suspension of the person took; one without a record took all there are."""
+    told = reading.records("person", person.id).get(_SUSPENDED)
+    if told is None:
+        return {box.id for box in reading.boxes_of(person.account)}
+    return {BalId(int(id)) for id in told.values["boxes"].split()}
+
+
 def resume(writing: Writing, register: Register, person: Person) -> Person:
-    """Back from suspension: login and own box. Raises NotAllowed while the register says no."""
+    """Back from suspension: the login, and the boxes that went with it.
+
+    Raises NotAllowed: the person has left, or the register says no.
+    """
+    require_in_activity(writing, person)
     if register.standing(writing, person) in (Standing.CLOSED, Standing.OTHER):
         raise NotAllowed(
             str(person.usual_address),
             "l'annuaire ne confirme pas son droit d'exercer (OP-45)",
             "Faites d'abord corriger l'annuaire.",
         )
-    if writing.person_dates(person.id).left_at is not None:
-        raise NotAllowed(
-            str(person.usual_address), "a quitté son activité", "Créez un nouveau compte."
-        )
+    if boxes.is_open_account(writing, person.account):
+        return person
+    taken = _taken_boxes(writing, person)
     writing.set_account_active(person.account, active=True)
     for box in writing.boxes_of(person.account):
-        if box.state is BalState.SUSPENDED:
+        if box.state is BalState.SUSPENDED and box.id in taken:
             writing.set_bal_state(box.id, BalState.ACTIVE)
     return present(writing, person)
 

@@ -12,12 +12,14 @@ from mssmtp.storage.people_values import Record, Subject
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A record: whose, what it must say, and how a list of what is missing names it."""
+    """A record: whose, what it must say and what it may, and how a list of what is missing names
+    it."""
 
     name: str
     subject: Subject
     meaning: str
     needs: tuple[str, ...] = ()
+    may: tuple[str, ...] = ()
 
 
 AGREEMENT = Kind("agreement", "structure", "convention signée avec l'opérateur", ("signed_by",))
@@ -36,6 +38,23 @@ ATTESTATION = Kind(
 )
 STRONG = Kind("strong-authentication", "person", "authentification forte faite", ("means",))
 CERTIFICATION = Kind("certification", "person", "certification", ("by",))
+REGISTRATION = Kind(
+    "registration",
+    "person",
+    "ce que la personne dit d'elle en s'inscrivant",
+    ("profession", "address", "postcode", "town"),
+    (
+        "number",
+        "company",
+        "is_liberal",
+        "address_more",
+        "region",
+        "department",
+        "phone",
+        "phone_more",
+    ),
+)
+"""SEED-34: for whoever certifies. `number` is claimed, not confirmed."""
 RESPONSIBLE = Kind("responsible", "bal", "professionnel responsable", ("national_id",))
 HEAD_AGREEMENT = Kind("head-agreement", "bal", "accord de la direction")
 
@@ -51,6 +70,7 @@ KINDS = {
         ATTESTATION,
         STRONG,
         CERTIFICATION,
+        REGISTRATION,
         RESPONSIBLE,
         HEAD_AGREEMENT,
     )
@@ -64,12 +84,12 @@ def declared(kind: Kind, at: datetime, now: datetime, values: Mapping[str, str])
     lacking = [name for name in kind.needs if not values.get(name, "").strip()]
     if lacking:
         raise NotAllowed(kind.name, f"il manque {', '.join(lacking)}", "Complétez la déclaration.")
-    foreign = sorted(set(values) - set(kind.needs) - {"note"})
+    foreign = sorted(set(values) - set(kind.needs) - set(kind.may) - {"note"})
     if foreign:
         raise NotAllowed(
             kind.name,
             f"n'a pas de {', '.join(foreign)}",
-            f"Champs : {', '.join(kind.needs)}, note.",
+            f"Champs : {', '.join((*kind.needs, *kind.may))}, note.",
         )
     return Record(kind.name, at, {name: text.strip() for name, text in values.items()})
 

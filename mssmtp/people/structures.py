@@ -88,10 +88,8 @@ def take_domain(writing: Writing, rules: Rules, id: StructureId, domain: Domain)
         raise NotAllowed(
             domain, "ce domaine n'est pas servi ici", "Ajoutez-le à operator.domains d'abord."
         )
-    boxes = writing.bals_of(id)
-    if structure.domain not in (None, domain) and any(
-        box.state is not BalState.CLOSED for box in boxes
-    ):
+    is_moved = structure.domain not in (None, domain)
+    if is_moved and writing.count_open_bals_of(id):
         raise NotAllowed(
             structure.name,
             f"a des boîtes dans {structure.domain}, et une adresse ne change jamais (OP-41)",
@@ -115,12 +113,11 @@ def leave_domain(writing: Writing, id: StructureId, domain: Domain) -> Structure
         raise NotAllowed(
             structure.name, f"n'a pas le domaine {domain}", "Voyez `mssmtp structure show`."
         )
-    is_open = (
+    open_boxes = writing.count_open_bals_of(id)
+    if open_boxes and any(
         box.state is not BalState.CLOSED and box.address.domain == domain
-        for box in writing.bals_of(id)
-    )
-    open_boxes = sum(is_open)
-    if open_boxes:
+        for box in writing.each_bal_of(id)
+    ):
         raise NotAllowed(
             structure.name, f"a encore {open_boxes} boîtes dans {domain}", "Fermez-les d'abord."
         )
@@ -183,7 +180,7 @@ def sheet(reading: Reading, rules: Rules, id: StructureId, now: datetime) -> She
 def close(writing: Writing, id: StructureId) -> Structure:
     """End it; its boxes are closed before. Raises NotAllowed, NoSuchStructure."""
     structure = present(writing, id)
-    open_boxes = sum(box.state is not BalState.CLOSED for box in writing.bals_of(id))
+    open_boxes = writing.count_open_bals_of(id)
     if open_boxes:
         raise NotAllowed(
             structure.name, f"a encore {open_boxes} boîtes", "Fermez-les d'abord, une par une."

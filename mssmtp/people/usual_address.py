@@ -44,6 +44,7 @@ def change(
     _require_complete(told)
     _require_same(person, told)
     _require_letter(writing, rules, person, letter)
+    persons.require_ordinary(rules, told.new)
     box = writing.box_of(person.account)
     writing.set_usual_address(person.id, told.new)
     kept = {name: str(value) for name, value in asdict(told).items() if isinstance(value, str)}

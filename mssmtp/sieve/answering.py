@@ -134,7 +134,7 @@ def render(written: Written, letter: Letter, reply: Reply) -> bytes:
         f"Date: {render_date(written.now)}",
         f"Message-ID: <{written.id}@{written.author.domain}>",
         "Auto-Submitted: auto-replied",
-        *_thread(header),
+        *thread(header),
     ]
     first = "\r\n".join(head).encode("ascii") + b"\r\nSubject: " + _subject(letter, reply)
     content = _entity(reply.reason) if reply.is_mime else None
@@ -152,7 +152,7 @@ def _subject(letter: Letter, reply: Reply) -> bytes:
     return encode_8bit(clean.encode("utf-8", "replace"))
 
 
-def _thread(header: bytes) -> list[str]:
+def thread(header: bytes) -> list[str]:
     """In-Reply-To and References (RFC 5322 3.6.4, RFC 5230 5.5)."""
     answered = message_id(header)
     if answered is None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
 import pytest
 
-from mssmtp.mail import BalType
-from mssmtp.storage import Writing
+from mssmtp.admin.activity import summed
+from mssmtp.mail import AccountId, Address, Bal, BalId, BalType
+from mssmtp.storage import Reading, Writing
+from mssmtp.storage.readings import ReadingEvent
 from tests.admin.conftest import Desk, Refuses
 
 
@@ -39,3 +44,35 @@ def test_the_activity_of_an_account_is_its_log_the_newest_first_and_nobody_elses
     older = desk.ask(dsi, "person.activity", person=login, before=log[1]["number"], limit=1)
     assert [row["number"] for row in older] == [log[2]["number"]]
     refuses(404, other, "person.activity", person=login)
+
+
+class Logins:
+    """All that is asked of the store."""
+
+    def account_login(self, account: AccountId) -> str:
+        return f"personne {account}"
+
+
+def test_readings_are_summed_by_day_person_box_and_kind_at_their_first_moment() -> None:
+    """F10: a secretary's morning is one line, and not one for each letter."""
+    noon = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    own = Bal(BalId(1), Address.parse("zoe@hopital-a.test"), BalType.PER)
+    org = Bal(BalId(2), Address.parse("accueil@hopital-a.test"), BalType.ORG)
+
+    def event(who: int, hours: int, kind: str = "lu") -> ReadingEvent:
+        return ReadingEvent(kind, noon + timedelta(hours=hours), AccountId(who), 7, None)
+
+    read = [(own, event(1, 1)), (own, event(1, 0)), (own, event(2, 0)), (own, event(1, 24))]
+    read += [(org, event(1, 0)), (own, event(1, 0, "releve"))]
+    found = {
+        (row["at"], row["author"], row["box"], row["request"])
+        for row in summed(cast(Reading, Logins()), read)
+    }
+    today, tomorrow = noon.isoformat(), (noon + timedelta(days=1)).isoformat()
+    assert found == {
+        (today, "personne 1", "zoe@hopital-a.test", "lu 2 messages"),
+        (today, "personne 2", "zoe@hopital-a.test", "lu 1 messages"),
+        (tomorrow, "personne 1", "zoe@hopital-a.test", "lu 1 messages"),
+        (today, "personne 1", "accueil@hopital-a.test", "lu 1 messages"),
+        (today, "personne 1", "zoe@hopital-a.test", "releve 1 messages"),
+    }

@@ -29,6 +29,7 @@ from mssmtp.mail import (
     Bal,
     BalId,
     BalType,
+    PersonState,
     Structure,
     StructureId,
 )
@@ -38,9 +39,10 @@ from tests.home import CLOCK, ENTROPY, values
 from tools import authorisation
 from tools.authorisation import NO_LEVEL, OBJECTS, OWN_SCOPE, UNKNOWN, YES, cells
 
-SIDES = dict(zip(OBJECTS, "abc-", strict=True))
-"""Object of the page -> whose things are named in the input; `-` is the operator's own."""
-NUMBERS = {"a": "690000013", "b": "690000021", "c": "930000011", "-": ""}
+SIDES = dict(zip(OBJECTS, "abc-t", strict=True))
+"""Object of the page -> whose things are named in the input; `-` is the operator's own, `t` one
+person's of structure `a`."""
+NUMBERS = {"a": "690000013", "b": "690000021", "c": "930000011", "-": "", "t": "690000013"}
 REGIONS = {"a": "84", "b": "84", "c": "93"}
 
 
@@ -58,10 +60,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     Store.create(settings.store, CLOCK, ENTROPY)
     store = Store(settings.store, CLOCK, ENTROPY, worker="matrix")
     structures = store.write(fill).result()
+    holder = store.read(lambda r: r.account(f"{name('t')}@cabinet.example")).result()
+    assert holder is not None
     actors = {
         "opérateur": Actor(AdminLevel.OPERATOR, "admin -"),
         "région": Actor(AdminLevel.REGION, "admin r", region="84"),
         "structure": Actor(AdminLevel.STRUCTURE, "admin a", structure=structures["a"]),
+        "titulaire": Actor(AdminLevel.HOLDER, "titulaire", account=holder.id),
     }
     yield World(Office(store, settings, CLOCK, ENTROPY), actors)
     store.close()
@@ -78,6 +83,7 @@ def fill(writing: Writing) -> dict[str, StructureId | None]:
     for side, region in REGIONS.items():
         new = Structure(StructureId(0), f"Structure {side}", NUMBERS[side], region=region)
         found[side] = writing.create_structure(new).id
+    found["t"] = found["a"]
     for side, structure in found.items():
         level = AdminLevel.OPERATOR if structure is None else AdminLevel.STRUCTURE
         actor = Actor(level, f"admin {side}", structure=structure)
@@ -88,6 +94,7 @@ def fill(writing: Writing) -> dict[str, StructureId | None]:
                 f"Nom-{name(side)}",
                 "Zoé",
                 structure=structure,
+                state=PersonState.CERTIFIED,
             )
         )
         own = box(writing, f"{name(side)}@hopital-a.test", BalType.MED, structure)
@@ -103,7 +110,7 @@ def box(writing: Writing, address: str, type: BalType, structure: StructureId | 
 
 
 def name(side: str) -> str:
-    return "seul" if side == "-" else f"cote-{side}"
+    return {"-": "seul", "t": "titulaire"}.get(side, f"cote-{side}")
 
 
 # ---------------------------------------------------------------- an input from its fields
@@ -218,25 +225,28 @@ def test_att_24_another_structure_is_answered_as_what_does_not_exist_and_nothing
 
 
 @pytest.mark.attack("ATT-24")
-@pytest.mark.parametrize(("actor", "foreign"), [("structure", "bc-"), ("région", "c-")])
+@pytest.mark.parametrize(
+    ("actor", "own", "foreign"),
+    [("structure", "a", "bc-"), ("région", "a", "c-"), ("titulaire", "t", "abc-")],
+)
 def test_att_24_no_list_and_no_sheet_names_anything_out_of_scope(
-    world: World, actor: str, foreign: str
+    world: World, actor: str, own: str, foreign: str
 ) -> None:
     """Whatever reads, with whatever it is asked about."""
     seen = ""
     for operation in OPERATIONS:
         if operation.changes:
             continue
-        given = made(operation, "a")
+        given = made(operation, own)
         if not operation.scoped:
             given.pop("structure", None)
         said = answer(world.office, world.actors[actor], operation.name, json.dumps(given).encode())
         seen += said.body.decode()
-    assert "cote-a" in seen
+    assert name(own) in seen
     for side in foreign:
         assert name(side) not in seen
         assert f"Structure {side}" not in seen
-        assert side == "-" or NUMBERS[side] not in seen
+        assert NUMBERS[side] in ("", NUMBERS[own]) or NUMBERS[side] not in seen
 
 
 def test_an_operation_that_changes_nothing_cannot_write(world: World) -> None:

@@ -8,6 +8,7 @@ from mssmtp.admin.authority import Denied
 from mssmtp.admin.callers import actor_of_user
 from mssmtp.identity import Authenticator, BadCredentials
 from mssmtp.mail import Actor, Address, AdminLevel, Bal, BalId, BalState, BalType, PersonState
+from mssmtp.people import boxes
 from mssmtp.storage import Writing
 from mssmtp.storage.register import RegisterEntry
 from tests.admin.conftest import DAY, OPERATOR, Desk, Refuses, Said
@@ -79,6 +80,35 @@ def test_what_is_missing_is_told_until_all_is_declared(desk: Desk, refuses: Refu
     assert len(after) == len(before) - 1
     # The agreement is with the operator, who records it.
     refuses(403, dsi, "structure.agree", at=DAY, signed_by="moi")
+
+
+@pytest.mark.requirement("SEED-26")
+def test_what_was_declared_last_lets_all_boxes_of_a_structure_work(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # More than one commit may review.
+    monkeypatch.setattr(boxes, "REVIEWED_AT_ONCE", 2)
+    finess = desk.finess()
+    made = desk.ask(OPERATOR, "structure.create", name="Clinique", finess=finess, region="84")
+    dsi = Actor(AdminLevel.STRUCTURE, "dsi", structure=made["id"])
+    desk.ask(OPERATOR, "structure.domain", structure=finess, domain="commun.test")
+    for number in range(5):
+        desk.ask(dsi, "bal.create", type="APP", local=f"dossier{number}-{finess}", label="Dossier")
+    pages = [desk.ask(dsi, "bal.list", limit=2)]
+    while pages[-1]:
+        pages.append(desk.ask(dsi, "bal.list", limit=2, after=pages[-1][-1]["id"]))
+    assert [len(page) for page in pages] == [2, 2, 1, 0]
+    assert {row["state"] for page in pages for row in page} == {"suspended"}
+    desk.ask(OPERATOR, "structure.agree", structure=finess, at=DAY, signed_by="La directrice")
+    for kind, told in (
+        ("project-lead", {"name": "Chef"}),
+        ("administrator", {"name": "dsi"}),
+        ("data-protection-register", {}),
+        ("patient-notice", {}),
+    ):
+        desk.ask(dsi, "structure.declare", kind=kind, at=DAY, values=told)
+    assert [row["state"] for row in desk.ask(dsi, "bal.list")] == ["active"] * 5
+    assert desk.ask(dsi, "structure.show")["boxes"] == 5
 
 
 def test_a_domain_is_told_to_whom_it_concerns(desk: Desk, refuses: Refuses) -> None:
@@ -318,3 +348,64 @@ def test_a_domain_is_taken_away_once_no_box_of_it_is_open_and_another_may_have_i
     assert desk.ask(OPERATOR, "domain.show", domain=domain)["controlled_by"] == ""
     taken = desk.ask(OPERATOR, "structure.domain", structure=other, domain=domain)
     assert taken["domain"] == domain
+
+
+@pytest.mark.attack("ATT-24")
+def test_att_24_a_structure_ends_its_own_part_of_a_person_and_the_operator_all(
+    desk: Desk, refuses: Refuses
+) -> None:
+    (_, here), (finess, there) = desk.structure(), desk.structure()
+    made = desk.person(here)
+    login = made["usual_address"]
+    second = desk.ask(OPERATOR, "bal.create", structure=finess, type="PER", holder=login)["address"]
+
+    def state(address: str) -> object:
+        return desk.ask(OPERATOR, "bal.show", address=address)["state"]
+
+    desk.ask(here, "person.suspend", person=login)
+    assert (state(made["box"]), state(second)) == ("suspended", "active")
+    desk.ask(here, "person.resume", person=login)
+    assert (state(made["box"]), state(second)) == ("active", "active")
+    refuses(404, there, "person.close", person=login)  # only her box is of the other one
+    told = desk.ask(here, "person.close", person=login)
+    assert told["box"] == made["box"]
+    assert second not in str(told)  # nor does it learn where she goes on
+    assert (state(made["box"]), state(second)) == ("closed", "active")
+    refuses(404, here, "person.show", person=login)
+    found = desk.ask(there, "person.show", person=login)
+    assert (found["box"], found["structure"]) == (second, finess)
+    # The log that the other one sees begins with the day it has her.
+    requests = [row["request"] for row in desk.ask(there, "person.activity", person=login)]
+    assert not [each for each in requests if "suspend" in each or "resume" in each]
+    everything = [row["request"] for row in desk.ask(OPERATOR, "person.activity", person=login)]
+    assert [each for each in everything if "person.suspend" in each]
+    desk.ask(OPERATOR, "person.close", person=login)
+    assert state(second) == "closed"
+
+
+def test_a_box_of_no_structure_that_was_suspended_comes_back_by_activate_alone(desk: Desk) -> None:
+    address = f"service{desk.number()}@hopital-a.test"
+    desk.ask(OPERATOR, "bal.add", address=address, type="ORG")
+    desk.ask(OPERATOR, "bal.suspend", address=address)
+    # And by nothing else: what is declared meanwhile lifts no hand.
+    declared = desk.ask(OPERATOR, "bal.declare", address=address, agreed_on=DAY)
+    assert declared["state"] == "suspended"
+    assert desk.ask(OPERATOR, "bal.activate", address=address)["state"] == "active"
+
+
+@pytest.mark.attack("ATT-18")
+def test_the_switch_of_application_passwords_wakes_the_sessions_of_the_structure(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finess, dsi = desk.structure()
+    desk.person(dsi)
+    asked: list[int] = []
+
+    def asks(_: Writing, structure: int, after: int = 0) -> int | None:
+        asked.append(after)
+        return 7 if after == 0 else None
+
+    monkeypatch.setattr(Writing, "ask_sessions_of", asks)
+    for on in (False, True):
+        desk.ask(OPERATOR, "structure.app-passwords", structure=finess, on=on)
+        assert asked == [0, 7]  # to the last portion; switched on it ends nobody's session

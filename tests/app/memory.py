@@ -27,7 +27,7 @@ from pathlib import Path
 from tests.crash.kills import supervisor, workers
 from tests.space import Account, Operator, RunningSpace, run_space
 
-IDLE_MB, ONE_MB, MANY_MB = 100.0, 200.0, 300.0
+IDLE_MB, ONE_MB, MANY_MB = 104.0, 200.0, 300.0
 ATTACHMENTS = 4
 MEBI = 1_048_576
 _WITHIN_S = 240.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.memory import Figures, large_letter, measure
+from tests.app.memory import IDLE_MB, Figures, large_letter, measure
 from tests.space import run_space
 
 
@@ -27,4 +27,4 @@ def test_the_letter_is_as_large_as_the_rules_allow() -> None:
 def test_a_server_that_holds_letters_in_memory_is_seen() -> None:
     held = Figures(80.0, 80.0 + 57.4 * 2, 80.0 + 57.4 * 3, 80.0 + 57.4 * 6, 80.0 + 57.4 * 6)
     assert len(held.problems()) == 3
-    assert Figures(100.0, 90.0, 90.0, 90.0, 90.0).problems() == ["idle: 100 MB"]
+    assert Figures(IDLE_MB, 90.0, 90.0, 90.0, 90.0).problems() == [f"idle: {IDLE_MB:.0f} MB"]

@@ -112,7 +112,7 @@ def test_a_functional_trace_has_author_time_action_request_and_answer_and_no_con
     story: Story,
 ) -> None:
     for row in story.activity:
-        assert row.keys() == {"number", "at", "author", "action", "request", "answer"}
+        assert row.keys() == {"number", "at", "author", "action", "request", "answer", "box"}
         assert all(row[what] for what in ("at", "author", "action", "request", "answer"))
     assert CANARY not in story.everything
 

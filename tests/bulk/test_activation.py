@@ -12,18 +12,18 @@ from mssmtp.bulk import Column
 from mssmtp.bulk.activation import Choice, Inviting, finalise
 from mssmtp.bulk.loading import Loader
 from mssmtp.config_notices import NoticeSettings
-from mssmtp.mail import BalState, Domain, Person, PersonState, Structure
+from mssmtp.mail import BalState, Domain, Person, PersonState, Recipient, Structure
 from mssmtp.notices import Desk
 from mssmtp.outside import SystemEntropy
 from mssmtp.people import structures
 from mssmtp.people.refusing import NotAllowed
 from mssmtp.people.register import LocalRegister
 from mssmtp.people.rules import Rules
-from mssmtp.storage import Store, Writing
+from mssmtp.storage import Reading, Store, Writing
 from tests.bulk.conftest import DOMAIN, put_structure
 from tests.bulk.files import MED, ORG, PER
 from tests.bulk.test_loading import Cells, box_at, load, person_of, some_box, somebody
-from tests.storage.support import SteppingClock
+from tests.storage.support import SteppingClock, accept
 
 RULES = Rules(frozenset({DOMAIN}))
 CHOICE = Choice("$argon2id$of-the-password", attests=False)
@@ -176,3 +176,20 @@ def test_the_secret_is_in_the_mail_and_nowhere_else(
     for file in Path(tmp_path_factory.getbasetemp()).glob("bulk*/**/*"):
         if file.is_file() and not file.is_symlink():
             assert token.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.requirement("SEED-35")
+def test_what_waited_for_the_address_is_in_the_box_once_the_link_was_used(
+    store: Store, loader: Loader, sender: Inviting
+) -> None:
+    person = loaded(store, loader)
+    letter = store.seal(b"From: <zoe@hopital.test>\r\n\r\nx\r\n")
+    accept(store, letter, invited=[Recipient(person.usual_address)], owner=DOMAIN)
+    use(store, sent(store, sender, person))
+
+    def messages(reading: Reading) -> int:
+        box = reading.box_of(person.account)
+        inbox = None if box is None else reading.mailbox(box.id, "INBOX")
+        return 0 if inbox is None else inbox.messages
+
+    assert store.read(messages).result() == 1

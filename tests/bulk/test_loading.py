@@ -11,7 +11,9 @@ import pytest
 from mssmtp.bulk import Column, Outcome, Told
 from mssmtp.bulk.loading import Loader
 from mssmtp.mail import Address, Bal, BalState, BalType, Category, Person, PersonState
-from mssmtp.storage import Store
+from mssmtp.people import boxes
+from mssmtp.people.boxes import NewBox
+from mssmtp.storage import Store, Writing
 from tests.bulk.conftest import DOMAIN, OTHER, new_rpps
 from tests.bulk.files import APP, FINESS, INT, MED, ORG, PER, plan_of
 
@@ -188,6 +190,49 @@ def test_s_closes_for_ever(store: Store, loader: Loader) -> None:
     assert "close" in back[0].sentence
 
 
+def test_who_has_left_one_structure_is_loaded_by_another(store: Store, loader: Loader) -> None:
+    """And a line of an old file brings nobody back where the person has left."""
+    everywhere = replace(loader, reaches=lambda _: True)
+    here = somebody(PER)
+    there = here | {Column.STRUCTURE: OTHER}
+    load(everywhere, here)
+    assert outcomes(load(everywhere, there)) == [Outcome.REFUSED]
+    load(everywhere, here | {Column.ACTION: "S"})
+    (told,) = load(everywhere, there)
+    assert told.outcome is Outcome.CREATED
+    assert told.address.endswith("@autre.mssante.example")
+    assert outcomes(load(everywhere, there)) == [Outcome.UNCHANGED]
+    (former,) = load(everywhere, here)
+    assert "a déjà un compte ailleurs" in former.sentence
+
+
+@pytest.mark.attack("ATT-24")
+def test_att_24_a_line_that_closes_somebody_ends_nothing_of_another_structure(
+    store: Store, loader: Loader
+) -> None:
+    here = somebody(PER)
+    (told,) = load(loader, here)
+    home = box_at(store, told)
+    other = store.read(lambda r: r.structure_by_number(OTHER)).result()
+    assert other is not None
+
+    def beside(writing: Writing) -> Bal:
+        holder = writing.person(Address.parse(here[Column.USUAL]))
+        assert holder is not None
+        new = NewBox(BalType.PER, other.id)
+        return boxes.create(writing, loader.rules, new, holder)
+
+    second = store.write(beside).result()
+    assert outcomes(load(loader, here | {Column.ACTION: "S"})) == [Outcome.CLOSED]
+    (again,) = load(loader, here | {Column.ACTION: "S"})
+    assert (again.outcome, again.address) == (Outcome.UNCHANGED, told.address)
+    states = [store.read(lambda r, b=b: r.bal_by_id(b.id)).result() for b in (home, second)]  # type: ignore[misc]
+    assert [each.state for each in states if each] == [BalState.CLOSED, BalState.ACTIVE]
+    account = store.read(lambda r: r.account_of(second.id)).result()
+    assert account is not None
+    assert account.active
+
+
 _CHANGED = {Column.LAST_NAME: "Autre"}
 
 
@@ -200,6 +245,7 @@ _CHANGED = {Column.LAST_NAME: "Autre"}
         ({Column.STRUCTURE: OTHER}, "aucune structure que vous administrez"),
         ({Column.STRUCTURE: "990000099"}, "aucune structure que vous administrez"),
         ({Column.USUAL: "neuve@chezelle.example"}, "ce numéro a déjà un compte"),
+        ({Column.USUAL: f"neuve@{DOMAIN}"}, "c'est une adresse MSSanté"),
         ({Column.ACTION: "M", Column.USUAL: "qui@chezelle.example"}, "l'action C le crée"),
     ],
 )

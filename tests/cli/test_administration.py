@@ -8,7 +8,10 @@ import stat
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup
 
+from mssmtp.cli import bal, domain, person, structure
 from mssmtp.cli.exporting import cell
 from tests.home import RPPS, Home
 
@@ -35,12 +38,12 @@ def test_a_structure_from_its_request_form_to_its_end(home: Home, tmp_path: Path
     shown = home.mssmtp("structure", "show", FINESS, "--json").json
     assert shown["declared"]["project-lead"] == {"at": "2026-01-05", "name": "Chef"}
     # A person with a box, an ORG box; both are listed, exported, closed.
-    person = home.mssmtp(
-        *("person", "add", USUAL, "--last-name", "Tartempion", "--first-name", "Zoé"),
+    added = home.mssmtp(
+        *("person", "create", USUAL, "--last-name", "Tartempion", "--first-name", "Zoé"),
         *("--structure", FINESS, "--rpps", RPPS, "--profession", "10", "--json"),
     )
-    assert person.code == 0, person.err
-    box = person.json["box"]
+    assert added.code == 0, added.err
+    box = added.json["box"]
     assert box.startswith("zoe.tartempion.2@"), "the first one has it already"
     org = home.mssmtp(
         *("bal", "create", "--type", "ORG", "--structure", FINESS, "--local", "accueil"),
@@ -122,3 +125,51 @@ def test_what_was_declared_is_told_in_words(home: Home) -> None:
     home.mssmtp("structure", "create", "Clinique du Lac", "--finess", FINESS)
     home.mssmtp("structure", "declare", FINESS, "osis", "--on", "2026-01-05")
     assert "osis (at 2026-01-05)" in home.mssmtp("structure", "show", FINESS).out
+
+
+NOUNS = ("bal", "person", "structure", "domain")
+VERBS = ("create", "list", "show", "change", "close", "export")
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_every_noun_has_every_verb_and_says_it_in_json(noun: str) -> None:
+    """An export is a file: its name says whether it is JSON."""
+    group = typer.main.get_command(commands_of(noun))
+    assert isinstance(group, TyperGroup)
+    assert set(VERBS) <= set(group.commands)
+    for verb in VERBS:
+        spoken = {option for each in group.commands[verb].params for option in each.opts}
+        assert verb == "export" or "--json" in spoken, verb
+
+
+def commands_of(noun: str) -> typer.Typer:
+    apps = {"bal": bal.app, "person": person.app, "structure": structure.app, "domain": domain.app}
+    return apps[noun]
+
+
+@pytest.mark.requirement("OP-42", "OP-43")
+def test_a_box_and_a_domain_are_changed_by_their_own_commands(home: Home) -> None:
+    first, second = "690000013", "750000002"
+    for finess in (first, second):
+        assert home.mssmtp("structure", "create", "Clinique", "--finess", finess).code == 0
+    name = "hopital-a.test"
+    made = home.mssmtp("domain", "create", name, "--structure", first, "--json")
+    assert made.json["controlled_by"] == first, made.err
+    box = ("bal", "create", "--type", "ORG", "--structure", first, "--local", "accueil")
+    assert home.mssmtp(*box, "--label", "Accueil").code == 0
+    address = f"accueil@{name}"
+    changed = home.mssmtp("bal", "change", address, "--phone", "01 02 03 04 05", "--json").json
+    assert (changed["label"], changed["phone"]) == ("Accueil", "01 02 03 04 05")
+    refused = home.mssmtp("bal", "change", address, "--label", " ")
+    assert (refused.code, "libellé" in refused.err) == (2, True)
+    refused = home.mssmtp("domain", "change", name, "--structure", second)
+    assert (refused.code, "Fermez-les" in refused.err) == (2, True)
+    assert home.mssmtp("bal", "close", address).code == 0
+    unknown = home.mssmtp("domain", "change", name, "--structure", "010000024")
+    assert unknown.code == 2
+    assert home.mssmtp("domain", "show", name, "--json").json["controlled_by"] == first
+    moved = home.mssmtp("domain", "change", name, "--structure", second, "--json").json
+    assert (moved["controlled_by"], moved["structures"]) == (second, [second])
+    closed = home.mssmtp("domain", "close", name, "--structure", second, "--json").json
+    assert (closed["controlled_by"], closed["structures"]) == ("", [])
+    assert home.mssmtp("bal", "change", address, "--label", "Autre").code == 2

@@ -123,7 +123,8 @@ def test_nothing_here_charges_anybody() -> None:
     """No setting, operation, table or text of people speaks of money."""
     words = ("tarif", "factur", "paiement", "abonnement", "payment", "invoice", "billing", "price")
     code = [path for path in (ROOT / "mssmtp").rglob("*.py") if "demo" not in path.parts]
-    texts = [render({}), *(path.read_text("utf-8") for path in code)]
+    # The header that forbids pages the browser's means of payment names them.
+    texts = [render({}), *(path.read_text("utf-8").replace("payment=()", "") for path in code)]
     texts += [f"{table} {list(table.columns)}" for table in metadata.tables.values()]
     texts += [f"{operation.name} {operation.meaning}" for operation in OPERATIONS]
     assert [word for word in words for text in texts if word in text.lower()] == []

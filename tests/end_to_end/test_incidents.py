@@ -5,6 +5,8 @@ Other vendors test their clients and servers by them, so each is held to what it
 
 from __future__ import annotations
 
+import email
+import email.policy
 import time
 
 import pytest
@@ -105,13 +107,21 @@ def test_poison_is_stored_as_it_came(space: RunningSpace) -> None:
     assert b"octets sans declaration \x80" in came(space, "SUBJECT", "Incident poison").octets
 
 
+REFUSALS = {
+    "expired-cert": "554 5.7.5 Certificat expire",
+    "revoked": "554 5.7.5 Certificat revoque",
+    "not-listed": "554 5.7.1 Operateur absent de la liste blanche",
+    "dn-changed": "554 5.7.1 Operateur absent de la liste blanche",
+}
+
+
 @pytest.mark.attack("ATT-16")
 @pytest.mark.usefixtures("sent")
-@pytest.mark.parametrize("name", ["expired-cert", "revoked", "not-listed", "dn-changed"])
+@pytest.mark.parametrize("name", REFUSALS)
 def test_a_visit_with_a_bad_certificate_is_refused_and_told(space: RunningSpace, name: str) -> None:
     told = came(space, "SUBJECT", f"Incident {name}").octets
-    assert "refusé".encode() in told or b"=C3=A9" in told or b"cmVmdXP" in told
-    assert b"ACCEPT" not in told
+    text = email.message_from_bytes(told, policy=email.policy.default).get_content()
+    assert f"Essai avec ce certificat : refusé : {REFUSALS[name]}" in text.replace("\n", " ")
 
 
 @pytest.mark.requirement("SEED-79", "OP-93")

@@ -198,7 +198,7 @@ def test_a_device_leaves_one_trace_an_hour_and_so_do_refusals_of_a_known_account
         return [(trace.author, trace.request, trace.answer) for trace in traces]
 
     entered = (ZOE, "messagerie, appareil poste 1", "ok")
-    refused = (ZOE, "messagerie, mot de passe d'application", "refused")
+    refused = (ZOE, "messagerie, mot de passe d'application, depuis 192.0.2.9", "refused")
     assert sorted(told()) == sorted([entered, refused])
     assert "wr0ng" not in str(told())
     assert PASSWORD not in str(told())

@@ -33,7 +33,7 @@ def mailed(store: Store, inviting: Inviting, to: Address) -> str | None:
         return None
     last = store.read(lambda r: r.waiting_notices()).result()[-1]
     assert last.to == to
-    return str(last.values["link"]).rpartition("/")[2]
+    return str(last.values["link"]).rpartition("#")[2]
 
 
 def confirm(store: Store, token: str) -> invited.Confirmed:

@@ -64,7 +64,7 @@ async def test_the_recipient_is_told_who_wrote_and_what_about_and_never_what(
     store: Store, make: Make, relay: Said
 ) -> None:
     box = add_box(store, "arrivee")
-    deliver(store, [box], "Compte rendu opératoire")
+    envelope = deliver(store, [box], "Compte rendu opératoire")
     await carried(make(portal_url="https://portail.example"))
     ((to, octets),) = relay.letters
     (mail,) = relay.mails()
@@ -73,7 +73,7 @@ async def test_the_recipient_is_told_who_wrote_and_what_about_and_never_what(
     text = mail.get_content()
     assert "Expéditeur : marius@cabinet-b.test" in text
     assert "Titre : Compte rendu opératoire" in text
-    assert "https://portail.example/" in text
+    assert f"https://portail.example/enveloppes/{envelope}" in text
     assert b"corps-du-message" not in octets
     assert [part.get_content_type() for part in mail.walk()] == ["text/plain"]
 

@@ -13,7 +13,8 @@ from mssmtp.people import boxes, persons
 from mssmtp.people.boxes import NewBox
 from mssmtp.people.refusing import NotAllowed
 from mssmtp.storage import BalExists, Writing
-from mssmtp.storage.people_values import AddressRetired, BalDetails
+from mssmtp.storage.people_values import AddressRetired, BalDetails, PersonExists
+from mssmtp.storage.register import RegisterEntry
 from tests.people.conftest import GENERIC, World
 
 
@@ -109,6 +110,46 @@ def test_an_org_box_waits_for_its_responsible_and_the_head_of_its_structure(worl
     assert again.state is BalState.SUSPENDED  # by hand: nothing but a hand lifts it
 
 
+@pytest.mark.requirement("SEED-21", "OP-45")
+def test_who_was_suspended_has_left_or_may_not_exercise_is_responsible_of_no_box(
+    world: World,
+) -> None:
+    structure = world.structure()
+    suspended, gone, closed = (world.certified(structure).person for _ in range(3))
+    ended = RegisterEntry(closed.national_id or "", "Tartempion", is_open=False)
+
+    def end(writing: Writing) -> None:
+        persons.suspend(writing, suspended)
+        persons.leave(writing, gone)
+        writing.put_register_entry(ended)
+
+    world.write(end)
+    for person in (suspended, gone, closed):
+        box = world.org(
+            structure,
+            f"sans{person.id}",
+            responsible=person.national_id,
+            agreed_on=world.clock.now(),
+        )
+        assert box.state is BalState.SUSPENDED
+        with pytest.raises(NotAllowed, match="n'est pas habilité"):
+            world.write(lambda w, b=box: boxes.activate(w, b))  # type: ignore[misc]
+
+
+@pytest.mark.requirement("SEED-21")
+def test_an_org_box_works_once_the_region_has_certified_its_responsible(world: World) -> None:
+    structure = world.structure()
+    doctor = world.loaded(world.doctor(structure)).person
+    box = world.org(
+        structure, "attend", responsible=doctor.national_id, agreed_on=world.clock.now()
+    )
+    waits = replace(world.rules, certifies_finalised=False)
+    asked = world.write(lambda w: persons.finalise(w, waits, world.register, doctor))
+    assert world.again(box).state is BalState.SUSPENDED
+    world.write(lambda w: persons.certify(w, world.register, asked, "région"))
+    assert world.again(box).state is BalState.ACTIVE
+
+
 @pytest.mark.requirement("OP-39")
 def test_org_and_app_are_of_exactly_one_structure(world: World) -> None:
     for type in (BalType.ORG, BalType.APP):
@@ -171,6 +212,14 @@ def test_an_address_and_its_type_never_change_and_a_closed_one_is_nobodys(world:
     world.store.shred_bal(made.box.id, "fin de conservation")
     with pytest.raises(AddressRetired):
         world.org(structure, made.box.address.local)
+    # Nor as a usual address, by which mail would reach somebody else.
+    with pytest.raises(PersonExists):
+        world.write(
+            lambda w: persons.self_register(w, world.doctor(usual_address=made.box.address))
+        )
+    other = world.certified(structure).person
+    with pytest.raises(PersonExists):
+        world.write(lambda w: w.set_usual_address(other.id, made.box.address))
     homonym = world.loaded(world.doctor(structure, last_name="Fermée")).box
     assert homonym.address.local == f"{made.box.address.local}.2"
 

@@ -24,7 +24,7 @@ from mssmtp.mail import (
 )
 from mssmtp.notices import Desk, Kind, courier
 from mssmtp.notices.relay import Taken
-from mssmtp.people import boxes, inactivity
+from mssmtp.people import boxes, inactivity, persons, rechecking
 from mssmtp.people.boxes import NewBox
 from mssmtp.people.daily import Daily, Done
 from mssmtp.people.inactivity import Silence, Step, next_step
@@ -302,7 +302,23 @@ def test_a_right_that_was_closed_suspends_tells_the_administrator_and_deletes_no
     (told,) = aging.told(Kind.EXERCISE_ENDED)
     assert told.to == admin
     assert "clos" in told.values["reason"]
-    assert aging.read(lambda r: r.traces(account=made.person.account))
+    traces = aging.read(lambda r: r.traces(account=made.person.account))
+    assert traces
+    for _ in range(2):  # once: the week after, nobody is told again
+        aging.clock.advance(8 * DAY)
+        run(aging)
+        assert len(aging.told(Kind.EXERCISE_ENDED)) == 1
+        assert aging.read(lambda r: r.traces(account=made.person.account)) == traces
+    since = aging.read(lambda r: rechecking.ended_since(r, made.person))
+    assert since is not None  # `person show` says it all the while
+    # Corrected, resumed, closed once more: that is news.
+    aging.write(lambda w: w.put_register_entry(entry))
+    aging.write(lambda w: persons.resume(w, aging.register, made.person))
+    assert aging.read(lambda r: rechecking.ended_since(r, made.person)) is None
+    aging.write(lambda w: w.put_register_entry(replace(entry, is_open=False)))
+    aging.clock.advance(8 * DAY)
+    run(aging)
+    assert len(aging.told(Kind.EXERCISE_ENDED)) == 2
 
 
 def test_a_run_goes_on_behind_a_full_page(aging: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,3 +329,41 @@ def test_a_run_goes_on_behind_a_full_page(aging: World, monkeypatch: pytest.Monk
     assert run(aging).checked >= 5
     later = [aging.read(lambda r, m=m: r.person_dates(m.person.id)) for m in made]  # type: ignore[misc]
     assert {each.checked_at for each in later} == {aging.clock.now()}
+
+
+def test_boxes_that_a_crash_has_left_between_two_portions_work_the_next_day(
+    aging: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mssmtp.people.boxes.REVIEWED_AT_ONCE", 1)
+    structure = aging.structure(is_ready=False)
+    made = [aging.certified(structure).box for _ in range(3)]
+    aging.write(lambda w: aging.declare_all(w, structure))
+
+    def waiting() -> int:
+        return sum(not aging.again(box).exchanges for box in made)
+
+    assert waiting() == 3
+    rest = aging.write(lambda w: boxes.review_structure(w, structure.id))
+    assert rest is not None  # and nobody comes for it
+    assert waiting() == 2
+    run(aging)
+    assert waiting() == 0
+    assert aging.read(boxes.unreviewed) == ()
+
+
+@pytest.mark.requirement("OP-49")
+def test_the_end_of_one_box_does_not_end_the_account_that_has_another_elsewhere(
+    aging: World,
+) -> None:
+    here, there = aging.structure(), aging.structure()
+    made = aging.certified(here)
+    second = aging.write(
+        lambda w: boxes.create(w, aging.rules, NewBox(BalType.PER, there.id), made.person)
+    )
+    aging.write(lambda w: boxes.close(w, made.box))
+    aging.clock.advance(PeopleSettings().retention + DAY)
+    aging.write(lambda w: inactivity.keep(w, second))
+    assert run(aging).destroyed >= 1
+    home = aging.read(lambda r: r.box_of(made.person.account))
+    assert home is not None
+    assert home.id == second.id

@@ -7,8 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from mssmtp.identity.standing import state_of
 from mssmtp.mail import (
     Address,
+    Bal,
+    BalId,
     BalState,
     BalType,
     Category,
@@ -18,15 +21,15 @@ from mssmtp.mail import (
     Structure,
 )
 from mssmtp.notices import Kind
-from mssmtp.people import boxes, persons, usual_address
+from mssmtp.people import boxes, parts, persons, usual_address
 from mssmtp.people.boxes import NewBox
 from mssmtp.people.refusing import NotAllowed
 from mssmtp.people.register import LocalRegister
 from mssmtp.people.usual_address import Declaration
-from mssmtp.storage import LocalDelivery
+from mssmtp.storage import LocalDelivery, Writing
 from mssmtp.storage.people_values import NewPerson, PersonExists
 from mssmtp.storage.register import RegisterEntry
-from tests.people.conftest import GENERIC, HOSPITAL, SUPPORT, World
+from tests.people.conftest import CLINIC, GENERIC, HOSPITAL, SUPPORT, World
 from tests.storage.support import SKIP, SUBMITTED, message
 
 ALL_THREE = {"takes_part": True, "strictly_needed": True, "informed": True}
@@ -128,6 +131,15 @@ def test_certification_asks_the_register_for_identity_and_right(world: World) ->
                     lambda w, p=person: persons.certify(w, LocalRegister(), p, "région")  # type: ignore[misc]
                 )
             assert world.person(person).state is PersonState.NOT_CERTIFIED
+
+
+@pytest.mark.requirement("SEED-29", "SEED-49")
+def test_an_address_of_our_own_domains_is_nobodys_usual_address(world: World) -> None:
+    """No code and no link would ever arrive there, and it is a box that nobody made."""
+    ours = Address("contact", HOSPITAL)
+    with pytest.raises(NotAllowed, match="messagerie ordinaire"):
+        world.loaded(world.doctor(world.structure(), usual_address=ours))
+    assert world.read(lambda r: r.person(ours)) is None
 
 
 @pytest.mark.requirement("SEED-49")
@@ -270,6 +282,58 @@ def test_the_ladder_of_a_box_is_active_suspended_closed_and_a_suspended_account_
     assert not account.active
 
 
+@pytest.mark.requirement("OP-50")
+def test_the_end_of_a_suspension_gives_back_what_it_took_and_nothing_else(world: World) -> None:
+    here, there = world.structure(), world.structure()
+    made = world.certified(here)
+    second = world.write(
+        lambda w: boxes.create(w, world.rules, NewBox(BalType.PER, there.id), made.person)
+    )
+    world.write(lambda w: w.set_bal_state(second.id, BalState.SUSPENDED))  # by an administrator
+
+    def suspend() -> None:
+        world.write(lambda w: persons.suspend(w, made.person))
+
+    suspend()
+    for box in (made.box, second):
+        with pytest.raises(NotAllowed, match="titulaire est suspendu"):
+            world.write(lambda w, b=box: boxes.activate(w, world.again(b)))  # type: ignore[misc]
+    suspend()  # a second time takes nothing more, and forgets nothing
+    world.write(lambda w: persons.resume(w, world.register, made.person))
+    assert world.again(made.box).state is BalState.ACTIVE
+    assert world.again(second).state is BalState.SUSPENDED
+    world.write(lambda w: w.set_bal_state(made.box.id, BalState.SUSPENDED))
+    world.write(lambda w: persons.resume(w, world.register, made.person))  # nobody was suspended
+    assert world.again(made.box).state is BalState.SUSPENDED
+
+
+@pytest.mark.requirement("OP-49", "OP-50")
+def test_who_has_left_or_is_suspended_climbs_no_ladder(world: World) -> None:
+    structure = world.structure()
+    loaded = world.loaded(world.doctor(structure)).person
+    stopped = world.loaded(world.doctor(structure)).person
+    alone = world.write(lambda w: persons.self_register(w, world.doctor()))
+    world.write(lambda w: persons.ask_certification(w, alone))
+    world.write(lambda w: persons.suspend(w, stopped))
+    for each in (loaded, alone):
+        world.write(lambda w, p=each: persons.leave(w, p))  # type: ignore[misc]
+    for person, step in (
+        (loaded, lambda w: persons.finalise(w, world.rules, world.register, loaded)),
+        (stopped, lambda w: persons.finalise(w, world.rules, world.register, stopped)),
+        (alone, lambda w: persons.ask_certification(w, alone)),
+        (alone, lambda w: persons.certify(w, world.register, alone, "région")),
+        (loaded, lambda w: persons.resume(w, world.register, loaded)),
+    ):
+        with pytest.raises(NotAllowed, match="quitté son activité|est suspendu"):
+            world.write(step)
+        assert world.person(person).state is not PersonState.CERTIFIED
+    # A request of who has left waits for nobody, and alarms nobody after 48 hours.
+    assert alone.id not in {each.person.id for each in world.read(lambda r: r.pending_persons())}
+    world.write(lambda w: persons.resume(w, world.register, stopped))
+    done = world.write(lambda w: persons.finalise(w, world.rules, world.register, stopped))
+    assert done.state is PersonState.CERTIFIED
+
+
 @pytest.mark.requirement("OP-49")
 def test_who_leaves_is_closed_everywhere_and_the_proofs_stay(world: World) -> None:
     structure = world.structure()
@@ -295,6 +359,51 @@ def test_who_leaves_is_closed_everywhere_and_the_proofs_stay(world: World) -> No
     assert [each.digest for each in after][: len(before)] == [each.digest for each in before]
 
 
+@pytest.mark.requirement("OP-49", "OP-51")
+def test_who_comes_back_or_goes_elsewhere_has_a_new_account_that_opens_nothing_of_the_former(
+    world: World,
+) -> None:
+    here, there = world.structure(), world.structure(CLINIC)
+    made = world.certified(here)
+    usual, number = made.person.usual_address, made.person.national_id
+    org = world.org(here, "avant", responsible=number)
+
+    def use(w: Writing) -> None:
+        w.add_member(org.id, made.person.account)
+        w.bind_account("psc", "sujet-1", made.person.account)
+        w.trace("send", str(usual), "250", account=made.person.account)
+
+    world.write(use)
+    again = world.doctor(there, usual_address=usual, national_id=number)
+    with pytest.raises(PersonExists):  # still here
+        world.loaded(again)
+    world.write(lambda w: persons.leave(w, made.person))
+    new = world.loaded(again)
+    assert (new.person.state, new.person.national_id) == (PersonState.PRE_REGISTERED, number)
+    assert new.person.account != made.person.account
+    assert new.box.address != made.box.address
+    for found in (
+        world.read(lambda r: r.person(usual)),
+        world.read(lambda r: r.person_by_national_id(number or "")),
+    ):
+        assert found == new.person
+    assert world.read(lambda r: r.bal_by_usual(usual)) == new.box
+    assert world.read(lambda r: r.principal(new.person.account)).bals == (new.box,)
+    assert world.read(lambda r: r.traces(account=new.person.account)) == ()
+    assert world.read(lambda r: r.bound_account("psc", "sujet-1")) is None
+    assert world.again(made.box).state is BalState.CLOSED
+    former = world.person(made.person)
+    kept = world.read(lambda r: r.records("person", former.id))["former"]
+    assert kept.values == {"usual_address": str(usual), "national_id": number}
+    with pytest.raises(NotAllowed, match="quitté"):
+        world.write(lambda w: persons.resume(w, world.register, former))
+    # Once more, and by oneself.
+    world.write(lambda w: persons.leave(w, new.person))
+    alone = world.write(lambda w: persons.self_register(w, again))
+    assert alone.state is PersonState.NOT_CERTIFIED
+    assert alone.account not in (made.person.account, new.person.account)
+
+
 @pytest.mark.requirement("OP-54")
 def test_the_liste_rouge_keeps_a_box_unpublished_and_nothing_else(world: World) -> None:
     structure = world.structure()
@@ -316,3 +425,75 @@ def test_a_second_box_of_a_person_is_opened_by_the_same_account(world: World) ->
     assert second.national_id == made.box.national_id
     acts_in = world.read(lambda r: r.principal(made.person.account)).bals
     assert {each.id for each in acts_in} == {made.box.id, second.id}
+
+
+def _of_two(world: World) -> tuple[Structure, Structure, persons.Loaded, Bal, Bal]:
+    """Somebody with a box in each of two structures, and member of a service of each."""
+    here, there = world.structure(), world.structure()
+    made = world.certified(here)
+    second = world.write(
+        lambda w: boxes.create(w, world.rules, NewBox(BalType.PER, there.id), made.person)
+    )
+    number = made.person.national_id
+    services = [
+        world.org(each, f"service-{each.id}", responsible=number, agreed_on=world.clock.now())
+        for each in (here, there)
+    ]
+    for service in services:
+        world.write(lambda w, s=service: w.add_member(s.id, made.person.account))  # type: ignore[misc]
+    return here, there, made, second, services[0]
+
+
+def _opens(world: World, made: persons.Loaded) -> set[BalId]:
+    return {each.id for each in world.read(lambda r: r.principal(made.person.account)).bals}
+
+
+@pytest.mark.attack("ATT-24")
+def test_att_24_who_leaves_one_structure_goes_on_in_the_other(world: World) -> None:
+    here, there, made, second, service = _of_two(world)
+    account, usual = made.person.account, made.person.usual_address
+    before = _opens(world, made)
+
+    def use(w: Writing) -> None:
+        w.bind_account("oidc", "chez-a", account)
+        w.bind_account("psc", "a-elle", account)
+
+    world.write(use)
+    world.write(lambda w: parts.leave(w, made.person, here.id))
+    assert world.again(made.box).state is BalState.CLOSED
+    assert _opens(world, made) == before - {made.box.id, service.id}
+    state = world.read(lambda r: state_of(r, str(usual), world.clock.now()))
+    assert state is not None
+    assert state.may_log_in()
+    assert state.own is not None
+    assert state.own.id == second.id  # and mail to the usual address comes there
+    assert world.person(made.person).structure == there.id
+    assert world.read(lambda r: r.bound_account("oidc", "chez-a")) is None
+    assert world.read(lambda r: r.bound_account("psc", "a-elle")) == account
+    world.store.shred_bal(made.box.id, "retention over")  # the account is not of it any more
+    assert _opens(world, made) == before - {made.box.id, service.id}
+    world.write(lambda w: parts.leave(w, world.person(made.person), there.id))
+    assert world.again(second).state is BalState.CLOSED
+    assert world.read(lambda r: r.person_dates(made.person.id)).left_at is not None
+    assert not world.read(lambda r: boxes.is_open_account(r, account))
+
+
+@pytest.mark.attack("ATT-24")
+def test_att_24_who_is_suspended_in_one_structure_works_on_in_the_other(world: World) -> None:
+    here, _, made, second, service = _of_two(world)
+    before, usual = _opens(world, made), str(made.person.usual_address)
+    for _ in range(2):  # a second time takes nothing more, and forgets nothing
+        world.write(lambda w: parts.suspend(w, made.person, here.id))
+        assert _opens(world, made) == before - {made.box.id, service.id}
+        state = world.read(lambda r: state_of(r, usual, world.clock.now()))
+        assert state is not None
+        assert state.may_log_in()
+    world.write(lambda w: parts.resume(w, world.register, made.person))
+    assert _opens(world, made) == before
+    world.write(lambda w: w.set_bal_state(made.box.id, BalState.SUSPENDED))
+    world.write(lambda w: parts.resume(w, world.register, made.person))  # nobody was suspended
+    assert _opens(world, made) == before - {made.box.id}
+    world.write(lambda w: persons.suspend(w, made.person))  # a wider hand stops all
+    assert world.again(second).state is BalState.SUSPENDED
+    world.write(lambda w: parts.leave(w, made.person, here.id))
+    assert not world.read(lambda r: boxes.is_open_account(r, made.person.account))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -15,7 +16,7 @@ from mssmtp.config_notices import NoticeSettings
 from mssmtp.demo.authority import CLIENT_ONLY, EMAIL_ONLY, Authority, Make, Subject
 from mssmtp.directories import Directories, Entry
 from mssmtp.identity import BadCredentials, tokens
-from mssmtp.linking import CardRefused, Linking, NotLinked, Shown, by_card, by_token
+from mssmtp.linking import CardRefused, Linking, NotLinked, NotYours, Shown, by_card, by_token
 from mssmtp.mail import AccountId, Address, PersonState
 from mssmtp.notices import Desk
 from mssmtp.portal import Portal, PortalRefused
@@ -42,9 +43,9 @@ class Place:
         self.linking = Linking(self.store, self.desk, self.clock, Entropy(b"linking"))
         self.zoe, self.luc = self.add("zoe"), self.add("luc")
 
-    def add(self, name: str) -> AccountId:
+    def add(self, name: str, national_id: str | None = None) -> AccountId:
         usual = Address.parse(f"{name}@cabinet.example")
-        new = NewPerson(usual, name, name, PersonState.CERTIFIED)
+        new = NewPerson(usual, name, name, PersonState.CERTIFIED, national_id=national_id)
         return self.store.write(lambda w: w.create_person(new).account).result()
 
     def code(self) -> str:
@@ -106,6 +107,26 @@ def test_att_21_a_code_links_the_identity_it_was_asked_for_once(place: Place) ->
     assert place.linking.finish(attempt, code, mine) == place.luc
     with pytest.raises(CodeRefused):
         place.linking.finish(attempt, code, mine)
+
+
+@pytest.mark.attack("ATT-21")
+@pytest.mark.parametrize("kind", ["psc", "card"])
+def test_att_21_nobody_links_the_identity_of_another_professional(
+    place: Place, kind: Literal["psc", "card"]
+) -> None:
+    own = {"psc": "899900000169", "card": "899900000177"}[kind]
+    eva = place.add(f"eva-{kind}", own)
+    with pytest.raises(NotYours):  # a colleague's, of whom nothing is known here
+        place.linking.begin(eva, Shown(kind, "899900000185"))
+    with pytest.raises(NotYours):  # hers, by somebody without a number
+        place.linking.begin(place.luc, Shown(kind, own))
+    place.clock.advance(61)
+    late = Shown(kind, {"psc": "899900000193", "card": "899900000201"}[kind])
+    attempt = place.linking.begin(place.luc, late)
+    place.add(f"max-{kind}", late.subject)  # who turns up while the code is on its way
+    with pytest.raises(NotYours):
+        place.linking.finish(attempt, place.code(), late)
+    assert place.link(eva, Shown(kind, own)) == eva
 
 
 def test_a_suspended_account_is_opened_by_no_identity(place: Place) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from mssmtp import codes
-from mssmtp.config import StoreSettings
 from mssmtp.config_notices import NoticeSettings
 from mssmtp.identity import (
     Authenticator,
@@ -32,33 +30,6 @@ from tests.identity.fakes import Clock, Entropy
 
 USUAL, PASSWORD, NEW = "zoe@cabinet.example", "Abcdef1", "Nouveau1!"
 HERE = "192.0.2.1"
-
-
-@pytest.fixture(autouse=True)
-def _quick_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_password, "COST", app_password.Cost(1, 8))
-    monkeypatch.setattr(portal_password, "COST", app_password.Cost(1, 8))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    home = tmp_path / "home"
-    settings = StoreSettings(home=home, master_key_file=home / "master.key")
-    Store.create(settings, clock, Entropy())
-    store = Store(settings, clock, Entropy(b"store"))
-    yield store
-    assert store.check().problems == ()
-    store.close()
-
-
-@pytest.fixture
-def desk(clock: Clock) -> Desk:
-    return Desk(NoticeSettings(relay_host="127.0.0.1", relay_tls="none"), (), clock)
 
 
 @pytest.fixture
@@ -229,6 +200,45 @@ def test_one_code_a_minute_and_account(portal: Portal, store: Store, clock: Cloc
     assert len(mailed(store)) == 2
 
 
+@pytest.mark.attack("ATT-14")
+@pytest.mark.requirement("DEF-03")
+def test_att_14_who_has_the_password_guesses_few_codes_a_day(
+    portal: Portal, store: Store, clock: Clock
+) -> None:
+    """Five a minute would be 7,200 of a million in a day, every day."""
+    entries = 0
+    for _ in range(24 * 60):
+        clock.advance(60)
+        try:
+            attempt, code = begin(portal, store)
+        except codes.CodesGuessed:
+            continue
+        for number in range(1, 1 + codes.MOST_WRONG):
+            entries += 1
+            with pytest.raises(codes.CodeRefused):
+                portal.finish(attempt, f"{(int(code) + number) % 10**6:06}")
+    assert entries <= 200
+    clock.advance(3600)
+    attempt, code = begin(portal, store)  # its holder is kept out for an hour at most
+    assert portal.finish(attempt, code)
+
+
+@pytest.mark.requirement("SEED-48")
+def test_a_wrong_code_stands_in_the_log_of_the_account_once_an_hour(
+    portal: Portal, store: Store
+) -> None:
+    attempt, code = begin(portal, store)
+    for number in range(1, 4):
+        with pytest.raises(codes.CodeRefused):
+            portal.finish(attempt, f"{(int(code) + number) % 10**6:06}", HERE)
+    account = portal.finish(attempt, code, HERE).account
+    traces = store.read(lambda r: r.traces(account=account)).result()
+    assert [(each.request, each.answer) for each in traces] == [
+        ("portail, code, depuis 192.0.2.1", "ok"),
+        ("portail, code, depuis 192.0.2.1", "refused"),
+    ]
+
+
 @pytest.mark.attack("ATT-21")
 @pytest.mark.requirement("DEF-03")
 def test_neither_code_nor_password_nor_token_is_on_disk(
@@ -290,6 +300,32 @@ def test_guessing_is_slowed_and_the_owner_elsewhere_is_not(portal: Portal, store
     with pytest.raises(TooManyGuesses):
         portal.begin(USUAL, PASSWORD, "192.0.2.66")
     begin(portal, store)
+
+
+@pytest.mark.attack("ATT-14")
+def test_a_siege_of_the_mail_doors_keeps_nobody_out_of_the_portal_and_one_of_the_portal_does(
+    store: Store, desk: Desk, clock: Clock
+) -> None:
+    """The portal counts apart; besieged itself, its owner waits with the strange addresses, unless
+    a login came from there before."""
+    doors = guesses.Guesses.alone(Entropy(b"siege"))
+    portal = Portal(store, desk, clock, Entropy(b"portal"), guesses=doors.of("portal"))
+    choose(store, add(store))
+
+    def besiege(counts: guesses.Guesses) -> None:
+        for number in range(guesses.FREE_OF_LOGIN + 1):
+            address, secret = f"203.0.113.{number}", f"Essai-{number}".encode()
+            counts.begin(USUAL, address, clock.monotonic())
+            counts.wrong(USUAL, address, secret, clock.monotonic())
+
+    besiege(doors)
+    assert doors.wait_s(USUAL, HERE, clock.monotonic()) > 0
+    begin(portal, store)
+    besiege(doors.of("portal"))
+    with pytest.raises(TooManyGuesses):
+        portal.begin(USUAL, PASSWORD, "192.0.2.200")
+    with pytest.raises(codes.CodeTooSoon):  # the password was looked at: HERE is known by now
+        portal.begin(USUAL, PASSWORD, HERE)
 
 
 def test_a_relay_that_is_down_is_said_and_no_attempt_is_begun(

@@ -35,7 +35,7 @@ from mssmtp.notices import Desk
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.portal import Portal, ProviderFirst
 from mssmtp.provider_login import ProviderLogin, Started
-from mssmtp.providers import OidcProvider, Providers
+from mssmtp.providers import HospitalProvider, Providers
 from mssmtp.storage import Store
 from mssmtp.storage.people_values import NewPerson
 from tests.authority import A_DOMAIN
@@ -206,7 +206,7 @@ async def house(
     async with hospital:
         ours = settings_of(hospital, tmp_path)
         another = ours.model_copy(update={"name": "chu-h", "usual_domains": ("chu-h.example",)})
-        providers = Providers([OidcProvider(each, tls[1], clock) for each in (ours, another)])
+        providers = Providers([HospitalProvider(each, tls[1], clock) for each in (ours, another)])
         login = ProviderLogin(place.store, place.desk, providers, clock, SystemEntropy())
         async with httpx.AsyncClient(verify=tls[1], trust_env=False) as browser:
             yield House(place, hospital, providers, login, clock, browser)
@@ -282,6 +282,7 @@ async def test_a_claim_of_the_settings_can_be_the_national_identifier(
     provider.settings = settings_of(
         house.hospital, tmp_path, claim="national", claim_is="national-id"
     )
+    provider.registration = provider.settings.registration
     await house.whole("rpps")
     started = await house.start()
     why = await house.refused(started, await house.there(started, "anne"))
@@ -523,7 +524,7 @@ def test_a_secret_that_others_may_read_is_refused(house: House, tmp_path: Path) 
     settings = settings_of(house.hospital, tmp_path)
     settings.client_secret_file.chmod(0o644)
     with pytest.raises(ConfigError, match="0600"):
-        OidcProvider(settings, ssl.create_default_context(), house.clock)
+        HospitalProvider(settings, ssl.create_default_context(), house.clock)
 
 
 @pytest.mark.attack("ATT-20")

@@ -121,3 +121,16 @@ def test_everything_imap_announces_has_a_test_and_code_that_name_its_rfc(
         "ID is announced and no test names RFC 9999",
         "X-NOVELTY is announced and has no RFC in tools/imap_extensions.py",
     ]
+
+
+@pytest.mark.requirement("DEF-21")
+def test_what_imap_does_not_announce_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = ("QRESYNC", "NOTIFY")
+    left = tuple(name for name in capabilities.AFTER_LOGIN if name not in lost)
+    monkeypatch.setattr(capabilities, "AFTER_LOGIN", (*left, "URLAUTH"))
+    monkeypatch.setitem(imap_extensions.RFCS, "URLAUTH", 3501)
+    assert imap_extensions.problems() == [
+        "QRESYNC is of the first wave and not announced",
+        "NOTIFY is not announced, and no reason says why",
+        "URLAUTH is announced all the same",
+    ]
