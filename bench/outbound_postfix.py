@@ -109,14 +109,13 @@ class Postfix:
     def _held(self) -> int:
         return sum(len(files) for _, _, files in os.walk(self._place / "queue" / "hold"))
 
-    def release(self) -> None:
-        """Everything may go now."""
+    def make_ready(self) -> None:
+        """From the hold queue to the deferred one, where they wait for `release`."""
         self._run("postsuper", "-c", str(self._conf), "-H", "ALL")
-        self._run("postqueue", "-c", str(self._conf), "-f")
 
-    def last_words(self) -> str:
-        """Of its log."""
-        return (self._place / "log").read_text("utf-8", "replace")[-1_000:]
+    def release(self) -> None:
+        """Everything goes now."""
+        self._run("postqueue", "-c", str(self._conf), "-f")
 
     def cpu_s(self) -> float:
         """Processor time of master and all below it, ended ones included."""
