@@ -24,9 +24,10 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -284,7 +285,7 @@ class Options:
 Measure = Callable[[Target, Options], Sample]
 
 
-def _together(jobs: list[Callable[[], int]]) -> int:
+def together(jobs: list[Callable[[], int]]) -> int:
     """Run each in a thread; the sum of what they did."""
     counts: list[int] = []
     failed: list[BaseException] = []
@@ -305,8 +306,8 @@ def _together(jobs: list[Callable[[], int]]) -> int:
     return sum(counts)
 
 
-def accepting(size: int) -> Measure:
-    """Messages given a 250 per second."""
+def accepting(size: int, *, letter_each: bool = False) -> Measure:
+    """Messages given a 250 per second; `letter_each`: a connection of its own for every one."""
 
     def measure(target: Target, options: Options) -> Sample:
         sessions = [Smtp(target) for _ in range(options.sessions)]
@@ -317,11 +318,14 @@ def accepting(size: int) -> Measure:
             recipient, count = target.logins[number % len(target.logins)][0], 0
             octets = message(target.sender, recipient, size)
             while not count or time.monotonic() < stop:
+                if letter_each and count:
+                    sessions[number].close()
+                    sessions[number] = Smtp(target)
                 sessions[number].send(target.sender, recipient, octets)
                 count += 1
             return count
 
-        count = _together([lambda n=n: job(n) for n in range(len(sessions))])  # type: ignore[misc]
+        count = together([partial(job, number) for number in range(options.sessions)])
         accepted, memory = time.monotonic() - began, target.memory_mb()
         target.drain()
         delivered = time.monotonic() - began
@@ -349,7 +353,7 @@ def appending(size: int) -> Measure:
                 count += 1
             return count
 
-        count = _together([lambda s=s: job(s) for s in sessions])  # type: ignore[misc]
+        count = together([lambda s=s: job(s) for s in sessions])  # type: ignore[misc]
         elapsed = time.monotonic() - began
         sample = Sample(count / elapsed, (target.cpu_s() - before) * 1_000 / count)
         for session in sessions:
@@ -393,7 +397,7 @@ def logging_in(target: Target, options: Options) -> Sample:
             count += 1
         return count
 
-    count = _together([lambda w=w: job(w) for w in target.logins])  # type: ignore[misc]
+    count = together([lambda w=w: job(w) for w in target.logins])  # type: ignore[misc]
     elapsed = time.monotonic() - began
     return Sample(count / elapsed, (target.cpu_s() - before) * 1_000 / count)
 
@@ -509,7 +513,7 @@ def measure(
     return found
 
 
-def _spread(numbers: list[float]) -> str:
+def spread(numbers: list[float]) -> str:
     return f"{median(numbers):8.2f} ({min(numbers):.2f}–{max(numbers):.2f})"
 
 
@@ -525,13 +529,13 @@ def show(found: Samples) -> None:
         cpu = [a.cpu_ms / b.cpu_ms if b.cpu_ms else 0.0 for a, b in rounds]
         print(
             f"{name:<16}{median(s.rate for s in us):>10.0f}{median(s.rate for s in peer):>10.0f}"
-            f"  {_spread(rate):<25}{GOALS[name]:>5}"
+            f"  {spread(rate):<25}{GOALS[name]:>5}"
             f"   {median(s.cpu_ms for s in us):7.3f} {median(s.cpu_ms for s in peer):8.3f}  "
-            f"{_spread(cpu)}"
+            f"{spread(cpu)}"
         )
         through = [a.rate / b.delivered for a, b in rounds if b.delivered]
         if through:
-            print(f"{'  to its delivery':<36}  {_spread(through)}")
+            print(f"{'  to its delivery':<36}  {spread(through)}")
             memory = [median(s.memory_mb for s in side) for side in (us, peer)]
             print(f"{'  memory, MB':<16}{memory[0]:>10.0f}{memory[1]:>10.0f}")
 
@@ -594,28 +598,30 @@ def main() -> None:
     if unknown := [name for name in options.only if name not in MEASURES]:
         raise SystemExit(f"unknown: {', '.join(unknown)}; known: {', '.join(MEASURES)}")
     require_peers()
-    with ExitStack() as stack:
-        operators = stack.enter_context(space(options.base_port, USERS, options.workers))
-        sender, receiver = operators["hopital-a"], operators["cabinet-b"]
-        manifest = json.loads((sender.home.parent / "manifest.json").read_text())
-        pair = stack.enter_context(
-            peers(
-                options.base_port - 1_000,
-                receiver.certificate_file,
-                receiver.key_file,
-                str(manifest["ca_file"]),
-                encrypted=not options.plain,
-            )
-        )
-        context = client_context(sender)
-        targets = (ours(sender, receiver, context), theirs(pair, context))
-        how = Options(options.sessions, options.seconds, options.messages)
-        warm_up(targets, how)
+    how = Options(options.sessions, options.seconds, options.messages)
+    with both(options.base_port, options.workers, encrypted=not options.plain) as targets:
         found = measure(options.only, options.rounds, targets, how)
     print(as_json(found)) if options.json else show(found)
 
 
-def warm_up(targets: tuple[Target, ...], how: Options) -> None:
+@contextmanager
+def both(base_port: int, workers: int, *, encrypted: bool) -> Iterator[tuple[Target, Target]]:
+    """The receiving operator of a demo's space and the peers, each with a letter in every box.
+
+    `encrypted`: Dovecot with mail_crypt.
+    """
+    with space(base_port, USERS, workers) as operators:
+        sender, receiver = operators["hopital-a"], operators["cabinet-b"]
+        manifest = json.loads((sender.home.parent / "manifest.json").read_text())
+        files = receiver.certificate_file, receiver.key_file, str(manifest["ca_file"])
+        with peers(base_port - 1_000, *files, encrypted=encrypted) as pair:
+            context = client_context(sender)
+            targets = ours(sender, receiver, context), theirs(pair, context)
+            warm_up(targets)
+            yield targets
+
+
+def warm_up(targets: tuple[Target, ...]) -> None:
     """A letter for every box, one after the other: Dovecot's first deliveries of many at once to a
     new box lock each other out, and caches are filled."""
     for target in targets:

@@ -239,7 +239,7 @@ def main() -> None:
             targets.append(theirs(stack.enter_context(pair), context, name))
         for size in options.sizes:
             how = Options(10, options.seconds, size)
-            warm_up(tuple(targets), how)
+            warm_up(tuple(targets))
             for target in targets:
                 fill_first_box(target, how)
             found: Found = {}
