@@ -21,12 +21,12 @@ from bench.beside_peers import (
     SIZES,
     Options,
     Sample,
-    Target,
     accepting,
     both,
     require_peers,
     spread,
 )
+from bench.targets import Target
 
 Pair = tuple[Sample, Sample]
 

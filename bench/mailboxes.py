@@ -27,11 +27,8 @@ from statistics import median, quantiles
 
 from bench.acceptance import message
 from bench.beside_peers import (
-    FILLING,
     MEASURES,
-    Imap,
     Options,
-    Target,
     client_context,
     fill_first_box,
     ours,
@@ -41,6 +38,7 @@ from bench.beside_peers import (
 )
 from bench.peers import USERS, peers
 from bench.space import space
+from bench.targets import FILLING, Imap, Target
 
 READING = (
     "FETCH flags",
