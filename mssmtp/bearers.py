@@ -14,7 +14,7 @@ from mssmtp.identity.entitled import entitled, entitled_still
 from mssmtp.identity.noting import Hourly
 from mssmtp.identity.tokens import CannotBeAsked, Subject, TokenRefused
 from mssmtp.introspection import Introspection
-from mssmtp.mail import Principal
+from mssmtp.mail import Principal, counted_as
 from mssmtp.people import persons
 from mssmtp.storage import Reading, Store, Writing
 
@@ -77,15 +77,16 @@ class Bearers:
 
     @contextmanager
     def _counted(self, address: str) -> Iterator[None]:
-        if self._waiting[address] >= PER_ADDRESS:
+        peer = counted_as(address)
+        if self._waiting[peer] >= PER_ADDRESS:
             raise CannotBeAsked("too many tokens of one address")
-        self._waiting[address] += 1
+        self._waiting[peer] += 1
         try:
             yield
         finally:
-            self._waiting[address] -= 1
-            if not self._waiting[address]:
-                del self._waiting[address]
+            self._waiting[peer] -= 1
+            if not self._waiting[peer]:
+                del self._waiting[peer]
 
     async def close(self) -> None:
         """No more questions to the issuer."""

@@ -241,7 +241,9 @@ class LimitSettings(Section):
         False, description="IMAP COMPRESS=DEFLATE; clients were seen to stall with it (APL-04)."
     )
     connections: int = Field(2_000, description="Open connections per worker and door.")
-    connections_per_address: int = Field(200, description="Of these, from one address.")
+    connections_per_address: int = Field(
+        200, description="Of these, from one IPv4 address or one /64 of IPv6."
+    )
     idle_smtp_s: float = Field(300.0, description="SMTP time without a command (RFC 5321 4.5.3.2).")
     idle_imap_s: float = Field(86_400.0, description="IMAP silence after login (GEN-08).")
     idle_prelogin_s: float = Field(120.0, description="IMAP time before login.")

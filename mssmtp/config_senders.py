@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, IPvAnyNetwork, model_validator
 
 from mssmtp.config_base import Cell, DomainName, Section
 from mssmtp.errors import BadAddress
-from mssmtp.mail import Address, Domain
+from mssmtp.mail import Address, Domain, peer_address
 
 _HOST_AND_PORT = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})\Z")
 
@@ -22,12 +22,8 @@ def comes_from(address: str, networks: Collection[IPv4Network | IPv6Network]) ->
 
     An IPv4 peer of a listener for both families is the IPv4 address that the settings name.
     """
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return any((mapped or found) in network for network in networks)
+    found = peer_address(address)
+    return found is not None and any(found in network for network in networks)
 
 
 def _host_and_port(text: str) -> str:

@@ -33,12 +33,16 @@ class WebSettings(Section):
     )
     connections: int = Field(500, ge=1, description="Open connections per worker.")
     connections_per_address: int = Field(
-        100, ge=1, description="Of these, from one address: a whole hospital may be behind it."
+        100,
+        ge=1,
+        description="Of these, from one IPv4 address or one /64 of IPv6: a whole hospital may be"
+        " behind it.",
     )
     posts_per_minute: int = Field(
         300,
         ge=1,
-        description="Forms that one address may send to one worker in a minute.",
+        description="Forms that one IPv4 address, or one /64 of IPv6, may send to one worker in a"
+        " minute.",
     )
 
     @model_validator(mode="after")

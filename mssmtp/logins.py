@@ -33,7 +33,7 @@ from mssmtp.identity import (
     with_tokens,
 )
 from mssmtp.identity.scram import ScramName, ScramProof, ScramProven, ScramSalt
-from mssmtp.mail import Principal
+from mssmtp.mail import Principal, counted_as
 from mssmtp.storage import deadlines
 
 PER_ADDRESS = 4
@@ -186,7 +186,8 @@ class Logins:
 
     @asynccontextmanager
     async def _turn(self, address: str) -> AsyncIterator[None]:
-        line = self._lines.setdefault(address, _Line())
+        peer = counted_as(address)
+        line = self._lines.setdefault(peer, _Line())
         line.members += 1
         try:
             async with line.turns:
@@ -194,7 +195,7 @@ class Logins:
         finally:
             line.members -= 1
             if not line.members:
-                del self._lines[address]
+                del self._lines[peer]
 
     def close(self) -> None:
         """No more checks."""

@@ -21,7 +21,7 @@ from mssmtp.errors import Reply
 from mssmtp.identity import MECHANISMS, OLD_FORMS, Mechanisms
 from mssmtp.logins import Logins, offered
 from mssmtp.machines import Machines, machines_of
-from mssmtp.mail import Door
+from mssmtp.mail import Door, counted_as
 from mssmtp.pki import CertificateRefused
 from mssmtp.smtp import replies
 from mssmtp.smtp.transaction import DoorRules
@@ -70,18 +70,18 @@ class _SmtpDoor:
 
     def admit(self, link: Link, address: str) -> Reply | None:
         """Count a connection, unless there are too many in total or from this address (ATT-41)."""
-        limits = self.rules.limits
+        limits, peer = self.rules.limits, counted_as(address)
         door = self.rules.door.value
         metrics.connections.labels(door).inc()
         if (
             self._stopping
             or len(self._links) >= limits.connections
-            or self._addresses[address] >= limits.connections_per_address
+            or self._addresses[peer] >= limits.connections_per_address
         ):
             metrics.refused.labels(door, "421", "connections").inc()
             return replies.TOO_MANY_CONNECTIONS
         self._links.add(link)
-        self._addresses[address] += 1
+        self._addresses[peer] += 1
         metrics.open_connections.labels(door).inc()
         return None
 
@@ -89,9 +89,10 @@ class _SmtpDoor:
         """A counted connection is over."""
         self._links.discard(link)
         metrics.open_connections.labels(self.rules.door.value).dec()
-        self._addresses[link.address] -= 1
-        if self._addresses[link.address] <= 0:
-            del self._addresses[link.address]
+        peer = counted_as(link.address)
+        self._addresses[peer] -= 1
+        if self._addresses[peer] <= 0:
+            del self._addresses[peer]
 
     # ------------------------------------------------------------ listening
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import NamedTuple, Protocol, cast
 
+from mssmtp.mail import counted_as
 from mssmtp.tls_engine import Buffer, Engine, TlsFailure
 from mssmtp.tls_outgoing import Outgoing, Upper
 from mssmtp.tls_settings import (
@@ -145,7 +146,7 @@ class _Admission:
 
     def enter(self, layer: _Layer) -> bool:
         peer = layer.raw.get_extra_info("peername")
-        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        address = counted_as(str(peer[0])) if isinstance(peer, tuple) else ""
         share = max(self._most // 5, 1)
         if len(self._inside) >= self._most or self._addresses[address] >= share:
             return False

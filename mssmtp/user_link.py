@@ -25,7 +25,7 @@ from mssmtp.identity.sasl import Answer, Channel, Claim
 from mssmtp.identity.scram import ScramSalt
 from mssmtp.log import connection_id
 from mssmtp.logins import Left, Logins, Peer
-from mssmtp.mail import AccountId
+from mssmtp.mail import AccountId, counted_as
 from mssmtp.storage import Store
 
 logger = logging.getLogger(__name__)
@@ -91,13 +91,13 @@ class UserDoor:
 
     def admit(self, connection: UserLink) -> bool:
         """Count it. False when it is one too many (ATT-41); generous: a hospital is one NAT."""
-        limits = self.settings.limits
+        limits, peer = self.settings.limits, counted_as(connection.address)
         admitted = (
             len(self.connections) < limits.connections
-            and self._per_address[connection.address] < limits.connections_per_address
+            and self._per_address[peer] < limits.connections_per_address
         )
         self.connections.add(connection)
-        self._per_address[connection.address] += 1
+        self._per_address[peer] += 1
         metrics.connections.labels(self.manners.room).inc()
         metrics.open_connections.labels(self.manners.room).inc()
         return admitted
@@ -105,9 +105,10 @@ class UserDoor:
     def release(self, connection: UserLink) -> None:
         """It is over."""
         self.connections.discard(connection)
-        self._per_address[connection.address] -= 1
-        if not self._per_address[connection.address]:
-            del self._per_address[connection.address]
+        peer = counted_as(connection.address)
+        self._per_address[peer] -= 1
+        if not self._per_address[peer]:
+            del self._per_address[peer]
         metrics.open_connections.labels(self.manners.room).dec()
 
     async def enter(self, claim: Claim, peer: Peer) -> Answer:

@@ -1,9 +1,9 @@
 """Counts distinct wrong secrets per (login, address) and says how long that pair must wait (F13).
 
-Only the pair is slowed: neither the person elsewhere, nor the others behind the same address. A
-phone that repeats one old password is one wrong secret, whatever it does. A botnet has an address
-for each guess: a login that was guessed at from many is looked at once in two seconds from where
-nobody has ever logged in to it; where somebody has, nothing changes.
+Only the pair is slowed: neither the person elsewhere, nor the others behind the same address; a
+/64 of IPv6 is one address. A phone that repeats one old password is one wrong secret, whatever it
+does. A botnet has an address for each guess: a login that was guessed at from many is looked at
+once in two seconds from where nobody has ever logged in to it; where somebody has, nothing changes.
 
 The counts stand in memory that the workers share since their fork: a guesser who changes between
 them has one pace. It never grows; where a set of places is full, who was seen least lately is
@@ -19,6 +19,7 @@ import threading
 from mmap import mmap
 from typing import NamedTuple
 
+from mssmtp.mail import counted_as
 from mssmtp.outside import Entropy
 
 FREE = 3
@@ -193,7 +194,7 @@ class Guesses:
         self._logins.keep(of, record._replace(last=now))
 
     def _pair(self, login: str, address: str) -> int:
-        return self._tag(f"{login}\0{address}")
+        return self._tag(f"{login}\0{counted_as(address)}")
 
     def _tag(self, text: str) -> int:
         octets = f"{self._realm}\0{text}".encode("utf-8", "surrogatepass")

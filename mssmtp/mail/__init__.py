@@ -53,6 +53,7 @@ from mssmtp.mail.ids import (
     Uid,
     UidValidity,
 )
+from mssmtp.mail.peers import counted_as, peer_address
 from mssmtp.mail.people import (
     Actor,
     AdminLevel,
@@ -111,7 +112,9 @@ __all__ = [
     "Uid",
     "UidValidity",
     "Verdict",
+    "counted_as",
     "domain",
     "masked",
     "masked_text",
+    "peer_address",
 ]

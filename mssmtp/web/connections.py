@@ -11,7 +11,7 @@ from aiohttp.web_protocol import RequestHandler, _RequestHandler
 
 from mssmtp import metrics
 from mssmtp.config_web import WebSettings
-from mssmtp.mail import AccountId
+from mssmtp.mail import AccountId, counted_as
 from mssmtp.web import headers
 
 HEAD_WITHIN_S = 20.0
@@ -38,31 +38,32 @@ class Crowd:
 
     def enter(self, address: str) -> bool:
         """Whether there is room; then it is taken."""
-        settings = self._settings
+        settings, peer = self._settings, counted_as(address)
         if (
             self._from.total() >= settings.connections
-            or self._from[address] >= settings.connections_per_address
+            or self._from[peer] >= settings.connections_per_address
         ):
             metrics.refused.labels(_DOOR, "0", "connections").inc()
             return False
-        self._from[address] += 1
+        self._from[peer] += 1
         metrics.connections.labels(_DOOR).inc()
         metrics.open_connections.labels(_DOOR).inc()
         return True
 
     def leave(self, address: str) -> None:
         """One less."""
-        self._from[address] -= 1
-        if not self._from[address]:
-            del self._from[address]
+        peer = counted_as(address)
+        self._from[peer] -= 1
+        if not self._from[peer]:
+            del self._from[peer]
         metrics.open_connections.labels(_DOOR).dec()
 
     def may_post(self, address: str, now: float) -> bool:
         """One more form of this address is within its pace; then it is counted (GCRA)."""
-        step = _MINUTE_S / self._settings.posts_per_minute
-        moment = max(now, self._paces.pop(address, now))
+        step, peer = _MINUTE_S / self._settings.posts_per_minute, counted_as(address)
+        moment = max(now, self._paces.pop(peer, now))
         is_within = moment - now <= _MINUTE_S - step
-        self._paces[address] = moment + step if is_within else moment
+        self._paces[peer] = moment + step if is_within else moment
         while len(self._paces) > _MOST_PLACES:
             self._paces.popitem(last=False)
         return is_within

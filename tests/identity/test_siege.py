@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -14,7 +15,16 @@ from tests.identity.fakes import Clock, Entropy, Password, Store
 
 USERS, BOTS, SECONDS = 5_000, 400, 60
 PASSWORD, OLD = "abcdefghjkmnpqrstuvw", "zyxwvtsrqpnmkjhgfedc"
-HOSPITAL, HOME = "192.0.2.1", "198.51.100.7"
+HOSPITAL = "192.0.2.1"
+PLACES: dict[str, Callable[[int], str]] = {
+    "IPv4": lambda user: HOSPITAL,
+    "IPv6": lambda user: f"2001:db8:f13:0::{user + 1:x}",
+}
+"""Where a user of the hospital comes from: all behind one address, or each from one of a /64."""
+BOTS_AT: dict[str, Callable[[int], str]] = {
+    "IPv4": lambda bot: f"203.0.113.{bot}",
+    "IPv6": lambda bot: f"2001:db8:b07:{bot:x}::{bot:x}",
+}
 
 
 class Hospital(Store):
@@ -40,12 +50,13 @@ class Siege:
 
     door: Authenticator
     clock: Clock
+    family: str
     random: Random = field(default_factory=lambda: Random(13))  # noqa: S311 - repeatable on purpose
     guessed: Counter[str] = field(default_factory=Counter)
     locked_out: list[str] = field(default_factory=list)
 
-    def honest(self, user: int, secret: str = PASSWORD, address: str = HOSPITAL) -> None:
-        login = f"p{user}@hopital-a.test"
+    def honest(self, user: int, secret: str = PASSWORD) -> None:
+        login, address = f"p{user}@hopital-a.test", PLACES[self.family](user)
         try:
             self.door.authenticate(login, secret, address)
         except TooManyGuesses:
@@ -69,15 +80,17 @@ class Siege:
             self.honest(user)
         self.honest(17, OLD)  # a telephone in a drawer
         for _ in range(20):
-            bot = f"203.0.113.{self.random.randrange(BOTS)}"
+            bot = BOTS_AT[self.family](self.random.randrange(BOTS))
             self.guess(f"p{self.random.randrange(3)}@hopital-a.test", bot)
-            self.guess("p17@hopital-a.test", HOSPITAL)
+            inside = PLACES[self.family](self.random.randrange(USERS))
+            self.guess("p17@hopital-a.test", inside)
         self.clock.advance(1)
 
 
 @pytest.mark.attack("ATT-14")
+@pytest.mark.parametrize("family", PLACES)
 def test_nobody_honest_is_locked_out_and_nobody_guesses_once_a_second(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     monkeypatch.setattr(app_password, "COST", app_password.Cost(1, 8))
     clock = Clock()
@@ -88,7 +101,7 @@ def test_nobody_honest_is_locked_out_and_nobody_guesses_once_a_second(
         account = store.add(f"p{user}@hopital-a.test")
         store.passwords[user + 1] = replace(made, id=user + 1)
         store.owners[user + 1] = account
-    siege = Siege(Authenticator(store, clock, Entropy(b"process")), clock)
+    siege = Siege(Authenticator(store, clock, Entropy(b"process")), clock, family)
     for target in (0, 1, 2, 17):  # their devices have logged in before
         siege.honest(target)
     for now in range(SECONDS):

@@ -150,19 +150,27 @@ def test_a_bound_subject_stands_for_the_account(people: People) -> None:
 
 
 @pytest.mark.attack("ATT-41")
-async def test_att_41_one_address_has_a_share_of_the_questions(people: People) -> None:
+@pytest.mark.parametrize(
+    ("one", "other"), [("192.0.2.1", "192.0.2.2"), ("2001:db8:0:1::{}", "2001:db8:0:2::1")]
+)
+async def test_att_41_one_address_has_a_share_of_the_questions(
+    people: People, one: str, other: str
+) -> None:
     clock = Clock()
     issuer = Issuer(clock)
     issuer.gate.clear()
     bearers = Bearers(Introspection(issuer, Rules(ISSUER), clock), people.store)
     claims = [Bearer("zoe" + AT, f"t{number}") for number in range(PER_ADDRESS + 5)]
-    logins = [asyncio.create_task(bearers.enter(each, "192.0.2.1")) for each in claims]
+    logins = [
+        asyncio.create_task(bearers.enter(each, one.format(number)))
+        for number, each in enumerate(claims)
+    ]
     done, _ = await asyncio.wait(logins, timeout=0.05)
     assert len(done) == 5
     assert all(isinstance(each.exception(), CannotBeAsked) for each in done)
     issuer.gate.set()
-    other = await bearers.enter(Bearer("zoe" + AT, "mine"), "192.0.2.2")
-    assert other.subject == ZOE
+    entered = await bearers.enter(Bearer("zoe" + AT, "mine"), other)
+    assert entered.subject == ZOE
     await asyncio.gather(*logins, return_exceptions=True)
     await bearers.close()
 
