@@ -51,7 +51,7 @@ BindingKind = Literal["certificate", "name"]
 
 
 class SystemRefused(LoginRefused):
-    """No certificate, a bad or unknown one, one of another box or of another organisation."""
+    """A bad or unknown certificate, one of another box or of another organisation."""
 
     smtp = Reply(
         535,
@@ -67,6 +67,18 @@ class SystemRefused(LoginRefused):
         """`why` is for the log."""
         super().__init__(why)
         self.why = why
+
+
+class NoCertificate(SystemRefused):
+    """EXTERNAL by who has shown nothing in the handshake: this is how a system logs in here."""
+
+    smtp = Reply(
+        535,
+        "5.7.8",
+        "Aucun certificat n'a été présenté ; configurez dans le logiciel le certificat client de"
+        " votre organisation et sa clé, puis reconnectez-vous.",
+    )
+    imap_text = "Aucun certificat presente ; configurez celui du logiciel, puis reconnectez-vous"
 
 
 class CannotBeJudged(LoginRefused):
@@ -149,9 +161,14 @@ class Systems:
         self._judged: OrderedDict[str, tuple[x509.Certificate, float]] = OrderedDict()
 
     async def enter(self, claim: Presented, chain: Sequence[x509.Certificate]) -> Principal:
-        """The box that the certificate opens. Raises SystemRefused, CannotBeJudged."""
+        """The box that the certificate opens. Raises SystemRefused, CannotBeJudged.
+
+        NoCertificate: the client has presented none.
+        """
         if not chain:
-            raise SystemRefused("no certificate")
+            metrics.peers_refused.labels("system").inc()
+            logger.info("system refused", extra={"why": "no certificate"})
+            raise NoCertificate("no certificate")
         if self._responder is not None:
             await self._responder.settle(chain, Role.CLIENT)
         told = {"serial": pki.serial_text(chain[0])}

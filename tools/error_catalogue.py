@@ -153,6 +153,7 @@ REMEDIES: dict[str, str] = {
     "StructureExists": "Change the structure that has this number.",
     "NoSuchStructure": "Check the number of the structure.",
     "NationalIdRequired": "Give the RPPS or ADELI number, or choose type MED.",
+    "NoCertificate": "Set the client certificate and its key in the software; look at the port.",
     "NoDeadlineOnward": "Send it again without the deadline, or ask to be warned (BY=…;N).",
     "NoMailAccepted": "Correct the address.",
     "NoSuchBal": "Look the address up in the directory.",

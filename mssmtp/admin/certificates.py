@@ -68,8 +68,9 @@ def _add(desk: Desk[Certificate]) -> Answer:
         else:
             _check_organisation(_units(certificate), structure)
             system = system_of(certificate)
-            label = given.label or pki.printed_name(certificate.subject)
-            number = writing.bind_box("certificate", system.fingerprint, bal.id, label)
+            number = writing.bind_box(
+                "certificate", system.fingerprint, bal.id, given.label, system.name
+            )
         return {"box": given.box, "number": number}
 
     return desk.write(job)
@@ -91,7 +92,7 @@ def _remove(desk: Desk[Numbered]) -> Answer:
 
 
 def _list(desk: Desk[AppBox]) -> Answer:
-    """The certificates that open an APP box, ended ones too."""
+    """The certificates that open an APP box, whose they are, ended ones too."""
 
     def query(reading: Reading) -> list[Row]:
         bal = finding.box(reading, desk.input.box)
@@ -104,6 +105,7 @@ def _row(binding: Binding) -> Row:
     return {
         "number": binding.id,
         "kind": binding.kind,
+        "holder": binding.holder or (binding.subject if binding.kind == "name" else ""),
         "certificate": binding.subject,
         "label": binding.label,
         "since": binding.created_at.isoformat(),

@@ -56,12 +56,12 @@ def remove(
 
 @app.command("list")
 def list_(box: Box, config: options.Config = None, as_json: options.Json = False) -> None:
-    """Which certificates open a box."""
+    """Which certificates open a box, and whose they are."""
     rows = options.desk(config).rows("bal.certificate.list", {"box": box})
     if as_json:
         print_json(rows)
     else:
-        heads = ["number", "kind", "label", "since", "ended"]
+        heads = ["number", "kind", "holder", "label", "since", "ended"]
         print_table(
             f"Certificates of {box}",
             heads,

@@ -7,6 +7,7 @@ row (ATT-19).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
@@ -80,12 +81,17 @@ class BindingTaken(MailError):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One identity and the one account or box it opens. `label`: as an administrator reads it."""
+    """One identity and the one account or box it opens. `label`: as an administrator reads it.
+
+    `holder`: the name in the certificate; "" of other kinds, and of certificates bound before it
+    was kept.
+    """
 
     id: int
     kind: BindingKind
     subject: str
     label: str
+    holder: str
     account: AccountId | None
     bal: BalId | None
     created_at: datetime
@@ -149,6 +155,7 @@ class BindingReading(View):
             opened["kind"],
             opened["subject"],
             opened["label"],
+            opened.get("holder", ""),
             None if account is None else AccountId(account),
             None if bal is None else BalId(bal),
             from_us(created),
@@ -165,11 +172,13 @@ class BindingWriting(BindingReading, WakingWriting):
     ) -> int:
         """`subject` is `account` from now on; its id. Raises BindingTaken."""
         self.demand_unbound(kind, subject, account)
-        return self._put_binding(kind, subject, account, None, label)
+        return self._put_binding(kind, subject, account, None, {"label": label})
 
-    def bind_box(self, kind: BindingKind, subject: str, bal: BalId, label: str = "") -> int:
+    def bind_box(
+        self, kind: BindingKind, subject: str, bal: BalId, label: str = "", holder: str = ""
+    ) -> int:
         """The system `subject` opens `bal` from now on, beside the boxes it opens already."""
-        return self._put_binding(kind, subject, None, bal, label)
+        return self._put_binding(kind, subject, None, bal, {"label": label, "holder": holder})
 
     def unbind(self, binding: int) -> None:
         """End it; its date stays. Sessions that came in by it and wait ask again (ATT-18)."""
@@ -187,7 +196,7 @@ class BindingWriting(BindingReading, WakingWriting):
         subject: str,
         account: AccountId | None,
         bal: BalId | None,
-        label: str,
+        told: Mapping[str, str],
     ) -> int:
         self._follow_masters()
         before = [
@@ -195,7 +204,7 @@ class BindingWriting(BindingReading, WakingWriting):
         ]
         now = to_us(self._vault.clock.now())
         id = before[0].id if before else self._new_binding(kind, subject, account, bal)
-        octets = json.dumps({"kind": kind, "subject": subject, "label": label}).encode()
+        octets = json.dumps({"kind": kind, "subject": subject, **told}).encode()
         sealed = self._master_seal(binding_purpose(id, account, bal), octets)
         self._run(_SEAL, binding=id, new=sealed, at=now)
         return id

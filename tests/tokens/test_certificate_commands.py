@@ -43,10 +43,14 @@ def test_a_certificate_is_added_listed_and_removed(
     (first, second) = home.mssmtp("bal", "certificate", "list", BOX, "--json").json
     assert (first["label"], first["kind"], first["ended"]) == ("DPI", "certificate", None)
     assert second["certificate"].startswith("CN=")
+    assert first["holder"] == second["holder"] == second["certificate"]
     assert home.mssmtp("bal", "certificate", "remove", BOX, str(first["number"])).code == 0
     (first, _) = home.mssmtp("bal", "certificate", "list", BOX, "--json").json
     assert first["ended"] is not None
-    assert "DPI" in home.mssmtp("bal", "certificate", "list", BOX).out
+    shown = home.mssmtp("bal", "certificate", "list", BOX).out
+    assert "DPI" in shown
+    folded = "".join(shown.split())
+    assert folded.count("OU=1990000017") == 2, shown
     assert home.mssmtp("bal", "certificate", "remove", BOX, "999").code == 2
 
 

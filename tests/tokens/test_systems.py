@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -44,7 +44,7 @@ LETTER = (
 )
 
 
-@pytest.mark.requirement("CL-15")
+@pytest.mark.requirement("CL-15", "SEED-23")
 async def test_a_system_submits_and_reads_by_its_certificate_alone(house: House) -> None:
     number = house.bind(house.dpi, house.people.app)
     async with house.opened(house.app_submission(), house.app_imap()) as (smtp, imap):
@@ -100,6 +100,29 @@ async def test_att_17_a_certificate_opens_the_boxes_of_its_table_and_no_other(
                     assert (await wire.say(f"MAIL FROM:<dpi{AT}>"))[:3] == "530"
     for number in (first, second, foreign):
         house.unbind(number)
+
+
+@pytest.mark.requirement("CL-15", "CL-16")
+async def test_a_client_without_a_certificate_is_told_that_it_has_shown_none(
+    house: House,
+) -> None:
+    """The table and the address are not what its engineer has to look at."""
+    number = house.bind(house.dpi, house.people.app)
+    async with house.opened(house.app_submission(), house.app_imap()) as (smtp, imap):
+        for authzid in ("dpi" + AT, "nobody" + AT, ""):
+            async with house.smtp(smtp) as wire:
+                said = await wire.say(f"AUTH EXTERNAL {b64(authzid) or '='}")
+                assert said.startswith("535 5.7.8 Aucun certificat n'a ete presente")
+                assert "configurez" in said
+        async with house.smtp(smtp, house.other) as wire:
+            said = await wire.say(f"AUTH EXTERNAL {b64('dpi' + AT)}")
+            assert said.startswith("535 5.7.8 Ce certificat n'ouvre pas")
+        async with house.raw(imap) as raw:
+            await raw.line()
+            told = (await raw.command(b"AUTHENTICATE EXTERNAL ="))[-1]
+            assert b"NO [AUTHENTICATIONFAILED] Aucun certificat presente ; configurez" in told
+            await raw.ok(b"NOOP")
+    house.unbind(number)
 
 
 @pytest.mark.requirement("CL-15")
@@ -238,6 +261,40 @@ async def test_a_person_submits_and_reads_by_token(house: House) -> None:
             assert b"AUTH=XOAUTH2 AUTH=OAUTHBEARER" in await raw.line()
             await raw.ok(f"AUTHENTICATE XOAUTH2 {xoauth2(box, 'good')}".encode())
             await raw.ok(b"SELECT INBOX")
+
+
+@pytest.mark.requirement("CL-12", "CL-20")
+async def test_both_mechanisms_refuse_a_token_alike_and_take_the_next_on_the_same_connection(
+    house: House,
+) -> None:
+    """RFC 7628 3.2.3: the error is told in a challenge, which the client answers first."""
+    house.issuer.revoked.add("over")
+    box = "zoe" + AT
+
+    def bearer(token: str) -> str:
+        return b64(f"n,a={box},\x01host=x\x01port=993\x01auth=Bearer {token}\x01\x01")
+
+    said: tuple[tuple[str, Callable[[str], str], bytes], ...] = (
+        ("XOAUTH2", lambda token: xoauth2(box, token), b""),
+        ("OAUTHBEARER", bearer, b"AQ=="),
+    )
+    async with house.opened(house.imap(), house.submission()) as (imap, smtp):
+        for mechanism, claim, acknowledged in said:
+            async with house.raw(imap) as raw:
+                await raw.line()
+                for token, expected in (("over", b"NO [AUTHENTICATIONFAILED]"), ("fresh", b"OK ")):
+                    await raw.send(f"x AUTHENTICATE {mechanism} {claim(token)}\r\n".encode())
+                    line = await raw.line()
+                    if line.startswith(b"+ "):
+                        await raw.send(acknowledged + b"\r\n")
+                        line = await raw.line()
+                    assert line.startswith(b"x " + expected), (mechanism, line)
+                await raw.ok(b"SELECT INBOX")
+            async with house.smtp(smtp) as wire:
+                assert (await wire.say(f"AUTH {mechanism} {claim('over')}")).startswith("334 ")
+                assert (await wire.say(acknowledged.decode())).startswith("535 5.7.8")
+                assert (await wire.say(f"AUTH {mechanism} {claim('fresh')}")).startswith("235")
+                assert (await wire.say(f"MAIL FROM:<{box}>")).startswith("250")
 
 
 @pytest.mark.attack("ATT-25")
