@@ -9,12 +9,21 @@ from mssmtp.admin.authority import OPERATOR_ONLY, Place, unknown, within
 from mssmtp.admin.finding import Nothing
 from mssmtp.admin.operation import Answer, Desk, Input, Operation, Row, operation
 from mssmtp.mail import AdminLevel, Domain, Structure
+from mssmtp.people import boxes
+from mssmtp.people.boxes import Unreviewed
 from mssmtp.people.rules import Rules
-from mssmtp.storage import Reading
+from mssmtp.people.structures import move_domain
+from mssmtp.storage import Reading, Writing
 
 
 class Named(Input):
     """A domain served here."""
+
+    domain: str = Field(max_length=255)
+
+
+class Given(structures.Of):
+    """A domain served here, and the structure that is to have it."""
 
     domain: str = Field(max_length=255)
 
@@ -56,7 +65,26 @@ def _show(desk: Desk[Named]) -> Answer:
     return desk.read(query)
 
 
-def _users(desk: Desk[Nothing] | Desk[Named], reading: Reading, domain: Domain) -> list[Structure]:
+def _change(desk: Desk[Given]) -> Answer:
+    """Give a domain that one structure controls to another, in one step; its boxes are closed
+    before (OP-43)."""
+    given, rules = desk.input, Rules.of(desk.office.settings)
+    domain = finding.domain_of(given.domain)
+
+    def job(writing: Writing) -> tuple[Row, Unreviewed | None]:
+        found = structures.named(writing, desk.actor, given.structure)
+        move_domain(writing, rules, found.id, domain)
+        told = _row(writing, rules, domain, _users(desk, writing, domain))
+        return told, boxes.review_structure(writing, found.id)
+
+    told, rest = desk.write(job)
+    structures.review(desk.store, rest)
+    return told
+
+
+def _users(
+    desk: Desk[Nothing] | Desk[Named] | Desk[Given], reading: Reading, domain: Domain
+) -> list[Structure]:
     return [
         each
         for each in reading.structures(desk.actor.region)
@@ -75,9 +103,10 @@ def _row(reading: Reading, rules: Rules, domain: Domain, users: list[Structure])
     }
 
 
-_STRUCTURE = AdminLevel.STRUCTURE
+_STRUCTURE, _OPERATOR = AdminLevel.STRUCTURE, AdminLevel.OPERATOR
 
 OPERATIONS: tuple[Operation, ...] = (
     operation("domain.list", _STRUCTURE, Nothing, finding.own, _list, changes=False, scoped=False),
     operation("domain.show", _STRUCTURE, Named, finding.own, _show, changes=False, scoped=False),
+    operation("domain.change", _OPERATOR, Given, structures.of_structure, _change),
 )

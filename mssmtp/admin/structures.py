@@ -219,12 +219,13 @@ def _declared(
         return row(found) | {"missing": list(lacking)}, rest
 
     told, rest = desk.write(job)
-    _review(desk.store, rest)
+    review(desk.store, rest)
     return told
 
 
-def _review(store: Store, rest: Unreviewed | None) -> None:
-    """A structure may have fifty thousand boxes: everybody's mail goes on between its portions."""
+def review(store: Store, rest: Unreviewed | None) -> None:
+    """What one commit has left of the boxes of a structure, which may be fifty thousand: mail of
+    everybody goes on between the portions."""
     while rest is not None:
         rest = store.write(
             lambda w, r=rest: boxes.review_structure(w, r.structure, r.after)  # type: ignore[misc]
@@ -245,7 +246,7 @@ def _take_domain(desk: Desk[Domained]) -> Answer:
         return row(taken), boxes.review_structure(writing, found.id)
 
     told, rest = desk.write(job)
-    _review(desk.store, rest)
+    review(desk.store, rest)
     return told
 
 

@@ -49,12 +49,8 @@ def change(
     domain: Name, structure: Of, config: options.Config = None, as_json: options.Json = False
 ) -> None:
     """Give a domain that one structure controls to another; its boxes are closed before."""
-    desk = options.desk(config)
-    desk.row("structure.show", {"structure": structure})  # nothing is taken for nobody
-    held = str(desk.row("domain.show", {"domain": domain})["controlled_by"])
-    if held:
-        desk.row("structure.domain", {"structure": held, "domain": domain, "remove": True})
-    _hold(desk, structure, domain, as_json=as_json)
+    given = {"structure": structure, "domain": domain}
+    _print(options.desk(config).row("domain.change", given), as_json=as_json)
 
 
 @app.command()

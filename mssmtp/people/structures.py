@@ -129,6 +129,17 @@ def leave_domain(writing: Writing, id: StructureId, domain: Domain) -> Structure
     return structure
 
 
+def move_domain(writing: Writing, rules: Rules, id: StructureId, domain: Domain) -> Structure:
+    """Give a structure the domain that another one controls, and take it from that one.
+
+    Raises NotAllowed, NoSuchStructure: whatever speaks against leaving or taking it.
+    """
+    held = writing.served_domain(domain)
+    if held is not None and held.structure not in (None, id):
+        leave_domain(writing, held.structure, domain)
+    return take_domain(writing, rules, id, domain)
+
+
 def _control(writing: Writing, structure: Structure, domain: Domain) -> None:
     held = writing.served_domain(domain)
     if held is not None and held.structure not in (None, structure.id):
