@@ -40,15 +40,25 @@ class NoticesDown(MailError):
 
 class Desk:
     """Takes in service mail. `served`: the domains of the trust space that are ours; nobody's usual
-    address is there, and a notice to one would cause another notice (ATT-44)."""
+    address is there, and a notice to one would cause another notice (ATT-44). `has_pages`: a door
+    answers browsers here."""
 
-    def __init__(self, settings: NoticeSettings, served: Collection[Domain], clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: NoticeSettings,
+        served: Collection[Domain],
+        clock: Clock,
+        *,
+        has_pages: bool = False,
+    ) -> None:
         self.settings, self._served, self._clock = settings, frozenset(served), clock
+        self._has_pages = has_pages
 
     @classmethod
     def of(cls, settings: Settings, clock: Clock) -> Self:
         """By the whole settings."""
-        return cls(settings.notices, settings.operator.domains, clock)
+        has_pages = settings.listen.web is not None
+        return cls(settings.notices, settings.operator.domains, clock, has_pages=has_pages)
 
     @property
     def is_on(self) -> bool:
@@ -84,13 +94,16 @@ class Desk:
         due: datetime | None = None,
         expires_at: datetime | None = None,
     ) -> None:
-        """Queue one service mail. `values` are those that `kinds.TRAITS` names, all of them.
+        """Queue one service mail. `values` are those that `kinds.TRAITS` names, all of them but the
+        link to the page of a kind that has one.
 
         Of a person the language and the usual address are known; `language` is for an address that
         has no account yet. Raises NoticesDown for what somebody waits for; what nobody waits for
         is left out, with a line in the log, when there is no relay at all. BadNotice is our bug.
         """
         traits = TRAITS[kind]
+        if traits.page:  # a link that leads nowhere is worse than none
+            values = {**values, "link": self.link(traits.page) if self._has_pages else ""}
         opened = checked(kind, values)
         if traits.is_awaited:
             self.require(writing)

@@ -36,15 +36,18 @@ class Traits:
     """`fields`: the values it takes, all of them, by name. `several`: those that are lines.
 
     `lifetime`: after it the mail is of no use and is not sent. `is_awaited`: somebody sits in front
-    of a screen until it comes, so that a relay that is down is said at once.
+    of a screen until it comes, so that a relay that is down is said at once. `page`: where its
+    reader sees or undoes what it tells of; the desk fills `link` with its address.
     """
 
     fields: tuple[str, ...]
     lifetime: timedelta = timedelta(days=2)
     several: frozenset[str] = frozenset()
     is_awaited: bool = False
+    page: str = ""
 
 
+_DELEGATIONS, _ACTIVITY, _DEVICES = "compte/delegations", "compte/activite", "compte/appareils"
 _LINES = frozenset({"letters"})
 
 TRAITS: dict[Kind, Traits] = {
@@ -62,12 +65,14 @@ TRAITS: dict[Kind, Traits] = {
     ),
     # A warning that a dead relay has held up is still to be heard before the box is closed.
     Kind.INACTIVITY: Traits(("box", "date", "days", "link"), timedelta(days=30)),
-    Kind.DELEGATION: Traits(("box", "delegate", "rights", "until")),
-    Kind.BREAK_GLASS: Traits(("box", "person", "reason", "until"), timedelta(days=7)),
-    Kind.HANDOVER: Traits(("box", "colleague", "until")),
+    Kind.DELEGATION: Traits(("box", "delegate", "rights", "until", "link"), page=_DELEGATIONS),
+    Kind.BREAK_GLASS: Traits(
+        ("box", "person", "reason", "until", "link"), timedelta(days=7), page=_ACTIVITY
+    ),
+    Kind.HANDOVER: Traits(("box", "colleague", "until", "link"), page=_DELEGATIONS),
     Kind.CERTIFIED: Traits(("box",)),
     Kind.ADDRESS_CHANGED: Traits(("box", "before", "after"), timedelta(days=7)),
     Kind.EXERCISE_ENDED: Traits(("person", "reason", "date"), timedelta(days=7)),
-    Kind.DEVICE: Traits(("device", "event", "time")),
-    Kind.CLOUD_RELAY: Traits(("login", "product", "address", "time")),
+    Kind.DEVICE: Traits(("device", "event", "time", "link"), page=_DEVICES),
+    Kind.CLOUD_RELAY: Traits(("login", "product", "address", "time", "link"), page=_DEVICES),
 }

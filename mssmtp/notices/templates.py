@@ -33,8 +33,11 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class _Template:
+    """`page`: said before the link to the page of the kind, when there is a link."""
+
     subject: str
     text: str
+    page: str = ""
 
 
 def checked(kind: Kind, values: Mapping[str, Value]) -> dict[str, str | list[str]]:
@@ -77,6 +80,9 @@ def written(
     shown |= {"brand": brand, "BRAND": brand.upper()}
     end = _END[language if language in LANGUAGES else "fr"].format_map(shown)
     text = template.text.format_map(shown)
+    # What an older release has queued knows of no link.
+    if template.page and shown.get("link"):
+        text += f"\n\n{template.page}\n\n{shown['link']}"
     return Written(template.subject.format_map(shown), tuple(f"{text}\n\n{end}".split("\n")))
 
 
@@ -242,12 +248,14 @@ _TEXTS: dict[Kind, dict[str, _Template]] = {
             "Bonjour,\n\nUne délégation a été donnée sur votre boîte {box}.\n\nÀ : {delegate}\n"
             "Droits : {rights}\nJusqu'au : {until}\n\nSi vous ne l'avez pas voulue, retirez-la sur"
             " le portail et prévenez votre administrateur.",
+            "Vos délégations, où chacune se retire :",
         ),
         "en": _Template(
             "Delegation of your {brand} mailbox",
             "Hello,\n\nA delegation was given on your mailbox {box}.\n\nTo: {delegate}\nRights:"
             " {rights}\nUntil: {until}\n\nIf you did not want it, withdraw it on the portal and"
             " tell your administrator.",
+            "Your delegations, where each can be withdrawn:",
         ),
     },
     Kind.BREAK_GLASS: {
@@ -256,11 +264,13 @@ _TEXTS: dict[Kind, dict[str, _Template]] = {
             "Bonjour,\n\n{person} a ouvert en urgence la boîte {box}, jusqu'au {until}.\n\nMotif :"
             " {reason}\n\nChaque lecture est tracée ; vous pouvez en consulter la liste sur le"
             " portail.",
+            "L'activité de votre compte :",
         ),
         "en": _Template(
             "Emergency access to your {brand} mailbox",
             "Hello,\n\n{person} has opened the mailbox {box} in an emergency, until {until}.\n\n"
             "Reason: {reason}\n\nEach reading is recorded; the portal shows you the list.",
+            "The activity of your account:",
         ),
     },
     Kind.HANDOVER: {
@@ -268,11 +278,13 @@ _TEXTS: dict[Kind, dict[str, _Template]] = {
             "Reprise de la boîte {box}",
             "Bonjour,\n\n{colleague} traite ce qui n'est pas lu ou pas fini dans la boîte {box},"
             " jusqu'au {until}. Chaque ouverture est tracée.",
+            "Vos délégations et relèves, où chacune se retire :",
         ),
         "en": _Template(
             "Handover of the mailbox {box}",
             "Hello,\n\n{colleague} takes care of what is unread or not done in the mailbox {box},"
             " until {until}. Each opening is recorded.",
+            "Your delegations and handovers, where each can be withdrawn:",
         ),
     },
     Kind.CERTIFIED: {
@@ -316,11 +328,13 @@ _TEXTS: dict[Kind, dict[str, _Template]] = {
             "{brand} : appareil « {device} »",
             "Bonjour,\n\n{event}\n\nAppareil : {device}\nDate : {time}\n\nSi ce n'est pas vous,"
             " révoquez cet appareil sur le portail et changez votre mot de passe.",
+            "Vos appareils, où chacun se révoque :",
         ),
         "en": _Template(
             "{brand}: device {device}",
             "Hello,\n\n{event}\n\nDevice: {device}\nDate: {time}\n\nIf it was not you, revoke this"
             " device on the portal and change your password.",
+            "Your devices, where each can be revoked:",
         ),
     },
     Kind.CLOUD_RELAY: {
@@ -330,12 +344,14 @@ _TEXTS: dict[Kind, dict[str, _Template]] = {
             " été refusée.\n\nCompte : {login}\nApplication : {product}\nAdresse : {address}\n"
             "Date : {time}\n\nPrenez une application qui se connecte directement, et changez le"
             " mot de passe que vous lui aviez confié.",
+            "Vos appareils, où son mot de passe se révoque :",
         ),
         "en": _Template(
             "{brand}: login of a hosted application refused",
             "Hello,\n\nAn application that hands password and mail to a third party was refused."
             "\n\nAccount: {login}\nApplication: {product}\nAddress: {address}\nDate: {time}\n\n"
             "Use an application that connects directly, and change the password you gave it.",
+            "Your devices, where its password can be revoked:",
         ),
     },
 }

@@ -93,6 +93,21 @@ def test_att_44_a_notice_never_goes_to_a_box_of_ours(store: Store, desk: Desk) -
     assert waiting(store) == ()
 
 
+@pytest.mark.requirement("SEED-42", "CL-31")
+@pytest.mark.parametrize("has_pages", [True, False])
+def test_who_hears_of_a_device_is_led_to_where_it_is_revoked(
+    store: Store, clock: SteppingClock, has_pages: bool
+) -> None:
+    """A door answers browsers, or none does: then no link leads nowhere."""
+    settings = NoticeSettings(relay_host="relais.example", portal_url="https://portail.example/p")
+    desk = Desk(settings, SERVED, clock, has_pages=has_pages)
+    values = {"device": "Poste", "event": "Créé.", "time": "1/3"}
+    store.write(lambda w: desk.tell(w, Kind.DEVICE, ZOE, values)).result()
+    (notice,) = waiting(store)
+    expected = "https://portail.example/p/compte/appareils" if has_pages else ""
+    assert notice.values == values | {"link": expected}
+
+
 def test_values_of_another_kind_are_our_bug(store: Store, desk: Desk) -> None:
     with pytest.raises(BadNotice):
         store.write(lambda w: desk.tell(w, Kind.CODE, ZOE, {"body": "x"})).result()

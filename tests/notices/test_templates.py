@@ -24,6 +24,7 @@ from mssmtp.notices.templates import (
     written,
 )
 from mssmtp.notices.titles import shown_title
+from mssmtp.web import pages
 
 SENDER = Address.parse("ne-pas-repondre@medimail.example")
 ZOE = Address.parse("zoe.tartempion@poste.example")
@@ -135,6 +136,23 @@ def test_every_kind_has_its_text_in_both_languages_with_every_value(
     assert found["auto-submitted"] == "auto-generated"
     assert found.get_content_type() == "text/plain"
     assert ("Bonjour" in whole) is (language == "fr")
+
+
+@pytest.mark.parametrize("kind", [kind for kind, traits in TRAITS.items() if traits.page])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_where_it_is_undone_is_a_page_of_ours_and_is_said_only_when_there_is_one(
+    kind: Kind, language: str
+) -> None:
+    assert TRAITS[kind].page in {page.path for page in pages.ALL}
+    values = checked(kind, values_of(kind))
+    link = "https://portail.example/compte"
+    with_link = written(kind, language, "Medimail", values | {"link": link}).lines
+    assert with_link[with_link.index(link) - 2].endswith(":")
+    without = written(kind, language, "Medimail", values | {"link": ""}).lines
+    assert len(without) == len(with_link) - 4
+    assert not any(line.endswith(":") for line in without)
+    old = {name: value for name, value in values.items() if name != "link"}
+    assert written(kind, language, "Medimail", old).lines == without
 
 
 @given(
