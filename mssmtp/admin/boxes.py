@@ -15,7 +15,7 @@ from mssmtp.config import Endpoint, Settings
 from mssmtp.errors import ConfigError
 from mssmtp.identity import national_id
 from mssmtp.mail import Actor, AdminLevel, Bal, BalState, BalType, PersonState
-from mssmtp.people.boxes import missing
+from mssmtp.people import boxes, rechecking, records
 from mssmtp.storage import Reading, Writing
 
 
@@ -137,12 +137,14 @@ def _list(desk: Desk[Page]) -> Answer:
 
 
 def _show(desk: Desk[Box]) -> Answer:
-    """One box: state, what is missing before it works, devices, mailboxes."""
+    """One box: state, what is missing before it works, what has stopped it, devices, mailboxes."""
 
     def query(reading: Reading) -> Row:
         bal = finding.box(reading, desk.input.address)
         return _row(desk, bal) | {
-            "missing": [] if bal.structure is None else list(missing(reading, bal)),
+            "missing": [] if bal.structure is None else list(boxes.missing(reading, bal)),
+            "exercise_ended": _time(_ended_since(reading, bal)),
+            **_responsible(reading, bal),
             "devices": _devices(reading, bal),
             "mailboxes": [
                 {
@@ -156,6 +158,24 @@ def _show(desk: Desk[Box]) -> Answer:
         }
 
     return desk.read(query)
+
+
+def _ended_since(reading: Reading, bal: Bal) -> datetime | None:
+    """Since when the register has closed the right of its holder, who is suspended (OP-45)."""
+    holder = None if bal.state is BalState.ACTIVE else boxes.holder(reading, bal)
+    return None if holder is None else rechecking.ended_since(reading, holder)
+
+
+def _responsible(reading: Reading, bal: Bal) -> Row:
+    """Who was declared to answer for an ORG box (SEED-21), and as what this person opens it: ""
+    for not at all, which is the administrator's to say (SEED-22)."""
+    if bal.type is not BalType.ORG:
+        return {}
+    told = reading.records("bal", bal.id).get(records.RESPONSIBLE.name)
+    number = "" if told is None else told.values["national_id"]
+    person = reading.person_by_national_id(number) if number else None
+    role = None if person is None else reading.role(person.account, bal.id)
+    return {"responsible": number, "responsible_opens_as": role.value if role else ""}
 
 
 def _devices(reading: Reading, bal: Bal) -> list[Row]:

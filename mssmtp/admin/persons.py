@@ -170,7 +170,8 @@ def _details(given: Profile, before: PersonDetails) -> PersonDetails:
 
 
 def _list(desk: Desk[Listed]) -> Answer:
-    """Persons within one's scope; at most so many, after the one given."""
+    """Persons within one's scope, and since when the register has closed the right of whom; at most
+    so many, after the one given."""
     page = desk.input
 
     def query(reading: Reading) -> list[Row]:
@@ -184,7 +185,11 @@ def _list(desk: Desk[Listed]) -> Answer:
         )
         for person in every:
             if _is_reached(desk, reading, person):
-                found.append(row(reading, person))
+                shown = row(reading, person)
+                # Whose box works is not suspended: nothing more is read of most of a page.
+                stopped = shown["box_state"] != BalState.ACTIVE.value
+                since = rechecking.ended_since(reading, person) if stopped else None
+                found.append(shown | {"exercise_ended": time(since)})
                 if len(found) == page.limit:
                     break
         return found
@@ -262,15 +267,17 @@ def _attest(desk: Desk[Attested]) -> Answer:
 
 
 def _pending(desk: Desk[finding.Nothing]) -> Answer:
-    """Requests for certification that wait, with their age in hours (SEED-36)."""
+    """Requests for certification that wait, with their age in hours (SEED-36) and what the register
+    says of each (OP-45)."""
 
     def query(reading: Reading) -> list[Row]:
-        now = desk.office.clock.now()
+        now, register = desk.office.clock.now(), LocalRegister()
         return [
             {
                 "person": str(each.person.usual_address),
                 "since": time(each.since),
                 "hours": int((now - each.since).total_seconds() // 3_600),
+                "register": register.standing(reading, each.person).value,
             }
             for each in reading.pending_persons()
             if _is_reached(desk, reading, each.person)

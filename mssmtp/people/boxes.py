@@ -152,10 +152,7 @@ def is_open_account(reading: Reading, account: AccountId) -> bool:
 
 
 def _missing_of_holder(reading: Reading, box: Bal) -> list[str]:
-    holder = _holder(reading, box)
-    person = None if holder is None else reading.person_by_account(holder)
-    if person is None and box.national_id is not None:
-        person = reading.person_by_national_id(box.national_id)
+    person = holder(reading, box)
     found = []
     if box.person is not PersonState.CERTIFIED:
         found.append("titulaire certifié")
@@ -164,6 +161,15 @@ def _missing_of_holder(reading: Reading, box: Bal) -> list[str]:
     if person is not None and records.STRONG.name not in reading.records("person", person.id):
         found.append(records.STRONG.meaning)
     return found
+
+
+def holder(reading: Reading, box: Bal) -> Person | None:
+    """The person of a nominative box; None of other boxes, and of an account without a person."""
+    account = _holder(reading, box)
+    person = None if account is None else reading.person_by_account(account)
+    if person is None and box.national_id is not None:
+        person = reading.person_by_national_id(box.national_id)
+    return person
 
 
 def _holder(reading: Reading, box: Bal) -> AccountId | None:

@@ -350,6 +350,87 @@ def test_a_domain_is_taken_away_once_no_box_of_it_is_open_and_another_may_have_i
     assert taken["domain"] == domain
 
 
+@pytest.mark.requirement("SEED-21", "SEED-22")
+def test_who_answers_for_an_org_box_opens_it_once_the_administrator_says_so(desk: Desk) -> None:
+    _, dsi = desk.structure()
+    doctor = desk.person(dsi)
+    given = {"type": "ORG", "local": f"service{desk.number()}", "label": "Service"}
+    org = desk.ask(dsi, "bal.create", **given)["address"]
+
+    def shown() -> list[str]:
+        found = desk.ask(dsi, "bal.show", address=org)
+        return [found["responsible"], found["responsible_opens_as"]]
+
+    assert shown() == ["", ""]
+    number = doctor["national_id"]
+    desk.ask(dsi, "bal.declare", address=org, responsible=number, agreed_on=DAY)
+    assert shown() == [number, ""]
+    assert desk.ask(dsi, "bal.member.list", org=org) == []
+    login = doctor["usual_address"]
+    desk.ask(dsi, "bal.member.add", org=org, person=login, role="responsable")
+    assert shown() == [number, "responsable"]
+    # Another one answers for it now: who opens it is as before.
+    other = desk.person(dsi)["national_id"]
+    desk.ask(dsi, "bal.declare", address=org, responsible=other)
+    assert shown() == [other, ""]
+    assert [row["role"] for row in desk.ask(dsi, "bal.member.list", org=org)] == ["responsable"]
+
+
+@pytest.mark.requirement("OP-41", "SEED-19")
+def test_nobody_is_offered_another_address_or_type_nor_a_member_of_a_box_of_one_person(
+    desk: Desk, refuses: Refuses
+) -> None:
+    _, dsi = desk.structure()
+    made, other = desk.person(dsi), desk.person(dsi)["usual_address"]
+    for wish in ({"type": "ORG"}, {"local": "autre"}, {"address": other}, {"new_address": "x@y.z"}):
+        for actor in (dsi, OPERATOR):
+            given = {"address": made["box"], "phone": "01 99 00 00 01"} | wish
+            refuses(404 if "address" in wish else 400, actor, "bal.change", **given)
+    shown = desk.ask(dsi, "bal.show", address=made["box"])
+    assert (shown["address"], shown["type"]) == (made["box"], "PER")
+    refuses(400, dsi, "bal.member.add", org=made["box"], person=other, role="lecteur")
+
+
+@pytest.mark.requirement("OP-43")
+def test_a_domain_goes_from_one_structure_to_another_whole_or_not_at_all(
+    desk: Desk, refuses: Refuses
+) -> None:
+    domain = "clinique-b.test"
+    (first, dsi), (other, elsewhere), (busy, _) = (desk.structure() for _ in range(3))
+    for row in desk.ask(OPERATOR, "domain.list"):
+        if row["domain"] == domain and row["controlled_by"]:
+            given = {"structure": row["controlled_by"], "domain": domain, "remove": True}
+            desk.ask(OPERATOR, "structure.domain", **given)
+    desk.ask(OPERATOR, "domain.change", structure=first, domain=domain)
+
+    def controlled_by() -> object:
+        return desk.ask(OPERATOR, "domain.show", domain=domain)["controlled_by"]
+
+    assert controlled_by() == first
+    # Taken from nobody for who may not have it: her boxes are in another domain (OP-41).
+    desk.person(OPERATOR, structure=busy)
+    refuses(400, OPERATOR, "domain.change", structure=busy, domain=domain)
+    assert controlled_by() == first
+    assert desk.ask(dsi, "structure.show")["domain"] == domain
+    # Nor while a box of it is open.
+    box = desk.person(dsi)["box"]
+    refuses(400, OPERATOR, "domain.change", structure=other, domain=domain)
+    assert (controlled_by(), desk.ask(elsewhere, "structure.show")["domain"]) == (
+        first,
+        "commun.test",
+    )
+    assert desk.ask(OPERATOR, "domain.change", structure=first, domain=domain)["structures"] == [
+        first
+    ]
+    desk.ask(dsi, "bal.close", address=box)
+    refuses(403, dsi, "domain.change", domain=domain)
+    refuses(404, OPERATOR, "domain.change", structure="010000024", domain=domain)
+    refuses(400, OPERATOR, "domain.change", structure=other, domain="ailleurs.test")
+    moved = desk.ask(OPERATOR, "domain.change", structure=other, domain=domain)
+    assert (moved["controlled_by"], moved["structures"]) == (other, [other])
+    assert desk.ask(dsi, "structure.show")["domain"] == ""
+
+
 @pytest.mark.attack("ATT-24")
 def test_att_24_a_structure_ends_its_own_part_of_a_person_and_the_operator_all(
     desk: Desk, refuses: Refuses

@@ -59,7 +59,7 @@ def box_at(store: Store, told: Told) -> Bal:
     return found
 
 
-@pytest.mark.requirement("SEED-39")
+@pytest.mark.requirement("SEED-39", "SEED-18", "SEED-24")
 @pytest.mark.parametrize(
     ("line", "category"),
     [

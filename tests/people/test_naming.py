@@ -78,6 +78,7 @@ def test_reserved_names_are_nobodys_and_noreply_is_of_software() -> None:
                 naming.require_allowed("noreply", type)
 
 
+@pytest.mark.requirement("SEED-26")
 def test_numbers_of_structures_have_keys() -> None:
     assert numbers.finess("75 071 218 4") == "750712184"
     assert numbers.finess("2a0000014") == "2A0000014"

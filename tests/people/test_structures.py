@@ -12,6 +12,7 @@ from mssmtp.mail import BalState, Domain
 from mssmtp.people import boxes, structures
 from mssmtp.people.refusing import NotAllowed
 from mssmtp.people.structures import NewStructure
+from mssmtp.storage import Writing
 from mssmtp.storage.people_values import StructureExists
 from tests.people.conftest import CLINIC, GENERIC, HOSPITAL, World, keyed
 
@@ -112,6 +113,17 @@ def test_what_a_structure_has_declared_is_kept_with_dates_and_what_is_missing_is
     )
     sheet = world.read(lambda r: structures.sheet(r, world.rules, hospital.id, r.now()))
     assert "déclaration oSIS" in sheet.missing
+    done = world.clock.now() - YEAR
+    for kind in ("data-protection-register", "patient-notice", "osis"):
+
+        def step(writing: Writing, kind: str = kind) -> None:
+            structures.declare(writing, hospital.id, kind, done, {})
+
+        world.write(step)
+    sheet = world.read(lambda r: structures.sheet(r, world.rules, hospital.id, r.now()))
+    steps = {kind: told.at for kind, told in sheet.records.items()}
+    assert steps == dict.fromkeys(("data-protection-register", "patient-notice", "osis"), done)
+    assert "déclaration oSIS" not in sheet.missing
 
 
 @pytest.mark.parametrize(

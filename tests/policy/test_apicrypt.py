@@ -37,9 +37,10 @@ def test_a_native_recipient_is_rewritten_and_its_local_part_kept(stage: Stage) -
 
 
 @pytest.mark.requirement("SEED-57", "APX-02")
-def test_the_default_domains_are_those_of_the_requirement() -> None:
+@pytest.mark.parametrize("region", ["01", "34", "69", "95", "971"])
+def test_the_default_domains_are_those_of_the_requirement(region: str) -> None:
     default = Engine(POLICY.model_copy(update={"apicrypt": ApicryptSettings()}), LimitSettings())
-    target = default.target(at("jean.DUPONT@medical34.apicrypt.org"))
+    target = default.target(at(f"jean.DUPONT@medical{region}.apicrypt.org"))
     assert str(target) == "jean.DUPONT@interop-mssante.apicrypt.org"
 
 

@@ -43,6 +43,15 @@ def test_listed_and_local_recipients_are_accepted(address: str) -> None:
     assert outcome(ENGINE.decide(submitted(Stage.RECIPIENT, ZOE, to(address)))) == "accept"
 
 
+@pytest.mark.requirement("OP-54")
+@pytest.mark.parametrize("door", [received, submitted])
+def test_a_box_of_the_red_list_receives_by_its_exact_address(door: Callable[..., Facts]) -> None:
+    hidden = box("zoe", BalType.PER, is_red_listed=True)
+    given = () if door is received else (ZOE,)
+    facts = door(Stage.RECIPIENT, *given, to(f"zoe@{OURS}", bal=hidden))
+    assert outcome(ENGINE.decide(facts)) == "accept"
+
+
 @pytest.mark.requirement("OP-13")
 def test_a_usual_address_resolves_to_its_box_and_never_leaves() -> None:
     marc = box("marc.untel", BalType.MED, usual_address=at("marc@courriel.example"))

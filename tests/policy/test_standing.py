@@ -32,7 +32,7 @@ def queued(address: str, **changes: object) -> Facts:
     return replace(facts, **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.requirement("DEF-01")
+@pytest.mark.requirement("DEF-01", "SEED-03")
 @pytest.mark.parametrize(
     ("unlisted", "expected"),
     [(REQUESTED, "n'est pas encore publié"), (WITHDRAWN, "n'est plus dans la liste blanche")],
