@@ -3,7 +3,9 @@
 A catalogue is the files of `texts/LANGUAGE/`, one for each matter: `title` of `login.toml` is the
 key `login.title`. Both have the same keys and the same places (`tests/web/test_texts.py`). The
 sentences of refusals are French where they are made; `errors.toml` has the English ones, and French
-ones where a page says it better, by class, or by `Class_what` where one class says several things.
+ones where a page says it better, by class, or by `Class_what` where one class says several things;
+`refusals.toml` has the English of every other one, by its French sentence. No refusal that a page
+comes to is without (`tests/web/test_refusals.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from mssmtp.errors import ConfigError, MailError
 LANGUAGES: Final = ("fr", "en")
 """The first is everybody's who says nothing (SEED-07)."""
 ERRORS: Final = "errors"
+REFUSALS: Final = "refusals"
 _FOLDER = Path(__file__).parent / "texts"
 _MOST_HEADER = 200
 
@@ -86,4 +89,38 @@ def problem_of(error: MailError | ConfigError, language: str, field: str = "") -
     for each in names:
         if (known := catalogue(language).get(each)) is not None:
             return Problem(known, language, field)
+    if (translated := _translated(error, language)) is not None:
+        return Problem(translated, language, field)
     return Problem(_REQUIREMENT.sub("", text), LANGUAGES[0], field)
+
+
+def _translated(error: MailError | ConfigError, language: str) -> str | None:
+    """By the sentence: a remedy is part of its translation. `{what}` is what it is about."""
+    what = error.what if isinstance(error, ConfigError) else ""
+    text = error.why if isinstance(error, ConfigError) else error.reply.text
+    said = plain(text)
+    for pattern, translation in _sentences(language):
+        if (found := pattern.match(said)) is not None:
+            return translation.format(*found.groups(), what=what)
+    return None
+
+
+def plain(text: str) -> str:
+    """A French sentence as `refusals.toml` has it."""
+    return _REQUIREMENT.sub("", text).rstrip(".")
+
+
+def sentence(key: str) -> re.Pattern[str]:
+    """What a line of `refusals.toml` is the translation of; its groups are what varies."""
+    return re.compile("(.+?)".join(map(re.escape, key.split("{}"))) + r"\Z", re.DOTALL)
+
+
+@cache
+def _sentences(language: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """French sentence -> its translation, which takes what varies in the same order."""
+    return tuple(
+        (sentence(key), text)
+        for name, text in catalogue(language).items()
+        for room, _, key in [name.partition(".")]
+        if room == REFUSALS
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mssmtp import errors
 from mssmtp.web import pages, texts
-from mssmtp.web.texts import ERRORS, LANGUAGES, catalogue, language_of
+from mssmtp.web.texts import ERRORS, LANGUAGES, REFUSALS, catalogue, language_of
 
 WEB = Path(texts.__file__).parent
 USED = re.compile(r"""\bt\(\s*["']([a-z_]+\.[a-z_]+)["']\s*[,)]""")
@@ -19,7 +19,8 @@ def places(text: str) -> set[str]:
 
 
 def own(language: str) -> dict[str, str]:
-    return {k: t for k, t in catalogue(language).items() if not k.startswith(f"{ERRORS}.")}
+    refusals = (ERRORS, REFUSALS)
+    return {k: t for k, t in catalogue(language).items() if k.partition(".")[0] not in refusals}
 
 
 def test_both_languages_have_the_same_texts_with_the_same_places() -> None:
