@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import NamedTuple, Protocol, cast
 
 from mssmtp.mail import counted_as
-from mssmtp.tls_engine import Buffer, Engine, TlsFailure
+from mssmtp.tls_engine import Bindings, Buffer, Engine, TlsFailure
 from mssmtp.tls_outgoing import Outgoing, Upper
 from mssmtp.tls_settings import (
     ClientContext,
@@ -75,7 +75,7 @@ class TlsTransport(asyncio.Transport):
             return self._facts[name]
         return self._layer.raw.get_extra_info(name, default)
 
-    def bindings(self) -> dict[str, bytes]:
+    def bindings(self) -> Mapping[str, bytes]:
         """See `Engine.bindings`; none once the connection is lost."""
         return self._layer.bindings()
 
@@ -304,7 +304,12 @@ class _Layer(asyncio.BufferedProtocol):
     def is_closing(self) -> bool:
         return self._state is not _State.OPEN or self.raw.is_closing()
 
-    def bindings(self) -> dict[str, bytes]:
+    def bindings(self) -> Mapping[str, bytes]:
+        if self._state is not _State.OPEN:
+            return {}
+        return Bindings(self._looked_up, is_certain=self._engine.is_1_3)
+
+    def _looked_up(self) -> dict[str, bytes]:
         return self._engine.bindings() if self._state is _State.OPEN else {}
 
     def pause_reading(self) -> None:
@@ -589,6 +594,6 @@ async def listen(
     return await loop.create_server(connection, sock=sock, backlog=_BACKLOG)
 
 
-def bindings_of(transport: asyncio.BaseTransport | None) -> dict[str, bytes]:
+def bindings_of(transport: asyncio.BaseTransport | None) -> Mapping[str, bytes]:
     """What binds a login to this connection (RFC 5056); nothing in clear."""
     return transport.bindings() if isinstance(transport, TlsTransport) else {}

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+
 from cryptography import x509
 from cryptography.hazmat.bindings.openssl.binding import Binding
 from cryptography.hazmat.primitives import hashes
@@ -21,6 +23,34 @@ _EXPORTER, _EXPORTED_OCTETS = b"EXPORTER-Channel-Binding", 32
 
 class TlsFailure(Exception):
     """The TLS session cannot go on; the text is OpenSSL's reason, without peer octets."""
+
+
+class Bindings(Mapping[str, bytes]):
+    """What binds a login to one session, by registered name; computed for who looks at it, as most
+    logins are bound to nothing."""
+
+    def __init__(self, look: Callable[[], dict[str, bytes]], *, is_certain: bool) -> None:
+        """`is_certain`: there is some, without a look."""
+        self._look, self._is_certain = look, is_certain
+        self._found: dict[str, bytes] | None = None
+
+    @property
+    def _all(self) -> dict[str, bytes]:
+        if self._found is None:
+            self._found = self._look()
+        return self._found
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __bool__(self) -> bool:
+        return self._is_certain or bool(self._all)
 
 
 class Engine:
@@ -66,13 +96,12 @@ class Engine:
         Raises TlsFailure; `take()` then holds the alert for the peer.
         """
         self._may_have_said = True
-        try:
-            self._connection.do_handshake()
-        except SSL.WantReadError:
+        result = _LIB.SSL_do_handshake(self._ssl)
+        if result == 1:
+            return True
+        if _LIB.SSL_get_error(self._ssl, result) == _LIB.SSL_ERROR_WANT_READ:
             return False
-        except SSL.Error as error:
-            raise TlsFailure(reason_of(error)) from error
-        return True
+        raise self._failure(result)
 
     def read_into(self, buffer: memoryview) -> int:
         """Decrypt at most one record into `buffer`; its octets, or 0: feed more first.
@@ -152,6 +181,11 @@ class Engine:
             "stapled": _stapled(self._connection),
         }
 
+    @property
+    def is_1_3(self) -> bool:
+        """The session speaks TLS 1.3."""
+        return bool(self._connection.get_protocol_version() >= SSL.TLS1_3_VERSION)
+
     def bindings(self) -> dict[str, bytes]:
         """What binds a login to this session, by its registered name; of the server's side.
 
@@ -160,8 +194,7 @@ class Engine:
         (RFC 5929 4.1) is the digest of our certificate.
         """
         found = {}
-        is_1_3 = self._connection.get_protocol_version() >= SSL.TLS1_3_VERSION
-        if is_1_3 or _LIB.SSL_get_extms_support(self._ssl) == 1:
+        if self.is_1_3 or _LIB.SSL_get_extms_support(self._ssl) == 1:
             exported = self._connection.export_keying_material(_EXPORTER, _EXPORTED_OCTETS, b"")
             found["tls-exporter"] = exported
         ours = self._connection.get_certificate(as_cryptography=True)

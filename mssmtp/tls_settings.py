@@ -278,7 +278,11 @@ class ServerContext:
         """GEN-18, OP-20: of several certificates the one that fits the name asked for.
 
         A name that none fits is acknowledged all the same (RFC 6066 3): peers are no browsers.
+        OpenSSL calls this whether a name was asked for or not.
         """
+        # A ticket carries the client certificate. Said of the context, TLS 1.3 still makes and
+        # sends two that nobody can use; said here, none is made.
+        connection.set_options(SSL.OP_NO_TICKET)
         own = self._presenter.present(server_name(connection.get_servername()))
         chosen, first = self._context_of(own), connection.get_context()
         if chosen is not first:
@@ -322,8 +326,7 @@ def _record(
 def _harden(context: SSL.Context, settings: TlsSettings) -> None:
     context.set_min_proto_version(_FLOORS[settings.min_version][0])
     context.set_options(
-        SSL.OP_NO_TICKET  # a ticket carries the client certificate: half of the handshake's CPU
-        | SSL.OP_NO_RENEGOTIATION  # ATT-40
+        SSL.OP_NO_RENEGOTIATION  # ATT-40
         | SSL.OP_NO_COMPRESSION
         | SSL.OP_CIPHER_SERVER_PREFERENCE
     )
@@ -385,6 +388,7 @@ class ClientContext:
         check_settings(settings)
         self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         _harden(self._context, settings)
+        self._context.set_options(SSL.OP_NO_TICKET)
         _use(self._context, own)
         self._context.set_verify(SSL.VERIFY_NONE)
         self._context.set_ocsp_client_callback(_keep_answer)

@@ -569,5 +569,7 @@ async def test_sessions_are_never_resumed(
                 assert await asyncio.to_thread(peer.recv, 1) == b"x"
                 assert not peer.session_reused
                 session = peer.session
+                assert session is not None
+                assert not session.has_ticket, "made, sent, and good for nothing"
                 await asyncio.to_thread(peer.close)
             await door.lost
