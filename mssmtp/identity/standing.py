@@ -113,6 +113,15 @@ class State:
         return next((row for row in self.passwords if row.id == number), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Of a login as it was given: the box it is named after, and every password of both."""
+
+    login: str
+    own: Bal | None
+    rows: tuple[AppPasswordRow, ...]
+
+
 def has_another(own: Bal, principal: Principal) -> bool:
     """A box that one structure has suspended shuts its holder out of none of another structure:
     that stays open, if it is the holder's own too (OP-37, OP-50)."""
@@ -127,14 +136,20 @@ def has_another(own: Bal, principal: Principal) -> bool:
 def state_of(reading: AccountReading, login: str, now: datetime) -> State | None:
     """The account of `login`, None when there is none."""
     account = reading.account(login)
-    if account is None:
-        return None
+    return None if account is None else _state(reading, account, now)
+
+
+def _state(
+    reading: AccountReading, account: AccountRow, now: datetime, seen: _Seen | None = None
+) -> State:
+    """`seen`: what was read of the login already, in this snapshot."""
     principal = reading.principal(account.id)
     # By the login as stored: another spelling of it must not miss a suspended box.
-    own = _own(reading, principal.login)
-    rows = _rows(reading, account.id, own) if _may_have(reading, own, principal) else ()
-    live = alive(rows, now)
-    return State(account.id, account.active, live, own, principal)
+    if seen is None or _key(seen.login) != _key(principal.login):
+        own = _own(reading, principal.login)
+        seen = _Seen(principal.login, own, _rows(reading, account.id, own))
+    live = alive(seen.rows, now) if _may_have(reading, seen.own, principal) else ()
+    return State(account.id, account.active, live, seen.own, principal)
 
 
 def resolved(
@@ -143,11 +158,12 @@ def resolved(
     """Whom the live password `number` of `login` lets in: the account, or a member of its box."""
     if number is None:
         return None, None
-    rows = alive(rows_of(reading, login), now)
-    row = next((row for row in rows if row.id == number), None)
+    account, own = reading.account(login), _own(reading, login)
+    seen = _Seen(login, own, _rows(reading, NOBODY if account is None else account.id, own))
+    row = next((row for row in alive(seen.rows, now) if row.id == number), None)
     if row is not None and row.box is not None:  # the box need have no account of its own
         return _as_member(reading, row, now), row
-    state = state_of(reading, login, now)
+    state = None if account is None else _state(reading, account, now, seen)
     return state, None if state is None else state.password(number)
 
 
@@ -234,8 +250,20 @@ def _refreshed_member(reading: AccountReading, principal: Principal, now: dateti
 
 def _own(reading: AccountReading, login: str) -> Bal | None:
     """The box a login is named after, by its address or its usual address (client-access.md 1)."""
-    try:
-        address = Address.parse(login)
-    except BadAddress:
+    address = _address(login)
+    if address is None:
         return None
     return reading.bal(address) or reading.bal_by_usual(address)
+
+
+def _key(login: str) -> str | None:
+    """By which the box of a login is looked for: two spellings of it that share one, share all."""
+    address = _address(login)
+    return None if address is None else address.key
+
+
+def _address(login: str) -> Address | None:
+    try:
+        return Address.parse(login)
+    except BadAddress:
+        return None

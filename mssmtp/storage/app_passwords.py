@@ -73,28 +73,30 @@ class AppPasswordReading(View):
         return self._opened_passwords(self._all(_PASSWORDS_OF_BOX, bal=bal))
 
     def _opened_passwords(self, rows: list[Row]) -> tuple[AppPassword, ...]:
-        found = []
-        for id, sealed, created_at, last_used_at, revoked_at, account, box, expires_at in rows:
-            octets = self._legible(self._master_open, password_purpose(account, id), sealed)
-            opened = {} if octets is None else json.loads(octets)
-            if not opened or opened.get("box") != box:  # ATT-19: the database alone binds nothing
-                continue
-            found.append(
-                AppPassword(
-                    id,
-                    opened["name"],
-                    opened["argon2"],
-                    opened["scram"],
-                    from_us(created_at),
-                    None if last_used_at is None else from_us(last_used_at),
-                    None if revoked_at is None else from_us(revoked_at),
-                    AccountId(account),
-                    None if box is None else BalId(box),
-                    opened.get("scope", ""),
-                    None if expires_at is None else from_us(expires_at),
-                )
-            )
-        return tuple(found)
+        found = (self._vault.known.password(row) or self._opened_password(row) for row in rows)
+        return tuple(password for password in found if password is not None)
+
+    def _opened_password(self, row: Row) -> AppPassword | None:
+        id, sealed, created_at, last_used_at, revoked_at, account, box, expires_at = row
+        octets = self._legible(self._master_open, password_purpose(account, id), sealed)
+        opened = {} if octets is None else json.loads(octets)
+        if not opened or opened.get("box") != box:  # ATT-19: the database alone binds nothing
+            return None
+        password = AppPassword(
+            id,
+            opened["name"],
+            opened["argon2"],
+            opened["scram"],
+            from_us(created_at),
+            None if last_used_at is None else from_us(last_used_at),
+            None if revoked_at is None else from_us(revoked_at),
+            AccountId(account),
+            None if box is None else BalId(box),
+            opened.get("scope", ""),
+            None if expires_at is None else from_us(expires_at),
+        )
+        self._vault.known.keep_password(row, password)
+        return password
 
 
 class AppPasswordWriting(AppPasswordReading, WakingWriting):

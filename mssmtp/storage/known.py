@@ -1,5 +1,6 @@
 """What was looked up once and stays so: which mailboxes are INBOX and Sent, who has written to
-whom, what the sealed rows of boxes, structures and envelopes say, and that a box was used today.
+whom, what the sealed rows of boxes, structures, accounts, application passwords and envelopes say,
+and that a box was used today.
 
 These keep their ids as long as their box, a correspondent is never forgotten, and ids never come
 twice: an answer stays right in every process. Only a rollback can take one back, or a server that
@@ -14,12 +15,15 @@ from mssmtp.mail import Bal, BalId, MailboxId, Structure
 
 if TYPE_CHECKING:
     from mssmtp.storage.delivery import StoredEnvelope
+    from mssmtp.storage.model import Account, AppPassword
 
 REMEMBERED = 16_384
 STRUCTURES = 1_024
 """Every line of a bulk file names its own (DEF-10)."""
 ENVELOPES = 4_096
 """A relay opens each several times between its lease and its outcome."""
+PASSWORDS = 4_096
+"""A mail program that comes back all day has one; 2 KB each, verifiers only."""
 
 
 class Known:
@@ -31,6 +35,8 @@ class Known:
         self._correspondents: set[tuple[BalId, str]] = set()
         self._bals: dict[tuple[Any, ...], Bal] = {}
         self._structures: dict[tuple[Any, ...], Structure] = {}
+        self._accounts: dict[tuple[Any, ...], Account] = {}
+        self._passwords: dict[tuple[Any, ...], AppPassword] = {}
         self._envelopes: dict[tuple[Any, ...], StoredEnvelope] = {}
         self._active: dict[BalId, int] = {}
         self._suspended: tuple[frozenset[str], float] = (frozenset(), 0.0)
@@ -85,6 +91,26 @@ class Known:
             self._structures = {}
         self._structures[row] = structure
 
+    def account(self, row: tuple[Any, ...]) -> Account | None:
+        """What these very octets said when they were opened."""
+        return self._accounts.get(row)
+
+    def keep_account(self, row: tuple[Any, ...], account: Account) -> None:
+        """Remember it."""
+        if len(self._accounts) >= REMEMBERED:
+            self._accounts = {}
+        self._accounts[row] = account
+
+    def password(self, row: tuple[Any, ...]) -> AppPassword | None:
+        """What these very octets said when they were opened."""
+        return self._passwords.get(row)
+
+    def keep_password(self, row: tuple[Any, ...], password: AppPassword) -> None:
+        """Remember it."""
+        if len(self._passwords) >= PASSWORDS:
+            self._passwords = {}
+        self._passwords[row] = password
+
     def envelope(self, row: tuple[Any, ...]) -> StoredEnvelope | None:
         """What these very octets said when they were opened."""
         return self._envelopes.get(row)
@@ -122,5 +148,6 @@ class Known:
         """After a rollback, or when master keys changed."""
         self._inboxes, self._sent, self._correspondents, self._bals = {}, {}, set(), {}
         self._envelopes, self._structures = {}, {}
+        self._accounts, self._passwords = {}, {}
         self._active = {}
         self.forget_suspended()

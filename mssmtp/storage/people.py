@@ -151,8 +151,12 @@ class PeopleReading(BoxReading, AppPasswordReading, DelegationReading):
         return any(self._apart(_HAS_WRITTEN, bal=bal, digest=digest) for digest in digests)
 
     def _opened_account(self, row: Row) -> Account:
+        if (known := self._vault.known.account(row)) is not None:
+            return known
         login = self._master_open(account_purpose(row[0], row[3]), row[1]).decode()
-        return Account(AccountId(row[0]), login, bool(row[2]))
+        account = Account(AccountId(row[0]), login, bool(row[2]))
+        self._vault.known.keep_account(row, account)
+        return account
 
 
 class PeopleWriting(PeopleReading, BoxWriting, AppPasswordWriting):
