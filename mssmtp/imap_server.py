@@ -28,7 +28,7 @@ from mssmtp.imap.deflate import BadStream, Deflate
 from mssmtp.imap.effects import Effect, Woken
 from mssmtp.imap.incoming import UNAVAILABLE
 from mssmtp.imap.session import Session, State, Timing
-from mssmtp.logins import Logins, offered
+from mssmtp.logins import Again, Logins, offered
 from mssmtp.mail import AccountId, BalId, Change, MailboxId, Principal
 from mssmtp.outside import Clock
 from mssmtp.storage import Reading, Store, deadlines
@@ -156,7 +156,8 @@ class ImapDoor(UserDoor):
 
     def _made_logins(self) -> Logins:
         guard = CloudGuard.of(self.settings, self.store, self.clock)
-        return Logins(self.authenticator, "imap", bearers=self.bearers, guard=guard)
+        again = Again(self.authenticator, self.store.answers)
+        return Logins(self.authenticator, "imap", bearers=self.bearers, guard=guard, again=again)
 
     async def start(self, sock: socket.socket) -> None:
         """Listen on `sock`, bound already."""

@@ -24,6 +24,7 @@ from mssmtp.errors import StorageUnavailable
 from mssmtp.identity import (
     MECHANISMS,
     Answer,
+    Authenticator,
     BadCredentials,
     Bearer,
     Claim,
@@ -35,6 +36,7 @@ from mssmtp.identity import (
 from mssmtp.identity.scram import ScramName, ScramProof, ScramProven, ScramSalt
 from mssmtp.mail import Principal, counted_as
 from mssmtp.storage import deadlines
+from mssmtp.storage.answers import Answers
 
 PER_ADDRESS = 4
 """Slow checks of one address at once: a guesser queues behind himself."""
@@ -109,6 +111,29 @@ class Systems(Protocol):
         ...
 
 
+class Again:
+    """Who was recognized a moment ago: a mail program opens several connections at once.
+
+    The answer is one of the newest snapshot of the store: what anybody has committed since takes
+    it away, and a second does (ATT-18, `storage.answers`). On the loop of the store's doors.
+    """
+
+    def __init__(self, authenticator: Authenticator, answers: Answers) -> None:
+        self._authenticator, self._answers = authenticator, answers
+
+    async def recognized(self, login: str, password: str, address: str) -> Principal | None:
+        """As `Authenticator.recognize`."""
+        secret = self._authenticator.named(login, password)
+        asked = self._answers.asked(("login", secret))
+        if isinstance(asked.known, Principal):
+            self._authenticator.came_again(login, address)
+            return asked.known
+        found = await awaited(self._authenticator.recognize(login, password, address))
+        if found is not None:
+            self._answers.keep(asked, found)
+        return found
+
+
 class Logins:
     """One per door. A password that was right before never waits behind slow hashes, so that
     guessing delays neither those elsewhere nor those behind the same address who are known."""
@@ -121,8 +146,10 @@ class Logins:
         bearers: Bearers | None = None,
         systems: Systems | None = None,
         guard: CloudGuard | None = None,
+        again: Again | None = None,
     ) -> None:
         self._authenticator = authenticator
+        self._again = again
         self._bearers, self._systems = bearers, systems
         self._guard = guard
         self._service = "smtp" if name.startswith("smtp") else "imap"
@@ -165,7 +192,7 @@ class Logins:
         """`Authenticator.authenticate`. Raises what it raises, and Left."""
         checking = partial(self._authenticator.authenticate, login, password, address)
         if self._authenticator.is_known(login, password):
-            known = await awaited(self._authenticator.recognize(login, password, address))
+            known = await self._recognized(login, password, address)
             if known is not None:
                 return known
             return await self._run(self._quick, checking)
@@ -173,6 +200,11 @@ class Logins:
             if is_gone():
                 raise Left
             return await self._run(self._slow, checking)
+
+    async def _recognized(self, login: str, password: str, address: str) -> Principal | None:
+        if self._again is not None:
+            return await self._again.recognized(login, password, address)
+        return await awaited(self._authenticator.recognize(login, password, address))
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         job = asyncio.get_running_loop().run_in_executor(pool, work)

@@ -966,6 +966,13 @@ WEAKENINGS = (
         ("tests/portal/test_portal.py",),
     ),
     Weakening(
+        "the answer to one device, and another device of the same person",
+        "mssmtp/logins.py",
+        '        asked = self._answers.asked(("login", secret))\n',
+        '        asked = self._answers.asked(("login", login))\n',
+        ("tests/identity/test_again.py",),
+    ),
+    Weakening(
         "a password of the other service",
         "mssmtp/logins.py",
         '        if principal.scope not in ("", self._service):\n',

@@ -180,6 +180,14 @@ class Authenticator:
         """
         return self._cached(self._digest(*_bounded(login, password))) is not None
 
+    def named(self, login: str, password: str) -> bytes:
+        """What stands for the two in memory: a digest that is keyed, as nobody may guess at it."""
+        return self._digest(*_bounded(login, password))
+
+    def came_again(self, login: str, address: str) -> None:
+        """Somebody who was recognized in this snapshot of the store was so once more."""
+        self.guesses.right(_bounded(login, "")[0], address, self._clock.monotonic())
+
     def refresh(self, principal: Principal) -> Principal:
         """`principal` as of now, for a session that is already open. Raises BadCredentials.
 
