@@ -60,6 +60,8 @@ class UserDoor:
         self.connections: set[UserLink] = set()
         self._per_address: Counter[str] = Counter()
         self._server: asyncio.AbstractServer | None = None
+        self._counted = metrics.connections.labels(self.manners.room)
+        self._open = metrics.open_connections.labels(self.manners.room)
 
     async def listen(
         self, sock: socket.socket, link: Callable[[], UserLink], *, implicit_tls: bool
@@ -98,8 +100,8 @@ class UserDoor:
         )
         self.connections.add(connection)
         self._per_address[peer] += 1
-        metrics.connections.labels(self.manners.room).inc()
-        metrics.open_connections.labels(self.manners.room).inc()
+        self._counted.inc()
+        self._open.inc()
         return admitted
 
     def release(self, connection: UserLink) -> None:
@@ -109,7 +111,7 @@ class UserDoor:
         self._per_address[peer] -= 1
         if not self._per_address[peer]:
             del self._per_address[peer]
-        metrics.open_connections.labels(self.manners.room).dec()
+        self._open.dec()
 
     async def enter(self, claim: Claim, peer: Peer) -> Answer:
         """Who that is. Raises what the logins raise, and Ended for who has left."""

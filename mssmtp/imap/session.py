@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 
 from mssmtp.config import LimitSettings
 from mssmtp.identity.sasl import MECHANISMS, Channel, Mechanisms, announced
@@ -15,6 +16,12 @@ from mssmtp.imap.watching import EVERYTHING, OfSelected, Watching
 from mssmtp.mail import Principal
 from mssmtp.outside import Clock
 from mssmtp.storage.model import Mailbox
+
+
+@lru_cache(maxsize=64)
+def _listed(names: tuple[str, ...]) -> bytes:
+    """As they are told: there are few lists, and every connection is told two."""
+    return " ".join(names).encode("ascii")
 
 
 class State(Enum):
@@ -127,7 +134,7 @@ class Session:
     @property
     def capabilities(self) -> bytes:
         """The capability list of this moment; it changes at TLS and at login."""
-        return b" ".join(name.encode("ascii") for name in self._capabilities())
+        return _listed(tuple(self._capabilities()))
 
     def _capabilities(self) -> list[str]:
         if self.state is not State.NOT_AUTHENTICATED:
