@@ -88,6 +88,8 @@ class Sample:
     cpu_ms: float
     delivered: float | None = None
     memory_mb: float = 0.0
+    client_ms: float = 0.0
+    """Processor time of the generator, where it is as dear as what it measures."""
 
 
 @dataclass
@@ -203,21 +205,31 @@ def reading(*commands: str, per_message: bool = True) -> Measure:
     return measure
 
 
-def logging_in(target: Target, options: Options) -> Sample:
-    """New connections with TLS and LOGIN per second."""
-    before, began = target.cpu_s(), time.monotonic()
-    stop = began + options.seconds
+def logging_in(*, is_resumed: bool) -> Measure:
+    """New connections with TLS, LOGIN and LOGOUT per second; `is_resumed`: with the TLS session of
+    the connection before, where the server takes it up again."""
 
-    def job(login: tuple[str, str]) -> int:
-        count = 0
-        while not count or time.monotonic() < stop:
-            Imap(target, login).close()
-            count += 1
-        return count
+    def measure(target: Target, options: Options) -> Sample:
+        before, client_s = target.cpu_s(), time.process_time()
+        began = time.monotonic()
+        stop = began + options.seconds
 
-    count = together([lambda w=w: job(w) for w in target.logins])  # type: ignore[misc]
-    elapsed = time.monotonic() - began
-    return Sample(count / elapsed, (target.cpu_s() - before) * 1_000 / count)
+        def job(login: tuple[str, str]) -> int:
+            count, session = 0, None
+            while not count or time.monotonic() < stop:
+                one = Imap(target, login, session)
+                session = one.session if is_resumed else None
+                one.close()
+                count += 1
+            return count
+
+        count = together([partial(job, each) for each in target.logins])
+        elapsed = time.monotonic() - began
+        client_ms = (time.process_time() - client_s) * 1_000 / count
+        cpu_ms = (target.cpu_s() - before) * 1_000 / count
+        return Sample(count / elapsed, cpu_ms, client_ms=client_ms)
+
+    return measure
 
 
 def fill_first_box(target: Target, options: Options) -> None:
@@ -292,7 +304,8 @@ MEASURES: dict[str, tuple[Measure, str]] = {
         "store",
     ),
     "SELECT": (reading(f"SELECT {FILLING}", per_message=False), "select"),
-    "login": (logging_in, "login"),
+    "login": (logging_in(is_resumed=False), "login"),
+    "login, resumed": (logging_in(is_resumed=True), "login"),
 }
 GOALS = {
     "accept 4 KB": 3.0,
@@ -310,6 +323,7 @@ GOALS = {
     "STORE": 2.0,
     "SELECT": 0.5,
     "login": 1.5,
+    "login, resumed": 1.5,
 }
 """How many times what the peer needs; bodies and search of a body beside encrypted mail."""
 
@@ -356,6 +370,9 @@ def show(found: Samples) -> None:
             print(f"{'  to its delivery':<36}  {spread(through)}")
             memory = [median(s.memory_mb for s in side) for side in (us, peer)]
             print(f"{'  memory, MB':<16}{memory[0]:>10.0f}{memory[1]:>10.0f}")
+        client = [median(s.client_ms for s in side) for side in (us, peer)]
+        if any(client):
+            print(f"{'  client, ms':<16}{client[0]:>10.3f}{client[1]:>10.3f}")
 
 
 def as_json(found: Samples) -> str:
@@ -369,6 +386,7 @@ def as_json(found: Samples) -> str:
                         "cpu_ms": one.cpu_ms,
                         "delivered": one.delivered,
                         "memory_mb": one.memory_mb,
+                        "client_ms": one.client_ms,
                     }
                     for one in pair
                 ]

@@ -9,7 +9,9 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 FILLING = "INBOX"
 _TIMEOUT_S = 120.0
@@ -113,18 +115,46 @@ class Smtp:
 _EXISTS = re.compile(rb"\* ([0-9]+) EXISTS\r\n")
 
 
+class Port(Protocol):
+    """Where IMAP is spoken."""
+
+    @property
+    def imaps_port(self) -> int:
+        """Of loopback, TLS from the start."""
+        ...
+
+
+@cache
+def users_context() -> ssl.SSLContext:
+    """Of a mail program: one for all its connections. Nothing is checked."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 class Imap:
     """One session; a command is over when its tagged line is there."""
 
-    def __init__(self, target: Target, login: tuple[str, str]) -> None:
+    def __init__(
+        self, target: Port, login: tuple[str, str], session: ssl.SSLSession | None = None
+    ) -> None:
+        """`session`: of a connection before, to be taken up again."""
         raw = socket.create_connection(("127.0.0.1", target.imaps_port), _TIMEOUT_S)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        plain.check_hostname, plain.verify_mode = False, ssl.CERT_NONE
-        self._socket = plain.wrap_socket(raw)
+        self._socket = users_context().wrap_socket(raw, session=session)
         self._socket.recv(4_096)
         self._number = 0
         self.command(f'LOGIN "{login[0]}" "{login[1]}"')
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """To be taken up again."""
+        return self._socket.session
+
+    @property
+    def is_resumed(self) -> bool:
+        """The server has taken up the session of the connection before."""
+        return bool(self._socket.session_reused)
 
     def command(self, text: str) -> int:
         """Octets of the answer."""
