@@ -13,7 +13,7 @@ import json
 import logging
 import ssl
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -188,10 +188,8 @@ class OidcProvider:
     async def _read(self, token: str, expected: Expected) -> OidcSubject:
         known = self._keys
         if known is not None and self._clock.monotonic() < known[1]:
-            try:
+            with suppress(UnknownKey):  # keys may have changed since: they are asked for below
                 return id_token.read(token, known[0], expected, self._clock.now())
-            except UnknownKey:
-                pass  # changed since
         return id_token.read(token, await self._fetched_keys(), expected, self._clock.now())
 
     async def _fetched_keys(self) -> KeySet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
@@ -252,9 +253,8 @@ def _switch(desk: Desk[Switch]) -> Answer:
     told, structure = desk.write(job)
     rest: int | None = None if given.on else 0
     while rest is not None:  # who idles hears it now, not at the next sign of life
-        rest = desk.store.write(
-            lambda w, after=rest: w.ask_sessions_of(structure, after)  # type: ignore[misc]
-        ).result()
+        ask = partial(Writing.ask_sessions_of, structure=structure, after=rest)
+        rest = desk.store.write(ask).result()
     return told
 
 

@@ -78,7 +78,7 @@ def _change(desk: Desk[Given]) -> Answer:
         return told, boxes.review_structure(writing, found.id)
 
     told, rest = desk.write(job)
-    structures.review(desk.store, rest)
+    boxes.finish_review(desk.store, rest)
     return told
 
 

@@ -24,7 +24,7 @@ from mssmtp.people import boxes, records, structures
 from mssmtp.people.boxes import Unreviewed
 from mssmtp.people.rules import Rules
 from mssmtp.people.structures import NewStructure
-from mssmtp.storage import Administrator, Reading, Store, Writing
+from mssmtp.storage import Administrator, Reading, Writing
 
 _NUMBER = Field(max_length=20)
 _TEXT = 200
@@ -219,17 +219,8 @@ def _declared(
         return row(found) | {"missing": list(lacking)}, rest
 
     told, rest = desk.write(job)
-    review(desk.store, rest)
+    boxes.finish_review(desk.store, rest)
     return told
-
-
-def review(store: Store, rest: Unreviewed | None) -> None:
-    """What one commit has left of the boxes of a structure, which may be fifty thousand: mail of
-    everybody goes on between the portions."""
-    while rest is not None:
-        rest = store.write(
-            lambda w, r=rest: boxes.review_structure(w, r.structure, r.after)  # type: ignore[misc]
-        ).result()
 
 
 def _take_domain(desk: Desk[Domained]) -> Answer:
@@ -246,7 +237,7 @@ def _take_domain(desk: Desk[Domained]) -> Answer:
         return row(taken), boxes.review_structure(writing, found.id)
 
     told, rest = desk.write(job)
-    review(desk.store, rest)
+    boxes.finish_review(desk.store, rest)
     return told
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from mssmtp.identity import national_id
 from mssmtp.mail import (
@@ -23,7 +24,7 @@ from mssmtp.mail import (
 from mssmtp.people import naming, records, structures
 from mssmtp.people.refusing import NotAllowed
 from mssmtp.people.rules import Rules
-from mssmtp.storage import Reading, Writing
+from mssmtp.storage import Reading, Store, Writing
 from mssmtp.storage.people_values import BalDetails, Record
 
 OF_PERSONS = frozenset({BalType.PER, BalType.MED, BalType.INT})
@@ -252,6 +253,14 @@ def review_structure(writing: Writing, id: StructureId, after: int = 0) -> Unrev
     if after:
         _note_review(writing, id, "done")
     return None
+
+
+def finish_review(store: Store, rest: Unreviewed | None) -> None:
+    """What one commit has left of the boxes of a structure, which may be fifty thousand: mail of
+    everybody goes on between the portions."""
+    while rest is not None:
+        review_rest = partial(review_structure, id=rest.structure, after=rest.after)
+        rest = store.write(review_rest).result()
 
 
 _REVIEW = "review"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from mssmtp.config_people import PeopleSettings
 from mssmtp.mail import BalId, PersonId
@@ -12,7 +13,7 @@ from mssmtp.notices import Desk
 from mssmtp.people import boxes, inactivity, parts, rechecking
 from mssmtp.people.inactivity import Step
 from mssmtp.people.register import Register, Standing
-from mssmtp.storage import Store
+from mssmtp.storage import Reading, Store
 
 logger = logging.getLogger(__name__)
 
@@ -54,25 +55,17 @@ class Daily:
     def _finish_reviews(self) -> None:
         """Boxes whose structure has declared everything, and which a crash has left waiting."""
         for begun in self.store.read(boxes.unreviewed).result():
-            rest: boxes.Unreviewed | None = begun
-            while rest is not None:
-                rest = self.store.write(
-                    lambda w, r=rest: boxes.review_structure(w, r.structure, r.after)  # type: ignore[misc]
-                ).result()
+            boxes.finish_review(self.store, begun)
 
     def _still(self, now: datetime) -> tuple[int, int]:
         first = max(self.settings.inactivity_notices, default=None)
         before = now - self.settings.inactivity + (first or self.settings.inactivity * 0)
         after, steps = BalId(0), [0, 0]
         while found := self.store.read(
-            lambda r, a=after: r.still_boxes(before, a, AT_ONCE)  # type: ignore[misc]
+            partial(Reading.still_boxes, before=before, after=after, most=AT_ONCE)
         ).result():
-            begun = [
-                self.store.write(
-                    lambda w, s=still: inactivity.settle(w, self.desk, self.settings, s)  # type: ignore[misc]
-                )
-                for still in found
-            ]
+            settle = partial(inactivity.settle, desk=self.desk, settings=self.settings)
+            begun = [self.store.write(partial(settle, still=still)) for still in found]
             settled = [each.result() for each in begun]
             steps[0] += settled.count(Step.WARN)
             steps[1] += settled.count(Step.CLOSE)
@@ -83,14 +76,10 @@ class Daily:
         before = now - self.settings.register_every
         after, counts = PersonId(0), [0, 0]
         while found := self.store.read(
-            lambda r, a=after: r.persons_to_check(before, a, AT_ONCE)  # type: ignore[misc]
+            partial(Reading.persons_to_check, before=before, after=after, most=AT_ONCE)
         ).result():
-            begun = [
-                self.store.write(
-                    lambda w, p=person: rechecking.recheck(w, self.desk, self.register, p)  # type: ignore[misc]
-                )
-                for person in found
-            ]
+            recheck = partial(rechecking.recheck, desk=self.desk, register=self.register)
+            begun = [self.store.write(partial(recheck, person=person)) for person in found]
             standings = [each.result() for each in begun]
             counts[0] += len(standings)
             counts[1] += standings.count(Standing.CLOSED) + standings.count(Standing.OTHER)
@@ -104,7 +93,7 @@ class Daily:
             lambda r: r.closed_boxes(now - self.settings.retention, AT_ONCE)
         ).result():
             for bal in found:
-                self.store.write(lambda w, b=bal: parts.go_on(w, b)).result()  # type: ignore[misc]
+                self.store.write(partial(parts.go_on, closed=bal)).result()
                 self.store.shred_bal(bal, "retention of a closed box is over")
                 count += 1
         return count

@@ -5,6 +5,8 @@ Whether an address is known is said to nobody but its holder, by mail (ATT-21).
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from mssmtp.people import records
 from mssmtp.people.invited import ConfirmationRefused
 from mssmtp.registering import PATH, Asked, Given, Registering
@@ -31,10 +33,8 @@ def _post(call: Call) -> Answer:
 def _get_link(call: Call) -> Answer:
     """The form of whoever's link it is; without one, where it is pasted."""
     if token := call.form["token"]:
-        try:
+        with suppress(ConfirmationRefused):  # an old one is pasted anew as none is
             return _form(_registering(call).look(token), token)
-        except ConfirmationRefused:
-            pass
     return Shown("confirm_link.html")
 
 
