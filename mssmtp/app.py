@@ -20,7 +20,8 @@ from mssmtp import rates, tls
 from mssmtp.admin_sockets import Knocker
 from mssmtp.antivirus import Clamd
 from mssmtp.bearers import Bearers
-from mssmtp.config import CertificateSettings, Endpoint, Settings
+from mssmtp.config import CertificateSettings, Endpoint, PkiSettings, Settings
+from mssmtp.errors import ConfigError
 from mssmtp.gateways import Gateways
 from mssmtp.hardening import keep_memory_private
 from mssmtp.identity import guesses
@@ -54,7 +55,7 @@ from mssmtp.system_doors import SystemImapDoor, SystemSubmissionDoor
 from mssmtp.systems import Systems
 from mssmtp.tls_settings import OwnCertificate, http_context, load_certificate
 from mssmtp.trust import Snapshot, Trust
-from mssmtp.trust_feed import TrustFeed
+from mssmtp.trust_feed import CardFeed, TrustFeed
 from mssmtp.trust_feed.crls import MAX_CRL_OCTETS
 from mssmtp.trust_feed.fetch import FetchFailed, HttpFetch, Validators, http_fetch
 
@@ -114,6 +115,15 @@ def stored_trust(settings: Settings) -> Trust:
     return trust
 
 
+def stored_cards(settings: Settings) -> Snapshot | None:
+    """The authorities of cards and their CRLs on disk; None where none is shown. No network."""
+    cards = _cards(settings)
+    if cards is None:
+        return None
+    asyncio.run(cards.load())
+    return cards.trust.snapshot
+
+
 def untrusting(settings: Settings) -> Trust:
     """Anchors, and neither list nor CRL yet: every peer is deferred until both are in force."""
     space_in_force(settings)
@@ -149,6 +159,8 @@ def check_beside_the_store(settings: Settings, trust: Trust | None = None) -> Ow
     read_master_key(settings.store.master_key_file)
     if settings.web_certificate is not None:
         load_certificate(settings.web_certificate)
+    if settings.web.cards is not None:
+        Anchors.load(settings.web.cards.anchors_file)
     Engine(settings.policy, settings.limits)
     Gateways.load(settings)
     if settings.psc is not None:
@@ -197,6 +209,7 @@ class Rooms:
     metrics: MetricsServer | None = None
     courier: Courier | None = None
     returning: Returning | None = None
+    cards: CardFeed | None = None
 
     def ask_again(self) -> None:
         """Something was suspended: sessions that wait look whether they still may."""
@@ -229,7 +242,7 @@ def services_of(
     shared: Shared | None = None,
 ) -> Services:
     """What the SMTP doors, and `explain` in their place, lean on. Raises ConfigError."""
-    responder, shared = _responder(settings, trust), shared or Shared.made()
+    responder, shared = _responder(settings, settings.pki, trust), shared or Shared.made()
     return Services(
         settings,
         store,
@@ -265,10 +278,10 @@ def towards(services: Services) -> Whose:
     )
 
 
-def _responder(settings: Settings, trust: Trust) -> Responder | None:
-    if settings.pki.ocsp == "off":
+def _responder(settings: Settings, pki: PkiSettings, trust: Trust) -> Responder | None:
+    if pki.ocsp == "off":
         return None
-    return Responder(settings.pki, trust, http_fetch(settings).post, CLOCK, ENTROPY)
+    return Responder(pki, trust, http_fetch(settings).post, CLOCK, ENTROPY)
 
 
 def _fetch_of(settings: Settings) -> Callable[[str], Awaitable[bytes]]:
@@ -317,19 +330,27 @@ def build(
         gateways=services.gateways,
         react=Reactions(services).late,
     )
+    cards = _cards(settings)
     return Rooms(
         TrustFeed(settings, trust, CLOCK, ENTROPY),
         relay,
         OwnWatch(settings, keys, trust, Outside(CLOCK, ENTROPY, _fetch_of(settings))),
         keys,
-        _doors(services),
+        _doors(services, cards),
         services.bearers,
         courier=courier_of(settings, store, worker),
         returning=Returning(services),
+        cards=cards,
     )
 
 
-def _doors(services: Services) -> dict[str, Door]:
+def _cards(settings: Settings) -> CardFeed | None:
+    """The authorities of cards; None where none is shown. Raises ConfigError."""
+    section = settings.web.cards
+    return None if section is None else CardFeed(settings, section, CLOCK, ENTROPY)
+
+
+def _doors(services: Services, cards: CardFeed | None) -> dict[str, Door]:
     """The doors the settings open, by the name they have there. Raises ConfigError."""
     settings, store, authenticator = services.settings, services.store, services.authenticator
     presenter, bearers = services.keys.to_users, services.bearers
@@ -362,6 +383,18 @@ def _doors(services: Services) -> dict[str, Door]:
         )
         return opened(office, guesses, posting=Posting(services))
 
+    def card() -> Door:
+        from mssmtp.admin import Office
+        from mssmtp.card_login import CardReader
+        from mssmtp.web.opening import opened_for_cards
+
+        if cards is None:
+            raise ConfigError("web.cards", "is not set", "Name the authorities of cards.")
+        office = Office(store, settings, CLOCK, ENTROPY)
+        responder = _responder(settings, cards.settings.pki, cards.trust)
+        reader = CardReader(store, cards.trust, responder, CLOCK)
+        return opened_for_cards(office, authenticator.guesses.of("portal"), reader)
+
     makers: dict[str, Callable[[], Door]] = {
         "operators": lambda: OperatorDoor(services),
         "gateways": lambda: GatewayDoor(services),
@@ -380,6 +413,7 @@ def _doors(services: Services) -> dict[str, Door]:
         ),
         "admin": lambda: admin(_guard(settings, services.keys, services.trust)),
         "web": lambda: Knocker(web),
+        "card": lambda: Knocker(card),
     }
     opened = {name: makers[name]() for name in endpoints(settings) if name in makers}
     return {ADMIN_SOCKET: Knocker(admin), **opened}

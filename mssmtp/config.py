@@ -204,6 +204,11 @@ class ListenSettings(Section):
         description="The holders' pages over TLS ([web]): port 443, or another behind a relay of"
         " connections.",
     )
+    card: Endpoint | None = Field(
+        None,
+        description="Where browsers show a CPx card ([web.cards]), such as port 8443; the pages"
+        " themselves never ask for one.",
+    )
     metrics: Endpoint | None = Field(None, description="Prometheus metrics, on loopback only.")
 
     @field_validator("metrics")
@@ -404,6 +409,16 @@ class Settings(Section):
     def _pages_have_a_certificate(self) -> Settings:
         if self.listen.web is not None and self.web.certificate_file is None:
             raise ValueError("listen.web: browsers want a certificate; name web.certificate_file")
+        return self
+
+    @model_validator(mode="after")
+    def _cards_have_a_port(self) -> Settings:
+        if (self.listen.card is None) != (self.web.cards is None):
+            raise ValueError("listen.card and [web.cards] go together; set both")
+        if self.listen.card is not None and self.listen.web is None:
+            raise ValueError("listen.card: its browsers come from the pages; name listen.web too")
+        if self.web.cards is not None and self.web.cards.max_version < self.tls.min_version:
+            raise ValueError("web.cards.max_version is below tls.min_version; lower that one")
         return self
 
     @model_validator(mode="after")

@@ -49,8 +49,8 @@ HttpsUrl = Annotated[str, AfterValidator(over_https)]
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """Ours at an OIDC provider, and what is asked for there. `acr_values`: how well people have to
-    log in (OpenID Connect Core 3.1.2.1)."""
+    """Ours at an OIDC provider, and what is asked for there. `levels`: how well people have to log
+    in, the least first, which is asked for (`acr`, OpenID Connect Core 3.1.2.1)."""
 
     name: str
     issuer: str
@@ -59,7 +59,11 @@ class Registration:
     redirect_uri: str
     claim: str
     scope: str = "openid email profile"
-    acr_values: str = ""
+    levels: tuple[str, ...] = ()
+
+
+_LEVELS = ("eidas1", "eidas2", "eidas3")
+"""Of Pro Santé Connect, upwards."""
 
 
 class PscSettings(Section):
@@ -93,6 +97,11 @@ class PscSettings(Section):
         max_length=64,
         description="Claim of the id_token that is the national identifier (8 and the RPPS).",
     )
+    acr: Literal["eidas1", "eidas2", "eidas3"] = Field(
+        "eidas1",
+        description="Level of the login that is asked of its page; an id_token that tells a lower"
+        " one, or none, is refused.",
+    )
 
     @model_validator(mode="after")
     def _browsers_are_sent_over_tls(self) -> PscSettings:
@@ -113,7 +122,7 @@ class PscSettings(Section):
             redirect_uri=self.redirect_uri,
             claim=self.claim,
             scope="openid scope_all",
-            acr_values="eidas1",
+            levels=_LEVELS[_LEVELS.index(self.acr) :],
         )
 
 

@@ -24,8 +24,9 @@ from mssmtp.policy import Engine, Moves
 from mssmtp.storage import QUEUE_BEGIN, QueueEntry, QueuePlace, Reading, Store
 from mssmtp.tls_settings import check_settings
 from mssmtp.trust import Snapshot
+from mssmtp.trust_feed import CARDS as CARDS_PLACE
 from mssmtp.trust_feed import TrustFiles
-from mssmtp.trust_findings import list_findings, revocation_findings
+from mssmtp.trust_findings import CARDS, list_findings, revocation_findings
 
 __all__ = ["Finding", "Severity", "examine"]
 
@@ -51,6 +52,7 @@ def examine(settings: Settings, now: datetime, *, deep: bool) -> tuple[Finding, 
         lambda: _own(settings, now, stored),
         lambda: _tls(settings),
         lambda: _trust(settings, now, stored),
+        lambda: _cards(settings, now),
         lambda: _moves(settings, now, stored),
         lambda: _policy(settings),
         lambda: _gateways(settings),
@@ -90,8 +92,20 @@ def _trust(settings: Settings, now: datetime, stored: Callable[[], Snapshot]) ->
     snapshot = stored()
     state = TrustFiles(settings.store.home / "trust").state()
     yield from list_findings(settings, snapshot, state, now)
-    yield from revocation_findings(settings, snapshot, state, now)
+    yield from revocation_findings(settings.pki, snapshot, state, now)
     yield from publication(settings, snapshot.whitelist, now)
+
+
+def _cards(settings: Settings, now: datetime) -> Iterator[Finding]:
+    """SEED-12: whether the card of a holder can be judged."""
+    cards, snapshot = settings.web.cards, app.stored_cards(settings)
+    if cards is None or snapshot is None:
+        return
+    if not cards.crl_urls:
+        yield Finding(Severity.OK, CARDS.what, "none: the responder of cards is asked")
+        return
+    state = TrustFiles(settings.store.home / "trust" / CARDS_PLACE).state()
+    yield from revocation_findings(cards.pki, snapshot, state, now, CARDS)
 
 
 def _moves(settings: Settings, now: datetime, stored: Callable[[], Snapshot]) -> Iterator[Finding]:

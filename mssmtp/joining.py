@@ -202,7 +202,7 @@ def _published(
 ) -> Iterator[Check]:
     for finding in (
         *list_findings(settings, snapshot, state, now),
-        *revocation_findings(settings, snapshot, state, now),
+        *revocation_findings(settings.pki, snapshot, state, now),
     ):
         yield _of_finding(finding)
 

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Literal
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
-from mssmtp import codes, pki
+from mssmtp import codes
 from mssmtp.errors import Reply
 from mssmtp.identity import LoginRefused
 from mssmtp.identity.tokens import Subject
 from mssmtp.mail import AccountId, Person
 from mssmtp.notices import Desk
 from mssmtp.outside import Clock, Entropy
-from mssmtp.pki import Anchors, CertificateRefused, Role
+from mssmtp.pki import Anchors, CertificateRefused, Reason, Role
 from mssmtp.portal import StrongLogin, may_log_in
 from mssmtp.revocation import Revocation, judge_chain
 from mssmtp.storage import Reading, Store, Writing
@@ -58,13 +60,96 @@ class NotYours(LoginRefused):
 
 
 class CardRefused(LoginRefused):
-    """No card, a bad or revoked one, or one that names no professional."""
+    """Not a card for logging in: of an authority that makes none, for another use, or too weak."""
 
     smtp = Reply(
-        535, "5.7.8", "Carte refusée ; vérifiez qu'elle est la vôtre et en cours de validité."
+        535,
+        "5.7.8",
+        "Ce certificat n'est pas celui d'une carte CPx ; choisissez le certificat"
+        " d'authentification de votre carte.",
     )
     imap = "AUTHENTICATIONFAILED"
     is_guess = False
+    told = "etrangere"
+    """How the port for cards names it to the pages."""
+
+
+class NoCard(CardRefused):
+    """The browser has shown no certificate."""
+
+    smtp = Reply(
+        535,
+        "5.7.8",
+        "Aucune carte n'a été lue ; insérez votre carte CPx dans le lecteur, vérifiez que le"
+        " navigateur la connaît, puis recommencez et saisissez son code.",
+    )
+    told = "absente"
+
+
+class CardNotInForce(CardRefused):
+    """It has ended, or begins later."""
+
+    smtp = Reply(
+        535,
+        "5.7.8",
+        "Cette carte n'est pas en cours de validité ; utilisez votre carte en vigueur, ou"
+        " connectez-vous par mot de passe.",
+    )
+    told = "expiree"
+
+
+class CardRevoked(CardRefused):
+    """Its authority has revoked it."""
+
+    smtp = Reply(
+        535,
+        "5.7.8",
+        "Cette carte est révoquée ; utilisez celle qui la remplace, ou connectez-vous par mot de"
+        " passe.",
+    )
+    told = "revoquee"
+
+
+class CardUnchecked(CardRefused):
+    """Nothing in force says whether it is revoked: nobody is let in by it until then (OP-09)."""
+
+    smtp = Reply(
+        454,
+        "4.7.0",
+        "La validité des cartes ne peut pas être vérifiée en ce moment ; réessayez plus tard, ou"
+        " connectez-vous par mot de passe.",
+    )
+    imap = "UNAVAILABLE"
+    told = "inverifiable"
+
+
+class CardOfNobody(CardRefused):
+    """It names no professional, as those of employees and of establishments."""
+
+    smtp = Reply(
+        535,
+        "5.7.8",
+        "Cette carte ne porte pas d'identifiant national de professionnel ; utilisez votre CPS ou"
+        " CPF, ou connectez-vous par mot de passe.",
+    )
+    told = "anonyme"
+
+
+CARD_REFUSALS: Mapping[str, type[CardRefused]] = MappingProxyType(
+    {
+        each.told: each
+        for each in (CardRefused, NoCard, CardNotInForce, CardRevoked, CardUnchecked, CardOfNobody)
+    }
+)
+_BY_REASON: Mapping[Reason, type[CardRefused]] = MappingProxyType(
+    {
+        "no certificate": NoCard,
+        "expired": CardNotInForce,
+        "not yet valid": CardNotInForce,
+        "revoked": CardRevoked,
+        "revocation unknown": CardUnchecked,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +182,21 @@ def by_card(
     """
     try:
         judge_chain(chain, anchors, revocation, Role.CLIENT, now)
-        key = pki.certificate_name(chain[0].subject) or ()
     except CertificateRefused as error:
-        raise CardRefused(error.reason) from error
-    names = [rdn.value.upper() for rdn in key if rdn.type == "CN"]
-    if len(names) != 1 or not _HOLDER.match(names[0]):
-        raise CardRefused("names no professional")
-    return Shown("card", names[0])
+        raise _BY_REASON.get(error.reason, CardRefused)(error.reason) from error
+    return Shown("card", _holder(chain[0].subject))
+
+
+def _holder(name: x509.Name) -> str:
+    """The national identifier: the one CN of the name, wherever it stands.
+
+    On a CPS it shares its RDN with surname and given name, so that the comparable form of names
+    (`pki.certificate_name`), which has no such RDNs, reads none of them. Raises CardOfNobody.
+    """
+    named = [str(each.value).upper() for each in name.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if len(named) != 1 or not _HOLDER.match(named[0]):
+        raise CardOfNobody("names no professional")
+    return named[0]
 
 
 class Linking:

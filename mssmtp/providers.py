@@ -99,7 +99,7 @@ class OidcProvider:
             state=ticket.state,
             code_verifier=ticket.verifier,
             nonce=ticket.nonce,
-            **({"acr_values": ours.acr_values} if ours.acr_values else {}),
+            **({"acr_values": ours.levels[0]} if ours.levels else {}),
         )
         return str(url)
 
@@ -107,7 +107,7 @@ class OidcProvider:
         """Who has logged in there, by what the browser brought back. Raises DetourRefused,
         ProviderAway."""
         ours = self.registration
-        expected = Expected(ours.issuer, ours.client_id, ticket.nonce, ours.claim)
+        expected = Expected(ours.issuer, ours.client_id, ticket.nonce, ours.claim, ours.levels)
         try:
             async with self._in_time():
                 says_issuer = (await self._configured()).says_issuer

@@ -154,7 +154,7 @@ class _Worker:
                 tasks.create_task(_record_readings(store), name="readings"),
                 tasks.create_task(_people_daily(store, self._settings), name="people"),
             ]
-            for each in (rooms.courier, rooms.returning):
+            for each in (rooms.courier, rooms.returning, rooms.cards):
                 if each is not None:
                     background.append(tasks.create_task(each.run()))
             relay = tasks.create_task(rooms.relay.run(), name="relay")

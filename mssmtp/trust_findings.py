@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
-from mssmtp.config import Settings
+from mssmtp.config import PkiSettings, Settings
 from mssmtp.finding import Finding, Severity
 from mssmtp.pki import printed_name
 from mssmtp.trust import Snapshot
@@ -98,41 +99,57 @@ def _choices(state: State) -> Iterator[Finding]:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Certificates whose CRLs are told of: `section` of the settings, and what happens to them."""
+
+    what: str = "CRLs"
+    section: str = "pki"
+    all_wait: str = "every operator is deferred"
+    wait: str = "operators are deferred"
+    retry: str = "`mssmtp trust refresh` tries now."
+
+
+OPERATORS = Whose()
+CARDS = Whose(
+    "CRLs of cards",
+    "web.cards",
+    "every card is refused",
+    "cards are refused",
+    "a running server tries every few minutes.",
+)
+
+
 def revocation_findings(
-    settings: Settings, snapshot: Snapshot, state: State, now: datetime
+    pki: PkiSettings, snapshot: Snapshot, state: State, now: datetime, whose: Whose = OPERATORS
 ) -> Iterator[Finding]:
     """The CRLs in force; one that is not obtained any more is told while there is time (OP-09)."""
-    what, ends = (
-        "CRLs",
-        snapshot.revocation.next_update if snapshot.revocation else None,
-    )
-    remedy = "Check pki.crl_urls and the network; `mssmtp trust refresh` tries now."
-    failed = [(url, state.failures[url]) for url in settings.pki.crl_urls if url in state.failures]
+    what, ends = whose.what, snapshot.revocation.next_update if snapshot.revocation else None
+    remedy = f"Check {whose.section}.crl_urls and the network; {whose.retry}"
+    failed = [(url, state.failures[url]) for url in pki.crl_urls if url in state.failures]
     why = "".join(f"; {url}: {failure.reason}" for url, failure in failed)
     if ends is None:
-        yield Finding(
-            Severity.ERROR, what, f"none is usable: every operator is deferred{why}", remedy
-        )
+        yield Finding(Severity.ERROR, what, f"none is usable: {whose.all_wait}{why}", remedy)
     elif ends <= now:
         yield Finding(
             Severity.ERROR,
             what,
-            f"out of date since {ends:%Y-%m-%d %H:%M} UTC: operators are deferred{why}",
+            f"out of date since {ends:%Y-%m-%d %H:%M} UTC: {whose.wait}{why}",
             remedy,
         )
     elif without := _without_crl(snapshot):
         yield Finding(
             Severity.ERROR,
             what,
-            f"none of {', '.join(without)}: operators are deferred{why}",
-            "Add its address to pki.crl_urls; certificates it issued name it.",
+            f"none of {', '.join(without)}: {whose.wait}{why}",
+            f"Add its address to {whose.section}.crl_urls; certificates it issued name it.",
         )
     elif failed:
-        soon = ends - now < min(settings.pki.crl_refresh, CRL_ALARM)
+        soon = ends - now < min(pki.crl_refresh, CRL_ALARM)
         yield Finding(
             Severity.ERROR if soon else Severity.WARNING,
             what,
-            f"good until {ends:%Y-%m-%d %H:%M} UTC, then operators are deferred{why}",
+            f"good until {ends:%Y-%m-%d %H:%M} UTC, then {whose.wait}{why}",
             remedy,
         )
     else:

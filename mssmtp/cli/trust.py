@@ -53,7 +53,7 @@ def show(
         each
         for each in (
             *list_findings(settings, snapshot, state, now),
-            *revocation_findings(settings, snapshot, state, now),
+            *revocation_findings(settings.pki, snapshot, state, now),
             *own_findings(settings, now, whitelist),
             *publication(settings, whitelist, now),
         )

@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 from lxml import etree
@@ -80,6 +81,22 @@ def _name(c: str, st: str | None, o: str, ous: Sequence[str], cn: str) -> x509.N
     return x509.Name([x509.NameAttribute(oid, value) for oid, value in parts])
 
 
+def card_name(national_id: str, surname: str, given_name: str) -> x509.Name:
+    """A name as IGC-Santé writes it on a CPS: identifier and names share one RDN."""
+    holder = (
+        (NameOID.COMMON_NAME, national_id),
+        (NameOID.SURNAME, surname),
+        (NameOID.GIVEN_NAME, given_name),
+    )
+    parts = (((NameOID.COUNTRY_NAME, "FR"),), ((NameOID.TITLE, "Médecin"),), holder)
+    return x509.Name(
+        [
+            x509.RelativeDistinguishedName([x509.NameAttribute(*each) for each in part])
+            for part in parts
+        ]
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
     """Where an identity was written; the names of the settings."""
@@ -126,6 +143,14 @@ class Identity:
             f"{KEY_TYPES_BY_OID[a.oid.dotted_string]}={a.value!s}"
             for a in reversed(list(self.certificate.subject))
         )
+
+    def write_card(self, file: Path, password: str) -> None:
+        """Write a PKCS #12 file, which browsers take in the place of a card."""
+        sealed = serialization.BestAvailableEncryption(password.encode())
+        octets = pkcs12.serialize_key_and_certificates(
+            b"carte", self.key, self.certificate, self.issuers, sealed
+        )
+        write_private(file, octets)
 
     def write(self, directory: Path, stem: str) -> CertificateFiles:
         """Write `stem`.pem and `stem`.key (0600) into `directory`."""

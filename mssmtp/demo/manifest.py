@@ -10,6 +10,8 @@ from mssmtp.config import Endpoint
 from mssmtp.demo.authority import CertificateFiles
 from mssmtp.demo.portal import USUAL
 from mssmtp.demo.space import (
+    CARD_OFFSET,
+    CARD_PIN,
     DNS_OFFSET,
     GUEST,
     GUEST_OFFSET,
@@ -64,6 +66,12 @@ def describe(space: Space, state: State) -> Json:
             "url": space.operator("hopital-a").settings.notices.portal_url,
             "usual_address": str(USUAL),
             "service_mail": str(space.service_mail),
+            "card": {
+                **_files(space.card),
+                "card_file": str(space.card_file),
+                "pin": CARD_PIN,
+                "url": f"https://localhost:{space.base_port + CARD_OFFSET}",
+            },
         },
         "test_certificates": {name: _files(files) for name, files in space.misfits.items()},
         "operators": [_operator(laid) for laid in space.operators],

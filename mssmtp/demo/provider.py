@@ -197,7 +197,11 @@ class _IdToken(OpenIDCode):  # type: ignore[misc]
         return {"iss": issuer, "aud": [name], "azp": name, "exp": end}
 
     def generate_user_info(self, user: str, scope: str) -> dict[str, object]:
-        named: dict[str, object] = {"sub": f"f:test:{user}", "SubjectNameID": user}
+        named: dict[str, object] = {
+            "sub": f"f:test:{user}",
+            "SubjectNameID": user,
+            "acr": "eidas1",
+        }
         return named | dict(self._provider.people.get(user, {}))
 
 

@@ -11,7 +11,7 @@ from mssmtp.demo.attempts import Refused
 from mssmtp.demo.incidents import INCIDENT_NAMES
 from mssmtp.demo.portal import USUAL
 from mssmtp.demo.proof import Proof
-from mssmtp.demo.space import INCIDENTS, Laid, Login, Space, first_doctor
+from mssmtp.demo.space import CARD_PIN, INCIDENTS, Laid, Login, Space, first_doctor
 from mssmtp.home import Missing
 from mssmtp.mail import BalType
 
@@ -102,7 +102,8 @@ def _portal(space: Space) -> str:
     url = space.operator("hopital-a").settings.notices.portal_url
     return (
         f"{USUAL} has been sent a link to activate her account on {url} (hopital-a): it is in"
-        f" {space.service_mail}, and so will be the codes of her logins."
+        f" {space.service_mail}, and so will be the codes of her logins. Her CPx card, to be taken"
+        f" in by a browser: {space.card_file}, PIN {CARD_PIN}."
     )
 
 

@@ -25,6 +25,7 @@ from mssmtp.demo.authority import (
     Identity,
     Make,
     Subject,
+    card_name,
     crl_pem,
     row,
     write_private,
@@ -108,6 +109,8 @@ INCIDENTS_SUBJECT = Subject(
 HOSPITAL_SUBJECT = Subject("relais.chu-g.test", "1690000099", "CHU G", "Rhône (69)")
 SYSTEM_SUBJECT = Subject("dpi.hopital-a.test", "1990000017", "CENTRE HOSPITALIER A", "Rhône (69)")
 """Of a patient record system: opens the APP box of each operator, on the listeners of systems."""
+CARD_SUBJECT = Subject("899900099991")
+CARD_NAME = card_name(CARD_SUBJECT.cn, "PORTAIL", "Ida")
 GUEST_SUBJECT = Subject("mx.guest.test", "344444444400044", "OPERATEUR INVITE", "Aude (11)")
 
 
@@ -144,6 +147,7 @@ class Space:
     guest: CertificateFiles
     hospital: CertificateFiles
     system: CertificateFiles
+    card: CertificateFiles
     dn_changed: CertificateFiles
     misfits: Mapping[str, CertificateFiles]
     web: CertificateFiles
@@ -163,6 +167,11 @@ class Space:
     def service_mail(self) -> Path:
         """What people are mailed at their usual addresses."""
         return self.directory / "service-mail"
+
+    @property
+    def card_file(self) -> Path:
+        """The card of the holder of the portal, PKCS #12 with `CARD_PIN`."""
+        return self.card.key_file.with_suffix(".p12")
 
     @property
     def ca_file(self) -> Path:
@@ -185,8 +194,10 @@ CRL_NAMES = ("racine.crl", "organisations.crl")
 # Offsets to the base port; operator i adds 1000·i to its own.
 DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, INCIDENTS_OFFSET, GUEST_OFFSET = 53, 443, 80, 26, 27
 PSC_OFFSET = 444
-WEB_OFFSET, RELAY_OFFSET = 445, 28
-"""The holders' pages, which the first operator has, and the relay of its service mail."""
+WEB_OFFSET, CARD_OFFSET, RELAY_OFFSET = 445, 446, 28
+"""The holders' pages, which the first operator has, where their cards are read, and the relay of
+its service mail."""
+CARD_PIN = "1234"
 PSC_REALM = "/auth/realms/test"
 PSC_OPERATOR, PSC_SOFTWARE = "operateur-essai", "lps-essai"
 """Registrations at the space's Pro Santé Connect: ours, and business software's."""
@@ -207,8 +218,8 @@ DOORS = {
 
 def ports(base_port: int) -> tuple[int, ...]:
     """Every port of the space; behind the guest's nobody listens."""
-    services = (DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, PSC_OFFSET, WEB_OFFSET, RELAY_OFFSET)
-    shared = (*services, INCIDENTS_OFFSET, GUEST_OFFSET)
+    published = (DNS_OFFSET, LIST_OFFSET, CRL_OFFSET, PSC_OFFSET)
+    shared = (*published, WEB_OFFSET, CARD_OFFSET, RELAY_OFFSET, INCIDENTS_OFFSET, GUEST_OFFSET)
     own = (*DOORS.values(), METRICS_OFFSET)
     return tuple(base_port + offset for offset in shared) + tuple(
         base_port + 1000 * index + offset for index in range(len(PLANS)) for offset in own
@@ -238,6 +249,7 @@ def lay(
     guest = authority.issue(GUEST_SUBJECT, Make(hosts=USER_HOSTS))
     hospital = authority.issue(HOSPITAL_SUBJECT)
     system = authority.issue(SYSTEM_SUBJECT, Make(usages=CLIENT_ONLY))
+    card = authority.issue(CARD_SUBJECT, Make(usages=CLIENT_ONLY, name=CARD_NAME))
     renamed = authority.issue(dataclasses.replace(INCIDENTS_SUBJECT, o="AUTRE RAISON SOCIALE"))
     web = authority.issue(Subject("liste.espace.test"), Make(hosts=USER_HOSTS))
     space_zone = _zone()
@@ -256,6 +268,8 @@ def lay(
         _with_accounts(operator, accounts, index + 1, system, outside)
         for index, operator in enumerate(laid)
     )
+    card_files = card.write(directory / "card", "ida")
+    card.write_card(card_files.key_file.with_suffix(".p12"), CARD_PIN)
     return Space(
         directory,
         base_port,
@@ -266,6 +280,7 @@ def lay(
         guest.write(directory / "guest", "operator"),
         hospital.write(directory / "hospital", "relay"),
         system.write(directory / "system", "dpi"),
+        card_files,
         renamed.write(directory / "incidents", "renamed"),
         misfits,
         web.write(directory / "web", "web"),
@@ -408,17 +423,21 @@ def _values(plan: Plan, directory: Path, port: int, base_port: int) -> dict[str,
     if PATIENTS in plan.domains:
         values["operator.other_names"] = SECOND_OF_PATIENTS.text
     if plan is PLANS[0]:
-        values |= _of_portal(base_port)
+        values |= _of_portal(directory, base_port)
     for door, offset in DOORS.items():
         values[f"listen.{door}"] = f"127.0.0.1:{port + offset}"
     return values
 
 
-def _of_portal(base_port: int) -> dict[str, Value]:
+def _of_portal(directory: Path, base_port: int) -> dict[str, Value]:
     return {
         "listen.web": f"127.0.0.1:{base_port + WEB_OFFSET}",
         "web.certificate_file": "certs/operator.pem",
         "web.key_file": "certs/operator.key",
+        "listen.card": f"127.0.0.1:{base_port + CARD_OFFSET}",
+        # The space has one authority; a real operator names that of the cards.
+        "web.cards.anchors_file": str(directory / "ca.pem"),
+        "web.cards.crl_urls": tuple(_crl_url(base_port, name) for name in CRL_NAMES),
         "notices.relay_host": "127.0.0.1",
         "notices.relay_port": base_port + RELAY_OFFSET,
         "notices.relay_tls": "none",

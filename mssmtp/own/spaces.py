@@ -22,7 +22,12 @@ def space_in_force(settings: Settings) -> Space:
     if told is not None and named is not None and told != named:
         raise _two_spaces(str(settings.pki.anchors_file), named, f"pki.space is {told}")
     space: Space = told or named or "production"
-    for path in (settings.pki.users_anchors_file, settings.whitelist.https_anchors_file):
+    cards = settings.web.cards
+    for path in (
+        settings.pki.users_anchors_file,
+        settings.whitelist.https_anchors_file,
+        None if cards is None else cards.anchors_file,
+    ):
         if path is not None:
             _check_file(path, space)
     return space

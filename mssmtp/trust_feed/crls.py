@@ -128,7 +128,7 @@ class CrlFeed:
         left = (revocation.next_update - self._clock.now()) / 2
         return max(min(self._settings.crl_refresh, left), RETRY)
 
-    def remind(self) -> None:
+    def remind(self, what: str = "operators are deferred") -> None:
         """Alarm before the first CRL ends and once it has, and when the list's signer is on one."""
         now, snapshot = self._clock.now(), self._trust.snapshot
         crls = snapshot.revocation.crls if snapshot.revocation is not None else ()
@@ -139,7 +139,7 @@ class CrlFeed:
                 "next_update": first.next_update.isoformat(),
             }
             if first.next_update <= now:
-                self._schedule.say(logging.ERROR, "CRL has ended: operators are deferred", facts)
+                self._schedule.say(logging.ERROR, f"CRL has ended: {what}", facts)
             elif first.next_update - now < min(self._settings.crl_refresh, CRL_ALARM):
                 self._schedule.say(logging.ERROR, "CRL ends soon", facts)
         listed = snapshot.whitelist

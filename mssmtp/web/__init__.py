@@ -1,6 +1,7 @@
 """Door: the pages that holders of accounts open in a browser.
 
     door.py         sockets, TLS, connections, requests in and answers out; the event loop
+    card_port.py    the port that asks browsers for the certificate of a card, and nothing else
     connections.py  how many at once, and how long one may take to say what it wants
     reading.py      the body of a request: its limits, its fields, its files
     answering.py    one request in a thread: whose it is, where it comes from, its page, its octets

@@ -11,6 +11,8 @@ from http import HTTPStatus
 from types import MappingProxyType
 from urllib.parse import quote, urlencode
 
+from cryptography import x509
+
 from mssmtp.admin.authority import Denied, Unknown
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.identity import LoginRefused, TooManyGuesses
@@ -57,6 +59,7 @@ class Asked:
     raw_query: str = field(default="", repr=False)
     form: Form = field(default_factory=Form, repr=False)
     files: tuple[Uploaded, ...] = field(default=(), repr=False)
+    chain: tuple[x509.Certificate, ...] = field(default=(), repr=False)
 
     def cookie(self, name: str) -> str:
         """What the browser brings."""
@@ -188,6 +191,7 @@ class _Turn:
                 raw_query=asked.raw_query,
                 form=asked.form,
                 files=asked.files,
+                chain=asked.chain,
                 attempt=asked.cookie(cookies.ATTEMPT),
                 ticket=asked.cookie(cookies.TICKET),
                 agent=asked.headers.get("User-Agent", ""),

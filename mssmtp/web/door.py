@@ -17,12 +17,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from cryptography import x509
 
 from mssmtp import metrics, processors
 from mssmtp.errors import MailError
@@ -49,6 +51,8 @@ _HANDSHAKE_S = 20.0
 _METHODS = ("GET", "HEAD", "POST")
 _LOOPBACK_NAMES = ("localhost",)
 
+Listen: TypeAlias = Callable[[socket.socket, Server], Awaitable[asyncio.AbstractServer]]
+
 
 class Refused(Exception):
     """Answered with a page about it: `status`, and which text."""
@@ -58,20 +62,29 @@ class Refused(Exception):
         self.status, self.what = status, what
 
 
+@dataclass(frozen=True, slots=True)
+class Port:
+    """Where browsers come in: how it is reached, what listens there, what is shown.
+
+    `name`: in the log. `answers_once`: whoever asks again shows again what was shown in the
+    handshake.
+    """
+
+    url: str
+    listen: Listen
+    pages: Iterable[Page]
+    name: str = "web"
+    answers_once: bool = False
+
+
 class WebDoor:
     """Answers on its sockets. `start` for each, `stop` once."""
 
-    def __init__(
-        self,
-        site: Site,
-        context: ssl.SSLContext,
-        close: Callable[[], Awaitable[None]],
-        pages: Iterable[Page],
-    ) -> None:
+    def __init__(self, site: Site, port: Port, close: Callable[[], Awaitable[None]]) -> None:
         """`close`: what the site holds beside the rooms of the worker."""
-        settings = site.settings
-        reached = urlsplit(settings.notices.portal_url)
-        self.site, self._context, self._close = site, context, close
+        settings, pages = site.settings, port.pages
+        reached = urlsplit(port.url)
+        self.site, self._port, self._close = site, port, close
         self._host, self._prefix = reached.netloc.lower(), reached.path.rstrip("/")
         self._routes = Routes(pages)
         self._showing = Showing(self._prefix)
@@ -81,22 +94,14 @@ class WebDoor:
         self._threads = ThreadPoolExecutor(THREADS, "web", processors.roam)
         self._busy = self._calls = 0
         self._server: Server | None = None
-        self._listening: list[asyncio.Server] = []
+        self._listening: list[asyncio.AbstractServer] = []
 
     async def start(self, sock: socket.socket) -> None:
         """Listen on a bound socket; of several, one after the other."""
-        loop = self.site.loop = asyncio.get_running_loop()
+        self.site.loop = asyncio.get_running_loop()
         if self._server is None:
             self._server = Server(self._handle, self._crowd)
-        self._listening.append(
-            await loop.create_server(
-                self._server,
-                sock=sock,
-                ssl=self._context,
-                ssl_handshake_timeout=_HANDSHAKE_S,
-                backlog=_BACKLOG,
-            )
-        )
+        self._listening.append(await self._port.listen(sock, self._server))
 
     async def stop(self, grace_s: float) -> None:
         """Take no more, finish what is in flight."""
@@ -115,14 +120,17 @@ class WebDoor:
             raise TypeError("a request of another server")
         connection.serves()
         self._calls += 1
-        connection_id.set(f"web-{os.getpid()}-{self._calls}")
+        connection_id.set(f"{self._port.name}-{os.getpid()}-{self._calls}")
         began = time.monotonic()
         name, made = await self._answered(request)
         metrics.web_requests.labels(name, str(int(made.status))).inc()
         facts = {"page": name, "method": request.method[:8], "status": int(made.status)}
         logger.info("page", extra=facts | {"seconds": round(time.monotonic() - began, 3)})
         try:
-            return await self._response(request, made)
+            response = await self._response(request, made)
+            if self._port.answers_once:
+                response.force_close()
+            return response
         finally:
             connection.waits()
 
@@ -260,6 +268,21 @@ class WebDoor:
         return response
 
 
+def for_browsers(context: ssl.SSLContext) -> Listen:
+    """TLS that asks nobody for a certificate."""
+
+    async def listen(sock: socket.socket, server: Server) -> asyncio.AbstractServer:
+        return await asyncio.get_running_loop().create_server(
+            server,
+            sock=sock,
+            ssl=context,
+            ssl_handshake_timeout=_HANDSHAKE_S,
+            backlog=_BACKLOG,
+        )
+
+    return listen
+
+
 def _asked(
     request: web.BaseRequest, path: str, page: Page, args: Mapping[str, str], body: Body
 ) -> Asked:
@@ -276,4 +299,11 @@ def _asked(
         request.query_string,
         body.form,
         body.files,
+        _chain(request),
     )
+
+
+def _chain(request: web.BaseRequest) -> tuple[x509.Certificate, ...]:
+    """What the browser has shown in the handshake of this connection, unverified."""
+    transport = request.transport
+    return () if transport is None else transport.get_extra_info("peer_chain") or ()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mssmtp.admin import Office
+from mssmtp.card_login import CardLogin, CardReader
+from mssmtp.config import Settings
 from mssmtp.directories import Directories
 from mssmtp.errors import ConfigError
 from mssmtp.identity.guesses import Guesses
@@ -15,7 +17,9 @@ from mssmtp.provider_login import ProviderLogin
 from mssmtp.providers import Providers, provider_of_psc
 from mssmtp.psc_login import PscLogin
 from mssmtp.tls_settings import OneCertificate, http_context
-from mssmtp.web.door import WebDoor
+from mssmtp.web.card_port import PAGES as CARD_PAGES
+from mssmtp.web.card_port import CardContext, for_cards
+from mssmtp.web.door import Port, WebDoor, for_browsers
 from mssmtp.web.page import Page
 from mssmtp.web.pages import ALL
 from mssmtp.web.site import Site
@@ -33,7 +37,7 @@ def opened(
     files = settings.web_certificate
     if files is None:
         raise ConfigError("web.certificate_file", "is not set", "Name the portal's certificate.")
-    context = http_context(settings.tls, OneCertificate(files), None)
+    listen = for_browsers(http_context(settings.tls, OneCertificate(files), None))
     desk = Desk.of(settings, clock)
     directories = Directories.of(settings) if settings.directories else None
     providers = Providers.of(settings, clock) if settings.providers else None
@@ -44,6 +48,8 @@ def opened(
 
     psc = None if settings.psc is None else provider_of_psc(settings, settings.psc, clock)
     by_psc = None if psc is None else PscLogin(store, desk, psc, clock, entropy)
+    url = _card_url(settings)
+    by_card = CardLogin(store, desk, url, clock, entropy) if url else None
 
     async def close() -> None:
         if directories is not None:
@@ -55,5 +61,31 @@ def opened(
         if posting is not None:
             posting.close()
 
-    site = Site(office, desk, portal, by_provider, posting, by_psc)
-    return WebDoor(site, context, close, pages)
+    site = Site(office, desk, portal, by_provider, posting, by_psc, by_card)
+    return WebDoor(site, Port(settings.notices.portal_url, listen, pages), close)
+
+
+def opened_for_cards(office: Office, guesses: Guesses, reader: CardReader) -> WebDoor:
+    """The port for cards. Raises ConfigError."""
+    settings, store, clock, entropy = office.settings, office.store, office.clock, office.entropy
+    files, cards = settings.web_certificate, settings.web.cards
+    if files is None or cards is None:
+        raise ConfigError("web.cards", "is not set", "Name the authorities of cards.")
+    listen = for_cards(CardContext(settings.tls, OneCertificate(files), cards))
+    desk = Desk.of(settings, clock)
+    portal = Portal(store, desk, clock, entropy, None, None, guesses)
+
+    async def close() -> None:
+        """It holds nothing of its own."""
+
+    site = Site(office, desk, portal, None, reader=reader)
+    port = Port(_card_url(settings), listen, CARD_PAGES, "card", answers_once=True)
+    return WebDoor(site, port, close)
+
+
+def _card_url(settings: Settings) -> str:
+    """How browsers reach the port for cards; "" where there is none."""
+    cards, endpoint = settings.web.cards, settings.listen.card
+    if cards is None or endpoint is None:
+        return ""
+    return cards.reached(settings.notices.portal_url, endpoint.port)

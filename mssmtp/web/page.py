@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import TypeAlias
 
+from cryptography import x509
+
 from mssmtp.errors import ConfigError, MailError, Reply
 from mssmtp.portal import StrongLogin
 from mssmtp.web.sessions import Session
@@ -88,11 +90,19 @@ class Call:
     raw_query: str = field(default="", repr=False)
     form: Form = field(default_factory=Form, repr=False)
     files: tuple[Uploaded, ...] = field(default=(), repr=False)
+    chain: tuple[x509.Certificate, ...] = field(default=(), repr=False)
+    """What the browser has shown in its handshake, leaf first, at the port for cards alone; whose
+    it is has not been judged."""
     attempt: str = field(default="", repr=False)
     ticket: str = field(default="", repr=False)
     agent: str = ""
     may_go: Callable[[str], bool] = field(default=lambda _: False, repr=False)
     """Whether a path is a page of ours (no open redirect)."""
+
+    @property
+    def session_id(self) -> int | None:
+        """Of who is logged in."""
+        return None if self.session is None else self.session.id
 
     def holder(self) -> Session:
         """Who is logged in, on a page that needs it."""
@@ -107,7 +117,7 @@ class Keep:
 
     login: StrongLogin | None = None
     by: str = ""
-    """How it was proved: `code`, or `psc` by an e-CPS."""
+    """How it was proved: `code`, or `psc` by an e-CPS, `card` by a card."""
     attempt: str = field(default="", repr=False)
     ticket: str = field(default="", repr=False)
     language: str = ""

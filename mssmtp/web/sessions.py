@@ -19,7 +19,7 @@ from mssmtp.storage import Reading, Store, Writing
 from mssmtp.storage.secrets import Secret, SecretKind
 
 KIND: SecretKind = "session"
-BY_E_CPS = "psc"
+BY_E_CPS, BY_CARD = "psc", "card"
 TOKEN_OCTETS = 24
 MOST_LISTED = 100
 _MOST_TOKEN = 64
@@ -105,18 +105,19 @@ def _opened(reading: Reading, found: Secret, token: str, now: datetime) -> Sessi
     person = reading.person_by_account(found.subject)
     if person is None or not is_current(reading, login):
         return None
-    told = found.content
-    if told["by"] == BY_E_CPS and not _is_linked(reading, login):
+    told, by = found.content, found.content["by"]
+    if by in (BY_E_CPS, BY_CARD) and not _is_linked(reading, login, by):
         return None
     return Session(
-        found.id, person, login, told["by"], told["agent"], told["address"], found.expires_at, token
+        found.id, person, login, by, told["agent"], told["address"], found.expires_at, token
     )
 
 
-def _is_linked(reading: Reading, login: StrongLogin) -> bool:
-    """Whether the account still has an e-CPS that it had then: unlinked, one opens no page more."""
+def _is_linked(reading: Reading, login: StrongLogin, kind: str) -> bool:
+    """Whether the account still has an identity of that kind that it had then: unlinked, it opens
+    no page more."""
     found = reading.bindings(account=login.account)
-    live = (each for each in found if each.kind == "psc" and each.revoked_at is None)
+    live = (each for each in found if each.kind == kind and each.revoked_at is None)
     return any(each.created_at <= login.at for each in live)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mssmtp.admin import Office
+from mssmtp.card_login import CardLogin, CardReader
 from mssmtp.config import Settings
 from mssmtp.notices import Desk
 from mssmtp.outside import Clock, Entropy
@@ -36,6 +37,10 @@ class Site:
     """How letters are handed in; None where nobody writes any."""
     psc: PscLogin | None = None
     """e-CPS; None where `psc.redirect_uri` is not set."""
+    cards: CardLogin | None = None
+    """CPx cards; None without `listen.card`."""
+    reader: CardReader | None = None
+    """At the port for cards alone."""
     loop: asyncio.AbstractEventLoop | None = None
 
     @property

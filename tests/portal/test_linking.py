@@ -9,14 +9,25 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from mssmtp.codes import CodeRefused, CodeTooSoon
 from mssmtp.config import StoreSettings
 from mssmtp.config_notices import NoticeSettings
-from mssmtp.demo.authority import CLIENT_ONLY, EMAIL_ONLY, Authority, Make, Subject
+from mssmtp.demo.authority import CLIENT_ONLY, EMAIL_ONLY, Authority, Make, Subject, card_name
 from mssmtp.directories import Directories, Entry
 from mssmtp.identity import BadCredentials, tokens
-from mssmtp.linking import CardRefused, Linking, NotLinked, NotYours, Shown, by_card, by_token
+from mssmtp.linking import (
+    CardOfNobody,
+    CardRefused,
+    Linking,
+    NotLinked,
+    NotYours,
+    Shown,
+    by_card,
+    by_token,
+)
 from mssmtp.mail import AccountId, Address, PersonState
 from mssmtp.notices import Desk
 from mssmtp.portal import Portal, PortalRefused
@@ -28,6 +39,7 @@ from tests.authority import shared_keys
 from tests.identity.fakes import Clock, Entropy
 
 RPPS = "899900000110"
+CPS = card_name(RPPS, "TARTEMPION", "Zoé")
 E_CPS, CARD = Shown("psc", RPPS), Shown("card", RPPS)
 
 
@@ -151,6 +163,11 @@ def test_a_card_is_judged_before_it_shows_anybody(authority: Authority, snapshot
         return by_card(chain, snapshot.anchors, snapshot.revocation, now)
 
     assert shown(authority, holder, Make(usages=CLIENT_ONLY)) == CARD
+    # As on a CPS: the identifier shares its RDN with the names.
+    assert shown(authority, holder, Make(usages=CLIENT_ONLY, name=CPS)) == CARD
+    twice = x509.Name([*CPS, x509.NameAttribute(NameOID.COMMON_NAME, "899900000128")])
+    with pytest.raises(CardOfNobody):
+        shown(authority, holder, Make(usages=CLIENT_ONLY, name=twice))
     stranger = Authority(now, make_key=shared_keys(60))
     past = Make(now.replace(year=2020), now.replace(year=2021), usages=CLIENT_ONLY)
     for made, subject, make in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -114,6 +115,17 @@ def test_att_20_neither_none_nor_an_hmac_with_the_public_key_passes() -> None:
     for token in tokens:
         with pytest.raises(TokenRefused):
             read(token, KEYS, EXPECTED, NOW)
+
+
+@pytest.mark.attack("ATT-20")
+def test_att_20_a_login_of_a_lower_level_than_was_asked_for_is_refused() -> None:
+    strict = replace(EXPECTED, levels=("eidas2", "eidas3"))
+    for told in ("eidas2", "eidas3"):
+        assert read(made(acr=told), KEYS, strict, NOW).subject == "anne"
+    for wrong in ("eidas1", "", "0", "EIDAS2", ["eidas2"], 2, None, ...):
+        with pytest.raises(TokenRefused):
+            read(made(acr=wrong), KEYS, strict, NOW)
+        assert read(made(acr=wrong), KEYS, EXPECTED, NOW).subject == "anne"
 
 
 def test_what_is_no_key_set_is_refused() -> None:

@@ -68,11 +68,15 @@ class Place:
         password: str = PASSWORD,
         state: PersonState = PersonState.CERTIFIED,
         structure: StructureId | None = None,
+        national_id: str | None = None,
     ) -> AccountId:
         """Somebody with a MED box and a password."""
 
         def job(writing: Writing) -> Person:
-            new = NewPerson(Address.parse(usual), "Tartempion", "Zoé", structure=structure)
+            address = Address.parse(usual)
+            new = NewPerson(
+                address, "Tartempion", "Zoé", national_id=national_id, structure=structure
+            )
             person = writing.create_person(new)
             local = usual.partition("@")[0]
             box = writing.create_bal(Address.parse(f"{local}@{A_DOMAIN}"), BalType.MED)

@@ -27,6 +27,7 @@ from tests.web.conftest import PASSWORD, Place
 
 BACK = "https://127.0.0.1/psc/retour"
 ZOE, LUC, NOBODY, OTHER = "899900000110", "899900000128", "899900000136", "899900000144"
+LEA = "899900000219"
 LINK = "compte/identites/e-cps"
 CROSS = {"Sec-Fetch-Site": "cross-site"}
 
@@ -37,6 +38,8 @@ class House:
 
     place: Place
     context: ssl.SSLContext
+    people: dict[str, dict[str, object]]
+    """What the provider says more of somebody."""
     known: set[str] = field(default_factory=set)
 
     def there(self, away: Page, national_id: str) -> str:
@@ -93,11 +96,13 @@ def house(
     secret.chmod(0o600)
     files = healthy[A_DOMAIN].write(directory, "provider")
     key = RSAKey.generate_key(2048, {"use": "sig"}, auto_kid=True)
+    people: dict[str, dict[str, object]] = {}
     provider = Provider(
         0,
         https_context(files.certificate_file, files.key_file),
         (Client("mssmtp", "registration"),),
-        key=key,
+        people,
+        key,
     )
 
     asyncio.run_coroutine_threadsafe(provider.__aenter__(), place.loop).result()
@@ -114,7 +119,7 @@ def house(
     asking.clock.advance(time.time() - asking.clock.now().timestamp())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "TOKEN_LIVES_S", 86_400)
-        yield House(asking, ssl.create_default_context(cafile=str(asking.anchors)))
+        yield House(asking, ssl.create_default_context(cafile=str(asking.anchors)), people)
     asking.stop()
     asyncio.run_coroutine_threadsafe(provider.__aexit__(), place.loop).result()
 
@@ -201,6 +206,18 @@ def test_att_20_the_code_is_for_the_e_cps_that_was_shown(house: House) -> None:
         browser.cookies["__Host-essai"] = f"{attempt}.{subject}"
         assert browser.submit(page.path, {"code": code}).status == 422
     assert "Délier" not in browser.get("compte/identites").text
+
+
+@pytest.mark.attack("ATT-20")
+def test_att_20_an_e_cps_at_another_level_than_was_asked_for_opens_nothing(house: House) -> None:
+    browser = house.holder("lea")
+    assert "est liée" in house.linked(browser, LEA).text
+    for told, path in (("eidas3", "/compte"), ("eidas0", "/psc/suite"), ("", "/psc/suite")):
+        house.people[LEA] = {"acr": told}
+        fresh = house.place.browser()
+        page = house.back(fresh, house.there(fresh.ask("GET", "psc/connexion"), LEA))
+        assert page.path.startswith(path), (told, page.text)
+        assert ("__Host-session" in fresh.cookies) == (path == "/compte")
 
 
 def test_where_no_browser_is_sent_there_are_no_such_pages(place: Place, browser: Browser) -> None:

@@ -20,8 +20,8 @@ def _get(call: Call) -> Answer:
     if call.session is not None:
         return Goes(HOME)
     providers = tuple(each.name for each in call.site.settings.providers)
-    e_cps = call.site.psc is not None
-    return Shown("login.html", {"providers": providers, "e_cps": e_cps, "onward": onward(call)})
+    modes = {"e_cps": call.site.psc is not None, "card": call.site.cards is not None}
+    return Shown("login.html", {"providers": providers, "onward": onward(call), **modes})
 
 
 def _post(call: Call) -> Answer:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from urllib.parse import parse_qsl, urlencode
+
 from mssmtp.web import asking, sessions
 from mssmtp.web.page import Answer, Call, Goes, Keep, Needs, NotFound, Page, Shown
 
 PATH = "compte/sessions"
 IDENTITIES = "compte/identites"
+_MOST_QUERY = 8_192
+_MOST_FIELDS = 32
 
 
 def _get(call: Call) -> Answer:
@@ -31,13 +36,31 @@ def _post(call: Call) -> Answer:
 def _get_identities(call: Call) -> Answer:
     found = asking.rows(call, "person.binding.list", person=asking.me(call))
     live = [asking.dated(row, "since") for row in found if row["ended"] is None]
-    return Shown("identities.html", {"rows": live, "e_cps": call.site.psc is not None})
+    modes = {"e_cps": call.site.psc is not None, "card": call.site.cards is not None}
+    return Shown("identities.html", {"rows": live, **modes})
 
 
 def _post_identities(call: Call) -> Answer:
     number = asking.number(call.form["numero"])
     asking.ask(call, "person.binding.remove", person=asking.me(call), number=number)
     return Goes(IDENTITIES, done="logins.unbound")
+
+
+def code_page(call: Call, title: str, path: str) -> Answer:
+    """Asks for the code that links what was shown; `title`: a text of what that is."""
+    if not call.attempt:
+        return Goes(IDENTITIES)
+    return Shown("identity_code.html", {"title": title, "target": path})
+
+
+def same_again(call: Call, path: str) -> Answer:
+    """A page of ours that asks `path` the same by itself, and has the cookies that stay behind
+    when another site sends somebody here; of what is too much nothing goes along."""
+    pairs: list[tuple[str, str]] = []
+    if len(call.raw_query) <= _MOST_QUERY:
+        with suppress(ValueError):  # more fields than any answer has
+            pairs = parse_qsl(call.raw_query, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    return Shown("onward.html", {"path": path, "query": urlencode(pairs, errors="replace")})
 
 
 PAGES = (
