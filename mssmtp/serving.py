@@ -20,13 +20,13 @@ from mssmtp import app, listening, log, metrics_server, processors, workers
 from mssmtp.admin_sockets import bind_sockets
 from mssmtp.app import CLOCK, Rooms, Shared
 from mssmtp.config import Settings, load
-from mssmtp.errors import ConfigError
+from mssmtp.errors import ConfigError, MailError
 from mssmtp.hardening import harden
 from mssmtp.notices import Desk
 from mssmtp.own import OwnKeys
 from mssmtp.people.daily import Daily
 from mssmtp.people.register import LocalRegister
-from mssmtp.storage import Store, Writing
+from mssmtp.storage import Store, Writing, copying
 from mssmtp.suspending import SuspensionWatch
 from mssmtp.tls_settings import OwnCertificate
 from mssmtp.trust import Snapshot, Trust
@@ -36,6 +36,7 @@ GRACE_S = 20.0
 SUPERVISOR_GRACE_S = GRACE_S + 10.0
 _PRUNE_EVERY_S = 86_400.0
 _READINGS_EVERY_S = 5.0
+_COPIES_EVERY_S = 15.0
 
 logger = logging.getLogger(__name__)
 
@@ -145,6 +146,7 @@ class _Worker:
         await rooms.feed.load()
         suspensions = SuspensionWatch(store, self._trust, rooms.ask_again)
         await suspensions.look()
+        await _give_up_copies(store)
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(rooms.feed.run(), name="trust-feed"),
@@ -152,6 +154,7 @@ class _Worker:
                 tasks.create_task(suspensions.run(), name="suspensions"),
                 tasks.create_task(_prune_daily(store), name="prune"),
                 tasks.create_task(_record_readings(store), name="readings"),
+                tasks.create_task(_undo_copies(store), name="copies"),
                 tasks.create_task(_people_daily(store, self._settings), name="people"),
             ]
             for each in (rooms.courier, rooms.returning, rooms.cards):
@@ -207,6 +210,24 @@ async def _record_all(store: Store) -> None:
             await asyncio.wrap_future(store.write(lambda writing: writing.record_readings()))
     except Exception:
         logger.exception("readings not recorded")  # they stay noted
+
+
+async def _give_up_copies(store: Store) -> None:
+    """Before a door opens: what is under way in this worker's name, one that died has begun."""
+    try:
+        await asyncio.wrap_future(store.write(lambda writing: writing.give_up_copies()))
+    except MailError as error:  # their leases end all the same
+        logger.warning("copies not given up", extra={"kind": type(error).__name__})
+
+
+async def _undo_copies(store: Store) -> None:
+    """Of a COPY that was cut short nothing stays (RFC 9051 6.4.7), whichever worker has died."""
+    while True:
+        try:
+            await asyncio.to_thread(copying.undo_abandoned, store)
+        except Exception:
+            logger.exception("copies not undone")  # they are found again
+        await asyncio.sleep(_COPIES_EVERY_S)
 
 
 async def _people_daily(store: Store, settings: Settings) -> None:

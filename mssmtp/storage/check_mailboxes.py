@@ -8,9 +8,19 @@ from typing import Any
 from sqlalchemy import BindParameter, bindparam, func, select
 
 from mssmtp.errors import Damaged
+from mssmtp.storage import copying as copies
 from mssmtp.storage.check import END, PAGE, Claim, Look, Part, within
 from mssmtp.storage.flags import SEEN
-from mssmtp.storage.schema import bals, expunged, mailboxes, messages, owners, sql, states
+from mssmtp.storage.schema import (
+    bals,
+    copying,
+    expunged,
+    mailboxes,
+    messages,
+    owners,
+    sql,
+    states,
+)
 from mssmtp.storage.states import STATE_UIDS, unpacked
 from mssmtp.storage.view import Row
 from mssmtp.storage.views import Reading
@@ -95,6 +105,13 @@ _CAME = sql(
     select(messages.c.uid, messages.c.flags, messages.c.modseq)
     .where(messages.c.mailbox == bindparam("mailbox"))
     .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
+)
+_COPIES = sql(
+    select(copying.c.id, copying.c.uids, mailboxes.c.uid_next)
+    .join_from(copying, mailboxes, mailboxes.c.id == copying.c.mailbox, isouter=True)
+    .where(copying.c.id > _AFTER)
+    .order_by(copying.c.id)
+    .limit(_MOST)
 )
 _SIZE_OF_ALL = sql(select(func.coalesce(func.sum(mailboxes.c.messages), 0)))
 
@@ -193,6 +210,30 @@ class Mailboxes(Part[int]):
         return look
 
 
+class Copies(Part[int]):
+    """COPYs of several commits that are not whole yet: of now, or of a server that died."""
+
+    name = "copies"
+    first = 0
+    claims = (
+        Claim("copy", "copies under way", "names UIDs its mailbox has given, in their order"),
+    )
+
+    def look(self, view: Reading, after: int) -> Look[int]:
+        """A mailbox that is gone has taken what was copied along."""
+        rows = view._all(_COPIES, after=after, most=PAGE)
+        look: Look[int] = Look.over("copies under way", rows, PAGE)
+        for id, text, uid_next in rows:
+            try:
+                ends = [uid for span in copies.spans(text) for uid in span]
+            except ValueError:
+                look.wrong("copy", f"copy {id}: its UIDs cannot be read")
+                continue
+            if ends != sorted(ends) or not all(0 < uid < (uid_next or END) for uid in ends):
+                look.wrong("copy", f"copy {id}: a UID is not one of its mailbox")
+        return look
+
+
 def _up_to(rows: Sequence[Row], most: int) -> Sequence[Row]:
     """The first rows that together count `most` messages."""
     count = 0
@@ -248,4 +289,5 @@ PARTS: tuple[type[Part[Any]], ...] = (
     Owners,
     Boxes,
     Mailboxes,
+    Copies,
 )

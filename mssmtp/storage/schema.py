@@ -58,10 +58,10 @@ from mssmtp.storage.schema_services import preferences as preferences
 from mssmtp.storage.schema_services import scripts as scripts
 from mssmtp.storage.schema_services import traces as traces
 
-VERSION = "0008"
+VERSION = "0009"
 """Newest schema this code knows; the alembic revision of the same name makes it."""
 
-KNOWN_VERSIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"})
+KNOWN_VERSIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"})
 
 meta = clustered(
     "meta",
@@ -165,6 +165,17 @@ expunged = clustered(
     Column("modseq", BigInteger, nullable=False),
     Index("expunged_by_modseq", "mailbox", "modseq"),
 )
+
+copying = counted(
+    "copying",
+    Column("id", Number, primary_key=True),
+    Column("mailbox", BigInteger, nullable=False),
+    Column("uids", Text, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+)
+"""COPYs of several commits, while they are under way (`copying.py`): the UIDs made so far in
+`mailbox`, as ranges `1:200,205:404`."""
 
 keywords = clustered(
     "keywords",

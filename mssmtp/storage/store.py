@@ -141,6 +141,7 @@ class Store:
             self._later,
             self._packer.want,
             tells,
+            self._worker,
         )
 
     def _opened(self) -> Connection:

@@ -85,6 +85,8 @@ class Vault:
     """A window of texts lacks its packs: they are made when there is time."""
     tells: bool = False
     """What happens to letters is noted for the service mail (`notices.py`)."""
+    worker: str = "cli"
+    """The name of this process, which whoever replaces it has too."""
 
 
 class View:

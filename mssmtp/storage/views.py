@@ -9,6 +9,7 @@ from mssmtp.mail import BalId
 from mssmtp.storage.activity import INACTIVITY_TOLD
 from mssmtp.storage.administrators import AdministratorReading, AdministratorWriting
 from mssmtp.storage.bindings import BindingReading, BindingWriting
+from mssmtp.storage.copying import CopyingReading, CopyingWriting
 from mssmtp.storage.handed import HandedReading, HandedWriting
 from mssmtp.storage.invited import InvitedReading
 from mssmtp.storage.ledger import LedgerReading
@@ -31,6 +32,7 @@ from mssmtp.storage.waiting import QueueReading
 
 
 class Reading(
+    CopyingReading,
     ScriptReading,
     HandedReading,
     NoticeReading,
@@ -53,6 +55,7 @@ class Reading(
 
 
 class Writing(
+    CopyingWriting,
     ScriptWriting,
     HandedWriting,
     NoticeWriting,

@@ -164,8 +164,8 @@ def commits(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[effects.Wri
 def test_att_41_a_large_move_store_or_renamed_inbox_is_many_short_commits(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copy, "MOVE_BATCH", 2)
-    monkeypatch.setattr(rename, "MOVE_BATCH", 2)
+    monkeypatch.setattr(copy, "BATCH", 2)
+    monkeypatch.setattr(rename, "BATCH", 2)
     monkeypatch.setattr(store, "BATCH", 2)
     world.fill(5)
     client = world.client()

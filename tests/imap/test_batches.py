@@ -184,9 +184,9 @@ def test_r06_a_long_command_says_between_its_commits_that_it_goes_on(
     client.ok("CREATE Vieux")
     client.ok("COPY 1:* Vieux")
     client.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")
-    for module, name in ((expunge, "BATCH"), (delete, "BATCH"), (copy, "MOVE_BATCH")):
+    for module, name in ((expunge, "BATCH"), (delete, "BATCH"), (copy, "BATCH")):
         monkeypatch.setattr(module, name, 1)
-    monkeypatch.setattr(rename, "MOVE_BATCH", 1)
+    monkeypatch.setattr(rename, "BATCH", 1)
     quiet = [line for line in client.ok("NOOP") if "INPROGRESS" in line]
     ticks = count(0, 3)
     monkeypatch.setattr(ManualClock, "monotonic", lambda self: next(ticks))

@@ -397,7 +397,7 @@ def arrange(world: World) -> None:
     ("line", "module", "name"),
     [
         ("STORE 1:4 +FLAGS (\\Flagged)", store, "BATCH"),
-        ("MOVE 1:4 INBOX", copy, "MOVE_BATCH"),
+        ("MOVE 1:4 INBOX", copy, "BATCH"),
         ("EXPUNGE", expunge, "BATCH"),
         ("UID EXPUNGE 1:*", expunge, "BATCH"),
     ],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mssmtp.imap import listing, mailboxes, metadata, names, subscriptions
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.commands.copy import MOVE_BATCH
+from mssmtp.imap.commands.copy import BATCH
 from mssmtp.imap.effects import Steps, send, write
 from mssmtp.imap.mailboxes import Place
 from mssmtp.imap.names import DELIMITER
@@ -101,9 +101,9 @@ def _empty(
     source: MailboxId, target: MailboxId, uids: Sequence[Uid], progress: Progress
 ) -> Steps[None]:
     """The messages that were there, in commits as short as those of MOVE."""
-    for start in range(0, len(uids), MOVE_BATCH):
+    for start in range(0, len(uids), BATCH):
         yield from progress.told(start, len(uids))
-        yield from _move(source, uids[start : start + MOVE_BATCH], target)
+        yield from _move(source, uids[start : start + BATCH], target)
 
 
 def _move(source: MailboxId, uids: Sequence[Uid], target: MailboxId) -> Steps[None]:
