@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.imap import flag_lines, list_lines, responses
+from mssmtp.imap.bodies import Bodies
 from mssmtp.imap.flag_lines import Lines
 from mssmtp.imap.header_lines import HeaderLines
 from mssmtp.imap.items import Binary, Body, Item, Simple, label_of
@@ -41,7 +42,9 @@ BINARY_SIZE = b"BINARY.SIZE["
 """A number: never put off."""
 ROWS = 1_024
 FLAG_ROWS = 6_144
-BODIES = 64
+BODIES = 128
+GROUP = 1_024
+"""Messages of several batches: each looks through what of the group is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,9 @@ class Plan:
     @property
     def group_rows(self) -> int:
         """Messages that are shown in one go; the unread ones become `\\Seen` together before."""
-        return self.batch_rows if self.lines is None else FLAG_ROWS
+        if self.lines is not None:
+            return FLAG_ROWS
+        return self.batch_rows if self.sets_seen else max(self.batch_rows, GROUP)
 
     @property
     def batch_rows(self) -> int:
@@ -177,6 +182,7 @@ def render(
         octets = _render_rows(plan, numbered, selected)
         return Batch([octets], spans[-1][1], count_of(spans) - len(rows))
     summaries = _Summaries(reading, mailbox, rows if plan.needs_summary else ())
+    bodies = Bodies(reading, mailbox, rows)
     pieces: list[Piece] = []
     size = 0
     is_undecodable = False
@@ -188,7 +194,8 @@ def render(
             pieces.append(line)
             size += len(line)
         else:
-            message = Message(reading, mailbox, at, row, recent, summaries.opened(row.uid, octets))
+            summary = summaries.opened(row.uid, octets)
+            message = Message(reading, bodies, mailbox, at, row, recent, summary)
             octets_out, is_whole = _render_message(
                 plan, message, pieces, became_seen=row.uid in seen
             )
@@ -277,7 +284,9 @@ def late(reading: Reading, piece: Late) -> bytes | Stream | None:
     """The value that was put off."""
     summaries = _Summaries(reading, piece.mailbox, (piece.row,))
     summary = summaries.opened(piece.row.uid, summaries.octets(piece.row.uid))
-    return piece.value_of(Message(reading, piece.mailbox, 0, piece.row, piece.recent, summary))
+    bodies = Bodies(reading, piece.mailbox, (piece.row,))
+    message = Message(reading, bodies, piece.mailbox, 0, piece.row, piece.recent, summary)
+    return piece.value_of(message)
 
 
 def _render_message(

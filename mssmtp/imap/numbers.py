@@ -273,6 +273,11 @@ def count_of(spans: Sequence[Span]) -> int:
     return sum(stop - start for start, stop in spans)
 
 
+def before(spans: Sequence[Span], position: int) -> list[Span]:
+    """What of `spans` lies before `position`."""
+    return [(start, min(stop, position)) for start, stop in spans if start < position]
+
+
 def after(spans: Sequence[Span], position: int) -> list[Span]:
     """What of `spans` lies at or behind `position`."""
     return [(max(start, position), stop) for start, stop in spans if stop > position]

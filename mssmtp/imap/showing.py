@@ -11,7 +11,7 @@ from mssmtp.imap import fetch, mailboxes
 from mssmtp.imap.effects import Note, Steps, read, send, write
 from mssmtp.imap.fetch import Batch, Late, Plan, Wanted
 from mssmtp.imap.items import Item, Simple
-from mssmtp.imap.numbers import Span, after, cut
+from mssmtp.imap.numbers import Span, after, before, cut
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 from mssmtp.imap.streams import Decoded, Stream
@@ -43,12 +43,9 @@ def show(session: Session, items: tuple[Item, ...], spans: Sequence[Span]) -> St
         seen: frozenset[Uid] = frozenset()
         if plan.sets_seen and selected.may(mailboxes.SEEN):
             seen = yield from _see(selected, group)
-        told = yield from _send_group(selected, plan, group, seen)
-        if plan.reads_body:
-            uids = list(selected.view.uids_of(group))
-            yield Note(session.principal.account, selected.mailbox.id, uids, "releve")
-            if seen:
-                yield Note(session.principal.account, selected.mailbox.id, seen, "lu")
+        told = yield from _send_group(session, plan, group, seen)
+        if plan.reads_body and seen:
+            yield Note(session.principal.account, selected.mailbox.id, seen, "lu")
         missing += told.missing
         is_undecodable |= told.is_undecodable
     return Told(missing, is_undecodable)
@@ -69,9 +66,10 @@ def _see(selected: Selected, group: Sequence[Span]) -> Steps[frozenset[Uid]]:
 
 
 def _send_group(
-    selected: Selected, plan: Plan, group: Sequence[Span], seen: frozenset[Uid]
+    session: Session, plan: Plan, group: Sequence[Span], seen: frozenset[Uid]
 ) -> Steps[Told]:
-    """Send the responses of `group` batch by batch."""
+    """Send the responses of `group` batch by batch, and note what was sent of bodies."""
+    selected = session.selected
     left = list(group)
     missing = 0
     is_undecodable = False
@@ -82,6 +80,9 @@ def _send_group(
         missing += batch.missing
         is_undecodable |= batch.is_undecodable
         is_undecodable |= yield from _send_pieces(selected, batch)
+        if plan.reads_body:
+            sent = selected.view.uids_of(before(left, batch.position))
+            yield Note(session.principal.account, selected.mailbox.id, sent, "releve")
         # Where a few messages fill a batch, the rows of hundreds are not read for each (ATT-27).
         room = min(_more_than(_count(left, batch.position)), plan.batch_rows)
         left = after(left, batch.position)

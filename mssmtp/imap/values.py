@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mssmtp.errors import Damaged
 from mssmtp.imap import dates, objectids, responses
+from mssmtp.imap.bodies import READ_COST, Bodies
 from mssmtp.imap.header_lines import header_octets, is_in_summary
 from mssmtp.imap.items import Binary, BinarySize, Body, Item, Section, Simple
 from mssmtp.imap.numbers import Span
@@ -32,9 +33,6 @@ logger = logging.getLogger(__name__)
 
 INLINE_OCTETS = 65_536
 """A part of the message up to this size is read with its batch; a larger one is streamed."""
-READ_COST = 1_024
-"""Opening a part of a message counts as so many octets: hundreds of empty parts fill a batch too,
-and a reading thread is never kept for seconds (ATT-27)."""
 PREVIEW_COST = 16_384
 """The same for text that is read and decoded (ATT-29)."""
 WHOLE = Section()
@@ -47,6 +45,7 @@ class Message:
     """One message while it is rendered."""
 
     reading: Reading
+    bodies: Bodies
     mailbox: MailboxId
     number: int
     row: MessageRow
@@ -222,7 +221,7 @@ def _read(message: Message, start: int, stop: int) -> bytes | None:
     if start >= stop:
         return b""
     try:
-        return message.reading.body(message.mailbox, message.row.uid, start, stop)
+        return message.bodies.read(message.row, start, stop)
     except (Damaged, NoSuchMessage):
         place = {"mailbox": message.mailbox, "uid": message.row.uid}
         logger.exception("message damaged", extra=place)

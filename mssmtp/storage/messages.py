@@ -12,7 +12,6 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from mssmtp.errors import Damaged
 from mssmtp.mail import ALL_RIGHTS, BalId, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
 from mssmtp.storage.contents import ContentReading, ContentWriting
 from mssmtp.storage.flags import DELETED, SEEN
@@ -93,11 +92,6 @@ _DELETED_UIDS = sql(
     .where(messages.c.mailbox == bindparam("mailbox"))
     .where(messages.c.flags.bitwise_and(DELETED) != 0)
     .order_by(messages.c.uid)
-)
-_BLOB_OF = sql(
-    select(messages.c.blob, messages.c.size)
-    .where(messages.c.mailbox == bindparam("mailbox"))
-    .where(messages.c.uid == bindparam("uid"))
 )
 _BAL_OF = sql(select(mailboxes.c.bal).where(mailboxes.c.id == bindparam("mailbox")))
 _ADD = sql(
@@ -259,20 +253,6 @@ class MessageReading(ImageReading, ContentReading, TombstoneReading):
             if any(bits & DELETED for bits in state.sets):
                 came.update(uid for uid, _, bits in state.marks() if bits & DELETED)
         return [Uid(uid) for uid in sorted(came)]
-
-    def body(self, mailbox: MailboxId, uid: Uid, start: int = 0, stop: int | None = None) -> bytes:
-        """Octets `start` to `stop` of a message, clipped to its size.
-
-        Opens only the chunks needed. Raises NoSuchMessage; Damaged for this message only (D10).
-        """
-        row = self._one(_BLOB_OF, mailbox=mailbox, uid=uid)
-        owner = self._owner_id(self._bal_of(mailbox))
-        if row is None or owner is None:
-            raise NoSuchMessage
-        content = self._content(row[0], owner)
-        if content.size != row[1]:
-            raise Damaged("a message leads to the content of another")
-        return content.read(start, stop)
 
     def _bal_of(self, mailbox: MailboxId) -> BalId:
         """Raises NoSuchMailbox."""

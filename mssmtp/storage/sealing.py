@@ -155,18 +155,32 @@ class ChunkReader:
 
     def _open(self, number: int, sealed: bytes) -> bytes:
         last = number == len(self._entries) - 1
-        packs = bool(self._entries[number] & _COMPRESSED)
-        try:
-            octets = self._aead.decrypt(
-                number.to_bytes(12, "big"),
-                sealed,
-                _CONTEXT.pack(self._blob, number, last, packs),
-            )
-        except (InvalidTag, ValueError) as error:
-            raise Damaged(f"chunk {number} does not authenticate") from error
-        if packs:
-            octets = decompressed(octets, CHUNK_OCTETS)
-        expected = self._size - number * CHUNK_OCTETS if last else CHUNK_OCTETS
-        if len(octets) != expected:
-            raise Damaged(f"chunk {number} has another size")
-        return octets
+        octets = self._size - number * CHUNK_OCTETS if last else CHUNK_OCTETS
+        place = number, last, octets
+        return _opened(self._aead, self._blob, place, self._entries[number], sealed)
+
+
+def open_small(blob: BlobId, key: bytes, index: bytes, size_octets: int, sealed: bytes) -> bytes:
+    """The content of a blob of one chunk, as `ChunkReader` reads it. Raises Damaged."""
+    (entry,) = chunk_entries(index, size_octets)
+    place = 0, True, size_octets
+    return _opened(AESGCM(key), blob, place, entry, sealed[: entry & ~_COMPRESSED])
+
+
+def _opened(
+    aead: AESGCM, blob: BlobId, place: tuple[int, bool, int], entry: int, sealed: bytes
+) -> bytes:
+    """A chunk: `place` is its number, whether it is the last one, and its size when opened."""
+    number, last, size_octets = place
+    packs = bool(entry & _COMPRESSED)
+    try:
+        octets = aead.decrypt(
+            number.to_bytes(12, "big"), sealed, _CONTEXT.pack(blob, number, last, packs)
+        )
+    except (InvalidTag, ValueError) as error:
+        raise Damaged(f"chunk {number} does not authenticate") from error
+    if packs:
+        octets = decompressed(octets, CHUNK_OCTETS)
+    if len(octets) != size_octets:
+        raise Damaged(f"chunk {number} has another size")
+    return octets

@@ -9,6 +9,7 @@ from mssmtp.mail import BalId
 from mssmtp.storage.activity import INACTIVITY_TOLD
 from mssmtp.storage.administrators import AdministratorReading, AdministratorWriting
 from mssmtp.storage.bindings import BindingReading, BindingWriting
+from mssmtp.storage.bodies import BodyReading
 from mssmtp.storage.copying import CopyingReading, CopyingWriting
 from mssmtp.storage.handed import HandedReading, HandedWriting
 from mssmtp.storage.invited import InvitedReading
@@ -35,6 +36,7 @@ class Reading(
     CopyingReading,
     ScriptReading,
     HandedReading,
+    BodyReading,
     NoticeReading,
     InvitedReading,
     ResealReading,

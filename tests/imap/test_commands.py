@@ -19,6 +19,7 @@ from mssmtp.imap.patterns import matches
 from mssmtp.mail import BalState
 from mssmtp.message import stub
 from mssmtp.storage import Reading, Writing
+from mssmtp.storage.bodies import Content
 from mssmtp.storage.letters import LetterWriter
 from tests.imap.world import SERVICE, ZOE, Client, ManualClock, World, message
 
@@ -84,12 +85,12 @@ def test_a_damaged_message_is_a_stub_and_the_others_are_read(
     """D10: one poison message never blocks a mailbox."""
     world.fill(3)
     client = world.client()
-    body, summaries, text = Reading.body, Reading.summaries, Reading._text
+    body, summaries, text = Content.read, Reading.summaries, Reading._text
 
-    def bad_body(self: Reading, mailbox: int, uid: int, *rest: int) -> bytes:
-        if uid == 2:
+    def bad_body(self: Content, start: int = 0, stop: int | None = None) -> bytes:
+        if self._row[0] == 2:
             raise Damaged
-        return body(self, mailbox, uid, *rest)  # type: ignore[arg-type]
+        return body(self, start, stop)
 
     def bad_summaries(self: Reading, mailbox: int, uids: Sequence[int]) -> object:
         found = summaries(self, mailbox, uids)  # type: ignore[arg-type]
@@ -100,7 +101,7 @@ def test_a_damaged_message_is_a_stub_and_the_others_are_read(
             raise Damaged
         return text(self, row, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Reading, "body", bad_body)
+    monkeypatch.setattr(Content, "read", bad_body)
     monkeypatch.setattr(Reading, "summaries", bad_summaries)
     monkeypatch.setattr(Reading, "_text", bad_text)
     lines = client.ok("FETCH 1:* (ENVELOPE BODYSTRUCTURE BODY.PEEK[1] EMAILID)")
