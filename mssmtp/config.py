@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl, urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     BaseModel,
@@ -27,6 +28,8 @@ from pydantic import (
 from mssmtp.config_admin import AdminSettings
 from mssmtp.config_base import MEBI, Cell, DomainName, Section, several
 from mssmtp.config_bulk import BulkSettings, PreregSettings
+from mssmtp.config_listen import Endpoint as Endpoint
+from mssmtp.config_listen import ListenSettings as ListenSettings
 from mssmtp.config_notices import NoticeSettings as NoticeSettings
 from mssmtp.config_people import PeopleSettings
 from mssmtp.config_policy import PolicySettings
@@ -46,15 +49,13 @@ from mssmtp.config_web import WebSettings
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Domain
 
-
-class Endpoint(Section):
-    """Where a door listens."""
-
-    host: str = Field("127.0.0.1", description="Address to bind.")
-    port: int = Field(description="TCP port.", ge=0, le=65535)
-
-
 S = TypeVar("S", bound=Section)
+
+
+_NO_ZONE = (
+    "« {} » is no time zone that this machine knows: write a name such as Europe/Paris, and install"
+    " the package tzdata if that one is unknown too"
+)
 
 
 class OperatorSettings(Section):
@@ -64,6 +65,11 @@ class OperatorSettings(Section):
     host_name: DomainName = Field(description="Name said in EHLO, banners and Received lines.")
     domains: tuple[DomainName, ...] = Field(
         description="Domains served here (DEF-01).", min_length=1
+    )
+    time_zone: str = Field(
+        "Europe/Paris",
+        description="The clock that people read, on pages, in service mails, reports and tables:"
+        " a name such as Indian/Reunion. Logs, --json and letters' headers do not follow it.",
     )
     responsible_contact: Cell | None = Field(
         None,
@@ -86,6 +92,20 @@ class OperatorSettings(Section):
         description="Names of further certificates of ours that the list holds for these domains,"
         " as it prints them: of another server, or of a certificate to come (OP-35).",
     )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, OSError, ValueError) as error:  # unknown; a directory; a path
+            raise ValueError(_NO_ZONE.format(name)) from error
+        return name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The clock of `time_zone`."""
+        return ZoneInfo(self.time_zone)
 
 
 class DomainSettings(Section):
@@ -168,56 +188,6 @@ class StoreSettings(Section):
                 " write it into a file of mode 0600 and name that as store.database_password_file"
             )
         return url
-
-
-class ListenSettings(Section):
-    """The doors. A door that is not named is closed."""
-
-    operators: Endpoint | None = Field(None, description="Operator door (OP-02), normally port 25.")
-    submission: Endpoint | None = Field(None, description="Submission with STARTTLS, port 587.")
-    submissions: Endpoint | None = Field(None, description="Submission over TLS, port 465 (CL-04).")
-    gateways: Endpoint | None = Field(
-        None, description="Hospitals' mail servers that relay through us, STARTTLS ([[gateways]])."
-    )
-    appliances: Endpoint | None = Field(
-        None, description="Scanners and analysers of [[machines]], STARTTLS; closed by default."
-    )
-    appliances_tls: Endpoint | None = Field(None, description="The same over TLS.")
-    app_submission: Endpoint | None = Field(
-        None, description="Systems, by certificate (CL-16): submission with STARTTLS."
-    )
-    app_submissions: Endpoint | None = Field(None, description="The same over TLS.")
-    app_imap: Endpoint | None = Field(None, description="Their IMAP with STARTTLS.")
-    app_imaps: Endpoint | None = Field(None, description="Their IMAP over TLS.")
-    imap: Endpoint | None = Field(None, description="IMAP with STARTTLS, port 143.")
-    imaps: Endpoint | None = Field(None, description="IMAP over TLS, port 993 (CL-04).")
-    sieve: Endpoint | None = Field(
-        None, description="ManageSieve (RFC 5804) with STARTTLS, port 4190."
-    )
-    admin: Endpoint | None = Field(
-        None,
-        description="Administration over TLS, for who was named with a certificate of the anchors"
-        " of pki (`mssmtp admin add --certificate`). The socket in the home is always open.",
-    )
-    web: Endpoint | None = Field(
-        None,
-        description="The holders' pages over TLS ([web]): port 443, or another behind a relay of"
-        " connections.",
-    )
-    card: Endpoint | None = Field(
-        None,
-        description="Where browsers show a CPx card ([web.cards]), such as port 8443; the pages"
-        " themselves never ask for one.",
-    )
-    metrics: Endpoint | None = Field(None, description="Prometheus metrics, on loopback only.")
-
-    @field_validator("metrics")
-    @classmethod
-    def _on_loopback(cls, endpoint: Endpoint | None) -> Endpoint | None:
-        """ATT-38: nobody logs in to read the metrics, so nobody else may reach them."""
-        if endpoint is not None and not ip_address(endpoint.host).is_loopback:
-            raise ValueError("metrics are served on a loopback address only, such as 127.0.0.1")
-        return endpoint
 
 
 class LimitSettings(Section):
@@ -347,7 +317,11 @@ class Settings(Section):
         " or has contacts of its own.",
     )
     store: StoreSettings
-    listen: ListenSettings = Field(default_factory=ListenSettings)
+    listen: ListenSettings = Field(
+        default_factory=ListenSettings,
+        description="The doors. A door that is not named is closed. `published_port` in a door is"
+        " what mail programs are told, where a relay of connections in front has another port.",
+    )
     tls: TlsSettings
     pki: PkiSettings
     whitelist: WhitelistSettings = Field(default_factory=WhitelistSettings)

@@ -133,4 +133,10 @@ def missing(settings: Settings, *, everything: bool = False) -> tuple[Missing, .
         )
     )
     found.append(Missing(f"MX record of {served}", f"Publish MX 10 {settings.operator.host_name}."))
+    found.append(
+        Missing(
+            f"DNS records of {served} for mail programs",
+            "Publish those that `mssmtp domain dns` prints.",
+        )
+    )
     return tuple(found)

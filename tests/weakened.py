@@ -83,6 +83,35 @@ WEAKENINGS = (
         ("tests/app/test_copying.py",),
     ),
     Weakening(
+        "document types in what Outlook posts",
+        "mssmtp/autoconfig/autodiscover.py",
+        "fromstring(octets, forbid_dtd=True)",
+        "ElementTree.fromstring(octets)",
+        ("tests/autoconfig/test_documents.py",),
+    ),
+    Weakening(
+        "pages under names that are for mail programs",
+        "mssmtp/web/door.py",
+        "        if host.lower() == self._host:\n",
+        "        ours = self._port.programs\n"
+        "        if host.lower() == self._host or (ours and ours.is_host(host)):\n",
+        ("tests/web/test_programs.py",),
+    ),
+    Weakening(
+        "settings for domains of others",
+        "mssmtp/web/programs.py",
+        "        return domain if domain in self._domains else None\n",
+        "        return domain\n",
+        ("tests/web/test_programs.py",),
+    ),
+    Weakening(
+        "profiles of boxes of others",
+        "mssmtp/web/pages/devices.py",
+        "    if address not in _boxes(call) or files is None:\n",
+        "    if files is None:\n",
+        ("tests/web/test_programs.py",),
+    ),
+    Weakening(
         "who idles by an identity that was taken away",
         "mssmtp/storage/bindings.py",
         "            self._login_changed(AccountId(row[0]))\n",

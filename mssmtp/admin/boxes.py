@@ -11,7 +11,8 @@ from mssmtp.admin import finding
 from mssmtp.admin.authority import Place
 from mssmtp.admin.finding import Box
 from mssmtp.admin.operation import MOST_ROWS, Answer, Desk, I, Input, Row, operation
-from mssmtp.config import Endpoint, Settings
+from mssmtp.autoconfig import servers
+from mssmtp.config import Settings
 from mssmtp.errors import ConfigError
 from mssmtp.identity import national_id
 from mssmtp.mail import Actor, AdminLevel, Bal, BalState, BalType, PersonState
@@ -104,17 +105,10 @@ def _add(desk: Desk[AddBox]) -> Answer:
 
 def _places(settings: Settings) -> Row:
     """What a mail client needs to know."""
-    listen = settings.listen
-
-    def place(endpoint: Endpoint | None) -> str | None:
-        return f"{settings.operator.host_name}:{endpoint.port}" if endpoint else None
-
-    return {
-        "imap_tls": place(listen.imaps),
-        "imap_starttls": place(listen.imap),
-        "submission_tls": place(listen.submissions),
-        "submission_starttls": place(listen.submission),
-    }
+    told: Row = dict.fromkeys(_PLACES.values())
+    for each in servers(settings):
+        told[_PLACES[each.service, each.security]] = f"{each.host}:{each.port}"
+    return told
 
 
 def _list(desk: Desk[Page]) -> Answer:
@@ -295,6 +289,12 @@ def _row(desk: Desk[I], bal: Bal) -> Row:
     }
 
 
+_PLACES = {
+    ("imap", "tls"): "imap_tls",
+    ("imap", "starttls"): "imap_starttls",
+    ("smtp", "tls"): "submission_tls",
+    ("smtp", "starttls"): "submission_starttls",
+}
 _HOLDER, _STRUCTURE = AdminLevel.HOLDER, AdminLevel.STRUCTURE
 _OPERATOR = AdminLevel.OPERATOR
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from mssmtp.asking import Desk, Row
+from mssmtp.autoconfig import records
 from mssmtp.cli import exporting, options
-from mssmtp.cli.output import print_json, print_rows, print_table
+from mssmtp.cli.output import out, print_json, print_rows, print_table
+from mssmtp.config import Settings
+from mssmtp.errors import ConfigError
+from mssmtp.own.keys import host_names
+from mssmtp.tls_settings import load_certificate
 
 app = typer.Typer(
-    help="Domains served here: create, list, show, change, close, export.", no_args_is_help=True
+    help="Domains served here: create, list, show, change, close, export, dns.",
+    no_args_is_help=True,
 )
 Name = Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain served here.")]
 Of = Annotated[str, typer.Option("--structure", help="FINESS or SIRET of the structure.")]
@@ -59,6 +66,45 @@ def close(
 ) -> None:
     """Take a domain away from a structure whose boxes in it are closed."""
     _hold(options.desk(config), structure, domain, as_json=as_json, remove=True)
+
+
+@app.command()
+def dns(domain: Name, config: options.Config = None, as_json: options.Json = False) -> None:
+    """Print the DNS records that let mail programs set themselves up from an address (CL-26)."""
+    settings = options.settings(config)
+    served = next((each for each in settings.operator.domains if each == domain.lower()), None)
+    if served is None:
+        raise ConfigError(
+            f"« {domain} »",
+            "n'est pas un domaine servi ici",
+            "Choisissez-en un de operator.domains.",
+        )
+    found = records.records(settings, served)
+    unnamed = _unnamed(settings, records.names(served))
+    if as_json:
+        rows = [asdict(each) for each in found]
+        print_json({"domain": served, "records": rows, "names_missing_in_certificate": unnamed})
+        return
+    for each in found:
+        out.print(str(each), markup=False)
+    if unnamed:
+        out.print(
+            f"The certificate of the pages does not name {' and '.join(unnamed)}: order it with"
+            " these names, or mail programs do not ask there.",
+            markup=False,
+            style="yellow",
+        )
+
+
+def _unnamed(settings: Settings, names: tuple[str, ...]) -> list[str]:
+    """Of `names`, those that browsers and programs would not find in our certificate."""
+    files = settings.web_certificate
+    if settings.listen.web is None or files is None:
+        return []
+    held = host_names(load_certificate(files).leaf)
+    return [
+        each for each in names if each not in held and f"*.{each.partition('.')[2]}" not in held
+    ]
 
 
 def _hold(desk: Desk, structure: str, domain: str, *, as_json: bool, remove: bool = False) -> None:

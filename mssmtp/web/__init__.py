@@ -8,6 +8,7 @@
     sessions.py     who is logged in; the store keeps what recognises a session, never its token
     page.py         what a page is made of, and what it may answer
     pages/          one module for each matter
+    programs.py     what mail programs ask to be set up, which is no page and wants no login
     showing.py      templates; texts.py: what they say, in French and in English
 
 A page is one module of `pages/` that ends with `PAGES = (Page(...), ...)` and has its line in

@@ -1,6 +1,7 @@
 """Door: HTTPS for browsers. A request in, an answer out; pages are worked out in threads.
 
     GET, HEAD, POST of a page (`pages/`); GET of a static file under a name that holds its digest
+    what mail programs ask to be set up (`programs.py`), under names of domains served here too
 
 Refused before anything is looked up: another method, another host, too much, too slow, too many.
 """
@@ -27,13 +28,15 @@ from aiohttp import web
 from cryptography import x509
 
 from mssmtp import metrics, processors
+from mssmtp.autoconfig.autodiscover import MOST_OCTETS as MOST_OF_PROGRAM
 from mssmtp.errors import MailError
 from mssmtp.log import connection_id
 from mssmtp.web import cookies, headers
 from mssmtp.web.answering import Answering, Asked, Made
 from mssmtp.web.connections import Connection, Crowd, Server
 from mssmtp.web.page import MOST_OCTETS, Needs, Page
-from mssmtp.web.reading import Body, TooLong, body_of, query_of
+from mssmtp.web.programs import Kind, Programs, Question
+from mssmtp.web.reading import Body, TooLong, body_of, octets_of, query_of
 from mssmtp.web.routing import Routes
 from mssmtp.web.sessions import Sessions
 from mssmtp.web.showing import Showing
@@ -67,7 +70,7 @@ class Port:
     """Where browsers come in: how it is reached, what listens there, what is shown.
 
     `name`: in the log. `answers_once`: whoever asks again shows again what was shown in the
-    handshake.
+    handshake. `programs`: what mail programs are told here; None: nothing.
     """
 
     url: str
@@ -75,6 +78,7 @@ class Port:
     pages: Iterable[Page]
     name: str = "web"
     answers_once: bool = False
+    programs: Programs | None = None
 
 
 class WebDoor:
@@ -138,6 +142,11 @@ class WebDoor:
         """The name of the page for logs, which is none of the peer's words, and the answer."""
         name = "-"
         try:
+            programs = self._port.programs
+            kind = None if programs is None else self._kind_of(request, programs)
+            if programs is not None and kind is not None:
+                name = kind.value
+                return name, await self._of_program(request, programs, kind)
             path = self._local(request)
             if path.startswith("static/"):
                 return "static", self._static(path.removeprefix("static/"))
@@ -186,13 +195,37 @@ class WebDoor:
         except ValueError:
             return False
 
+    def _kind_of(self, request: web.BaseRequest, programs: Programs) -> Kind | None:
+        """What a mail program asks; None: a page, or under a name that is nobody's."""
+        host = request.headers.get("Host", "")
+        is_here = self._is_ours(host) or programs.is_host(host)
+        return programs.kind_of(request.path) if is_here else None
+
+    async def _of_program(self, request: web.BaseRequest, programs: Programs, kind: Kind) -> Made:
+        """Raises Refused."""
+        if request.method not in (_METHODS if kind is Kind.POX else _METHODS[:2]):
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "missing")
+        octets = None
+        if request.method == "POST":
+            self._demand_pace(request)
+            octets = await _read(octets_of(request, MOST_OF_PROGRAM))
+        query, host = query_of(request.query_string), request.headers["Host"]
+        made = programs.answer(Question(kind, host, request.path, query, octets))
+        if made is None:
+            raise Refused(HTTPStatus.NOT_FOUND, "missing")
+        return made
+
+    def _demand_pace(self, request: web.BaseRequest) -> None:
+        """Raises Refused."""
+        now = asyncio.get_running_loop().time()
+        if not self._crowd.may_post(request.remote or "", now):
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "fast")
+
     async def _body(self, request: web.BaseRequest, page: Page, held: ExitStack) -> Body:
         """What a POST brings; the memory of a large one until `held` is closed. Raises Refused."""
         if request.method != "POST":
             return Body()
-        now = asyncio.get_running_loop().time()
-        if not self._crowd.may_post(request.remote or "", now):
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "fast")
+        self._demand_pace(request)
         if page.most_octets > MOST_OCTETS and page.needs is Needs.SESSION:
             token = cookies.brought(request.cookies, cookies.SESSION)
             account = await self._in_thread(lambda: self._answering.whose(token))
@@ -203,12 +236,7 @@ class WebDoor:
             if not self._crowd.take(account, octets):
                 raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "full")
             held.callback(self._crowd.give_back, account, octets)
-        try:
-            return await body_of(request, page)
-        except TooLong as error:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "long") from error
-        except MailError as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, "unreadable") from error
+        return await _read(body_of(request, page))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Raises Refused when too many wait."""
@@ -281,6 +309,16 @@ def for_browsers(context: ssl.SSLContext) -> Listen:
         )
 
     return listen
+
+
+async def _read(reading: Awaitable[T]) -> T:
+    """Raises Refused."""
+    try:
+        return await reading
+    except TooLong as error:
+        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "long") from error
+    except MailError as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, "unreadable") from error
 
 
 def _asked(

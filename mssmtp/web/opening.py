@@ -22,6 +22,7 @@ from mssmtp.web.card_port import CardContext, for_cards
 from mssmtp.web.door import Port, WebDoor, for_browsers
 from mssmtp.web.page import Page
 from mssmtp.web.pages import ALL
+from mssmtp.web.programs import Programs
 from mssmtp.web.site import Site
 
 
@@ -62,7 +63,9 @@ def opened(
             posting.close()
 
     site = Site(office, desk, portal, by_provider, posting, by_psc, by_card)
-    return WebDoor(site, Port(settings.notices.portal_url, listen, pages), close)
+    programs = Programs(settings, clock)
+    port = Port(settings.notices.portal_url, listen, pages, programs=programs)
+    return WebDoor(site, port, close)
 
 
 def opened_for_cards(office: Office, guesses: Guesses, reader: CardReader) -> WebDoor:

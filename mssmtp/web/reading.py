@@ -54,10 +54,7 @@ def query_of(text: str) -> Form:
 
 async def body_of(request: web.BaseRequest, page: Page) -> Body:
     """The body of a POST to `page`. Raises TooLong, BadBody."""
-    if (request.content_length or 0) > page.most_octets:
-        raise TooLong
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise BadBody("compressed")  # no browser does; a bomb would
+    _refuse_early(request, page.most_octets)
     try:
         async with asyncio.timeout(FILES_WITHIN_S if page.takes_files else WITHIN_S):
             if request.content_type == _MULTIPART and page.takes_files:
@@ -73,6 +70,23 @@ async def body_of(request: web.BaseRequest, page: Page) -> Body:
     except ValueError as error:
         raise BadBody("not a form") from error
     return Body(Form(pairs))
+
+
+async def octets_of(request: web.BaseRequest, most: int) -> bytes:
+    """The body as it came. Raises TooLong, BadBody."""
+    _refuse_early(request, most)
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            return await _octets(request, most)
+    except TimeoutError as error:
+        raise BadBody("not in time") from error
+
+
+def _refuse_early(request: web.BaseRequest, most: int) -> None:
+    if (request.content_length or 0) > most:
+        raise TooLong
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise BadBody("compressed")  # no browser does; a bomb would
 
 
 async def _octets(request: web.BaseRequest, most: int) -> bytes:

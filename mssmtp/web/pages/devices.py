@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from mssmtp.admin.operation import Json
-from mssmtp.config import Endpoint
+from mssmtp.autoconfig import apple, best, servers
 from mssmtp.errors import ConfigError
 from mssmtp.identity.app_password import grouped
+from mssmtp.tls_settings import load_certificate
 from mssmtp.web import asking
-from mssmtp.web.page import Answer, Call, FieldProblem, Goes, Needs, Page, Shown
+from mssmtp.web.page import Answer, Call, FieldProblem, Goes, Needs, NotFound, Page, Sent, Shown
 
 PATH = "compte/appareils"
+PROFILE = f"{PATH}/profil"
 SERVICES = ("both", "imap", "smtp")
 _MOST_NAME = 100
 _MOST_DAYS = 3_650
@@ -30,13 +31,14 @@ def _get(call: Call) -> Answer:
 def _values(call: Call) -> dict[str, object]:
     names = ("created", "last_used", "expires")
     found = asking.rows(call, "person.app-password.list", person=asking.me(call))
-    boxes = asking.rows(call, "person.boxes", person=asking.me(call))
+    told = servers(call.site.settings)
     return {
         "rows": [asking.dated(row, *names) for row in found if row["state"] == "live"],
         "ended": [asking.dated(row, *names) for row in found if row["state"] != "live"],
-        "boxes": [row["address"] for row in boxes if row["own"] or row["type"] == "ORG"],
+        "boxes": _boxes(call),
         "services": SERVICES,
-        "servers": _servers(call),
+        "servers": told,
+        "has_profile": best(told, "imap") is not None and best(told, "smtp") is not None,
         "made": None,
     }
 
@@ -50,20 +52,21 @@ def _post(call: Call) -> Answer:
     if call.form["faire"] == "revoquer-tous":
         asking.ask(call, "person.app-password.revoke-all", person=person)
         return Goes(PATH, done="devices.revoked_all")
-    days = _days(call)
+    days, service = _days(call), call.form["service"] or "both"
     made = asking.row(
         call,
         "person.app-password.create",
         person=person,
         device=_name(call),
-        service=call.form["service"] or "both",
+        service=service,
         box=call.form["boite"] or None,
         days=days,
     )
     # Shown with this answer and never again; the same form sent once more names a device that is
     # there, and is refused.
     login = call.form["boite"] or asking.own_box(call) or made["login"]
-    shown = {**made, "login": login, "password": grouped(str(made["password"]))}
+    password = grouped(str(made["password"]))
+    shown = {**made, "login": login, "service": service, "password": password}
     return Shown("devices.html", {**_values(call), "made": shown})
 
 
@@ -85,20 +88,26 @@ def _days(call: Call) -> int | None:
     return int(text)
 
 
-def _servers(call: Call) -> list[dict[str, Json]]:
-    """What a program is to be told; its own name for each line."""
-    listen, host = call.site.settings.listen, call.site.settings.operator.host_name
-    places: tuple[tuple[str, Endpoint | None, str], ...] = (
-        ("imap", listen.imaps, "tls"),
-        ("imap", listen.imap, "starttls"),
-        ("smtp", listen.submissions, "tls"),
-        ("smtp", listen.submission, "starttls"),
-    )
-    return [
-        {"service": service, "host": host, "port": place.port, "security": security}
-        for service, place, security in places
-        if place is not None
-    ]
+def _boxes(call: Call) -> list[str]:
+    """The boxes that a program may open with a password of theirs."""
+    boxes = asking.rows(call, "person.boxes", person=asking.me(call))
+    return [str(row["address"]) for row in boxes if row["own"] or row["type"] == "ORG"]
 
 
-PAGES = (Page(PATH, Needs.SESSION, get=_get, post=_post),)
+def _get_profile(call: Call) -> Answer:
+    """Of one of these boxes; signed by the certificate that the browser has just believed."""
+    address, settings = call.query["boite"], call.site.settings
+    files = settings.web_certificate
+    if address not in _boxes(call) or files is None:
+        raise NotFound
+    made = apple.profile(settings, address)
+    if made is None:
+        raise NotFound
+    octets = apple.signed(made, load_certificate(files))
+    return Sent((octets,), apple.MEDIA_TYPE, f"{address}.mobileconfig")
+
+
+PAGES = (
+    Page(PATH, Needs.SESSION, get=_get, post=_post),
+    Page(PROFILE, Needs.SESSION, get=_get_profile),
+)
