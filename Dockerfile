@@ -11,7 +11,7 @@ FROM debian:bookworm-slim
 
 RUN export DEBIAN_FRONTEND=noninteractive \
     && apt-get update -qq \
-    && apt-get install -y -qq --no-install-recommends python3 python3-venv \
+    && apt-get install -y -qq --no-install-recommends python3 python3-venv tzdata \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/mssmtp

@@ -247,7 +247,9 @@ def services_of(
         settings,
         store,
         trust,
-        Engine(settings.policy, settings.limits, Moves.of(settings.domains)),
+        Engine(
+            settings.policy, settings.limits, Moves.of(settings.domains, settings.operator.zone)
+        ),
         Authenticator(store, CLOCK, ENTROPY, Guesses(shared.guesses)),
         CLOCK,
         ENTROPY,

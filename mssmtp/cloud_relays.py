@@ -211,6 +211,6 @@ class CloudGuard:
             "login": account.login,
             "product": maker if maker in SHIPPED else "logiciel désigné par votre opérateur",
             "address": address,
-            "time": f"{now:%d/%m/%Y %H:%M} UTC",
+            "time": self._desk.moment(now, person.language),
         }
         self._desk.tell(writing, Kind.CLOUD_RELAY, person, values)

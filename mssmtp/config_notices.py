@@ -63,7 +63,10 @@ class NoticeSettings(Section):
         " is told together at the end of it.",
     )
     daily_at: int = Field(
-        7, ge=0, le=23, description="Hour (UTC) of the notice of those who want one a day."
+        7,
+        ge=0,
+        le=23,
+        description="Hour (operator.time_zone) of the notice of those who want one a day.",
     )
 
     @field_validator("from_address")

@@ -10,9 +10,10 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Literal
 
+from mssmtp import local_time
 from mssmtp.mail import Address, Domain, Recipient, ReversePath
 from mssmtp.message.dates import render_date
 
@@ -63,6 +64,8 @@ class Report:
     statuses: tuple[RecipientStatus, ...]
     original: bytes
     ret: str | None = None
+    zone: tzinfo = UTC
+    """The clock of who reads it."""
 
     def __post_init__(self) -> None:
         if not self.statuses:
@@ -278,13 +281,13 @@ def _delayed_text(report: Report, retry_until: datetime) -> list[str]:
         *(f"  - {_shown(each)}" for each in report.statuses),
         "",
         "Vous n'avez rien à faire : les essais continuent jusqu'au "
-        f"{retry_until.astimezone(UTC):%d/%m/%Y à %H:%M} UTC.",
+        f"{local_time.moment(retry_until, report.zone)}.",
         "Si l'envoi est urgent, joignez le destinataire par un autre moyen.",
         "",
         _ENGLISH,
         "",
         "Your message could not be delivered yet. There is nothing for you to do: attempts go on",
-        f"until {retry_until.astimezone(UTC):%Y-%m-%d %H:%M} UTC. If it is urgent, reach the"
+        f"until {local_time.moment(retry_until, report.zone, 'en')}. If it is urgent, reach the"
         " recipient by other means.",
         "",
         *_contacts(report.statuses),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
+from mssmtp import local_time
 from mssmtp.config import QueueSettings
 from mssmtp.mail import BalState, Domain, EnvelopeId
 from mssmtp.smtp_out import next_attempt
@@ -64,6 +65,12 @@ class Around:
     """Of the box it comes from, when it is one of ours."""
     is_stopped: bool = False
     """The operator has suspended the sender (OP-79)."""
+    zone: tzinfo = UTC
+    """The clock of who asks."""
+
+    def time(self, at: datetime) -> str:
+        """As a sentence tells it."""
+        return local_time.in_sentence(at, self.zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,7 @@ def why(entry: QueueEntry, around: Around) -> Why:
     if entry.hold_until is not None and entry.next_attempt > now and not entry.attempts:
         return Why(
             "wished later",
-            f"its sender wants it to leave at {_time(entry.hold_until)}",
+            f"its sender wants it to leave at {around.time(entry.hold_until)}",
             f"`mssmtp queue retry {id}` sends it now.",
         )
     if not around.is_listed:
@@ -127,10 +134,10 @@ def why(entry: QueueEntry, around: Around) -> Why:
             "`mssmtp trust show DOMAIN` says since when; a move is announced in [[domains]].",
         )
     if entry.last_reply:
-        return _deferred(entry)
+        return _deferred(entry, around)
     if entry.next_attempt <= now:
         return _its_turn(entry, around)
-    return Why("waiting", f"it is due at {_time(entry.next_attempt)}", "Nothing to do.")
+    return Why("waiting", f"it is due at {around.time(entry.next_attempt)}", "Nothing to do.")
 
 
 def _of_sender(entry: QueueEntry, around: Around) -> Why | None:
@@ -148,22 +155,22 @@ def _of_sender(entry: QueueEntry, around: Around) -> Why | None:
         return Why(
             "sender suspended",
             "its sender wanted it to leave later, and the box is suspended since: at"
-            f" {_time(entry.next_attempt)} it comes back",
+            f" {around.time(entry.next_attempt)} it comes back",
             "Let the box work again before then (`mssmtp bal activate`), or nothing.",
         )
     return Why(
         "sender closed",
         "its sender wanted it to leave later, and the box is closed since: at"
-        f" {_time(entry.next_attempt)} it comes back into that box",
+        f" {around.time(entry.next_attempt)} it comes back into that box",
         "A colleague who looks after the box reads the report there (`mssmtp bal hand-over`).",
     )
 
 
-def _deferred(entry: QueueEntry) -> Why:
-    meaning = _meaning(entry.last_reply or "")
+def _deferred(entry: QueueEntry, around: Around) -> Why:
+    meaning, at = _meaning(entry.last_reply or ""), around.time(entry.next_attempt)
     return Why(
         "deferred",
-        f"tried {entry.attempts} time(s): {meaning}; next attempt {_time(entry.next_attempt)}",
+        f"tried {entry.attempts} time(s): {meaning}; next attempt {at}",
         f"Call the peer if it lasts; `mssmtp queue retry {entry.envelope}` tries at once.",
     )
 
@@ -191,10 +198,6 @@ def _meaning(reply: str) -> str:
         if status.startswith(prefix):
             return meaning
     return f"the peer said « {reply} »"
-
-
-def _time(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 # ---------------------------------------------------------------- looking

@@ -131,7 +131,7 @@ def choose(writing: Writing, desk: Desk, person: Person, made: str) -> None:
     writing.void_secrets("code", person.account)
     writing.void_secrets(KIND, person.account)
     writing.trace("account", named_as(person), "mot de passe remplacé", account=person.account)
-    at = f"{writing.now():%d/%m/%Y %H:%M} UTC"
+    at = desk.moment(writing.now(), person.language)
     told = {"device": "portail", "event": "Votre mot de passe a été remplacé.", "time": at}
     desk.tell(writing, Kind.DEVICE, person, told)
 

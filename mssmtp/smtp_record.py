@@ -450,6 +450,7 @@ class Recorder:
             ),
             original=await self._original(lease),
             ret=returned(lease.envelope),
+            zone=self._operator.zone,
         )
 
     async def _original(self, lease: Lease) -> bytes:

@@ -173,7 +173,7 @@ def _tell(
     now, person = desk.office.clock.now(), writing.person_by_account(account)
     notices = Notices.of(desk.office.settings, desk.office.clock)
     if person is not None and notices.is_on:
-        values = {"device": device, "event": event, "time": f"{now:%d/%m/%Y %H:%M} UTC"}
+        values = {"device": device, "event": event, "time": notices.moment(now, person.language)}
         notices.tell(writing, Kind.DEVICE, person, values)
 
 

@@ -11,7 +11,7 @@ import typer
 from mssmtp.admin.operation import Json
 from mssmtp.asking import Row
 from mssmtp.cli import options
-from mssmtp.cli.output import out, print_json, print_table
+from mssmtp.cli.output import local, out, print_json, print_table
 from mssmtp.errors import ConfigError
 from mssmtp.mail import DelegateRight
 
@@ -23,7 +23,7 @@ _RIGHTS = "read; reply: to who has written to the box; send: on behalf of the ho
 Right = Annotated[DelegateRight, typer.Option("--right", help=_RIGHTS)]
 Until = Annotated[
     str | None,
-    typer.Option("--until", help="End: 2026-12-31 (UTC), or 2026-12-31T18:00+01:00."),
+    typer.Option("--until", help="End: 2026-12-31, or 2026-12-31T18:00; of operator.time_zone."),
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why; the holder reads it.")]
 
@@ -40,7 +40,7 @@ def add(
 ) -> None:
     """Let a person open a holder's box; the holder is told, and each reading is written down."""
     given = {"address": box, "person": person, "right": right.value, "reason": reason}
-    _say("bal.delegation.add", given | _until(until), config, as_json=as_json)
+    _say("bal.delegation.add", given | _until(until, config), config, as_json=as_json)
 
 
 @app.command()
@@ -74,7 +74,12 @@ def list_(box: Box, config: options.Config = None, as_json: options.Json = False
 def hand_over(
     box: Box,
     person: Person,
-    until: Annotated[str, typer.Option("--until", help="End: a date, or a moment with its zone.")],
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until", help="End: 2026-12-31, or 2026-12-31T18:00; of operator.time_zone."
+        ),
+    ],
     right: Right = DelegateRight.READ,
     reason: Reason = "",
     config: options.Config = None,
@@ -82,7 +87,7 @@ def hand_over(
 ) -> None:
     """Name the colleague who looks after the box of who is absent, or has left (DEF-23)."""
     given = {"address": box, "person": person, "right": right.value, "reason": reason}
-    _say("bal.hand-over", given | _until(until), config, as_json=as_json)
+    _say("bal.hand-over", given | _until(until, config), config, as_json=as_json)
 
 
 def break_glass(
@@ -103,11 +108,11 @@ def _say(name: str, given: Mapping[str, Json], config: options.Config, *, as_jso
     if as_json:
         print_json(done)
         return
-    until = done["until"] or "it is taken back"
+    until = local(str(done["until"])) if done["until"] else "it is taken back"
     out.print(f"{done['person']} may {done['right']} in {done['box']} until {until}.", markup=False)
 
 
-def _until(text: str | None) -> dict[str, str]:
+def _until(text: str | None, config: options.Config) -> dict[str, str]:
     """The end of a day, or the moment written."""
     if text is None:
         return {}
@@ -119,4 +124,6 @@ def _until(text: str | None) -> dict[str, str]:
         ) from error
     if len(text) == len("2026-12-31"):
         moment = moment.replace(hour=23, minute=59, second=59)
-    return {"until": (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()}
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=options.zone(config))
+    return {"until": moment.astimezone(UTC).isoformat()}

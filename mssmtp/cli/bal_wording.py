@@ -50,8 +50,8 @@ def auto_reply(
         given |= {
             "text": said,
             "subject": subject,
-            "since": _at(since),
-            "until": _at(_through(until)),
+            "since": _at(since, config),
+            "until": _at(_through(until), config),
         }
     _print("Automatic reply", options.desk(config).row(operation, given), as_json=as_json)
 
@@ -130,9 +130,9 @@ def _through(day: datetime | None) -> datetime | None:
     return day.replace(hour=23, minute=59, second=59) if day is not None and is_day else day
 
 
-def _at(given: datetime | None) -> str | None:
-    """Of the clock on this machine's wall."""
-    return None if given is None else given.astimezone().isoformat()
+def _at(given: datetime | None, config: options.Config) -> str | None:
+    """What was typed is of the operator's clock."""
+    return None if given is None else given.replace(tzinfo=options.zone(config)).isoformat()
 
 
 def _text(text: str | None, file: Path | None) -> str | None:

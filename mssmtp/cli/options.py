@@ -7,6 +7,7 @@ server is imported by those who do.
 from __future__ import annotations
 
 import os
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,11 +74,20 @@ def config_path(path: Path | None) -> Path:
 
 def settings(path: Path | None) -> Settings:
     """The settings of `path` or of the default places. Raises ConfigError."""
-    from mssmtp.cli.output import patient_domains
+    from mssmtp.cli.output import patient_domains, reader_zone
 
     found = load(config_path(path))
     patient_domains.set(frozenset(found.policy.patient_domains))
+    reader_zone.set(found.operator.zone)
     return found
+
+
+def zone(path: Path | None) -> tzinfo:
+    """The clock by which who types means a day: `operator.time_zone`; UTC of a server elsewhere,
+    whose settings are not here (MSSMTP_ADMIN)."""
+    if os.environ.get(_REMOTE) is not None and path is None:
+        return UTC
+    return settings(path).operator.zone
 
 
 _REMOTE = "MSSMTP_ADMIN"

@@ -7,12 +7,15 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
+from datetime import datetime
 from typing import NoReturn, TypeVar
+from zoneinfo import ZoneInfo
 
 from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.table import Table
 from rich.text import Text
 
+from mssmtp import local_time
 from mssmtp.errors import ConfigError
 from mssmtp.mail import Domain, masked_text
 
@@ -55,6 +58,11 @@ patient_domains: ContextVar[frozenset[Domain]] = ContextVar("patient_domains", d
 """Set once the settings are read: patients are masked in every error from then on (OP-87)."""
 
 
+reader_zone: ContextVar[ZoneInfo | None] = ContextVar("reader_zone", default=None)
+"""Set once the settings are read: tables tell times by the operator's clock from then on."""
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(\+00:00|Z)\Z")
+
 for_machines: ContextVar[bool] = ContextVar("for_machines", default=False)
 """Set by `--json`: errors are then JSON as well."""
 
@@ -76,6 +84,9 @@ def machine_names(values: Mapping[str, T]) -> dict[str, T]:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table; cells are shown as text, never as markup (a peer's text may hold brackets)."""
+    zone = reader_zone.get()
+    if zone is not None and any(_has_time(row) for row in rows):
+        title = f"{title} (times: {zone.key})"
     table = Table(title=plain(title), title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(plain(column), overflow="fold")
@@ -98,13 +109,30 @@ def print_rows(
 
 def _cell(value: object) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(local(str(each)) for each in value)
     if isinstance(value, Mapping):
         return ", ".join(
             f"{key} ({_cell(each)})" if isinstance(each, Mapping) else f"{key} {_cell(each)}"
             for key, each in value.items()
         )
-    return "" if value is None else str(value)
+    return "" if value is None else local(str(value))
+
+
+def _has_time(value: object) -> bool:
+    """A moment stands somewhere in it."""
+    if isinstance(value, Mapping):
+        return any(map(_has_time, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_time, value))
+    return isinstance(value, str) and _MOMENT.match(value) is not None
+
+
+def local(text: str) -> str:
+    """A moment that is given in UTC, by the reader's clock."""
+    zone = reader_zone.get()
+    if zone is None or _MOMENT.match(text) is None:
+        return text
+    return local_time.in_table(datetime.fromisoformat(text), zone)
 
 
 def fail(what: str, why: str, remedy: str, code: int = EXIT_TROUBLE) -> NoReturn:

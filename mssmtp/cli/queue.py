@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from typing import Annotated
@@ -207,6 +207,7 @@ def why(
             looked.note,
             looked.sender,
             looked.is_stopped,
+            UTC if as_json else settings.operator.zone,
         )
         told = room.why(entry, known)
         rows.append(

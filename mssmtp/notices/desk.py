@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Self
 
+from mssmtp import local_time
 from mssmtp.config import Settings
 from mssmtp.config_notices import NoticeSettings
 from mssmtp.errors import MailError, Reply
@@ -41,7 +42,7 @@ class NoticesDown(MailError):
 class Desk:
     """Takes in service mail. `served`: the domains of the trust space that are ours; nobody's usual
     address is there, and a notice to one would cause another notice (ATT-44). `has_pages`: a door
-    answers browsers here."""
+    answers browsers here. `zone`: the clock of who reads."""
 
     def __init__(
         self,
@@ -49,16 +50,22 @@ class Desk:
         served: Collection[Domain],
         clock: Clock,
         *,
+        zone: tzinfo = UTC,
         has_pages: bool = False,
     ) -> None:
         self.settings, self._served, self._clock = settings, frozenset(served), clock
-        self._has_pages = has_pages
+        self.zone, self._has_pages = zone, has_pages
 
     @classmethod
     def of(cls, settings: Settings, clock: Clock) -> Self:
         """By the whole settings."""
-        has_pages = settings.listen.web is not None
-        return cls(settings.notices, settings.operator.domains, clock, has_pages=has_pages)
+        operator, has_pages = settings.operator, settings.listen.web is not None
+        zone = operator.zone
+        return cls(settings.notices, operator.domains, clock, zone=zone, has_pages=has_pages)
+
+    def moment(self, at: datetime, language: str = "fr") -> str:
+        """A time as a service mail tells it."""
+        return local_time.moment(at, self.zone, language)
 
     @property
     def is_on(self) -> bool:

@@ -6,6 +6,7 @@ import base64
 from datetime import timedelta
 from typing import Final
 
+from mssmtp import local_time
 from mssmtp.mail import AccountId, Address, Envelope, Recipient
 from mssmtp.notices.desk import Desk
 from mssmtp.notices.kinds import Kind
@@ -42,7 +43,7 @@ class Inviting:
         said = {
             "sender": str(sender or ""),
             "link": self._desk.link(f"confirmation#{token}"),
-            "until": (now + INVITED_FOR).strftime("%d/%m/%Y"),
+            "until": local_time.day(now + INVITED_FOR, self._desk.zone),
         }
         self._desk.tell(writing, Kind.INVITATION, to, said)
         return True

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from mssmtp import local_time
 from mssmtp.errors import Damaged, MailError
 from mssmtp.mail import (
     AccountId,
@@ -34,7 +35,6 @@ from mssmtp.notices.titles import UNTITLED, shown_title
 from mssmtp.storage import Happening, NewNotice, NoSuchBal, NoSuchMessage, Writing, from_us
 
 _HOUR = timedelta(hours=1)
-_TIME = "%d/%m/%Y %H:%M UTC"
 MOST_TOLD = 500
 """Members of one ORG box that are told."""
 
@@ -175,9 +175,7 @@ class Telling:
         """When a digest that begins now goes out."""
         if pace is Pace.HOURLY:
             return now.replace(minute=0, second=0, microsecond=0) + _HOUR
-        hour = self._desk.settings.daily_at
-        due = now.astimezone(UTC).replace(hour=hour, minute=0, second=0, microsecond=0)
-        return due if due > now else due + timedelta(days=1)
+        return local_time.next_at(self._desk.settings.daily_at, now, self._desk.zone)
 
     # ------------------------------------------------------------ openings
 
@@ -200,7 +198,7 @@ class Telling:
                 said = {
                     "recipient": recipient,
                     "title": self._shown(letter, reader.language),
-                    "time": from_us(int(each.told["at"])).strftime(_TIME),
+                    "time": self._desk.moment(from_us(int(each.told["at"])), reader.language),
                     "envelope": str(each.told["envelope"]),
                 }
                 self._queue(writing, Kind.OPENING, reader, bal, said, now)
@@ -232,7 +230,7 @@ class Telling:
                         masked(to.typed or to.address, self._domains) for to in envelope.recipients
                     ],
                     "title": self._shown(letter, reader.language),
-                    "time": each.at.strftime(_TIME),
+                    "time": self._desk.moment(each.at, reader.language),
                     "envelope": envelope.id,
                     "link": self._desk.link(f"enveloppes/{envelope.id}"),
                 }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
+from mssmtp import local_time
 from mssmtp.config import DomainSettings
 from mssmtp.mail import Domain
 
@@ -17,14 +18,17 @@ class Moves:
 
     coming: Mapping[Domain, datetime] = field(default_factory=dict)
     leaving: Mapping[Domain, datetime] = field(default_factory=dict)
+    zone: tzinfo = UTC
+    """The clock of who reads a date of theirs."""
 
     @classmethod
-    def of(cls, domains: Iterable[DomainSettings]) -> Moves:
+    def of(cls, domains: Iterable[DomainSettings], zone: tzinfo = UTC) -> Moves:
         """The moves of the settings."""
         told = tuple(domains)
         return cls(
             {each.name: each.served_from for each in told if each.served_from is not None},
             {each.name: each.forward_only_until for each in told if each.forward_only_until},
+            zone,
         )
 
     def is_settled(self, domain: Domain, now: datetime) -> bool:
@@ -41,7 +45,6 @@ class Moves:
         moment = self.leaving.get(domain)
         return moment if moment is not None and now < moment else None
 
-
-def shown(moment: datetime) -> str:
-    """A date as a person reads it in a reply."""
-    return f"{moment.astimezone(UTC):%d/%m/%Y à %H:%M} UTC"
+    def shown(self, moment: datetime) -> str:
+        """A date as a person reads it in a reply."""
+        return local_time.moment(moment, self.zone)

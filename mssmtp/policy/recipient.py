@@ -15,7 +15,7 @@ from mssmtp.mail import (
     Stage,
     Verdict,
 )
-from mssmtp.policy import ins, moves, refusals
+from mssmtp.policy import ins, refusals
 from mssmtp.policy.rule import (
     EVERY_DOOR,
     FROM_HERE,
@@ -120,8 +120,8 @@ def _unlisted(domain: Domain, facts: Facts, tables: Tables) -> Reply:
         return refusals.UNLISTED.reply(domain=domain)
     until = tables.moves.leaving_until(domain, facts.now)
     if until is not None:
-        return refusals.MOVING.reply(domain=domain, date=moves.shown(until))
-    return refusals.LEFT_THE_LIST.reply(domain=domain, date=moves.shown(facts.list_date))
+        return refusals.MOVING.reply(domain=domain, date=tables.moves.shown(until))
+    return refusals.LEFT_THE_LIST.reply(domain=domain, date=tables.moves.shown(facts.list_date))
 
 
 def _dated(facts: Facts) -> str:
@@ -143,10 +143,10 @@ def _not_here(domain: Domain, facts: Facts, tables: Tables) -> Reply:
         # A deferral only when the peer's retries (OP-18) reach the date: else it comes too late.
         soon = coming - facts.now <= _RETRIES_LAST
         refusal = refusals.NOT_YET_SOON if soon else refusals.NOT_YET
-        return refusal.reply(domain=domain, date=moves.shown(coming))
+        return refusal.reply(domain=domain, date=tables.moves.shown(coming))
     left = tables.moves.leaving.get(domain)
     if left is not None and left <= facts.now:
-        return refusals.NO_LONGER.reply(domain=domain, date=moves.shown(left))
+        return refusals.NO_LONGER.reply(domain=domain, date=tables.moves.shown(left))
     return (refusals.NO_RELAY if left is None else refusals.UNKNOWN).reply()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mssmtp.mail import Address, Bal, BalState, Door, Facts, PersonState, Principal, Stage, Verdict
-from mssmtp.policy import moves, refusals
+from mssmtp.policy import refusals
 from mssmtp.policy.rule import INTERNAL, OPERATOR, SUBMISSION, Rule, accept, refuse
 from mssmtp.policy.tables import Tables
 
@@ -104,7 +104,7 @@ def _not_yet(facts: Facts, tables: Tables) -> Verdict | None:
     coming = tables.moves.coming_at(domain, facts.now)
     if coming is None:
         return None
-    reply = refusals.SENDER_NOT_YET.reply(domain=domain, date=moves.shown(coming))
+    reply = refusals.SENDER_NOT_YET.reply(domain=domain, date=tables.moves.shown(coming))
     return refuse("sender.not-yet", reply, f"{domain} is served here from {coming:%Y-%m-%d}")
 
 

@@ -6,7 +6,7 @@ Rights are the table's (`admin.authority`): a page decides none.
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from mssmtp.admin import Denied, Unknown, perform
 from mssmtp.admin.authority import Conflict
@@ -101,22 +101,30 @@ def dated(found: Row, *names: str) -> dict[str, object]:
     return {**found, **{name: moment(found[name]) for name in names}}
 
 
-def day(text: str) -> datetime | None:
-    """The beginning of the day that a form names; None: none. Raises NoDay."""
+def zone(call: Call) -> tzinfo:
+    """The clock of who reads and fills in."""
+    return call.site.settings.operator.zone
+
+
+def day(call: Call, text: str) -> str | None:
+    """The beginning of the day that a form names, as operations take it; None: none. Raises
+    NoDay."""
+    return _midnight(call, text, timedelta())
+
+
+def last_day(call: Call, text: str) -> str | None:
+    """The end of that day. Raises NoDay."""
+    return _midnight(call, text, timedelta(days=1))
+
+
+def _midnight(call: Call, text: str, later: timedelta) -> str | None:
+    """Days are of 23 or 25 hours too: what is added is of the calendar."""
     if not text:
         return None
     try:
-        return datetime.combine(date.fromisoformat(text[:20]), time(), UTC)
-    except ValueError as error:
-        raise NoDay("date", "ce n'est pas une date", "Écrivez 2026-12-31.") from error
-
-
-def last_day(text: str) -> str | None:
-    """The end of that day, as operations take it. Raises NoDay."""
-    try:
-        found = day(text)
-        return None if found is None else (found + timedelta(days=1)).isoformat()
-    except OverflowError as error:
+        local = datetime.combine(date.fromisoformat(text[:20]) + later, time(), zone(call))
+        return local.astimezone(UTC).isoformat()
+    except (ValueError, OverflowError) as error:
         raise NoDay("date", "ce n'est pas une date", "Écrivez 2026-12-31.") from error
 
 

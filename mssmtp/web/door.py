@@ -91,7 +91,7 @@ class WebDoor:
         self.site, self._port, self._close = site, port, close
         self._host, self._prefix = reached.netloc.lower(), reached.path.rstrip("/")
         self._routes = Routes(pages)
-        self._showing = Showing(self._prefix)
+        self._showing = Showing(self._prefix, settings.operator.zone)
         self._sessions = Sessions(site.store, settings.web, site.clock, site.entropy)
         self._answering = Answering(site, self._sessions, self._showing, self._routes)
         self._crowd = Crowd(settings.web)

@@ -10,7 +10,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import tzinfo
 
+from mssmtp import local_time
 from mssmtp.admin.operation import Row
 
 _WHENCE = r"(?:, depuis (?P<address>\S+))?"
@@ -85,13 +87,13 @@ def operation_key(name: str) -> str:
     return "op_" + re.sub(r"[.-]", "_", name)
 
 
-def sentence(found: Row, known: Mapping[str, str]) -> Sentence:
-    """What was done. `known`: the texts there are."""
+def sentence(found: Row, known: Mapping[str, str], zone: tzinfo) -> Sentence:
+    """What was done. `known`: the texts there are; `zone`: the reader's clock."""
     kind, request = str(found["action"]), str(found["request"])
     if kind == "administration":
         return _of_operation(request, known)
     if kind in ("rights", "break-glass"):
-        return _of_right(request)
+        return _of_right(request, zone)
     for pattern, key in _PATTERNS.get(kind, ()):
         told = pattern.match(request)
         if told is not None:
@@ -118,12 +120,14 @@ def is_refused(found: Row) -> bool:
     return bool(re.match(r"refus|[45]\d\d ", str(found["answer"])))
 
 
-def _of_right(request: str) -> Sentence:
+def _of_right(request: str, zone: tzinfo) -> Sentence:
     told = _RIGHT.match(request)
     if told is None:
         return Sentence("other")
     key = f"{told['kind'].replace('-', '_')}_{told['done']}"
-    places = {"box": told["box"], "until": told["until"].removesuffix(" UTC")}
+    until = local_time.told(told["until"])
+    shown = told["until"] if until is None else local_time.moment(until, zone)
+    places = {"box": told["box"], "until": shown}
     if told["until"] == "retrait":
         key, places = f"{key}_open", {"box": told["box"]}
     return Sentence(key, places, told["what"], "", told["right"], told["reason"] or "")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from mssmtp import local_time
 from mssmtp.web.texts import LANGUAGES, catalogue, say
 
 _HERE = Path(__file__).parent
@@ -19,8 +20,6 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_MOMENTS = {"fr": "{:%d/%m/%Y à %H:%M} UTC", "en": "{:%d %b %Y, %H:%M} UTC"}
-_DAYS = {"fr": "{:%d/%m/%Y}", "en": "{:%d %b %Y}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +33,9 @@ class Static:
 class Showing:
     """One per door; thread-safe."""
 
-    def __init__(self, prefix: str) -> None:
-        """`prefix`: path of `notices.portal_url`, "" or /something."""
-        self._prefix = prefix
+    def __init__(self, prefix: str, zone: tzinfo) -> None:
+        """`prefix`: path of `notices.portal_url`, "" or /something. `zone`: readers' clock."""
+        self._prefix, self._zone = prefix, zone
         for language in LANGUAGES:
             catalogue(language)  # what is wrong with one is known before anybody asks
         self.statics: dict[str, Static] = {}
@@ -67,10 +66,10 @@ class Showing:
             return say(language, key, **places)
 
         def moment(at: datetime) -> str:
-            return _MOMENTS[language].format(at.astimezone(UTC))
+            return local_time.moment(at, self._zone, language)
 
         def day(at: datetime) -> str:
-            return _DAYS[language].format(at.astimezone(UTC))
+            return local_time.day(at, self._zone, language)
 
         given = {**values, "t": t, "language": language, "moment": moment, "day": day}
         return self._environment.get_template(template).render(given).encode()

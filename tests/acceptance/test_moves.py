@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -185,11 +186,9 @@ def said_to(ours: Ours, recipient: str, sender: str = SENDER) -> str:
 
 def undated(said: str) -> str:
     """A reply without its date."""
-    before, _, rest = said.partition(f"{NOW + DAY:%d/%m/%Y}")
-    if not rest:
-        before, _, rest = said.partition(f"{NOW + 10 * DAY:%d/%m/%Y}")
-    assert rest, said
-    return f"{before}… {rest[rest.index('UTC') + 4 :]}".strip()
+    found = re.search(r"\d\d/\d\d/\d{4} a \d\d:\d\d \(UTC[^)]*\) ?", said)
+    assert found is not None, said
+    return f"{said[: found.start()]}… {said[found.end() :]}".strip()
 
 
 @pytest.mark.requirement("OP-101")

@@ -63,7 +63,7 @@ def test_a_holder_lends_the_box_to_the_secretary_and_takes_it_back(home: Home) -
     assert made.code == 0, made.err
     row = made.json
     assert (row["person"], row["kind"], row["right"]) == (PAULE, "delegation", "send")
-    assert row["until"] == "2090-12-31T23:59:59+00:00"
+    assert row["until"] == "2090-12-31T22:59:59+00:00"  # the end of that day in Paris
     assert row["in_force"] is True
     principal = who(home, PAULE)
     assert [str(bal.address) for bal in principal.bals] == [PAULE, HOLDER]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_an_absence_is_set_shown_and_ended(home: Home) -> None:
     shown = home.mssmtp("bal", "auto-reply", str(ZOE), "--json")
     assert shown.json["answers"]
     assert (shown.json["text"], shown.json["subject"]) == ("Absente.", "Congés")
-    last = datetime.fromisoformat(shown.json["until"]).astimezone()
+    last = datetime.fromisoformat(shown.json["until"]).astimezone(ZoneInfo("Europe/Paris"))
     assert last.isoformat().startswith("2999-01-01T23:59:59"), "the last day is one of absence"
     assert "Absente." in home.mssmtp("bal", "auto-reply", str(ZOE)).out
     with home.store() as store:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -71,6 +72,22 @@ def test_list_shows_each_recipient_its_next_attempt_and_last_reply(
     table = home.mssmtp("queue", "list").out
     assert queue_id in table
     assert str(LUC.address) in table
+
+
+def test_tables_tell_the_operators_clock_and_machines_get_utc(
+    home: Home, queue_id: EnvelopeId
+) -> None:
+    home.edit('# time_zone = "Europe/Paris"', 'time_zone = "America/Guadeloupe"')
+    table = home.mssmtp("queue", "list").out
+    machine = home.mssmtp("queue", "list", "--json").json
+    at = datetime.fromisoformat(machine[0]["next_attempt"])
+    assert at.utcoffset() == timedelta()
+    there = at.astimezone(ZoneInfo("America/Guadeloupe"))
+    assert table.count("(times: America/Guadeloupe)") == 1
+    assert f"{there:%Y-%m-%d %H:%M:%S}" in " ".join(table.split())
+    assert f"{at:%H:%M:%S}" not in table
+    assert f"{there:%Y-%m-%d %H:%M:%S} (UTC-4)" in home.mssmtp("queue", "why", queue_id).out
+    assert f"{at:%Y-%m-%d %H:%M:%S} (UTC)" in home.mssmtp("queue", "why", queue_id, "--json").out
 
 
 def test_show_gives_recipients_and_hops(home: Home, queue_id: EnvelopeId) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage, Message
 from typing import cast
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -168,6 +169,17 @@ def test_a_delay_says_that_nothing_has_to_be_done() -> None:
     assert fields["Action"] == "delayed"
     assert fields["Will-Retry-Until"] == "Wed, 07 Jan 2026 08:00:00 +0000"
     assert "Vous n'avez rien à faire" in explanation(octets)
+
+
+@pytest.mark.requirement("OP-18")
+def test_people_read_their_own_clock_and_machines_utc() -> None:
+    there = replace(report(), zone=ZoneInfo("Indian/Reunion"))
+    octets = dsn.delayed(there, retry_until=ARRIVED + timedelta(hours=48))
+    french, _, english = explanation(octets).partition("--- English ---")
+    assert "jusqu'au 07/01/2026 à 12:00 (UTC+4)." in " ".join(french.split())
+    assert "until 07 Jan 2026, 12:00 (UTC+4)." in " ".join(english.split())
+    assert groups(octets)[1]["Will-Retry-Until"] == "Wed, 07 Jan 2026 08:00:00 +0000"
+    assert groups(octets)[0]["Arrival-Date"] == "Mon, 05 Jan 2026 08:00:00 +0000"
 
 
 def test_relayed_answers_notify_success() -> None:

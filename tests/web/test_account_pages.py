@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC
 
 import pytest
 
@@ -454,7 +455,7 @@ def test_traces_are_read_as_they_are_written(
     action: str, request_: str, answer: str, key: str, what: str
 ) -> None:
     row: Row = {"action": action, "request": request_, "answer": answer}
-    found = sentence(row, catalogue("fr"))
+    found = sentence(row, catalogue("fr"), UTC)
     assert (found.key, found.what) == (key, what)
     for language in ("fr", "en"):
         assert catalogue(language)[f"acts.{key}"].format_map(found.places)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
+
 from mssmtp.admin.operation import Json, Row
 from mssmtp.web import asking
 from mssmtp.web.page import Answer, Call, Needs, Page, Shown
@@ -15,14 +17,15 @@ _FIRST_DAYS = 30
 
 def _get(call: Call) -> Answer:
     query = call.query
-    since, until = asking.day(query.get("du", "")), asking.last_day(query.get("au", ""))
+    since = asking.day(call, query.get("du", ""))
+    until = asking.last_day(call, query.get("au", ""))
     before = query.get("avant", "")
     box, own = query.get("boite", ""), asking.own_box(call)
     page: dict[str, Json] = {
         "limit": PER_PAGE,
         "summed": True,
         "days": _FIRST_DAYS,
-        "since": None if since is None else since.isoformat(),
+        "since": since,
         "until": until,
         "before": asking.number(before) if before else None,
     }
@@ -33,7 +36,7 @@ def _get(call: Call) -> Answer:
     numbers = [row["number"] for row in found if row["number"] is not None]
     mine = {asking.me(call).casefold(), own.casefold()}
     values = {
-        "rows": [_shown(row, mine) for row in found],
+        "rows": [_shown(row, mine, asking.zone(call)) for row in found],
         "boxes": [own, *responsible_for(call)] if own else responsible_for(call),
         "chosen": {name: query.get(name, "") for name in ("du", "au", "boite")},
         "before": min(map(str, numbers), key=int) if len(numbers) == PER_PAGE else "",
@@ -52,8 +55,8 @@ def responsible_for(call: Call) -> list[str]:
     ]
 
 
-def _shown(row: Row, mine: set[str]) -> dict[str, object]:
-    (who, office), said = author(row), sentence(row, catalogue("fr"))
+def _shown(row: Row, mine: set[str], zone: tzinfo) -> dict[str, object]:
+    (who, office), said = author(row), sentence(row, catalogue("fr"), zone)
     # Sentences of letters and of rights end where `what` begins; those of operations do not.
     is_told = not said.key.startswith("op_") or said.what.casefold() not in mine
     box = str(row["box"] or "")

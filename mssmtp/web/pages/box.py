@@ -47,10 +47,11 @@ def _get_absence(call: Call) -> Answer:
     found = asking.row(call, "bal.auto-reply", address=_own(call))
     since, until = (asking.moment(found.get(name)) for name in ("since", "until"))
     last = None if until is None else until - timedelta(seconds=1)
+    zone = asking.zone(call)
     values = {
         "reply": {"text": "", "subject": "", **found},
-        "since": "" if since is None else since.date().isoformat(),
-        "until": "" if last is None else last.date().isoformat(),
+        "since": "" if since is None else since.astimezone(zone).date().isoformat(),
+        "until": "" if last is None else last.astimezone(zone).date().isoformat(),
     }
     return Shown("absence.html", values)
 
@@ -60,15 +61,14 @@ def _post_absence(call: Call) -> Answer:
     if form["faire"] == "arreter":
         asking.ask(call, "bal.auto-reply.stop", address=address)
         return Goes(ABSENCE, done="absence.stopped")
-    since = asking.day(form["debut"])
     asking.ask(
         call,
         "bal.auto-reply.set",
         address=address,
         text=form["texte"],
         subject=form["objet"],
-        since=None if since is None else since.isoformat(),
-        until=asking.last_day(form["fin"]),
+        since=asking.day(call, form["debut"]),
+        until=asking.last_day(call, form["fin"]),
     )
     return Goes(ABSENCE, done="absence.set")
 

@@ -54,13 +54,13 @@ def _post(call: Call) -> Answer:
         asking.ask(call, "bal.delegation.end", address=box, id=asking.number(form["numero"]))
         return Goes(PATH, done="lending.ended")
     person, right = form["personne"].strip(), form["droit"] or "read"
-    until = asking.last_day(form["fin"])
+    until = asking.last_day(call, form["fin"])
     given: dict[str, Json] = {"address": box, "person": person, "right": right, "until": until}
     is_relief = form["faire"] == "relever"
     if is_relief and until is None:
         raise NoLastDay("relève", "elle a un dernier jour", "Donnez-le.")
-    if not is_relief and (begins := asking.day(form["debut"])) is not None:
-        given["begins"] = begins.isoformat()
+    if not is_relief and (begins := asking.day(call, form["debut"])) is not None:
+        given["begins"] = begins
     try:
         asking.ask(call, "bal.hand-over" if is_relief else "bal.delegation.add", **given)
     except NotFound as error:  # the box is the own one: it is the person who is out of reach
