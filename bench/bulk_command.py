@@ -3,13 +3,14 @@
     python -m bench.bulk_command --lines 50000 [--xlsx] [--workers 2]
 
 Dry run, load, the same again, each a process of its own: seconds by the clock, processor time of
-the command and of the server with its largest process.
+the command and of the server, and the most memory of the largest process of each.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -48,13 +49,19 @@ class Commands:
         print(
             f"{what:<18} {clock_s:>6.1f} s  {count / clock_s:>7,.0f} lines/s"
             f"   server {server_s / count * 1e3:.3f} ms a line, {peak_mebibytes(servers):.0f} MiB"
-            f"   command {own_s / count * 1e3:.3f} ms   {told[-1]}",
+            f"   command {own_s / count * 1e3:.3f} ms, at most {_children_mebibytes():.0f} MiB"
+            f"   {told[-1]}",
             flush=True,
         )
 
 
 def _children_s() -> float:
     return sum(os.times()[2:4])
+
+
+def _children_mebibytes() -> float:
+    """Of the largest command so far; the servers have not ended."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
 def main() -> None:
