@@ -180,6 +180,11 @@ class PolicySettings(Section):
         description="A patient's address that is no INS with its key (OP-88): refused, or taken"
         " with a word of warning.",
     )
+    suspended_box: Literal["defer", "refuse"] = Field(
+        "defer",
+        description="Mail to a suspended box (OP-50): deferred (450), so that it comes once the box"
+        " works again, or refused (550). What was taken before waits in any case.",
+    )
     forbidden_attachments: tuple[str, ...] = Field(
         EXECUTABLES,
         description="What boxes here may not attach: ends of names, with their dot, or media types."

@@ -77,8 +77,9 @@ def _state(facts: Facts, tables: Tables) -> Verdict | None:
             reply = refusals.RECIPIENT_CLOSED.reply()
             return refuse("recipient.state", reply, f"{shown} is closed")
         if recipient.bal.state is BalState.SUSPENDED:
-            reply = refusals.RECIPIENT_SUSPENDED.reply()
-            return refuse("recipient.state", reply, f"{shown} is suspended")
+            is_deferred = tables.suspended_box == "defer"
+            told = refusals.RECIPIENT_SUSPENDED if is_deferred else refusals.RECIPIENT_STOPPED
+            return refuse("recipient.state", told.reply(), f"{shown} is suspended")
     return None
 
 

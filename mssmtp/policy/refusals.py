@@ -268,6 +268,14 @@ RECIPIENT_SUSPENDED = Refusal(
     "The recipient's box is suspended (OP-50).",
     "Try again later, or write to another correspondent.",
 )
+RECIPIENT_STOPPED = Refusal(
+    "recipient.state.suspended-refused",
+    550,
+    "5.2.1",
+    "La boîte du destinataire est suspendue ; cherchez un autre correspondant dans l'annuaire.",
+    "The recipient's box is suspended, and policy.suspended_box is refuse (OP-50).",
+    "Write to another correspondent of the structure.",
+)
 RECIPIENT_FULL = Refusal(
     "recipient.quota",
     452,

@@ -22,6 +22,7 @@ class Tables:
     from_policy: Literal["reject", "flag", "ignore"]
     patient_domains: frozenset[Domain]
     check_ins: Literal["refuse", "warn"]
+    suspended_box: Literal["defer", "refuse"]
     apicrypt: ApicryptTable
     limits: LimitSettings
     habilitation: Table
@@ -38,6 +39,7 @@ class Tables:
             policy.from_policy,
             frozenset(policy.patient_domains),
             policy.check_ins,
+            policy.suspended_box,
             native,
             limits,
             Table.of(policy.habilitation),

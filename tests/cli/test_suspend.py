@@ -19,6 +19,16 @@ def test_an_account_is_stopped_listed_and_started_again(home: Home) -> None:
     assert "Nothing is suspended" in home.mssmtp("suspend", "list").out
 
 
+@pytest.mark.requirement("OP-79")
+def test_whom_to_tell_of_an_incident_is_a_setting_and_is_said_beside_what_is_suspended(
+    home: Home,
+) -> None:
+    contact = "01 00 00 00 01, incidents@autorite.example"
+    assert contact not in home.mssmtp("suspend", "list").out
+    home.edit("[operator]\n", f'[operator]\nincident_contact = "{contact}"\n')
+    assert contact in home.mssmtp("suspend", "list").out
+
+
 def test_a_domain_and_a_certificate_are_stopped_and_started_again(home: Home) -> None:
     sha256 = ":".join(["AB"] * 32)
     for kind, name in (("domain", "Cabinet-B.test"), ("certificate", sha256)):

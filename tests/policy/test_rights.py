@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from mssmtp.config import LimitSettings
 from mssmtp.mail import Bal, BalState, BalType, PersonState, RecipientFacts, Stage
+from mssmtp.policy.engine import Engine
 from tests.policy.samples import (
     ENGINE,
     INES,
@@ -15,6 +17,7 @@ from tests.policy.samples import (
     NOREPLY,
     OURS,
     PATIENTS,
+    POLICY,
     SECRETARIAT,
     THEIRS,
     ZOE,
@@ -141,6 +144,18 @@ INBOUND = {
     "closed": (box("r", BalType.ORG, state=BalState.CLOSED), "recipient.state 550 5.2.1"),
     "unknown": (None, "recipient.local 550 5.1.1"),
 }
+
+
+@pytest.mark.requirement("OP-50")
+@pytest.mark.parametrize("type", [BalType.PER, BalType.ORG, BalType.APP])
+def test_mail_to_a_suspended_box_is_deferred_or_by_a_setting_refused(type: BalType) -> None:
+    asleep = box("r", type, state=BalState.SUSPENDED)
+    found = to(f"r@{OURS}", bal=asleep)
+    for facts in (received(Stage.RECIPIENT, found), submitted(Stage.RECIPIENT, ZOE, found)):
+        assert outcome(ENGINE.decide(facts)) == "recipient.state 450 4.2.1"
+        refusing = POLICY.model_copy(update={"suspended_box": "refuse"})
+        decided = Engine(refusing, LimitSettings()).decide(facts)
+        assert outcome(decided) == "recipient.state 550 5.2.1"
 
 
 @pytest.mark.requirement("SEED-32", "DEF-08", "OP-50", "OP-17")
