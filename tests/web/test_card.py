@@ -21,6 +21,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.x509 import ocsp
 from OpenSSL import SSL
 
 from mssmtp.admin import Office
@@ -39,10 +41,13 @@ from mssmtp.demo.authority import (
 from mssmtp.demo.web import Site
 from mssmtp.identity.guesses import Guesses
 from mssmtp.linking import CARD_REFUSALS
+from mssmtp.responder import Responder
+from mssmtp.revocation import Revocation
+from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed import CardFeed
 from mssmtp.web.opening import opened_for_cards
 from mssmtp.web.texts import catalogue
-from tests.authority import shared_keys
+from tests.authority import MakeAnswer, make_answer, shared_keys
 from tests.handshakes import VERSIONS, asks
 from tests.web.browser import Browser, Page
 from tests.web.conftest import PASSWORD, PORTAL, Place
@@ -307,6 +312,38 @@ def test_without_a_crl_in_force_no_card_is_taken(house: House) -> None:
         house.place.clock.at = kept
 
 
+@pytest.mark.requirement("OP-08")
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [(ocsp.OCSPCertStatus.GOOD, "carte"), (ocsp.OCSPCertStatus.REVOKED, "refus")],
+)
+async def test_the_responder_is_asked_about_a_card_of_which_no_crl_speaks(
+    house: House, status: ocsp.OCSPCertStatus, told: str
+) -> None:
+    place, card, now = house.place, house.card(NOBODY), house.place.clock.now()
+    anchors = house.feed.trust.snapshot.anchors
+    root, _ = house.authority.crls(this_update=now)
+    trust = Trust(Snapshot(None, Revocation.of((root,), anchors), anchors))
+    asked: list[str] = []
+
+    async def post(url: str, question: bytes, max_octets: int) -> bytes:
+        asked.append(url)
+        extensions = ocsp.load_der_ocsp_request(question).extensions
+        nonce = extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
+        make = MakeAnswer(status, this_update=now - timedelta(minutes=1), nonce=nonce)
+        return make_answer(house.authority, card.certificate, make)
+
+    pki = CardSettings(anchors_file=Path("unused.pem"), ocsp="ask", ocsp_url="http://ocsp.test").pki
+    responder = Responder(pki, trust, post, place.clock, place.entropy)
+    reader = CardReader(place.store, trust, responder, place.clock)
+    query = urlencode({"etat": "a" * 43})
+    assert parse_qs(reader.read(card.chain, query))["refus"] == ["inverifiable"]
+    await reader.settle(card.chain)
+    answer = parse_qs(reader.read(card.chain, query))
+    assert (told in answer, asked) == (True, ["http://ocsp.test"])
+    assert answer.get("refus", ["revoquee"]) == ["revoquee"]
+
+
 @pytest.mark.attack("ATT-20")
 def test_att_20_the_reading_of_a_card_is_of_the_browser_that_left_and_good_once(
     house: House,
@@ -320,9 +357,11 @@ def test_att_20_the_reading_of_a_card_is_of_the_browser_that_left_and_good_once(
         other.cookies["__Host-detour"] = ticket
         assert "plus valable" in house.back(other, query).text  # in no session or another one
         assert len(house.place.mailed("code")) == mails
-    # What was read for one ticket is nothing to another of the same browser.
-    browser.ask("GET", LINK)
-    assert "plus valable" in house.back(browser, query).text
+    # What was read for one ticket is nothing to another of the same browser, whatever is said.
+    told = {name: values[0] for name, values in parse_qs(query).items()}
+    second = urlsplit(browser.ask("GET", LINK).headers["Location"]).query
+    for mixed in (query, urlencode({**told, "etat": parse_qs(second)["etat"][0]})):
+        assert "plus valable" in house.back(browser, mixed).text
     browser.cookies["__Host-detour"] = ticket
     assert house.back(browser, query).path == f"/{LINK}/code"
     house.place.clock.advance(61)
