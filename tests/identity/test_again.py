@@ -60,7 +60,7 @@ def door(store: Store, clock: Clock) -> Door:
 
     store.write(job).result()
     door = Door(store, clock)
-    assert [door.lets_in(each) for each in (PASSWORD, OTHER) * 2] == [1, 2, 1, 2]
+    assert (door.lets_in(), door.lets_in(OTHER)) == (1, 2)
     return door
 
 
@@ -88,10 +88,10 @@ def test_who_comes_again_within_a_second_is_not_looked_up_again(
     door: Door, clock: Clock, looks: list[object]
 ) -> None:
     assert [door.lets_in() for _ in range(5)] == [1] * 5
-    assert not looks
+    assert len(looks) == 1
     clock.advance(FRESH_S)
     assert door.lets_in() == 1
-    assert len(looks) == 1
+    assert len(looks) == 2
 
 
 @pytest.mark.attack
