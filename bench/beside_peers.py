@@ -305,7 +305,7 @@ MEASURES: dict[str, tuple[Measure, str]] = {
     ),
     "SELECT": (reading(f"SELECT {FILLING}", per_message=False), "select"),
     "login": (logging_in(is_resumed=False), "login"),
-    "login, resumed": (logging_in(is_resumed=True), "login"),
+    "login resumed": (logging_in(is_resumed=True), "login"),
 }
 GOALS = {
     "accept 4 KB": 3.0,
@@ -323,7 +323,7 @@ GOALS = {
     "STORE": 2.0,
     "SELECT": 0.5,
     "login": 1.5,
-    "login, resumed": 1.5,
+    "login resumed": 1.5,
 }
 """How many times what the peer needs; bodies and search of a body beside encrypted mail."""
 

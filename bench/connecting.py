@@ -159,7 +159,7 @@ class _Bare(asyncio.Protocol):
 def _bare(files: CertificateSettings) -> Serve:
     async def serve(sock: socket.socket, watched: cProfile.Profile | None) -> None:
         settings = TlsSettings(operators=(files,), users=files)
-        context = tls.server_context(settings, files, ask_certificate=False)
+        context = tls.server_context(settings, files, ask_certificate=False, resumes=True)
         server = await tls.listen(sock, _Bare, context)
         await _terminated(watched)
         server.close()

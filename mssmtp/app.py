@@ -155,7 +155,8 @@ def check_beside_the_store(settings: Settings, trust: Trust | None = None) -> Ow
     """`trust`: what is in force, for whose keys these are (ATT-43)."""
     keys = OwnKeys(settings, trust or untrusting(settings), CLOCK)
     tls.server_context(settings.tls, keys.between_operators, ask_certificate=True)
-    tls.server_context(settings.tls, keys.to_users, ask_certificate=False)
+    # Before the fork: whose sessions are taken up again, by whichever worker they meet.
+    tls.server_context(settings.tls, keys.to_users, ask_certificate=False, resumes=True)
     read_master_key(settings.store.master_key_file)
     if settings.web_certificate is not None:
         load_certificate(settings.web_certificate)

@@ -137,6 +137,7 @@ class ImapDoor(UserDoor):
             settings.tls,
             presenter or settings.tls.users,
             ask_certificate=self.asks_certificate,
+            resumes=not self.asks_certificate,
         )
         super().__init__(settings, store, context)
         self.authenticator = authenticator

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -62,6 +62,9 @@ _OPENSSL_CURVES = {"P-256": "prime256v1", "P-384": "secp384r1", "P-521": "secp52
 DEMO_MARK = b"mssmtp demo key"
 """In the text before a key that `mssmtp demo` made (RFC 7468 5.2): never for real mail (OP-100)."""
 
+RESUMED_WITHIN_S = 7_200
+"""How long a ticket is good: mail programs come back all day, those of a device that was stolen
+meet their password's end in any case."""
 _CHAIN_OCTETS = 1_048_576
 _LIB = Binding.lib
 
@@ -70,13 +73,16 @@ _LIB = Binding.lib
 class OwnCertificate:
     """A certificate of ours with its issuers, and its key, checked to belong together.
 
-    `is_demo`: the key was made by `mssmtp demo` and says so (OP-100).
+    `is_demo`: the key was made by `mssmtp demo` and says so (OP-100). `resuming`: by settings, the
+    contexts whose sessions are taken up again. OpenSSL draws the key of its tickets with a context:
+    those made before the fork let every worker know the tickets of the others.
     """
 
     files: CertificateSettings
     chain: tuple[x509.Certificate, ...]
     key: PrivateKey
     is_demo: bool = False
+    resuming: dict[str, SSL.Context] = field(default_factory=dict, repr=False)
 
     @property
     def leaf(self) -> x509.Certificate:
@@ -249,12 +255,18 @@ class ServerContext:
         *,
         ask_certificate: bool,
         judge: Judge | None = None,
+        resumes: bool = False,
     ) -> None:
         check_settings(settings)
+        if resumes and ask_certificate:
+            # A ticket carries the client's certificate past a newer list or CRL.
+            raise ValueError("who is asked for a certificate shows it with every connection")
         self.settings = settings
         self._presenter = presenter
         self._ask_certificate = ask_certificate
         self._judge = judge
+        self._resumes = resumes
+        self._written = settings.model_dump_json()
         self._contexts: WeakKeyDictionary[OwnCertificate, SSL.Context] = WeakKeyDictionary()
         self.incoming = bytearray(self.BUFFER_OCTETS)
         self.clear = bytearray(self.BUFFER_OCTETS)
@@ -269,10 +281,17 @@ class ServerContext:
         return Engine(connection, self._outgoing)
 
     def _context_of(self, own: OwnCertificate) -> SSL.Context:
+        if self._resumes:
+            return own.resuming.get(self._written) or self._resuming(own)
         known = self._contexts.get(own)
         if known is None:
             known = self._contexts[own] = self._build(own)
         return known
+
+    def _resuming(self, own: OwnCertificate) -> SSL.Context:
+        context = own.resuming[self._written] = self._build(own)
+        context.set_timeout(RESUMED_WITHIN_S)
+        return context
 
     def _choose(self, connection: SSL.Connection) -> None:
         """GEN-18, OP-20: of several certificates the one that fits the name asked for.
@@ -280,9 +299,10 @@ class ServerContext:
         A name that none fits is acknowledged all the same (RFC 6066 3): peers are no browsers.
         OpenSSL calls this whether a name was asked for or not.
         """
-        # A ticket carries the client certificate. Said of the context, TLS 1.3 still makes and
-        # sends two that nobody can use; said here, none is made.
-        connection.set_options(SSL.OP_NO_TICKET)
+        # Said of the context, TLS 1.3 still makes and sends two that nobody can use; said here,
+        # none is made. In TLS 1.2 one key would open every session that was ever resumed.
+        if not self._resumes or connection.get_protocol_version() < SSL.TLS1_3_VERSION:
+            connection.set_options(SSL.OP_NO_TICKET)
         own = self._presenter.present(server_name(connection.get_servername()))
         chosen, first = self._context_of(own), connection.get_context()
         if chosen is not first:
@@ -365,15 +385,19 @@ def server_context(
     *,
     ask_certificate: bool,
     judge: Judge | None = None,
+    resumes: bool = False,
 ) -> ServerContext:
     """The server side of a door. `ask_certificate`: peers are asked, none is refused here, unless
-    there is a `judge` (tls.refuse_in_handshake).
+    there is a `judge` (tls.refuse_in_handshake). `resumes`: mail programs take up their sessions of
+    TLS 1.3 again, each with a key exchange of its own and without early data (RFC 8446 2.2).
 
     Raises ConfigError on files, key modes, suites and groups.
     """
     if isinstance(certificate, CertificateSettings):
         certificate = OneCertificate(certificate)
-    return ServerContext(settings, certificate, ask_certificate=ask_certificate, judge=judge)
+    return ServerContext(
+        settings, certificate, ask_certificate=ask_certificate, judge=judge, resumes=resumes
+    )
 
 
 class ClientContext:

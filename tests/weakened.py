@@ -360,8 +360,8 @@ WEAKENINGS = (
     Weakening(
         "a maker's servers by their addresses",
         "mssmtp/cloud_relays.py",
-        "            if comes_from(address, networks):\n",
-        "            if comes_from(address, networks[:1]):\n",
+        "for maker, networks in self.makers if comes_from(address, networks))\n",
+        "for maker, networks in self.makers if comes_from(address, networks[:1]))\n",
         ("tests/identity/test_cloud_relays.py",),
     ),
     Weakening(
@@ -1049,6 +1049,20 @@ WEAKENINGS = (
         "        if found.tries + 1 >= MOST_WRONG:\n",
         "        if False:\n",
         ("tests/portal/test_portal.py",),
+    ),
+    Weakening(
+        "who is asked for a certificate resumes no session",
+        "mssmtp/tls_settings.py",
+        "        if resumes and ask_certificate:\n",
+        "        if False:\n",
+        ("tests/tls/test_resuming.py",),
+    ),
+    Weakening(
+        "sessions of TLS 1.2 that one key would open",
+        "mssmtp/tls_settings.py",
+        "        if not self._resumes or connection.get_protocol_version() < SSL.TLS1_3_VERSION:\n",
+        "        if not self._resumes:\n",
+        ("tests/tls/test_resuming.py",),
     ),
     Weakening(
         "the answer to one device, and another device of the same person",
