@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mssmtp.notices import phrases
 from mssmtp.notices.kinds import TRAITS, Kind
 
 Value = str | Sequence[str]
@@ -77,6 +78,8 @@ def written(
         name: value if isinstance(value, str) else "\n".join(f"  - {line}" for line in value)
         for name, value in values.items()
     }
+    for name in phrases.FIELDS & shown.keys():
+        shown[name] = phrases.in_language(shown[name], language)
     shown |= {"brand": brand, "BRAND": brand.upper()}
     end = _END[language if language in LANGUAGES else "fr"].format_map(shown)
     text = template.text.format_map(shown)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import email
 import email.policy
+import inspect
+import re
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mssmtp import resetting
+from mssmtp.admin import devices
 from mssmtp.mail import Address
-from mssmtp.notices import Kind, letter
+from mssmtp.notices import Kind, letter, phrases
 from mssmtp.notices.kinds import TRAITS
 from mssmtp.notices.templates import (
     LANGUAGES,
@@ -24,6 +30,7 @@ from mssmtp.notices.templates import (
     written,
 )
 from mssmtp.notices.titles import shown_title
+from mssmtp.people import delegations, rechecking
 from mssmtp.web import pages
 
 SENDER = Address.parse("ne-pas-repondre@medimail.example")
@@ -54,6 +61,20 @@ def values_of(kind: Kind, word: str = "mot") -> dict[str, Value]:
     """Something for every value of `kind`."""
     traits = TRAITS[kind]
     return {name: [word] if name in traits.several else word for name in traits.fields}
+
+
+def spoken(module: ModuleType, *functions: str) -> list[str]:
+    """French sentences in functions of a module, `{}` where they vary."""
+    found = []
+    for node in ast.walk(
+        ast.parse("".join(inspect.getsource(getattr(module, f)) for f in functions))
+    ):
+        if isinstance(node, ast.JoinedStr):
+            parts = (p.value if isinstance(p, ast.Constant) else "{}" for p in node.values)
+            found.append("".join(map(str, parts)))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+    return [text for text in found if re.match(r"(Un|Votre|Tous) .*\.\Z", text)]
 
 
 def mail(
@@ -153,6 +174,41 @@ def test_where_it_is_undone_is_a_page_of_ours_and_is_said_only_when_there_is_one
     assert not any(line.endswith(":") for line in without)
     old = {name: value for name, value in values.items() if name != "link"}
     assert written(kind, language, "Medimail", old).lines == without
+
+
+PHRASES = [
+    *((Kind.DELEGATION, "rights", text) for text in delegations._SHOWN.values()),
+    (Kind.DELEGATION, "until", "retrait"),
+    *((Kind.EXERCISE_ENDED, "reason", text) for text in rechecking._REASONS.values()),
+    *(
+        (Kind.DEVICE, "event", text)
+        for text in spoken(devices, "_create", "_revoke", "_revoke_all")
+    ),
+    *((Kind.DEVICE, "event", text) for text in spoken(resetting, "choose")),
+]
+
+
+def test_each_phrase_that_is_said_was_found() -> None:
+    assert len(PHRASES) == 12
+    assert {field for _, field, _ in PHRASES} <= phrases.FIELDS
+
+
+@pytest.mark.parametrize(("kind", "field", "text"), PHRASES)
+def test_who_reads_english_reads_what_happened_in_english(
+    kind: Kind, field: str, text: str
+) -> None:
+    said = text.replace("{}", "zoe@hopital-a.test")
+    values = checked(kind, values_of(kind) | {field: said})
+    assert said in "\n".join(written(kind, "fr", "Medimail", values).lines)
+    english = "\n".join(written(kind, "en", "Medimail", values).lines)
+    assert said not in english
+    assert ("zoe@hopital-a.test" in english) is ("{}" in text)
+
+
+def test_what_a_person_has_written_is_no_phrase() -> None:
+    reason = "Patient en détresse, voir {link} et son droit d'exercer est clos dans l'annuaire"
+    values = checked(Kind.BREAK_GLASS, values_of(Kind.BREAK_GLASS) | {"reason": reason})
+    assert reason in "\n".join(written(Kind.BREAK_GLASS, "en", "Medimail", values).lines)
 
 
 @given(
