@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.imap import flag_lines, list_lines, responses
-from mssmtp.imap.bodies import Bodies
+from mssmtp.imap.bodies import READ_COST, Bodies
+from mssmtp.imap.body_lines import BodyLines
 from mssmtp.imap.flag_lines import Lines
 from mssmtp.imap.header_lines import HeaderLines
 from mssmtp.imap.items import Binary, Body, Item, Simple, label_of
@@ -187,10 +188,14 @@ def render(
     size = 0
     is_undecodable = False
     listed = HeaderLines(plan.items) if quick and HeaderLines.serves(plan.items) else None
+    copied = BodyLines(plan.items) if quick and BodyLines.serves(plan.items) else None
     for count, (at, row) in enumerate(numbered, 1):
         recent = row.uid in selected.recents
         octets = summaries.octets(row.uid)
-        if listed and (line := listed.line(at, row, octets, recent=recent)):
+        if copied and (parts := copied.line(at, row, bodies, recent=recent)):
+            pieces += parts
+            size += sum(map(len, parts)) + READ_COST
+        elif listed and (line := listed.line(at, row, octets, recent=recent)):
             pieces.append(line)
             size += len(line)
         else:
@@ -202,8 +207,22 @@ def render(
             size += octets_out
             is_undecodable |= not is_whole
         if size >= BATCH_OCTETS and count < len(numbered):
-            return Batch(pieces, numbered[count][0] - 1, 0, is_undecodable)
-    return Batch(pieces, spans[-1][1], count_of(spans) - len(rows), is_undecodable)
+            return Batch(_joined(pieces), numbered[count][0] - 1, 0, is_undecodable)
+    missing = count_of(spans) - len(rows)
+    return Batch(_joined(pieces), spans[-1][1], missing, is_undecodable)
+
+
+def _joined(pieces: Sequence[Piece]) -> list[Piece]:
+    """Octets that follow each other are one piece: joined here, they keep no loop waiting."""
+    out: list[Piece] = []
+    waiting: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            waiting.append(piece)
+            continue
+        out += (b"".join(waiting), piece)
+        waiting = []
+    return [*out, b"".join(waiting)]
 
 
 def _from_image(

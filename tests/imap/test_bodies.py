@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mssmtp.errors import Damaged
 from mssmtp.imap import bodies, fetch
+from mssmtp.imap.body_lines import BodyLines
 from mssmtp.imap.effects import Note
 from mssmtp.mail import MailboxId, Uid
 from mssmtp.storage import Reading
@@ -130,3 +132,40 @@ def test_what_was_sent_is_noted_batch_by_batch(
     monkeypatch.setattr(client, "_perform", kept)
     client.ok("FETCH 1,3:* BODY.PEEK[]")
     assert noted == [("releve", [uid]) for uid in (1, 3, 4, 5)]
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        "BODY.PEEK[]",
+        "UID RFC822.SIZE BODY.PEEK[]",
+        "FLAGS BODY[] INTERNALDATE",
+        "RFC822 MODSEQ UID FLAGS",
+        "BODY.PEEK[] BODY.PEEK[]",
+        "BODY.PEEK[] ENVELOPE",
+        "BODY.PEEK[]<3.9> UID",
+        "UID BODY.PEEK[] SAVEDATE",
+        "UID BODY.PEEK[HEADER] BODY.PEEK[TEXT]",
+    ],
+)
+def test_a_line_says_what_item_by_item_would(
+    world: World, monkeypatch: pytest.MonkeyPatch, items: str
+) -> None:
+    for octets in (letter(1, 300), letter(2, 70_000), letter(3, 300), letter(4, 300)):
+        world.deliver(octets)
+    writer = world.client()
+    writer.ok("STORE 1:3 +FLAGS.SILENT (\\Seen \\Flagged)")
+    writer.ok("STORE 4 +FLAGS.SILENT (\\Seen sure)")
+    read = Content.read
+
+    def damaged(self: Content, start: int = 0, stop: int | None = None) -> bytes:
+        if self._row[0] == 3:
+            raise Damaged
+        return read(self, start, stop)
+
+    monkeypatch.setattr(Content, "read", damaged)
+    command = f"a FETCH 1:* ({items})\r\n".encode()
+    shown = world.client().send(command)
+    monkeypatch.setattr(BodyLines, "serves", lambda items: False)
+    assert world.client().send(command) == shown
+    assert shown.count(b" FETCH (") == 4
