@@ -1,4 +1,4 @@
-"""Ida finds her account, in a real Firefox: link, password, code, account, logout.
+"""Ida finds her account, in a real Firefox: link, password, code, account, card, logout.
 
     python -m tests.browser [--pictures DIRECTORY]
 
@@ -100,11 +100,35 @@ def story(browser: Firefox, portal: dict[str, str], pictures: Path | None) -> No
     browser.press("footer button[value=en]")
     demand("My account" in browser.text, browser.text)
     seen("the account in english")
+    browser.go(f"{portal['url']}/compte/identites")
+    browser.press("main a[href$='/identites/carte']")
+    arrives(browser, "/compte/identites/carte/code")
+    seen("her card is read at its port, a code is asked for")
+    browser.fill("code", mail.next(r"\[([0-9]{6})\]"))
+    browser.press()
+    demand("Your CPx card is linked" in browser.text, browser.text)
+    seen("the card is linked")
     browser.press("header form button")
     demand("logged out" in browser.text, browser.text)
     browser.go(f"{portal['url']}/compte")
     demand(browser.path == "/connexion", browser.path)
     seen("logged out, and out it is")
+    browser.press("main a[href$='/carte/connexion']")
+    arrives(browser, "/compte")
+    demand(usual in browser.text, browser.text)
+    seen("the card opens the account, without password and code")
+    browser.go(f"{portal['url']}/compte/identites")
+    browser.press("main table form button")
+    arrives(browser, "/connexion")
+    seen("unlinked, what it had opened is closed")
+
+
+def arrives(browser: Firefox, path: str) -> None:
+    """Pages that go on by themselves take it there."""
+    ends = time.monotonic() + WITHIN_S
+    while browser.path != path:
+        demand(time.monotonic() < ends, f"{browser.path}: {browser.text}")
+        time.sleep(0.2)
 
 
 def main() -> int:
@@ -119,7 +143,8 @@ def main() -> int:
         with subprocess.Popen([*command, "--accounts", "1"], stdout=subprocess.DEVNULL) as demo:
             try:
                 portal = _ready(place / "space" / "manifest.json", demo)
-                with firefox(place / "profile") as browser:
+                card = Path(portal["card_file"])
+                with firefox(place / "profile", card, portal["pin"]) as browser:
                     story(browser, portal, pictures)
             except AssertionError as error:
                 print(f"FAILED  {error}", file=sys.stderr)
@@ -133,7 +158,8 @@ def _ready(manifest: Path, demo: subprocess.Popen[bytes]) -> dict[str, str]:
     while demo.poll() is None:
         if manifest.exists():
             told = json.loads(manifest.read_text("utf-8"))
-            return {name: str(value) for name, value in told["portal"].items()}
+            found = told["portal"] | {n: told["portal"]["card"][n] for n in ("card_file", "pin")}
+            return {name: str(value) for name, value in found.items()}
         time.sleep(0.3)
     raise AssertionError("the demo has ended")
 

@@ -28,6 +28,8 @@ _PREFERENCES: dict[str, bool | int | str] = {
     "datareporting.policy.dataSubmissionEnabled": False,
     "services.settings.server": "http://127.0.0.1:9",
     "intl.accept_languages": "fr",
+    # Nobody is there to choose among certificates.
+    "security.default_personal_cert": "Select Automatically",
 }
 
 
@@ -81,10 +83,24 @@ class Firefox:
         return str(value[_ELEMENT])
 
 
+def _take_in(folder: Path, card: Path, pin: str) -> None:
+    """A card's file into the profile, by the tools of the library that Firefox reads it with."""
+    profile = f"sql:{folder}"
+    for command in (
+        ["certutil", "-N", "-d", profile, "--empty-password"],
+        ["pk12util", "-i", str(card), "-d", profile, "-W", pin, "-K", ""],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+
+
 @contextmanager
-def firefox(folder: Path) -> Iterator[Firefox]:
-    """With the profile `folder`; certificates are not judged, they are the demo's."""
+def firefox(folder: Path, card: Path, pin: str) -> Iterator[Firefox]:
+    """With the profile `folder`; certificates of servers are not judged, they are the demo's.
+
+    `card`: PKCS #12, which takes the place of a card in its reader.
+    """
     folder.mkdir()
+    _take_in(folder, card, pin)
     (port,) = free_ports(1)
     lines = [f'user_pref("marionette.port", {port});']
     for name, value in _PREFERENCES.items():
