@@ -44,10 +44,15 @@ function server() {
   return MailServices.accounts.defaultAccount.incomingServer;
 }
 
+// 140 calls it Inbox, later ones INBOX.
+function named(folder) {
+  return folder.name == "Inbox" ? "INBOX" : folder.name;
+}
+
 function folder(path) {
   let here = server().rootFolder;
   for (const name of path.split("/")) {
-    const below = here.subFolders.find(child => child.name == name);
+    const below = here.subFolders.find(child => named(child) == name);
     if (!below) {
       throw new Error("no folder " + path + ", but: " + here.subFolders.map(f => f.name));
     }
@@ -60,8 +65,8 @@ function folders() {
   const all = [];
   const walk = (here, above) => {
     for (const child of here.subFolders) {
-      all.push({ path: above + child.name, flags: child.flags });
-      walk(child, above + child.name + "/");
+      all.push({ path: above + named(child), flags: child.flags });
+      walk(child, above + named(child) + "/");
     }
   };
   walk(server().rootFolder, "");
@@ -431,4 +436,19 @@ async function forgets(path) {
       return !folders().some(one => one.path == path);
     }, "the end of " + path);
   }, 0);
+}
+
+// What its own reader makes of an autoconfiguration, with the server that it would try first.
+function configured(xml) {
+  const { JXON } = ChromeUtils.importESModule("resource:///modules/JXON.sys.mjs");
+  const { readFromXML } = ChromeUtils.importESModule(
+    "resource:///modules/accountcreation/readFromXML.sys.mjs");
+  const document = new DOMParser().parseFromString(xml, "text/xml");
+  const found = readFromXML(JXON.build(document), "test");
+  const told = one => [one.hostname, one.port, one.socketType, one.auth, one.username];
+  return {
+    domains: found.domains,
+    incoming: [found.incoming, ...found.incomingAlternatives].map(told),
+    outgoing: [found.outgoing, ...found.outgoingAlternatives].map(told),
+  };
 }

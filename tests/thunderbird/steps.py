@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
+
+import httpx
 
 from tests.end_to_end.mail import mailbox
 from tests.thunderbird.client import Thunderbird
@@ -50,6 +53,26 @@ def roles(client: Thunderbird) -> dict[str, int]:
     listed = client.do("folders")
     assert isinstance(listed, list)
     return {str(one["path"]): int(str(one["flags"])) for one in listed if isinstance(one, dict)}
+
+
+def set_up_from_the_address(scene: Scene) -> str:
+    """OP-85, THB-03: it reads all that the pages tell it: TLS before STARTTLS, by password."""
+    place = f"{scene.space.manifest['portal']['url']}/mail/config-v1.1.xml"
+    context = ssl.create_default_context(cafile=scene.space.ca_file)
+    asked = {"emailaddress": scene.secretary.address}
+    xml = httpx.get(place, params=asked, verify=context).raise_for_status().text
+    host = f"mx.{scene.a.domain}"
+    assert scene.lucie.do("configured", xml) == {
+        "domains": [scene.a.domain],
+        "incoming": _told(host, scene.a.imaps, scene.a.imap),
+        "outgoing": _told(host, scene.a.submissions, scene.a.submission),
+    }
+    return "both servers as they are, TLS before STARTTLS, normal password"
+
+
+def _told(host: str, tls: int, starttls: int) -> list[Json]:
+    """nsMsgSocketType: 3 TLS, 2 STARTTLS; nsMsgAuthMethod: 3 normal password."""
+    return [[host, port, kind, 3, "%EMAILADDRESS%"] for port, kind in ((tls, 3), (starttls, 2))]
 
 
 def both_boxes_appear(scene: Scene) -> str:
@@ -318,6 +341,7 @@ def the_gauge(scene: Scene) -> str:
 
 
 STEPS: tuple[Step, ...] = (
+    set_up_from_the_address,
     both_boxes_appear,
     a_letter_is_read,
     flags_and_tags_are_shared,
