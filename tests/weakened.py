@@ -48,6 +48,13 @@ WEAKENINGS = (
         ("tests/admin/test_structures.py",),
     ),
     Weakening(
+        "news of a whole mailbox, beside the loop",
+        "mssmtp/imap/sync.py",
+        "    told, arrived = news.told, news.told.arrived\n",
+        "    told = _told(session, hears, [], news.gone)\n    arrived = news.told.arrived\n",
+        ("tests/attacks/test_att_imap_costs.py",),
+    ),
+    Weakening(
         "a COPY that fails half way",
         "mssmtp/imap/commands/copy.py",
         "                yield from _undone(done[-1].copy)\n",

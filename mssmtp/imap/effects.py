@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PIECE_OCTETS = 262_144
+
 
 class Effect:
     """Base of all effects."""
@@ -228,9 +230,9 @@ class Compress(Effect):
 
 
 def send(octets: bytes) -> Steps[None]:
-    """See Send."""
-    if octets:
-        yield Send(octets)
+    """See Send; in pieces, so that a long answer does not go through TLS in one turn."""
+    for start in range(0, len(octets), PIECE_OCTETS):
+        yield Send(octets[start : start + PIECE_OCTETS])
 
 
 def wait(timeout_s: float, *, changes: bool = False) -> Steps[bytes | Woken]:

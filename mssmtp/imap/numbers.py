@@ -179,16 +179,28 @@ class View:
         """New messages; their UIDs are above all others."""
         self.uids.extend(uids)
 
-    def remove(self, uids: Iterable[int]) -> list[int]:
-        """Forget `uids`; the numbers for EXPUNGE responses, each right at its turn (7.4.1)."""
+    def without(self, uids: Iterable[int]) -> tuple[View, list[int]]:
+        """A view that has forgotten `uids`, and the numbers for EXPUNGE responses, each right at
+        its turn (7.4.1)."""
         positions = sorted({p for p in map(self.position, uids) if p is not None})
         if not positions:
-            return []
-        starts, stops = [0, *(at + 1 for at in positions)], [*positions, len(self.uids)]
+            return self, []
+        gone = spans_of(positions)
+        starts, stops = [0, *(stop for _, stop in gone)], [*(at for at, _ in gone), len(self.uids)]
         kept = (self.uids[start:stop].tobytes() for start, stop in zip(starts, stops, strict=True))
-        self.uids = array("I", b"".join(kept))
-        self.saved = _without(self.saved, positions)
-        return [position + 1 - earlier for earlier, position in enumerate(positions)]
+        left = View(array("I", b"".join(kept)), is_part=self.is_part)
+        left.saved, left.uids_only = _without(self.saved, positions), self.uids_only
+        return left, [position + 1 - earlier for earlier, position in enumerate(positions)]
+
+    def become(self, other: View) -> None:
+        """What `without` gave is what the client knows from now on."""
+        self.uids, self.saved = other.uids, other.saved
+
+    def remove(self, uids: Iterable[int]) -> list[int]:
+        """Forget `uids`; the numbers of `without`."""
+        left, numbers = self.without(uids)
+        self.become(left)
+        return numbers
 
 
 def _runs(uids: Sequence[int]) -> list[tuple[int, int]]:

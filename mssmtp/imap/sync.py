@@ -10,8 +10,10 @@ from mssmtp import metrics
 from mssmtp.errors import Ended, MailError
 from mssmtp.imap import contexts, mailboxes, responses, showing, vanished
 from mssmtp.imap.effects import Steps, Watch, read, send, write
+from mssmtp.imap.numbers import View
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session, State
+from mssmtp.imap.watching import OfSelected
 from mssmtp.mail import ModSeq, Uid
 from mssmtp.storage.model import Mailbox, MessageRow
 
@@ -22,25 +24,38 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class _Told:
+    """What a session is told, put together in the reading thread: 100,000 lines on the loop would
+    stop everybody else. `left`: the view after the EXPUNGEs. `flags`: all that are shown."""
+
+    expunged: bytes
+    left: View
+    changed: bytes
+    flags: frozenset[str]
+    arrived: list[Uid]
+
+
+@dataclass(frozen=True, slots=True)
 class _News:
     """`mailbox` is None when it was deleted, or is no longer ours to read."""
 
     mailbox: Mailbox | None
-    rows: list[MessageRow]
     gone: list[Uid]
+    told: _Told
     withheld: ModSeq | None = None
     """Of the first EXPUNGE that may not be told now."""
 
 
-def _news(reading: Reading, session: Session, *, expunge: bool) -> _News:
+def _news(reading: Reading, session: Session, hears: OfSelected, *, expunge: bool) -> _News:
+    """Nothing of the session is changed by it."""
     selected = session.selected
     mailbox = mailboxes.again(reading, session.principal, selected.mailbox.id)
+    rows: list[MessageRow] = []
+    gone: list[Uid] = []
     if mailbox is None or mailboxes.READ not in mailboxes.rights(
         reading, session.principal, selected.mailbox
     ):
-        return _News(None, [], [])
-    rows: list[MessageRow] = []
-    gone: list[Uid] = []
+        return _News(None, gone, _told(session, hears, rows, gone))
     if mailbox.highest_modseq > selected.modseq:
         rows = _to_be_seen(reading, mailbox, selected.modseq)
     if expunge and mailbox.highest_modseq > selected.gone_modseq:
@@ -48,7 +63,22 @@ def _news(reading: Reading, session: Session, *, expunge: bool) -> _News:
     withheld = None
     if session.dialect.modseqs and not expunge:
         withheld = reading.first_expunged_since(mailbox.id, selected.gone_modseq)
-    return _News(mailbox, rows, gone, withheld)
+    return _News(mailbox, gone, _told(session, hears, rows, gone), withheld)
+
+
+def _told(session: Session, hears: OfSelected, rows: list[MessageRow], gone: list[Uid]) -> _Told:
+    view = session.selected.view
+    known = [uid for uid in gone if view.position(uid) is not None]
+    left, numbers = view.without(known)
+    arrived = [row.uid for row in rows if not left.uids or row.uid > left.uids[-1]]
+    shown = _changed_flags(session, left, rows) if hears.flags else []
+    return _Told(
+        b"".join(_expunges(session, known, numbers)),
+        left,
+        b"".join(changed(session, position, row) for position, row in shown),
+        frozenset().union(*{row.flags for _, row in shown}),
+        arrived,
+    )
 
 
 def _to_be_seen(reading: Reading, mailbox: Mailbox, since: ModSeq) -> list[MessageRow]:
@@ -104,7 +134,7 @@ def catch_up(
     """
     session.is_changed = False
     hears, session.owes_news = session.hears, False
-    news = yield from read(lambda reading: _news(reading, session, expunge=expunge))
+    news = yield from read(lambda reading: _news(reading, session, hears, expunge=expunge))
     selected = session.selected
     if news.mailbox is None:
         # Nothing of RFC 3501 says "your mailbox is gone" but BYE (RFC 2180 3.3).
@@ -114,11 +144,10 @@ def catch_up(
         return
     if not hears.messages:
         return
-    out = contexts.removed(selected, news.gone)
-    out += _expunges(session, news.gone)
-    arrived = [row for row in news.rows if _is_new(selected, row.uid)]
-    if hears.flags:
-        out += _changed_flags(session, news.rows)
+    told, arrived = news.told, news.told.arrived
+    out = [*contexts.removed(selected, news.gone), told.expunged]
+    selected.view.become(told.left)
+    out += [*new_keywords(selected, told.flags), told.changed]
     if news.withheld is not None and hears.flags:
         # RFC 7162 3.2, 6: the client must not take the modseqs it was shown for all there is.
         out.append(_highest(ModSeq(news.withheld - 1)))
@@ -129,7 +158,7 @@ def catch_up(
     selected.told.clear()
     first = len(selected.view)
     if arrived:
-        selected.view.append(row.uid for row in arrived)
+        selected.view.append(arrived)
         selected.told_in_passing = in_passing
         out.append(b"* %d EXISTS\r\n" % len(selected.view))
         if not session.dialect.rev2:  # RFC 9051, Appendix E (12)
@@ -143,31 +172,20 @@ def catch_up(
         yield from tell_highest(session)
 
 
-def _expunges(session: Session, gone: list[Uid]) -> list[bytes]:
+def _expunges(session: Session, known: list[Uid], numbers: list[int]) -> list[bytes]:
     """EXPUNGE of each message, or VANISHED of all (RFC 7162 3.2.10): of those the client knows."""
-    view = session.selected.view
-    known = [uid for uid in gone if view.position(uid) is not None]
-    numbers = view.remove(known)
     if session.dialect.vanished or session.dialect.uids_only:
         return list(vanished.responses(vanished.ranges_of(known)))
     return [b"* %d EXPUNGE\r\n" % number for number in numbers]
 
 
-def _is_new(selected: Selected, uid: Uid) -> bool:
-    uids = selected.view.uids
-    return not uids or uid > uids[-1]
-
-
-def _changed_flags(session: Session, rows: list[MessageRow]) -> list[bytes]:
-    selected = session.selected
-    out = []
-    for row in rows:
-        position = selected.view.position(row.uid)
-        if position is None or selected.told.get(row.uid) == row.modseq:
-            continue
-        out.append(changed(session, position, row))
-        out[0:0] = new_keywords(selected, row.flags)
-    return out
+def _changed_flags(
+    session: Session, view: View, rows: list[MessageRow]
+) -> list[tuple[int, MessageRow]]:
+    """Where messages are of which the client does not know the flags."""
+    known = session.selected.told
+    places = ((view.position(row.uid), row) for row in rows if known.get(row.uid) != row.modseq)
+    return [(position, row) for position, row in places if position is not None]
 
 
 def changed(session: Session, position: int, row: MessageRow, *, flags: bool = True) -> bytes:

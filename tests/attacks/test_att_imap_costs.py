@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mssmtp.imap import effects, search
+from mssmtp.imap import effects, search, sync
 from mssmtp.imap.commands import copy, rename, store
 from mssmtp.mail import Uid
 from mssmtp.message.summary import Summary
@@ -199,3 +201,47 @@ def test_att_41_one_copy_is_bounded(world: World, monkeypatch: pytest.MonkeyPatc
     client.ok("COPY 1:4 Archive")
     client.ok("MOVE 1:5 Archive")
     assert "* 9 EXISTS" in client.ok("SELECT Archive")
+
+
+@pytest.mark.attack("ATT-27")
+def test_att_27_news_of_a_whole_mailbox_is_put_together_beside_the_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """STORE or EXPUNGE of 100,000 by one session stopped the worker for 200 ms for each other that
+    had the mailbox open."""
+    world.fill(4)
+    client, other = world.client(), world.client()
+    client.ok("NOOP")
+    threads: set[int] = set()
+    changed, expunges = sync.changed, sync._expunges
+
+    def noted_change(*given: Any, **named: Any) -> bytes:
+        threads.add(threading.get_ident())
+        return changed(*given, **named)
+
+    def noted_expunges(*given: Any) -> list[bytes]:
+        threads.add(threading.get_ident())
+        return expunges(*given)
+
+    other.ok("STORE 1:* +FLAGS.SILENT (\\Deleted $Vu)")
+    with monkeypatch.context() as patch:
+        patch.setattr(sync, "changed", noted_change)
+        patch.setattr(sync, "_expunges", noted_expunges)
+        told = client.ok("NOOP")
+        other.ok("UID EXPUNGE 2:3")
+        gone = client.ok("NOOP")
+    assert told[0].startswith("* FLAGS (")
+    assert "$Vu" in told[0]
+    assert len([line for line in told if " FETCH " in line]) == 4
+    assert gone == ["* 2 EXPUNGE", "* 2 EXPUNGE"]
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+def test_a_long_answer_goes_out_in_pieces(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(effects, "PIECE_OCTETS", 64)
+    world.fill(5)
+    client = world.client()
+    client.largest_send = 0
+    assert len(client.ok("FETCH 1:* (UID FLAGS ENVELOPE)")) == 5
+    assert client.largest_send == 64

@@ -12,6 +12,7 @@ from mssmtp.errors import Ended, MailError
 from mssmtp.imap import mailboxes, responses, tracing
 from mssmtp.imap.command import Command, Done
 from mssmtp.imap.effects import Steps, read, send, write
+from mssmtp.imap.looking import beside
 from mssmtp.imap.numbers import NumberSet, compress
 from mssmtp.imap.progress import Progress
 from mssmtp.imap.responses import Refused
@@ -76,11 +77,7 @@ class Copy(Command):
             return Done(b"Nothing to do")
         if copied.is_elsewhere:
             return Done(b"%b completed, into the same box" % verb)
-        code = b"COPYUID %d %b %b" % (
-            target.uid_validity,
-            compress([source for source, _ in pairs]),
-            compress([made for _, made in pairs]),
-        )
+        code = yield from beside(len(pairs), lambda: _copyuid(target, pairs))
         if self.moves:  # RFC 6851 4.3: before the EXPUNGEs
             yield from send(responses.untagged(b"OK", b"Moved", code))
             return Done(b"MOVE completed")
@@ -133,15 +130,20 @@ class Copy(Command):
         here = mailboxes.demand_still(reading, who, source, needed)
         target, rights = mailboxes.find_target(reading, who, self.mailbox)
         # A copy by who may not remove takes nothing away: the letter stays where it is.
-        beside = None
+        kept = None
         if mailboxes.may_remove(here):
-            beside = mailboxes.kept_beside(reading, who, source, target)
-        return (target, rights, False) if beside is None else (*beside, True)
+            kept = mailboxes.kept_beside(reading, who, source, target)
+        return (target, rights, False) if kept is None else (*kept, True)
 
     def _demand_room(self, reading: Reading, session: Session, uids: list[Uid]) -> None:
         """For all of it, before the first batch. Raises OverQuota."""
         target, _, _ = self._target(reading, session)
         reading.demand_room_for(session.selected.mailbox.id, uids, target.bal)
+
+
+def _copyuid(target: Mailbox, pairs: list[tuple[Uid, Uid]]) -> bytes:
+    sources, made = (compress([pair[side] for pair in pairs]) for side in (0, 1))
+    return b"COPYUID %d %b %b" % (target.uid_validity, sources, made)
 
 
 @dataclass(frozen=True, slots=True)
