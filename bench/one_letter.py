@@ -16,7 +16,7 @@ import cProfile
 import os
 import pstats
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -115,30 +115,39 @@ def operator_services(folder: Path) -> Iterator[tuple[Services, Identity]]:
 
 
 async def _measure(folder: Path, options: argparse.Namespace) -> list[list[float]]:
-    """Milliseconds a letter of the loop, of the committer and of the others, round by round."""
-    found = []
     with operator_services(folder) as (services, peer):
         door = OperatorDoor(services)
         clients = [_Client(door, peer.certificate) for _ in range(options.sessions)]
         each = options.letters // options.sessions
-        profile = cProfile.Profile()
-        if options.profile == "committer":
-            _watch_commits(profile)
         for client in clients:
             await client.answered(b"EHLO mx.test\r\n", b"250 ")
-        for number in range(options.rounds + 1):
-            before = thread_seconds(os.getpid())
-            if options.profile == "loop" and number:
-                profile.enable()
-            await asyncio.gather(
-                *(c.send(index, each, options.size * 1_024) for index, c in enumerate(clients))
-            )
-            profile.disable()
-            after = thread_seconds(os.getpid())
-            spent = [(b - a) * 1_000 / options.letters for a, b in zip(before, after, strict=False)]
-            if number:  # the first warms up
-                found.append([*spent[:2], sum(spent[2:])])
+        found = await rounds(
+            options,
+            lambda: [c.send(index, each, options.size * 1_024) for index, c in enumerate(clients)],
+        )
         await door.stop(1.0)
+    return found
+
+
+async def rounds(
+    options: argparse.Namespace, sending: Callable[[], list[Coroutine[Any, Any, None]]]
+) -> list[list[float]]:
+    """Milliseconds a letter of the loop, of the committer and of the others, round by round, while
+    the clients do what `sending` gives."""
+    found = []
+    profile = cProfile.Profile()
+    if options.profile == "committer":
+        _watch_commits(profile)
+    for number in range(options.rounds + 1):
+        before = thread_seconds(os.getpid())
+        if options.profile == "loop" and number:
+            profile.enable()
+        await asyncio.gather(*sending())
+        profile.disable()
+        after = thread_seconds(os.getpid())
+        spent = [(b - a) * 1_000 / options.letters for a, b in zip(before, after, strict=False)]
+        if number:  # the first warms up
+            found.append([*spent[:2], sum(spent[2:])])
     if options.profile:
         pstats.Stats(profile).sort_stats("tottime").print_stats(60)
     return found
@@ -157,9 +166,12 @@ def _watch_commits(profile: cProfile.Profile) -> None:
     Committer._commit = watched  # type: ignore[method-assign]
 
 
-def main() -> None:
+Measure = Callable[[Path, argparse.Namespace], Coroutine[Any, Any, list[list[float]]]]
+
+
+def run(description: str | None, measure: Measure) -> None:
     """Print medians of the rounds."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--size", type=int, default=4, metavar="KB")
     parser.add_argument("--sessions", type=int, default=10)
     parser.add_argument("--letters", type=int, default=2_000)
@@ -167,9 +179,9 @@ def main() -> None:
     parser.add_argument("--profile", choices=("loop", "committer"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mssmtp-bench-") as folder:
-        rounds = uvloop.run(_measure(Path(folder), options))
-    loop, committer, others = (median(part) for part in zip(*rounds, strict=True))
-    together = [sum(each) for each in rounds]
+        found = uvloop.run(measure(Path(folder), options))
+    loop, committer, others = (median(part) for part in zip(*found, strict=True))
+    together = [sum(each) for each in found]
     print(
         f"{options.size} KB: {median(together):.3f} ms a letter"
         f" ({min(together):.3f}–{max(together):.3f}): loop {loop:.3f},"
@@ -178,4 +190,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, _measure)

@@ -885,8 +885,8 @@ WEAKENINGS = (
     Weakening(
         "readings: how many are remembered",
         "mssmtp/storage/readings.py",
-        "            kept = new if len(new) <= room else set(sorted(new)[:room])\n",
-        "            kept = new\n",
+        "        kept = new if len(new) <= room else sorted(new)[: max(room, 0)]\n",
+        "        kept = new\n",
         ("tests/imap/test_readings.py",),
     ),
     Weakening(

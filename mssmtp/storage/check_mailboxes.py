@@ -1,16 +1,19 @@
-"""Invariants of owners, boxes and mailboxes: keys, UIDs, modseqs, counters."""
+"""Invariants of owners, boxes and mailboxes: keys, UIDs, modseqs, counters; who has read what."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import BindParameter, bindparam, func, select
+from sqlalchemy import BindParameter, bindparam, func, select, tuple_
 
 from mssmtp.errors import Damaged
 from mssmtp.storage import copying as copies
 from mssmtp.storage.check import END, PAGE, Claim, Look, Part, within
 from mssmtp.storage.flags import SEEN
+from mssmtp.storage.number_sets import unpacked as numbers_in
 from mssmtp.storage.schema import (
     bals,
     copying,
@@ -18,6 +21,7 @@ from mssmtp.storage.schema import (
     mailboxes,
     messages,
     owners,
+    readings,
     sql,
     states,
 )
@@ -26,7 +30,8 @@ from mssmtp.storage.view import Row
 from mssmtp.storage.views import Reading
 
 MESSAGES_AT_ONCE = 200_000
-
+READINGS_AT_ONCE = 200
+"""Each is up to 5,000 letters."""
 
 _AFTER: BindParameter[int] = bindparam("after")
 _MOST: BindParameter[int] = bindparam("most")
@@ -111,6 +116,16 @@ _COPIES = sql(
     .join_from(copying, mailboxes, mailboxes.c.id == copying.c.mailbox, isouter=True)
     .where(copying.c.id > _AFTER)
     .order_by(copying.c.id)
+    .limit(_MOST)
+)
+_READING = readings.c.bal, readings.c.day, readings.c.account, readings.c.kind, readings.c.first
+_READINGS = sql(
+    select(*_READING, readings.c.last, readings.c.octets)
+    .where(
+        tuple_(*_READING)
+        > tuple_(*(bindparam(f"after_{column.name}", type_=column.type) for column in _READING))
+    )
+    .order_by(*_READING)
     .limit(_MOST)
 )
 _SIZE_OF_ALL = sql(select(func.coalesce(func.sum(mailboxes.c.messages), 0)))
@@ -285,9 +300,41 @@ def _compare(
         look.wrong("mailbox", f"mailbox {id}: \\Recent beyond UIDNEXT")
 
 
+_Reading = tuple[int, int, int, str, int]
+
+
+class Readings(Part[_Reading]):
+    """Who has fetched and seen what."""
+
+    name = "readings"
+    first = (-1, -1, -1, "", -1)
+    claims = (Claim("reading", "readings", "names letters, for a person and day once (DEF-06)"),)
+
+    def look(self, view: Reading, after: _Reading) -> Look[_Reading]:
+        """A range of sets. Those of a person and day that it cuts are compared on either side."""
+        begin = {f"after_{column.name}": it for column, it in zip(_READING, after, strict=True)}
+        rows = view._all(_READINGS, **begin, most=READINGS_AT_ONCE)
+        look: Look[_Reading]
+        look = Look.over("readings", rows, READINGS_AT_ONCE, itemgetter(0, 1, 2, 3, 4))
+        for (bal, day, account, kind), sets in groupby(rows, itemgetter(0, 1, 2, 3)):
+            known: set[int] = set()
+            for *_, first, last, octets in sets:
+                named = f"bal {bal}: what account {account} read on day {day} ({kind}, {first})"
+                try:
+                    letters = numbers_in(first, last, octets)
+                except Damaged:
+                    look.wrong("reading", f"{named} is damaged")
+                    continue
+                if not known.isdisjoint(letters):
+                    look.wrong("reading", f"{named} is there twice")
+                known.update(letters)
+        return look
+
+
 PARTS: tuple[type[Part[Any]], ...] = (
     Owners,
     Boxes,
     Mailboxes,
     Copies,
+    Readings,
 )

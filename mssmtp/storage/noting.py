@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import bindparam, insert, or_, select, update
+from sqlalchemy import bindparam, insert, select, update
 
-from mssmtp.mail import AccountId, BalId
+from mssmtp.mail import BalId, EnvelopeId
+from mssmtp.storage.identifiers import made_at_ms
 from mssmtp.storage.model import to_us
-from mssmtp.storage.schema import blobs, envelopes, notices, owners, readings, sql
+from mssmtp.storage.schema import blobs, envelopes, notices, owners, sql
 from mssmtp.storage.view import WritingView
 
 EVENTS_KEPT = timedelta(days=2)
@@ -41,21 +42,21 @@ NEW_NOTICE = sql(
 SEAL_NOTICE = sql(
     update(notices).where(notices.c.id == bindparam("notice")).values(sealed=bindparam("new"))
 )
-_SENDERS_BOX = sql(
-    select(owners.c.bal, blobs.c.envelope)
+_SENT_FROM = sql(
+    select(owners.c.bal, blobs.c.envelope, blobs.c.id)
     .join_from(blobs, envelopes, envelopes.c.id == blobs.c.envelope)
     .join(owners, owners.c.id == envelopes.c.owner)
     .where(blobs.c.number == bindparam("blob"))
     .where(owners.c.bal.is_not(None))
 )
-_READ_BEFORE = sql(
-    select(readings.c.at)
-    .where(readings.c.blob == bindparam("blob"))
-    .where(readings.c.bal == bindparam("bal"))
-    .where(readings.c.kind == bindparam("kind"))
-    .where(or_(readings.c.day != bindparam("day"), readings.c.account != bindparam("account")))
-    .limit(1)
-)
+
+
+class SentFrom(NamedTuple):
+    """The box of this operator that a letter was sent from, and when its content was made."""
+
+    bal: BalId
+    envelope: EnvelopeId
+    made_at_us: int
 
 
 class NoticeNoting(WritingView):
@@ -99,16 +100,12 @@ class NoticeNoting(WritingView):
         sealed = self._master_seal(notice_purpose(row[0]), json.dumps(dict(told)).encode())
         self._run(SEAL_NOTICE, notice=row[0], new=sealed)
 
-    def _note_first_opening(self, bal: BalId, blob: int, seen: tuple[int, AccountId, int]) -> None:
-        """Somebody has `seen` (day, who, when) a letter in `bal`: its sender, if of this operator,
-        may want to know it the first time (SEED-62)."""
-        day, account, at_us = seen
-        sender = self._one(_SENDERS_BOX, blob=blob)
-        if sender is None or sender[0] == bal:
-            return
-        if self._one(_READ_BEFORE, blob=blob, bal=bal, kind="lu", day=day, account=account) is None:
-            told = {"reader": bal, "at": at_us, "envelope": sender[1]}
-            self.note_opening(BalId(sender[0]), told, blob)
+    def _sent_from(self, blob: int, reader: BalId) -> SentFrom | None:
+        """Who sent a letter that is in the box `reader`; None: nobody of here, or itself."""
+        found = self._one(_SENT_FROM, blob=blob)
+        if found is None or found[0] == reader:
+            return None
+        return SentFrom(BalId(found[0]), EnvelopeId(found[1]), made_at_ms(found[2]) * 1_000)
 
 
 def notice_purpose(id: int) -> bytes:

@@ -1,25 +1,30 @@
 """Who has fetched and who has seen which message, once a day each (DEF-06).
 
 Sessions note it in memory, which costs next to nothing; rows are written behind them, many at a
-time, or with the commit that takes the messages away. They hold ids and times: no name, no subject.
+time, or with the commit that takes the messages away. A row is a set of letters, not one: what a
+mail program fetches at its start is thousands. They hold ids and times: no name, no subject.
 What a process had noted within its last seconds is lost when it is killed.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import BigInteger, Integer, Text, bindparam, insert, select
+from sqlalchemy import Text, bindparam, cast, func, insert, literal_column, select
 
+from mssmtp import metrics
+from mssmtp.errors import Damaged
 from mssmtp.mail import AccountId, BalId, EnvelopeId, MailboxId
 from mssmtp.storage.activity import ActivityReading, ActivityWriting
 from mssmtp.storage.model import from_us, to_us
 from mssmtp.storage.noting import NoticeNoting
+from mssmtp.storage.number_sets import MOST, packed, unpacked
 from mssmtp.storage.schema import blobs, mailboxes, messages, readings, sql
 from mssmtp.storage.view import ranges
 
@@ -36,38 +41,45 @@ MOST_KEPT = 2 * MOST_NOTED
 """While nothing can be written (a full disk): what is beyond is lost, memory is not (D11)."""
 _DAY_US = 86_400_000_000
 
-_HERE = select(
-    mailboxes.c.bal,
-    bindparam("day", type_=Integer()).label("day"),
-    messages.c.blob,
-    bindparam("account", type_=BigInteger()).label("account"),
-    bindparam("kind", type_=Text()).label("kind"),
-    bindparam("at", type_=BigInteger()).label("at"),
-)
-_NEW = insert(readings).from_select(
-    ["bal", "day", "blob", "account", "kind", "at"],
-    _HERE.join_from(messages, mailboxes, mailboxes.c.id == messages.c.mailbox)
+_BOX = sql(select(mailboxes.c.bal).where(mailboxes.c.id == bindparam("mailbox")))
+_COMMA: Any = literal_column("','")  # SQLAlchemy would have a parameter, and `sql` none unnamed
+_LETTERS = sql(
+    select(func.aggregate_strings(cast(messages.c.blob, Text), _COMMA))
     .where(messages.c.mailbox == bindparam("mailbox"))
     .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
-    # What is there already keeps its time; a letter twice in the mailbox is one.
-    .suffix_with("ON CONFLICT DO NOTHING"),
 )
-_RECORD = sql(_NEW)
-_RECORD_TELLING = sql(_NEW.returning(readings.c.bal, readings.c.blob))
-"""Which were not there: as dear as writing them."""
-_OF_BAL = sql(
-    select(
-        readings.c.kind,
-        readings.c.at,
-        readings.c.account,
-        readings.c.blob,
-        blobs.c.envelope,
-    )
-    .join_from(readings, blobs, blobs.c.number == readings.c.blob, isouter=True)
+"""In one row: of two thousand the driver makes two thousand tuples, and gives the interpreter away
+as often."""
+_SET = (readings.c.first, readings.c.last, readings.c.octets)
+_TOUCHES = (readings.c.first <= bindparam("last")) & (readings.c.last >= bindparam("first"))
+_KNOWN = sql(
+    select(*_SET)
     .where(readings.c.bal == bindparam("bal"))
-    .where(readings.c.day >= bindparam("first"))
-    .order_by(readings.c.day, readings.c.at, readings.c.blob, readings.c.account, readings.c.kind)
+    .where(readings.c.day == bindparam("day"))
+    .where(readings.c.account == bindparam("account"))
+    .where(readings.c.kind == bindparam("kind"))
+    .where(_TOUCHES)
+)
+_SEEN = sql(
+    select(*_SET)
+    .where(readings.c.bal == bindparam("bal"))
+    .where(readings.c.day >= bindparam("day"))
+    .where(readings.c.kind == bindparam("kind"))
+    .where(_TOUCHES)
+)
+_NEW = sql(insert(readings))
+_OF_BAL = sql(
+    select(readings.c.at, readings.c.account, readings.c.kind, *_SET)
+    .where(readings.c.bal == bindparam("bal"))
+    .where(readings.c.day >= bindparam("since"))
+    .order_by(readings.c.day, readings.c.at)
     .limit(bindparam("most"))
+)
+_TOGETHER = tuple(f"blob{number}" for number in range(32))
+_CAME_BY = sql(
+    select(blobs.c.number, blobs.c.envelope).where(
+        blobs.c.number.in_([bindparam(name) for name in _TOGETHER])
+    )
 )
 
 
@@ -115,19 +127,22 @@ class Noted:
     ) -> bool:
         """Remember it; True when it is time to write."""
         at_us = to_us(at)
-        who = _Who(account, mailbox, kind, at_us // _DAY_US)
+        who = _Who(account, mailbox, kind, _day(at_us))
         with self._lock:
             known = self._uids.get(who, set())
-            new = set(uids) - known
-            room = max(MOST_KEPT - self._count, 0)
-            kept = new if len(new) <= room else set(sorted(new)[:room])
-            self._lose(len(new) - len(kept))
-            if kept:
-                known |= kept
+            before = len(known)
+            room = MOST_KEPT - self._count
+            known.update(uids if len(uids) <= room else self._fitting(set(uids) - known, room))
+            if known:
                 self._uids[who] = known
                 self._at_us.setdefault(who, at_us)
-                self._count += len(kept)
+                self._count += len(known) - before
             return self._count >= MOST_NOTED
+
+    def _fitting(self, new: set[int], room: int) -> Collection[int]:
+        kept = new if len(new) <= room else sorted(new)[: max(room, 0)]
+        self._lose(len(new) - len(kept))
+        return kept
 
     def _lose(self, count: int) -> None:
         if count and not self.lost:
@@ -169,17 +184,46 @@ class ReadingsReading(ActivityReading):
         self, bal: BalId, since: datetime, most: int = 10_000
     ) -> tuple[ReadingEvent, ...]:
         """Events of a box from the day of `since` on, in order."""
-        rows = self._all(_OF_BAL, bal=bal, first=to_us(since) // _DAY_US, most=most)
+        found: list[tuple[int, int, int, str]] = []
+        rows = self._all(_OF_BAL, bal=bal, since=_day(to_us(since)), most=most)
+        for at, account, kind, *letters in rows:
+            if len(found) >= most and at > found[-1][0]:
+                break
+            found += [(at, letter, account, kind) for letter in _letters_of(*letters)]
+        found = sorted(found)[:most]
+        came_by = self._came_by(sorted({letter for _, letter, _, _ in found}))
         return tuple(
-            ReadingEvent(
-                kind,
-                from_us(at),
-                AccountId(account),
-                blob,
-                None if envelope is None else EnvelopeId(envelope),
-            )
-            for kind, at, account, blob, envelope in rows
+            ReadingEvent(kind, from_us(at), AccountId(account), letter, came_by.get(letter))
+            for at, letter, account, kind in found
         )
+
+    def _came_by(self, letters: Sequence[int]) -> dict[int, EnvelopeId]:
+        """The envelopes of those that came by one and are still here."""
+        found: dict[int, EnvelopeId] = {}
+        for at in range(0, len(letters), len(_TOGETHER)):
+            some = letters[at : at + len(_TOGETHER)]
+            # The last of them again and again, where they do not fill the statement.
+            named = dict.fromkeys(_TOGETHER, some[-1]) | dict(zip(_TOGETHER, some, strict=False))
+            rows = self._all(_CAME_BY, **named)
+            found |= {letter: EnvelopeId(id) for letter, id in rows if id is not None}
+        return found
+
+
+def _letters_of(first: int, last: int, octets: bytes) -> Sequence[int]:
+    """The letters of a row; of a damaged one, and with a line in the log, those it names itself.
+
+    One bad row must neither hide the others nor keep what is read next from being written (D10).
+    """
+    try:
+        return unpacked(first, last, octets)
+    except Damaged:
+        metrics.internal_errors.labels("storage").inc()
+        logger.error("a set of letters that were read is damaged")
+        return sorted({first, last})
+
+
+def _day(at_us: int) -> int:
+    return at_us // _DAY_US
 
 
 class ReadingsWriting(ReadingsReading, NoticeNoting, ActivityWriting):
@@ -197,14 +241,42 @@ class ReadingsWriting(ReadingsReading, NoticeNoting, ActivityWriting):
     def _record(self, noted: list[_Note]) -> None:
         for who, at_us, uids in noted:
             self._note_read(who.mailbox, who.kind, at_us)
-            is_told = who.kind == "lu" and self._vault.tells
-            named = {"account": who.account, "mailbox": who.mailbox, "kind": who.kind}
+            box = self._one(_BOX, mailbox=who.mailbox)
+            letters: set[int] = set()
             for low, high in ranges(uids):
-                place = {**named, "day": who.day, "at": at_us, "low": low, "high": high}
-                if not is_told:
-                    self._run(_RECORD, **place)
-                    continue
-                for bal, blob in self._all(_RECORD_TELLING, **place):
-                    self._note_first_opening(BalId(bal), blob, (who.day, who.account, at_us))
+                row = self._one(_LETTERS, mailbox=who.mailbox, low=low, high=high)
+                letters.update(json.loads(f"[{row[0] or ''}]" if row else "[]"))
+            if box is not None and letters:
+                self._keep_readings(BalId(box[0]), who, at_us, letters)
         if noted:
             self.effects.first.append(lambda: self._vault.noted.forget(noted))
+
+    def _keep_readings(self, bal: BalId, who: _Who, at_us: int, letters: set[int]) -> None:
+        """Those of `letters` that are not there already, which keep their time."""
+        place = {"bal": bal, "day": who.day, "account": who.account, "kind": who.kind}
+        span = {"first": min(letters), "last": max(letters)}
+        for row in self._all(_KNOWN, **place, **span):
+            letters.difference_update(_letters_of(*row))
+        new = sorted(letters)
+        if who.kind == "lu" and self._vault.tells:
+            self._tell_senders(bal, new, who.day, at_us)
+        for start in range(0, len(new), MOST):
+            first, last, octets = packed(new[start : start + MOST])
+            values = {"first": first, "last": last, "octets": octets, "at": at_us}
+            self._later(_NEW, **place, **values)
+
+    def _tell_senders(self, bal: BalId, letters: Sequence[int], day: int, at_us: int) -> None:
+        """Somebody has seen `letters` in `bal`, of which no row says so yet: their senders, if of
+        this operator, may want to know it the first time (SEED-62)."""
+        sent = {letter: found for letter in letters if (found := self._sent_from(letter, bal))}
+        if not sent:
+            return
+        # Nobody has seen a letter before it was here; clocks differ, and go back.
+        since = min(day, *(_day(found.made_at_us) for found in sent.values())) - 1
+        span = {"first": min(sent), "last": max(sent)}
+        for row in self._all(_SEEN, bal=bal, kind="lu", day=since, **span):
+            for letter in _letters_of(*row):
+                sent.pop(letter, None)
+        for letter, found in sent.items():
+            told = {"reader": bal, "at": at_us, "envelope": found.envelope}
+            self.note_opening(found.bal, told, letter)

@@ -58,10 +58,10 @@ from mssmtp.storage.schema_services import preferences as preferences
 from mssmtp.storage.schema_services import scripts as scripts
 from mssmtp.storage.schema_services import traces as traces
 
-VERSION = "0009"
+VERSION = "0010"
 """Newest schema this code knows; the alembic revision of the same name makes it."""
 
-KNOWN_VERSIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"})
+KNOWN_VERSIONS = frozenset(f"{number:04}" for number in range(1, 11))
 
 meta = clustered(
     "meta",
@@ -235,14 +235,16 @@ readings = clustered(
     "readings",
     Column("bal", BigInteger, primary_key=True),
     Column("day", Integer, primary_key=True),
-    Column("blob", BigInteger, primary_key=True),
     Column("account", BigInteger, primary_key=True),
     Column("kind", Text, primary_key=True),
+    Column("first", BigInteger, primary_key=True),
+    Column("last", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
-    Index("readings_by_blob", "blob", "bal"),
+    Column("octets", LargeBinary, nullable=False),
 )
 """Once for each person, message and day (DEF-06): `releve`, a part of the body was fetched; `lu`, a
-person has seen it. `day` counts from 1970; `at` is the first time."""
+person has seen it. A row is what was written at once: a set of letters (`number_sets.py`), none of
+which is in another of that person, kind and day. `day` counts from 1970; `at` is the first time."""
 
 # ---------------------------------------------------------------- envelopes and evidence
 

@@ -112,6 +112,17 @@ def behind(home: Path) -> sqlite3.Connection | Behind:
     return sqlite3.connect(home / "store.db", isolation_level=None)
 
 
+def readings_of_0009(db: sqlite3.Connection | Behind) -> None:
+    """The table of that schema in place of ours, empty: a row for each letter."""
+    db.execute("DROP TABLE readings")
+    db.execute(
+        "CREATE TABLE readings (bal BIGINT NOT NULL, day INTEGER NOT NULL, blob BIGINT NOT NULL,"
+        " account BIGINT NOT NULL, kind TEXT NOT NULL, at BIGINT NOT NULL,"
+        " PRIMARY KEY (bal, day, blob, account, kind))"
+    )
+    db.execute("CREATE INDEX readings_by_blob ON readings (blob, bal)")
+
+
 class Behind:
     """PostgreSQL behind the store's back, spoken to as to SQLite."""
 

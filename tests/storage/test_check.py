@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from mssmtp.mail import Uid
+from mssmtp.mail import AccountId, Uid
 from mssmtp.storage import check_contents, check_envelopes, check_mailboxes, check_sealed
 from tests.postgres import Cluster, name_of
 from tests.storage.support import (
+    SteppingClock,
     accept,
     add_bal,
     behind,
@@ -34,13 +35,15 @@ def make(home: Path) -> None:
     accept(store, store.seal(message(body=os.urandom(6_000))), [bal])
     accept(store, store.seal(message()), [bal])
     box = inbox(store, bal)
+    account = store.read(lambda r: r.account(str(bal.address))).result()
+    assert account is not None
+    store.noted.add(account.id, box, [1, 2, 3], "releve", SteppingClock().now())
+    store.noted.add(account.id, box, [1, 3], "lu", SteppingClock().now())
     store.write(lambda w: w.store_flags(box, [Uid(3)], "+", frozenset({"\\Deleted"}))).result()
     store.write(lambda w: w.expunge(box)).result()
     store.write(lambda w: w.store_flags(box, [Uid(1)], "+", frozenset({"$Urgent"}))).result()
     store.write(lambda w: w.create_mailbox(bal.id, "Dossier")).result()
     store.write(lambda w: w.delete_mailbox(bal.id, "Dossier")).result()
-    account = store.read(lambda r: r.account(str(bal.address))).result()
-    assert account is not None
     store.write(lambda w: w.add_app_password(account.id, "poste", "argon2", "scram")).result()
     store.write(lambda w: w.add_member(bal.id, account.id)).result()
     assert store.check(deep=True).problems == ()
@@ -125,6 +128,13 @@ def damaged(home: Path, *statements: str, deep: bool = False) -> str:
         ("DELETE FROM blobs WHERE number = 1", "a key without content"),
         ("DELETE FROM events", "the ledger does not know it"),
         ("DELETE FROM envelopes", "waits without content"),
+        ("UPDATE readings SET \"last\" = 9 WHERE kind = 'lu'", "(lu, 1) is damaged"),
+        ("UPDATE readings SET octets = zeroblob(3)", "(releve, 1) is damaged"),
+        (
+            'INSERT INTO readings SELECT bal, day, account, kind, "last", "last", at, zeroblob(0)'
+            " FROM readings WHERE kind = 'releve'",
+            "(releve, 3) is there twice",
+        ),
     ],
 )
 def test_a_broken_invariant_is_found(copied: Path, statement: str, problem: str) -> None:
@@ -177,6 +187,10 @@ def test_batches_of_any_size_find_the_same(
     people = [add_bal(store, f"p{number}@hopital-a.test") for number in range(4)]
     for body in (b"x", os.urandom(6_000), b"y"):
         accept(store, store.seal(message(body=body)), people, recipients("a@c.test"))
+    for bal in people:
+        for kind, uids in (("releve", [1, 2]), ("releve", [3]), ("lu", [1, 3])):
+            store.noted.add(AccountId(bal.id), inbox(store, bal), uids, kind, SteppingClock().now())  # type: ignore[arg-type]
+            store.write(lambda w: w.record_readings()).result()
     whole = store.check(deep=True)
     for room in (check_contents, check_envelopes, check_mailboxes, check_sealed):
         monkeypatch.setattr(room, "PAGE", page)
@@ -184,6 +198,7 @@ def test_batches_of_any_size_find_the_same(
     monkeypatch.setattr(check_envelopes, "PACKS_AT_ONCE", page)
     monkeypatch.setattr(check_sealed, "CONTENTS_AT_ONCE", page)
     monkeypatch.setattr(check_mailboxes, "MESSAGES_AT_ONCE", page)
+    monkeypatch.setattr(check_mailboxes, "READINGS_AT_ONCE", page)
     pieces = store.check(deep=True)
     store.close()
     assert pieces == whole
