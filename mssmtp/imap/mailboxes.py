@@ -63,9 +63,16 @@ def _present_system(reading: Reading, principal: Principal) -> Principal:
 
 def locate(reading: Reading, principal: Principal, name: str) -> Place:
     """The place `name` means now. Raises NoSuchMailbox; the name itself need not exist."""
-    now = present(reading, principal)
     own = principal.first
-    if name == OTHERS or name.startswith(_PREFIX):
+    is_of_others = name == OTHERS or name.startswith(_PREFIX)
+    if not is_of_others and principal.system is None and own is not None and principal.owns(own):
+        # What is shared with the account says nothing of its own box.
+        found = reading.own_bal(principal.account)
+        if found is None or found.id != own:
+            raise NoSuchMailbox
+        return Place(found, name, ALL_RIGHTS)
+    now = present(reading, principal)
+    if is_of_others:
         return _others(now, own, name)
     for bal in now.bals:
         if bal.id == own:

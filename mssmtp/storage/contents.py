@@ -120,7 +120,7 @@ class ContentWriting(ContentReading, WritingView):
             return made
         row = self._one(_NUMBER, id=blob.id) if known else None
         if row is None:
-            row = self._apart(
+            row = self._one(
                 _NEW_BLOB,
                 id=blob.id,
                 size=letter.size_octets,

@@ -172,7 +172,7 @@ class MailboxReading(RightsReading, AnnotationReading, QuotaReading, ReadingsRea
 
     def _named(self, statement: str, bal: BalId, name: str) -> Row | None:
         for digest in self._bal_key(bal).digests(NAME, name):
-            if (row := self._apart(statement, bal=bal, digest=digest)) is not None:
+            if (row := self._one(statement, bal=bal, digest=digest)) is not None:
                 return row
         return None
 

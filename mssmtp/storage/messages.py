@@ -272,9 +272,7 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
 
         Raises NoSuchMailbox, TooManyKeywords, OverQuota.
         """
-        bal = self._bal_of(mailbox)
-        self.demand_room(bal, letter.size_octets, 1)
-        key = self._bal_key(bal)
+        key = self._bal_key(self._demand_room_around(mailbox, letter.size_octets, 1))
         blob = self._adopt(letter, None)
         self._refer(blob, key, letter, shown=True)
         bits = self._flag_bits(mailbox, flags)
@@ -415,7 +413,7 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
     ) -> tuple[int, ModSeq, int]:
         """First UID, modseq and UIDVALIDITY of `many` new messages. Raises NoSuchMailbox."""
         values = {"many": many, "more_unseen": unseen, "more_size": size}
-        added = self._apart(_ADD, mailbox=mailbox, **values)
+        added = self._one(_ADD, mailbox=mailbox, **values)
         if added is None:
             raise NoSuchMailbox
         uid_next, modseq, validity, bal = added

@@ -311,7 +311,7 @@ class QueueWriting(LeaseWriting, ReceiptWriting):
         if delivered or bounced or dropped:
             more = {"more_delivered": delivered, "more_bounced": bounced, "more_dropped": dropped}
             self._run(_COUNT, envelope=id, **more)
-        is_over = self._apart(_LEFT, envelope=id) is None and not self._is_invited(id)
+        is_over = self._one(_LEFT, envelope=id) is None and not self._is_invited(id)
         if stored.blob is not None and is_over:
             self._run(_FORGET_BLOB, envelope=id)
             self._release(stored.blob, stored.owner)

@@ -7,19 +7,31 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, func, select, update
 
 from mssmtp.errors import MailError
-from mssmtp.mail import BalId
-from mssmtp.storage.model import NoSuchBal
+from mssmtp.mail import BalId, MailboxId
+from mssmtp.storage.model import NoSuchBal, NoSuchMailbox
 from mssmtp.storage.schema import bals, mailboxes, sql
-from mssmtp.storage.view import View, WritingView
+from mssmtp.storage.view import Row, View, WritingView
 
 _LIMITS = sql(
     select(bals.c.quota_octets, bals.c.quota_messages).where(bals.c.id == bindparam("bal"))
 )
-_USED = sql(
-    select(
-        func.coalesce(func.sum(mailboxes.c.size), 0),
-        func.coalesce(func.sum(mailboxes.c.messages), 0),
-    ).where(mailboxes.c.bal == bindparam("bal"))
+_HERE = mailboxes.alias("here")
+_USED_OF = select(
+    bals.c.quota_octets,
+    bals.c.quota_messages,
+    func.coalesce(func.sum(mailboxes.c.size), 0),
+    func.coalesce(func.sum(mailboxes.c.messages), 0),
+    bals.c.id,
+).group_by(bals.c.id)
+_ROOM = sql(
+    _USED_OF.join_from(bals, mailboxes, mailboxes.c.bal == bals.c.id, isouter=True).where(
+        bals.c.id == bindparam("bal")
+    )
+)
+_ROOM_AROUND = sql(
+    _USED_OF.join_from(_HERE, bals, bals.c.id == _HERE.c.bal)
+    .join(mailboxes, mailboxes.c.bal == bals.c.id)
+    .where(_HERE.c.id == bindparam("mailbox"))
 )
 _SET = sql(
     update(bals)
@@ -58,13 +70,16 @@ class QuotaReading(View):
 
     def room(self, bal: BalId) -> Room:
         """What a box holds and may hold. Raises NoSuchBal."""
-        limits = self._apart(_LIMITS, bal=bal)
-        used = self._apart(_USED, bal=bal)
-        if limits is None or used is None:
+        row = self._one(_ROOM, bal=bal)
+        if row is None:
             raise NoSuchBal
-        default = self._vault.quota_octets
-        most_octets = default if limits[0] is None else limits[0]
-        return Room(int(used[0]), int(used[1]), most_octets or None, limits[1] or None)
+        return self._room_of(row)
+
+    def _room_of(self, row: Row) -> Room:
+        most_octets, most_messages, octets, messages, _ = row
+        if most_octets is None:
+            most_octets = self._vault.quota_octets
+        return Room(int(octets), int(messages), most_octets or None, most_messages or None)
 
     def quota(self, bal: BalId) -> tuple[int | None, int | None]:
         """Octets and messages as they were set for this box. Raises NoSuchBal."""
@@ -77,6 +92,15 @@ class QuotaReading(View):
         """Raises OverQuota, NoSuchBal."""
         if not self.room(bal).takes(octets, messages):
             raise OverQuota
+
+    def _demand_room_around(self, mailbox: MailboxId, octets: int, messages: int) -> BalId:
+        """As `demand_room` for the box of `mailbox`; which it is. Raises NoSuchMailbox too."""
+        row = self._one(_ROOM_AROUND, mailbox=mailbox)
+        if row is None:
+            raise NoSuchMailbox
+        if not self._room_of(row).takes(octets, messages):
+            raise OverQuota
+        return BalId(row[4])
 
 
 class QuotaWriting(QuotaReading, WritingView):

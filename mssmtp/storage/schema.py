@@ -23,12 +23,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Select,
+    Table,
     Text,
     Update,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
-from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql import ClauseElement, visitors
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter
 
@@ -391,6 +392,17 @@ def table_of(text: str) -> str | None:
         return str(statement.table)
     froms = statement.get_final_froms() if isinstance(statement, Select) else []
     return str(froms[0]) if len(froms) == 1 else None
+
+
+@cache
+def tables_in(text: str) -> frozenset[str]:
+    """Every table that the statement of this text looks in or changes. Raises KeyError."""
+    found = set()
+    for element in visitors.iterate(_STATEMENTS[text]):
+        table = element.table if isinstance(element, Column) else element
+        if isinstance(table, Table):
+            found.add(table.name)
+    return frozenset(found)
 
 
 @cache

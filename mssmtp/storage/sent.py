@@ -156,7 +156,7 @@ class SentWriting(SummaryWriting, SentLetterWriting):
         digests = self._bal_key(bal).digests(_DIGEST, text)
         since = to_us(self._vault.clock.now() - JOINED_WITHIN)
         for digest in digests:
-            row = self._apart(_KNOWN, mailbox=mailbox, digest=digest)
+            row = self._one(_KNOWN, mailbox=mailbox, digest=digest)
             if row is None:
                 continue
             # Its own row may wait to be written still, from a job before this one.
@@ -167,10 +167,10 @@ class SentWriting(SummaryWriting, SentLetterWriting):
     def _keep(self, place: _Place, uid: Uid, sides: int) -> None:
         if place.is_new:
             values = {"mailbox": place.mailbox, "digest": place.digest}
-            self._apart(_NEW, **values, uid=uid, sides=sides)
+            self._one(_NEW, **values, uid=uid, sides=sides)
         elif (uid, sides) != (place.uid, place.sides):
             named = {"mailbox_": place.mailbox, "digest_": place.digest}
-            self._apart(_SET, **named, new_uid=uid, new_sides=sides)
+            self._one(_SET, **named, new_uid=uid, new_sides=sides)
 
     def _hides_recipients(self, mailbox: MailboxId, uid: Uid, letter: Letter) -> bool:
         """Bcc stands in `letter` and not in the message of `uid`."""

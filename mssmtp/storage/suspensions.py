@@ -78,14 +78,23 @@ class SuspensionReading(View):
         """As of the last two seconds."""
         now = self._vault.clock.monotonic()
         known = self._vault.known.suspended(now)
-        if known is None or self._is_writing:
-            known = frozenset(str(row[0]) for row in self._all(_NAMES, kind="domain"))
+        if known is None:
+            known = self._all_suspended_domains()
             self._vault.known.keep_suspended(known, now + FRESH_S)
         return known
+
+    def _all_suspended_domains(self) -> frozenset[str]:
+        return frozenset(str(row[0]) for row in self._all(_NAMES, kind="domain"))
 
 
 class SuspensionWriting(SuspensionReading, WritingView):
     """Suspending, and undoing it."""
+
+    def _suspended_domains(self) -> frozenset[str]:
+        """As of this moment: between the jobs of a transaction nobody else writes."""
+        if self._rows.suspended is None:
+            self._rows.suspended = self._all_suspended_domains()
+        return self._rows.suspended
 
     def put_suspension(self, new: Suspension) -> None:
         """In force from this commit on; in the place of one of the same name."""

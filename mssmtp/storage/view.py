@@ -120,10 +120,6 @@ class View:
     def _all(self, statement: str, **values: object) -> list[Row]:
         return self._db.execute(statement, values).fetchall()
 
-    def _apart(self, statement: str, **values: object) -> Row | None:
-        """`_one` on tables into which nothing is inserted by `WritingView._later`."""
-        return self._one(statement, **values)
-
     def _each(self, statement: str, **values: object) -> Iterator[Row]:
         """Rows one by one: what does not fit into memory together."""
         return stream(self._db, statement, values)
@@ -131,7 +127,7 @@ class View:
     def _owner_key(self, id: int) -> OwnerKey:
         """The opened key of an owner, as this snapshot has it. Raises Damaged."""
         if (mark := self._marks.get(id)) is None:
-            row = self._apart(_MARK, id=id)
+            row = self._one(_MARK, id=id)
             if row is None:
                 raise Damaged("an owner has no key")
             mark = self._marks[id] = OwnerMark(bytes(row[0]), bool(row[1]))
@@ -139,7 +135,7 @@ class View:
 
     def _owner_row(self, id: int) -> OwnerRow:
         """The row of an owner, with the master keys it is wrapped under. Raises Damaged."""
-        row = self._apart(_OWNER, id=id)
+        row = self._one(_OWNER, id=id)
         if row is None:
             raise Damaged("an owner has no key")
         bal, domain, handle, mark, wrapped, older = row
@@ -157,7 +153,7 @@ class View:
         """
         if self._has_followed:
             return False
-        row = self._apart(_MASTERS, key=MASTERS)
+        row = self._one(_MASTERS, key=MASTERS)
         state = MasterState.parse(row[0] if row else b"")
         try:
             changed = self._vault.keys.follow(state, is_truth=self._is_writing)
@@ -202,9 +198,9 @@ class View:
         if (known := self._owner_ids.get(owner)) is not None:
             return known
         if isinstance(owner, str):
-            row = self._apart(_OWNER_OF_DOMAIN, domain=owner)
+            row = self._one(_OWNER_OF_DOMAIN, domain=owner)
         else:
-            row = self._apart(_OWNER_OF_BAL, bal=owner)
+            row = self._one(_OWNER_OF_BAL, bal=owner)
         if row is None:
             return None
         self._owner_ids[owner] = id = int(row[0])
@@ -214,7 +210,7 @@ class View:
     def _named_owner(self, id: int) -> Owner:
         if (known := self._owner_names.get(id)) is not None:
             return known
-        row = self._apart(_NAMED_OWNER, id=id)
+        row = self._one(_NAMED_OWNER, id=id)
         if row is None:
             raise Damaged("an owner is missing")
         name: Owner = Domain(row[1]) if row[0] is None else BalId(row[0])
@@ -259,15 +255,15 @@ class WritingView(View):
         self._owner_ids, self._marks = rows.owner_ids, rows.marks
 
     def _one(self, statement: str, **values: object) -> Row | None:
-        self._rows.write()
+        self._rows.before(statement)
         return super()._one(statement, **values)
 
     def _all(self, statement: str, **values: object) -> list[Row]:
-        self._rows.write()
+        self._rows.before(statement)
         return super()._all(statement, **values)
 
     def _each(self, statement: str, **values: object) -> Iterator[Row]:
-        self._rows.write()
+        self._rows.before(statement)
         return super()._each(statement, **values)
 
     def _run(self, statement: str, **values: object) -> int:
@@ -292,16 +288,13 @@ class WritingView(View):
         return self._db.execute(statement, values).fetchall()
 
     def _later(self, statement: str, **values: object) -> None:
-        """Insert a row that nobody but `_apart` may overlook before the commit."""
+        """Insert a row before anything names its table, at the end of the transaction perhaps."""
         self._absent.clear()
         self._rows.add(statement, values)
 
-    def _apart(self, statement: str, **values: object) -> Row | None:
-        return super()._one(statement, **values)
-
     def _stir(self, statement: str) -> None:
         """Before anything is changed by `statement`."""
-        self._rows.stir()
+        self._rows.stir(statement)
         if self._absent:
             table = table_of(statement)
             if table is None:
@@ -350,6 +343,9 @@ def owner_name(bal: int | None, domain: str | None) -> bytes:
 def ranges(uids: Sequence[int]) -> Iterator[tuple[int, int]]:
     """`uids` as ascending closed ranges without repetition."""
     ordered = sorted(set(uids))
+    if ordered and ordered[-1] - ordered[0] == len(ordered) - 1:
+        yield ordered[0], ordered[-1]
+        return
     start = previous = None
     for uid in ordered:
         if previous is not None and uid == previous + 1:

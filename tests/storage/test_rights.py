@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from mssmtp.mail import AccountId, Address, BalType, Role, Uid
-from mssmtp.storage import Store, Writing
+from mssmtp.mail import AccountId, Address, BalId, BalState, BalType, Role, Uid
+from mssmtp.storage import Reading, Store, Writing
+from mssmtp.storage.model import NoSuchBal
 from mssmtp.storage.quotas import OverQuota
+from mssmtp.storage.suspensions import Suspension
 from tests.storage.support import SteppingClock, add_bal, inbox, message, open_new
 
 
@@ -53,4 +55,33 @@ def test_rights_room_and_readings_are_kept_the_same_way(store: Store) -> None:
     (event,) = store.read(lambda r: r.reading_events(zoe.id, now)).result()
     assert (event.kind, event.account, event.at) == ("lu", account, now)
     assert store.check(deep=True).problems == ()
+    store.close()
+
+
+@pytest.mark.requirement("OP-79")
+def test_the_own_box_is_the_first_of_a_principal_and_asked_for_alone(store: Store) -> None:
+    """Suspended in the same commit or before it, by itself or with its domain."""
+    zoe = add_bal(store)
+    now = SteppingClock().now()
+
+    def same(reading: Reading) -> BalId | None:
+        account = reading.account_of(zoe.id)
+        assert account is not None
+        found = reading.own_bal(account.id)
+        assert reading.principal(account.id).first == (None if found is None else found.id)
+        return None if found is None else found.id
+
+    def suspends(writing: Writing) -> list[BalId | None]:
+        seen = [same(writing)]
+        writing.put_suspension(Suspension("domain", "hopital-a.test", now, "x", "essai", ()))
+        return [*seen, same(writing)]
+
+    assert store.write(suspends).result() == [zoe.id, None]
+    assert store.read(same).result() is None
+    store.write(lambda w: w.drop_suspension("domain", "hopital-a.test")).result()
+    assert store.write(same).result() == zoe.id
+    store.write(lambda w: w.set_bal_state(zoe.id, BalState.SUSPENDED)).result()
+    assert store.read(same).result() is None
+    with pytest.raises(NoSuchBal):
+        store.read(lambda r: r.own_bal(AccountId(99))).result()
     store.close()
