@@ -15,7 +15,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it, mode 0700
+from mssmtp.outside import MEMORY
+
 _PREFIX = "mssmtp-metrics-"
 _BEING_MADE_S = 60.0
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
+from pathlib import Path
 from threading import Lock
 from typing import Protocol, TypeVar
 
@@ -22,6 +23,9 @@ from mssmtp.errors import BadAddress, MailError, Reply
 from mssmtp.mail import Domain, domain
 
 T = TypeVar("T")
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - directories of our own are made in it, mode 0700
+"""A file system in memory: what is mapped there waits for no disk, and ends with the machine."""
 
 
 class Clock(Protocol):
