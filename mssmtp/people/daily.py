@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 200
 """Rows of one look; each box and person is a job of its own, beside everybody's mail, and those of
 one look wait for the disk together."""
+_OVER = "retention of a closed box is over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,16 @@ class Daily:
         return counts[0], counts[1]
 
     def _destroy(self, now: datetime) -> int:
-        """Mail of boxes that were closed long enough ago (OP-49); the proofs stay."""
+        """Mail of boxes that were closed long enough ago (OP-49); the proofs stay, and whom they
+        name (SEED-66)."""
         count = 0
+        for bal in self.store.read(lambda r: r.half_removed()).result():  # a crash has left it
+            self.store.remove_bal(bal, _OVER)
         while found := self.store.read(
             lambda r: r.closed_boxes(now - self.settings.retention, AT_ONCE)
         ).result():
             for bal in found:
                 self.store.write(partial(parts.go_on, closed=bal)).result()
-                self.store.shred_bal(bal, "retention of a closed box is over")
+                self.store.remove_bal(bal, _OVER)
                 count += 1
         return count

@@ -94,7 +94,7 @@ class AdministratorReading(View):
 
     def administrator(self, name: str) -> Administrator | None:
         """By name; None when removed."""
-        for digest in self._vault.keys.digests(ADMINISTRATOR, name.casefold()):
+        for digest in self._master_digests(ADMINISTRATOR, name.casefold()):
             row = self._one(_BY["digest"], value=digest)
             if row is not None:
                 found = self._opened_administrator(row)
@@ -153,7 +153,6 @@ class AdministratorWriting(AdministratorReading, WritingView):
 
     def add_administrator(self, new: Administrator) -> Administrator:
         """`new` in office; its id is not looked at. Raises AdministratorExists."""
-        self._follow_masters()
         actor = new.actor
         if (
             self.administrator(actor.name) is not None
@@ -166,7 +165,7 @@ class AdministratorWriting(AdministratorReading, WritingView):
             level=actor.level.value,
             structure=actor.structure,
             region=actor.region,
-            digest=self._vault.keys.digest(ADMINISTRATOR, actor.name.casefold()),
+            digest=self._master_digest(ADMINISTRATOR, actor.name.casefold()),
             certificate=_octets(new.certificate) if new.certificate else None,
             uid=new.uid,
             account=actor.account,
@@ -203,7 +202,7 @@ class AdministratorWriting(AdministratorReading, WritingView):
             _SEAL,
             administrator=one.id,
             new_sealed=self._master_seal(administrator_purpose(one.id), octets),
-            new_digest=self._vault.keys.digest(ADMINISTRATOR, administrator_label(octets)),
+            new_digest=self._master_digest(ADMINISTRATOR, administrator_label(octets)),
             new_certificate=_octets(one.certificate) if one.certificate else None,
             new_uid=one.uid,
             new_removed_at=removed_at,

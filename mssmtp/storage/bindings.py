@@ -198,7 +198,6 @@ class BindingWriting(BindingReading, WakingWriting):
         bal: BalId | None,
         told: Mapping[str, str],
     ) -> int:
-        self._follow_masters()
         before = [
             b for b in self._bound_rows(kind, subject) if (b.account, b.bal) == (account, bal)
         ]
@@ -215,7 +214,7 @@ class BindingWriting(BindingReading, WakingWriting):
         row = self._new(
             _NEW,
             kind=kind,
-            digest=self._vault.keys.digest(BINDING, digested(kind, subject)),
+            digest=self._master_digest(BINDING, digested(kind, subject)),
             account=account,
             bal=bal,
             sealed=b"",

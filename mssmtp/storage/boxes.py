@@ -280,7 +280,6 @@ class BoxWriting(BoxReading, WritingView):
         """
         if bal.type is BalType.PER and not _NATIONAL_ID.match(bal.national_id or ""):
             raise NationalIdRequired
-        self._follow_masters()
         usual = bal.usual_address
         taken = [bal.address] if usual is None else [bal.address, usual]
         if any(self.bal(address) or self.bal_by_usual(address) for address in taken):
@@ -300,12 +299,12 @@ class BoxWriting(BoxReading, WritingView):
             sealed["details"] = asdict(details)
         row = self._new(
             _NEW_BAL,
-            digest=self._vault.keys.digest(b"address", bal.address.key),
+            digest=self._master_digest(b"address", bal.address.key),
             sealed=b"",
             type=bal.type.value,
             state=bal.state.value,
             person=bal.person.value,
-            usual_digest=None if usual is None else self._vault.keys.digest(b"address", usual.key),
+            usual_digest=None if usual is None else self._master_digest(b"address", usual.key),
             last_uid_validity=last_uid_validity,
             created_at=to_us(self._vault.clock.now()),
             structure=bal.structure,
@@ -337,7 +336,7 @@ class BoxWriting(BoxReading, WritingView):
     def _retire(self, address: Address) -> None:
         row = self._new(
             _NEW_RETIRED,
-            digest=self._vault.keys.digest(RETIRED, address.key),
+            digest=self._master_digest(RETIRED, address.key),
             at=to_us(self._vault.clock.now()),
             sealed=b"",
         )
@@ -372,7 +371,7 @@ class BoxWriting(BoxReading, WritingView):
 
     def _set_usual(self, bal: BalId, usual: Address) -> None:
         self._reseal_bal(bal, usual=str(usual))
-        digest = self._vault.keys.digest(b"address", usual.key)
+        digest = self._master_digest(b"address", usual.key)
         self._run(_SET_USUAL, bal=bal, new=digest)
 
     def _reseal_bal(self, bal: BalId, **changes: object) -> None:

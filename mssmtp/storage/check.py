@@ -128,8 +128,8 @@ def _parts(vault: Vault, *, deep: bool) -> Iterator[Part[Any]]:
         check_contents,
         check_envelopes,
         check_mailboxes,
+        check_references,
         check_sealed,
-        check_sent,
         check_stations,
     )
 
@@ -137,7 +137,8 @@ def _parts(vault: Vault, *, deep: bool) -> Iterator[Part[Any]]:
         check_mailboxes,
         check_contents,
         check_envelopes,
-        *([check_sealed, check_sent, check_stations] if deep else ()),
+        check_references,
+        *([check_sealed, check_stations] if deep else ()),
     ]
     for room in rooms:
         for part in room.PARTS:

@@ -37,8 +37,7 @@ _AFTER: BindParameter[int] = bindparam("after")
 _MOST: BindParameter[int] = bindparam("most")
 
 _OWNERS = sql(
-    select(owners.c.id, owners.c.bal, owners.c.domain, bals.c.id, owners.c.mark)
-    .join_from(owners, bals, bals.c.id == owners.c.bal, isouter=True)
+    select(owners.c.id, owners.c.bal, owners.c.domain, owners.c.mark)
     .where(owners.c.id > _AFTER)
     .order_by(owners.c.id)
     .limit(_MOST)
@@ -138,17 +137,17 @@ class Owners(Part[int]):
     first = 0
     claims = (
         Claim("owner-key", "owners", "its key opens under the master key"),
-        Claim("owner-is", "owners", "is one box that exists or one domain"),
+        Claim("owner-is", "owners", "is one box, there or removed, or one domain"),
     )
 
     def look(self, view: Reading, after: int) -> Look[int]:
         """Keys of boxes and of domains served."""
         rows = view._all(_OWNERS, after=after, most=PAGE)
         look: Look[int] = Look.over("owners", rows, PAGE)
-        for id, bal, domain, found, mark in rows:
+        for id, bal, domain, mark in rows:
             if not mark:
                 continue  # shredded on purpose: neither key nor box is left
-            if (bal is None) == (domain is None) or (bal is not None and found is None):
+            if (bal is None) == (domain is None):
                 look.wrong("owner-is", f"owner {id}: is neither a box nor a domain")
             try:
                 view._owner_key(id)

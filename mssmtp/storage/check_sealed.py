@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import BindParameter, ColumnElement, bindparam, select, tuple_
 
 from mssmtp.errors import Damaged, MailError
-from mssmtp.mail import AccountId, BalId, BlobId, EnvelopeId, MailboxId
+from mssmtp.mail import BalId, BlobId, EnvelopeId, MailboxId
 from mssmtp.storage.annotations import ANNOTATION, annotation_purpose
 from mssmtp.storage.app_passwords import password_purpose
 from mssmtp.storage.check import END, PAGE, Claim, Look, Part, within
@@ -21,19 +21,15 @@ from mssmtp.storage.delivery import OPENABLE, StoredEnvelope
 from mssmtp.storage.flags import keyword_purpose
 from mssmtp.storage.keys import OWNER_KEY
 from mssmtp.storage.ledger import FACTS, LINES, line_digest, trace_purpose
-from mssmtp.storage.mailboxes import NAME, SUBSCRIPTION
+from mssmtp.storage.mailboxes import NAME
 from mssmtp.storage.messages import PACK_UIDS
 from mssmtp.storage.model import Shredded
-from mssmtp.storage.people import CORRESPONDENT
 from mssmtp.storage.rights import acl_purpose, member_purpose
 from mssmtp.storage.schema import (
-    accounts,
     acl,
     app_passwords,
-    bals,
     blob_keys,
     blobs,
-    correspondents,
     entries,
     envelopes,
     event_lines,
@@ -46,7 +42,6 @@ from mssmtp.storage.schema import (
     packs,
     queue,
     sql,
-    subscriptions,
     texts,
     transfers,
 )
@@ -324,46 +319,6 @@ class SealedOwners(Sealed):
         return f"owner {row[0]}: its key does not open"
 
 
-class SealedBoxes(Sealed):
-    """Addresses and holders of boxes."""
-
-    name = "sealed boxes"
-    first = (0,)
-    claims = (Claim("sealed-box", "opened bals", "its address opens and leads back to it"),)
-    page = page_of((bals.c.id,), bals.c.digest)
-
-    def opens(self, view: Reading, row: Row) -> bool:
-        """Under the master key."""
-        bal = view.bal_by_id(BalId(row[0]))
-        return bal is not None and bytes(row[1]) in view._vault.keys.digests(
-            b"address", bal.address.key
-        )
-
-    def named(self, row: Row) -> str:
-        """By its id."""
-        return f"bal {row[0]}: its address does not open or is another's"
-
-
-class SealedAccounts(Sealed):
-    """Logins."""
-
-    name = "sealed accounts"
-    first = (0,)
-    claims = (Claim("sealed-login", "accounts", "its login opens and leads back to it"),)
-    page = page_of((accounts.c.id,), accounts.c.login_digest)
-
-    def opens(self, view: Reading, row: Row) -> bool:
-        """Under the master key."""
-        login = view.account_login(AccountId(row[0]))
-        return login is not None and bytes(row[1]) in view._vault.keys.digests(
-            b"login", login.casefold()
-        )
-
-    def named(self, row: Row) -> str:
-        """By its id."""
-        return f"account {row[0]}: its login does not open or is another's"
-
-
 class SealedPasswords(Sealed):
     """Verifiers of application passwords."""
 
@@ -398,24 +353,6 @@ class SealedMembers(Sealed):
     def named(self, row: Row) -> str:
         """By account and box."""
         return f"account {row[0]}: its membership of bal {row[1]} was not given by the operator"
-
-
-class SealedCorrespondents(Sealed):
-    """Who has written to whom."""
-
-    name = "correspondents"
-    first = (-1, b"")
-    claims = (Claim("sealed-correspondent", "correspondents", "its address opens"),)
-    page = page_of((correspondents.c.bal, correspondents.c.digest), correspondents.c.sealed)
-
-    def opens(self, view: Reading, row: Row) -> bool:
-        """Under the box."""
-        view._bal_key(BalId(row[0])).open(CORRESPONDENT + bytes(row[1]), row[2])
-        return True
-
-    def named(self, row: Row) -> str:
-        """By the box."""
-        return f"bal {row[0]}: a correspondent does not open"
 
 
 class SealedMailboxes(Sealed):
@@ -497,24 +434,6 @@ class SealedAnnotations(Sealed):
         return f"bal {row[0]}: an annotation of mailbox {row[1]} does not open"
 
 
-class SealedSubscriptions(Sealed):
-    """Subscribed names without a mailbox."""
-
-    name = "subscriptions"
-    first = (-1, b"")
-    claims = (Claim("sealed-subscription", "subscriptions", "its name opens"),)
-    page = page_of((subscriptions.c.bal, subscriptions.c.digest), subscriptions.c.sealed)
-
-    def opens(self, view: Reading, row: Row) -> bool:
-        """Under the box."""
-        view._bal_key(BalId(row[0])).open(SUBSCRIPTION + bytes(row[1]), row[2])
-        return True
-
-    def named(self, row: Row) -> str:
-        """By the box."""
-        return f"bal {row[0]}: a subscription does not open"
-
-
 class SealedPacks(Sealed):
     """Packs of summaries."""
 
@@ -568,16 +487,12 @@ PARTS: tuple[type[Part[Any]], ...] = (
     SealedTraces,
     SealedFacts,
     SealedOwners,
-    SealedBoxes,
-    SealedAccounts,
     SealedPasswords,
     SealedMembers,
-    SealedCorrespondents,
     SealedMailboxes,
     SealedKeywords,
     SealedRights,
     SealedAnnotations,
-    SealedSubscriptions,
     SealedPacks,
     SealedTexts,
 )

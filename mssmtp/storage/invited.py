@@ -60,7 +60,7 @@ class InvitedReading(EnvelopeReading):
     def invited(self, address: Address) -> tuple[Invited, ...]:
         """Letters that wait for an address, oldest first; those that can be read."""
         found: list[Row] = []
-        for digest in self._vault.keys.digests(INVITED, address.key):
+        for digest in self._master_digests(INVITED, address.key):
             found += self._all(_FOR, digest=digest)
         letters = (self._opened_invited(row) for row in found)
         return tuple(each for each in letters if each and each.recipient.address == address)

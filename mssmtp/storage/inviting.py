@@ -41,7 +41,7 @@ class InvitingWriting(WritingView):
                 _NEW,
                 envelope=envelope.id,
                 position=position,
-                digest=self._vault.keys.digest(INVITED, recipient.address.key),
+                digest=self._master_digest(INVITED, recipient.address.key),
                 sealed=self._master_seal(invited_purpose(envelope.id, position), octets),
                 owner=key.id,
                 at=to_us(at),

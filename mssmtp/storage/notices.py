@@ -223,7 +223,7 @@ class NoticeReading(EnvelopeReading):
 
     def noticed_since(self, to: Address, kind: str, since: datetime) -> int:
         """Service mails of a kind to an address."""
-        digests = self._vault.keys.digests(b"address", to.key)
+        digests = self._master_digests(b"address", to.key)
         found = (self._one(_SINCE, digest=each, since=to_us(since), kind=kind) for each in digests)
         return sum(int(row[0]) for row in found if row is not None)
 
@@ -261,7 +261,7 @@ class NoticeWriting(NoticeReading, NoticeNoting):
             account=new.account,
             bal=new.bal,
             blob=None,
-            digest=self._vault.keys.digest(b"address", new.to.key),
+            digest=self._master_digest(b"address", new.to.key),
             at=to_us(self._vault.clock.now()),
             due=to_us(new.due),
             expires_at=to_us(new.expires_at),
@@ -272,7 +272,7 @@ class NoticeWriting(NoticeReading, NoticeNoting):
     def gather_notice(self, new: NewNotice, field: str, most: int) -> None:
         """Join the lines `new.values[field]` to the notice of its kind that waits for the same
         address and box, or queue it. `count` among the values is how many there are in all."""
-        for digest in self._vault.keys.digests(b"address", new.to.key):
+        for digest in self._master_digests(b"address", new.to.key):
             row = self._one(_GATHERING, digest=digest, kind=new.kind, bal=new.bal)
             if row is None or (found := self._readable(row)) is None:
                 continue

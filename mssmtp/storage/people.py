@@ -174,12 +174,11 @@ class PeopleWriting(PeopleReading, BoxWriting, AppPasswordWriting):
 
     def create_account(self, login: str, bal: BalId | None = None) -> Account:
         """A new account; `bal` is its own. Raises BalExists when the login is taken."""
-        self._follow_masters()
         if self.account(login) is not None:
             raise BalExists
         row = self._new(
             _NEW_ACCOUNT,
-            login_digest=self._vault.keys.digest(b"login", login.casefold()),
+            login_digest=self._master_digest(b"login", login.casefold()),
             sealed=b"",
             bal=bal,
             active=True,
@@ -206,7 +205,7 @@ class PeopleWriting(PeopleReading, BoxWriting, AppPasswordWriting):
         self._run(
             _RENAME_ACCOUNT,
             account=account,
-            new_digest=self._vault.keys.digest(b"login", login.casefold()),
+            new_digest=self._master_digest(b"login", login.casefold()),
             new=self._master_seal(account_purpose(account, bal), login.encode()),
             new_bal=bal,
         )

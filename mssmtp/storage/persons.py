@@ -294,7 +294,7 @@ class PersonWriting(PersonReading, PeopleWriting):
         row = self._new(
             _NEW,
             account=account.id,
-            usual_digest=self._vault.keys.digest(USUAL, new.usual_address.key),
+            usual_digest=self._master_digest(USUAL, new.usual_address.key),
             national_digest=self._national_digest(new.national_id),
             state=new.state.value,
             structure=new.structure,
@@ -397,12 +397,12 @@ class PersonWriting(PersonReading, PeopleWriting):
             new_sealed=self._sealed_person(person, details),
             new_state=person.state.value,
             new_structure=person.structure,
-            new_usual_digest=self._vault.keys.digest(USUAL, person.usual_address.key),
+            new_usual_digest=self._master_digest(USUAL, person.usual_address.key),
             new_national_digest=self._national_digest(person.national_id),
         )
 
     def _national_digest(self, national_id: str | None) -> bytes | None:
-        return None if national_id is None else self._vault.keys.digest(NATIONAL, national_id)
+        return None if national_id is None else self._master_digest(NATIONAL, national_id)
 
     def _sealed_person(self, person: Person, details: PersonDetails) -> bytes:
         octets = json.dumps(

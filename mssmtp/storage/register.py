@@ -50,7 +50,7 @@ class RegisterReading(View):
         return None if found is None else found[1]
 
     def _register_row(self, national_id: str) -> tuple[int, RegisterEntry] | None:
-        for digest in self._vault.keys.digests(REGISTER, national_id):
+        for digest in self._master_digests(REGISTER, national_id):
             if (row := self._one(_ENTRY, digest=digest)) is not None:
                 octets = self._master_open(register_purpose(row[0]), row[1])
                 entry = RegisterEntry(**json.loads(octets))
@@ -65,11 +65,10 @@ class RegisterWriting(RegisterReading, WritingView):
 
     def put_register_entry(self, entry: RegisterEntry) -> None:
         """A new one, or another in the place of the one with this number."""
-        self._follow_masters()
         now = to_us(self._vault.clock.now())
         found = self._register_row(entry.national_id)
         if found is None:
-            digest = self._vault.keys.digest(REGISTER, entry.national_id)
+            digest = self._master_digest(REGISTER, entry.national_id)
             id = self._new(_NEW, digest=digest, sealed=b"", updated_at=now)[0]
         else:
             id = found[0]

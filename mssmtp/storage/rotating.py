@@ -159,7 +159,7 @@ class RotationWriting(RotationReading, WritingView):
             try:
                 new = station.renewed(self._opener(station, row["owner"]), row)
             except Damaged:
-                damaged.append(f"{station.name} {_shown(place)}")
+                damaged.append(f"{station.name} {' '.join(map(shown, place))}")
                 continue
             changed = {f"new_{name}": value for name, value in new.items()}
             self._run(station.update, **changed, **_at("at", keys, place))
@@ -181,5 +181,6 @@ def _at(prefix: str, names: Sequence[str], place: Place) -> dict[str, object]:
     return {f"{prefix}_{name}": value for name, value in zip(names, place, strict=True)}
 
 
-def _shown(place: Place) -> str:
-    return " ".join(v.hex() if isinstance(v, bytes) else str(v) for v in place)
+def shown(value: object) -> str:
+    """A column of a primary key, for a report."""
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -207,12 +207,11 @@ class SecretWriting(SecretReading, WritingView):
         content: Mapping[str, str] | None = None,
     ) -> int:
         """Remember that `token` is good once, until `expires_at`; its id."""
-        self._follow_masters()
         sha256 = _sha256(token)
         row = self._new(
             _NEW,
             kind=kind,
-            digest=self._vault.keys.digest(SECRET, digested_secret(kind, sha256)),
+            digest=self._master_digest(SECRET, digested_secret(kind, sha256)),
             subject=subject,
             created_at=to_us(self._vault.clock.now()),
             expires_at=to_us(expires_at),

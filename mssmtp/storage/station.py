@@ -57,6 +57,8 @@ class Station:
     under: Literal["owner", "names", "wrapping"]
     sealed: Mapping[str, Purpose]
     digests: Digests
+    changed: tuple[str, ...]
+    """Columns with digests of what is sealed."""
     names: tuple[str, ...]
     """Columns of `load`, the first of them the id of the owner."""
     stale: str
@@ -69,7 +71,8 @@ class Station:
     behind: str
     """Ids of the owners that have stale rows."""
     page: str
-    """As `load`, but every row, stale or not, at most `most` behind `after_…`."""
+    """As `load` with the digests behind, but every row, stale or not, at most `most` behind
+    `after_…`."""
     rows: str
     """How many rows `owner` has, or everybody together when it is null."""
 
@@ -125,6 +128,7 @@ def station(
         under,
         sealed,
         digests,
+        changed,
         ("owner", *(column.name for column in columns)),
         sql(
             select(*keys, size)
@@ -147,7 +151,7 @@ def station(
         sql(select(func.count()).select_from(source).where(old)),
         sql(select(owner).select_from(source).where(old).distinct()),
         sql(
-            select(owner, *columns)
+            select(owner, *columns, *(table.c[name].label(f"of_{name}") for name in changed))
             .select_from(source)
             .where(tuple_(*keys) > _bound("after", keys))
             .order_by(*keys)

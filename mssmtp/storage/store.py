@@ -316,11 +316,22 @@ class Store:
         return rotation.rotate_master(self, self._masters, give_up=give_up, progress=progress)
 
     def shred_bal(self, bal: BalId, reason: str) -> None:
-        """Make a box unreadable for ever, for everybody, then tidy (`shredding`).
+        """Make a box unreadable for ever, its part of the proofs too, then tidy (`shredding`).
 
         Killed, it goes on when called again. Raises NoSuchBal, StorageFull, StorageUnavailable.
         """
         self.write(lambda w: w.shred_key(bal, reason)).result()
+        self._tidy_bal(bal)
+
+    def remove_bal(self, bal: BalId, reason: str) -> None:
+        """Destroy the mail of a box and forget whose it was; its proofs stay (OP-49).
+
+        Killed, it goes on when called again. Raises NoSuchBal, StorageFull, StorageUnavailable.
+        """
+        self.write(lambda w: w.remove_box(bal, reason)).result()
+        self._tidy_bal(bal)
+
+    def _tidy_bal(self, bal: BalId) -> None:
         while self.write(lambda w: w.tidy_shredded(bal)).result():
             pass
         self.scrub()

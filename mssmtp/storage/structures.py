@@ -134,7 +134,7 @@ class StructureReading(View):
         return found
 
     def _structure_under(self, kind: bytes, number: str) -> Structure | None:
-        for digest in self._vault.keys.digests(kind, number):
+        for digest in self._master_digests(kind, number):
             if (row := self._one(_BY_NUMBER[kind], digest=digest)) is not None:
                 found = self._opened_structure(row)
                 if number not in (found.finess, found.siret):
@@ -175,7 +175,6 @@ class StructureWriting(StructureReading, WritingView):
 
     def create_structure(self, new: Structure) -> Structure:
         """`new` with its own id; the id it comes with is not looked at. Raises StructureExists."""
-        self._follow_masters()
         self._require_free(new, None)
         now = to_us(self._vault.clock.now())
         row = self._new(_NEW, region=new.region, sealed=b"", created_at=now)
@@ -259,7 +258,7 @@ class StructureWriting(StructureReading, WritingView):
                 "has_app_passwords": wanted.has_app_passwords,
             }
         ).encode()
-        digests = {kind: self._vault.keys.digest(kind, text) for kind, text in _numbers(wanted)}
+        digests = {kind: self._master_digest(kind, text) for kind, text in _numbers(wanted)}
         self._run(
             _SEAL,
             structure=id,

@@ -172,6 +172,14 @@ class View:
             self._follow_masters()
         return self._vault.keys.open(purpose, sealed)
 
+    def _master_digests(self, purpose: bytes, text: str) -> tuple[bytes, ...]:
+        """Digests under which a row of this snapshot may stand, the newest first.
+
+        Raises Damaged, StorageUnavailable.
+        """
+        self._follow_masters()
+        return self._vault.keys.digests(purpose, text)
+
     def _opened_owner(self, purpose: bytes, wrapped: bytes) -> bytes:
         """The key of an owner as it lies on the disk. Raises Damaged, StorageUnavailable."""
         if not self._vault.keys.knows(wrapped):
@@ -328,6 +336,12 @@ class WritingView(View):
             self._owner_ids[bal] = made.id
         self._marks[made.id] = OwnerMark(FIRST_MARK, replaces=False)
         return made.id
+
+    def _master_digest(self, purpose: bytes, text: str) -> bytes:
+        """The digest of a new row: by the key that seals it, or a rotation would leave it under the
+        one before, where nobody looks any more. Raises StorageUnavailable."""
+        self._follow_masters()
+        return self._vault.keys.digest(purpose, text)
 
     def _master_seal(self, purpose: bytes, octets: bytes) -> bytes:
         """Seal under the master key in force. Raises StorageUnavailable."""

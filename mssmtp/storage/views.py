@@ -25,7 +25,7 @@ from mssmtp.storage.rotating import RotationReading, RotationWriting
 from mssmtp.storage.scripts import ScriptReading, ScriptWriting
 from mssmtp.storage.secrets import SecretReading, SecretWriting
 from mssmtp.storage.sent import SentWriting
-from mssmtp.storage.shredding import ShredWriting
+from mssmtp.storage.shredding import ShredReading, ShredWriting
 from mssmtp.storage.structures import StructureReading
 from mssmtp.storage.suspensions import SuspensionWriting
 from mssmtp.storage.traces import TraceReading, TraceWriting
@@ -52,6 +52,7 @@ class Reading(
     RebuildReading,
     LedgerReading,
     RotationReading,
+    ShredReading,
 ):
     """One snapshot of the store."""
 

@@ -25,7 +25,7 @@ def test_a_sound_store_says_what_was_verified_and_ends_with_0(home: Home) -> Non
 def test_contents_adds_what_only_opening_tells(home: Home) -> None:
     answer = home.mssmtp("store", "check", "--contents", "--json")
     names = {found["invariant"] for found in answer.json["verified"]}
-    assert {"pages", "sealed-content", "content-digest", "sealed-box", "sealed-pack"} <= names
+    assert {"pages", "sealed-content", "content-digest", "sealed-bals", "sealed-pack"} <= names
     people = home.mssmtp("store", "check", "--deep")
     assert "Every invariant holds" in people.out
     assert "nothing opened" not in people.out

@@ -352,6 +352,17 @@ def test_boxes_that_a_crash_has_left_between_two_portions_work_the_next_day(
 
 
 @pytest.mark.requirement("OP-49")
+def test_a_removal_that_a_crash_cut_short_is_ended_the_next_day(aging: World) -> None:
+    """Its row is gone, and with it what the daily look goes by; its mail must not stay."""
+    made = aging.certified(aging.structure())
+    aging.write(lambda w: boxes.close(w, made.box))
+    aging.write(lambda w: w.remove_box(made.box.id, "cut short"))
+    assert aging.read(lambda r: r.mailboxes(made.box.id))
+    run(aging)
+    assert not aging.read(lambda r: r.mailboxes(made.box.id))
+
+
+@pytest.mark.requirement("OP-49")
 def test_the_end_of_one_box_does_not_end_the_account_that_has_another_elsewhere(
     aging: World,
 ) -> None:

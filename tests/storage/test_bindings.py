@@ -24,6 +24,13 @@ def store(home: Path) -> Iterator[Store]:
     store.close()
 
 
+@pytest.fixture
+def _people(store: Store) -> None:
+    for login in ("anne", "luc"):
+        store.write(lambda w, name=login: w.create_account(name)).result()  # type: ignore[misc]
+
+
+@pytest.mark.usefixtures("_people")
 def test_an_identity_is_bound_to_one_account_and_can_be_moved(store: Store) -> None:
     first = store.write(lambda w: w.bind_account("psc", "899900000110", ANNE, "e-CPS")).result()
     with pytest.raises(BindingTaken):
@@ -117,6 +124,7 @@ def test_sessions_in_the_boxes_of_a_structure_ask_again_portion_by_portion(
 
 
 @pytest.mark.attack("ATT-19")
+@pytest.mark.usefixtures("_people")
 def test_att_19_the_database_gives_nobody_an_identity(store: Store) -> None:
     """Whoever writes rows without the key moves no binding to another account."""
     store.write(lambda w: w.bind_account("psc", "899900000110", ANNE)).result()

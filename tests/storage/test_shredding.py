@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mssmtp.mail import Bal, BalType, Uid
-from mssmtp.storage import NoSuchBal, Store, Writing
+from mssmtp.storage import NoSuchBal, NoSuchMailbox, Store, Writing
 from mssmtp.storage.model import Shredded
 from mssmtp.storage.people_values import AddressRetired
 from tests.storage.support import (
@@ -132,3 +132,48 @@ def test_a_letter_shared_with_a_shredded_box_tells_its_story_still(store: Store,
     after = store.read(lambda r: r.events(envelope)).result()
     assert after[: len(before)] == before  # the sender's domain has a copy of every line
     assert [event.kind for event in after[len(before) :]] == ["suppression"]
+
+
+@pytest.mark.requirement("OP-49")
+@pytest.mark.requirement("SEED-66")
+def test_of_a_removed_box_the_mail_is_gone_and_the_proofs_say_who_it_was(
+    store: Store, zoe: Bal, home: Path
+) -> None:
+    """A key lives as long as the events that are sealed under it, also when the box is closed."""
+    other = fill(store, zoe)
+    # Sealed under the key of this box alone: nobody else has a copy of who it was.
+    envelope, _ = accept(
+        store, store.seal(message("à soi", os.urandom(200_000))), [zoe], (), zoe.id
+    )
+    before = store.read(lambda r: r.events(envelope)).result()
+    assert all(event.opened for event in before)
+    hops = store.read(lambda r: r.transfers(envelope)).result()
+    box, theirs = inbox(store, zoe), inbox(store, other)
+    kept = store.read(lambda r: r.body(theirs, Uid(1))).result()
+    of_zoe = f"SELECT id FROM owners WHERE bal = {zoe.id}"  # noqa: S608
+    wrapped = column(home, f"SELECT wrapped FROM blob_keys WHERE owner IN ({of_zoe})")  # noqa: S608
+    assert all(each in octets_of(home) for each in wrapped)
+    store.remove_bal(zoe.id, "fin de conservation")
+    assert not any(each in octets_of(home) for each in wrapped)
+    with pytest.raises(NoSuchMailbox):
+        store.read(lambda r: r.body(box, Uid(1))).result()
+    assert store.read(lambda r: r.bal(zoe.address)).result() is None
+    assert store.read(lambda r: r.account("zoe@hopital-a.test")).result() is None
+    after = store.read(lambda r: r.events(envelope)).result()
+    assert after[: len(before)] == before
+    assert {event.kind for event in after[len(before) :]} == {"suppression"}
+    assert store.read(lambda r: r.transfers(envelope)).result() == hops
+    assert store.read(lambda r: r.body(theirs, Uid(1))).result() == kept
+    assert store.rotate_owners().is_finished
+    assert store.read(lambda r: r.events(envelope)).result() == after
+    with pytest.raises(AddressRetired):
+        store.write(lambda w: w.create_bal(zoe.address, BalType.ORG)).result()
+    store.remove_bal(zoe.id, "encore")  # nothing happens
+
+
+def test_a_removal_that_was_cut_short_is_found_again(store: Store, zoe: Bal) -> None:
+    fill(store, zoe)
+    store.write(lambda w: w.remove_box(zoe.id, "fin de conservation")).result()
+    assert store.read(lambda r: r.half_removed()).result() == [zoe.id]
+    store.remove_bal(zoe.id, "fin de conservation")
+    assert store.read(lambda r: r.half_removed()).result() == []
