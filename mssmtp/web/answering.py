@@ -92,12 +92,16 @@ class Answering:
 
     def answer(self, asked: Asked) -> Made:
         """What `asked` is answered. Raises what is a bug of ours."""
-        session = self._sessions.of(asked.cookie(cookies.SESSION))
-        turn = _Turn(self._site, self._sessions, self._showing, self._routes, asked, session)
+        turn = self._turn(asked, None)
         try:
+            session = self._sessions.of(asked.cookie(cookies.SESSION))
+            turn = self._turn(asked, session)
             return turn.played()
         except (MailError, ConfigError) as error:  # of a page that has no form to show again
             return turn.shown(_failure(error), problem=problem_of(error, turn.language))
+
+    def _turn(self, asked: Asked, session: Session | None) -> _Turn:
+        return _Turn(self._site, self._sessions, self._showing, self._routes, asked, session)
 
     def failed(self, language: str, template: str, status: int, **values: object) -> Made:
         """A page about us, for whoever it is: full, unknown, broken."""

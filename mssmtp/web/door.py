@@ -228,7 +228,10 @@ class WebDoor:
         self._demand_pace(request)
         if page.most_octets > MOST_OCTETS and page.needs is Needs.SESSION:
             token = cookies.brought(request.cookies, cookies.SESSION)
-            account = await self._in_thread(lambda: self._answering.whose(token))
+            try:
+                account = await self._in_thread(lambda: self._answering.whose(token))
+            except MailError as error:  # the store does not answer
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "full") from error
             if account is None:
                 return Body()  # ATT-41: not a stranger's; the page answers that nobody is there
             told = request.content_length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import threading
 from typing import Any
 
@@ -103,6 +104,28 @@ async def test_what_is_wrong_is_refused_and_survived(house: House) -> None:
         ):
             assert (await wire.say(command)).startswith("NO"), command
         assert await wire.say(b"NOOP") == "OK\r\n"
+
+
+@pytest.mark.requirement("CL-79")
+async def test_a_store_that_does_not_answer_is_a_later_try_in_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether nothing can be written or nothing read (RFC 5804 1.3, TRYLATER)."""
+    go = threading.Event()
+    async with house.door() as port:
+        wire = await house.client(port)
+        with monkeypatch.context() as patch:
+            patch.setattr(house.store._deadlines, "within_s", 0.5)
+            with (house.rig.settings.store.home / "commit.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                assert (await wire.say(b'PUTSCRIPT "t" "keep;"')).startswith("NO (TRYLATER)")
+            threads = range(house.rig.settings.store.read_threads)
+            stuck = [house.store.read(lambda r: go.wait(20)) for _ in threads]
+            assert (await wire.say(b"LISTSCRIPTS")).startswith("NO (TRYLATER)")
+            go.set()
+            for each in stuck:
+                each.exception(20)
+        assert await wire.say(b"LISTSCRIPTS") == "OK\r\n"
 
 
 async def test_commands_in_one_packet_are_answered_in_order(house: House) -> None:
