@@ -12,17 +12,19 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mssmtp import log
 from mssmtp.config import load
 from mssmtp.errors import MailError
-from mssmtp.mail import Address, Bal, BalType, Domain, Envelope, MailboxId, Recipient, Uid
+from mssmtp.mail import Address, Bal, BalType, Domain, Door, Envelope, MailboxId, Recipient, Uid
 from mssmtp.message.readable import Needle
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.storage import LocalDelivery, Outcome, Owner, Store, Writing
 from mssmtp.storage.texts import TextKind
+from tests.canary import people
 from tests.canary.finder import PLAIN, STEM
 from tests.storage.support import RPPS, TRANSFER
 
@@ -235,6 +237,30 @@ class Filler:
         steps = self.store.read(lambda r: list(r.find_texts(box, kind, needles, uids))).result()
         return set().union(*(step.found[0] for step in steps))
 
+    def evidence(self, bal: Bal) -> None:
+        """A letter of somebody of ours, for here and for somebody who is only invited."""
+        stranger = Recipient(address("invite", "poste.test"))
+        mine = Recipient(bal.address)
+        octets = letter("soumise")
+        sealed = self.store.seal(octets, may_be_sent=True)
+        sent = Envelope(self.store.new_envelope_id(), bal.address, (mine, stranger), self.now)
+
+        def job(w: Writing) -> object:
+            return w.accept(
+                sent,
+                sealed,
+                local=[LocalDelivery(bal.id, mine)],
+                queued=(),
+                skip=0,
+                owner=bal.id,
+                transfer=replace(TRANSFER, door=Door.SUBMISSION),
+                facts=canary("faits").encode(),
+                invited=(stranger,),
+            )
+
+        self.store.write(job).result()
+        people.copy_in_sent(self.store, bal, octets)
+
     def begin(self) -> None:
         """A letter that is still arriving: its beginning is in `incoming/`."""
         self.unfinished.write(letter("arrivant") + os.urandom(200_000).hex().encode())
@@ -251,7 +277,10 @@ def main() -> None:
     box = filler.mailboxes(bals[0])
     filler.queue(envelope)
     filler.trouble(bals[0])
+    filler.evidence(bals[0])
+    people.fill(store, *bals, box)
     filler.reading(box)
+    assert people.empty_tables(store) == set()
     print("filled", flush=True)
     if sys.stdin.readline():
         with suppress(MailError):

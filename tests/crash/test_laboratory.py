@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mssmtp.storage.schema import metadata
 from tests.crash.cuts import Moment, cuts, image
 from tests.crash.disk import Disk, Record
+from tests.crash.ledger import Reply
 from tests.crash.planted import PLANTED
 from tests.crash.shim import Kind
+from tests.crash.workload import OPERATIONS, Hand, script
 
 ROOT = Path(__file__).parents[2]
 SEED = 7
@@ -62,6 +67,42 @@ def test_the_page_says_how_to_repeat_the_run(report: dict[str, Any]) -> None:
     assert f"./run store crash-test --seed {SEED}" in report["page"]
     assert "{figures}" not in report["page"]
     assert "not found" not in report["page"]
+
+
+# ---------------------------------------------------------------- the script
+
+
+class Nobody:
+    """Is told of steps and does not care."""
+
+    def begins(self) -> None:
+        return
+
+    def answered(self, reply: Reply) -> None:
+        return
+
+
+def filled_tables(home: Path) -> set[str]:
+    with closing(sqlite3.connect(home / "store.db")) as db:
+        counted = {
+            name: db.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608
+            for name in metadata.tables
+        }
+    return {name for name, rows in counted.items() if rows}
+
+
+@pytest.mark.timeout(60)
+def test_the_script_writes_to_every_table(tmp_path: Path) -> None:
+    """A table that nobody writes to is not tried (D1)."""
+    home = tmp_path / "home"
+    hand = Hand(home, 0, SEED, Nobody())
+    met: set[str] = set()
+    for number, (_, name) in enumerate(script(SEED, 1, 1)):
+        hand.begin(number)
+        OPERATIONS[name](hand)
+        met |= filled_tables(home)
+    hand.close()
+    assert metadata.tables.keys() - met == {"copying", "doomed_files"}, "emptied at once"
 
 
 # ---------------------------------------------------------------- the disk that orders nothing

@@ -37,6 +37,7 @@ from mssmtp.storage import (
     Transfer,
     Writing,
 )
+from tests.crash import people as holders
 from tests.crash.ledger import Place, Reply
 from tests.storage.support import CABINET, RPPS, SENDER, TRANSFER
 
@@ -215,6 +216,11 @@ class Hand:
         # Hexadecimal of chance: half of it is left after compression.
         return head + self.random.randbytes(max(0, size - len(head)) // 2).hex().encode()
 
+    @staticmethod
+    def sha256(octets: bytes) -> str:
+        """As the ledger names what was sent."""
+        return hashlib.sha256(octets).hexdigest()
+
     def bal(self, number: int) -> BalId:
         """One of the people."""
         address = Address.parse(PEOPLE[number])
@@ -258,7 +264,7 @@ def accepting(
         (*(delivery.recipient for delivery in local), *queued),
         hand.now,
     )
-    sha = hashlib.sha256(octets).hexdigest()
+    sha = hand.sha256(octets)
 
     def job(writing: Writing) -> Reply:
         done: Accepted = writing.accept(
@@ -568,6 +574,7 @@ MIXED: tuple[Callable[[Hand], None], ...] = (
     fold,
     prune,
     rotate,
+    *holders.OPERATIONS,
 )
 OPERATIONS: dict[str, Callable[[Hand], None]] = {
     operation.__name__: operation
