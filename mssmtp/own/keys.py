@@ -120,7 +120,9 @@ class OwnKeys:
     def _slot(self, files: CertificateSettings, roles: tuple[Role, ...], anchors: Anchors) -> Slot:
         """What is there at the start is used unless it is dangerous: a certificate that has ended
         is trusted by nobody, but the mail here can still be read."""
-        known = next((own for own in self._before if own.files == files), None)
+        # Of one pair for both, the users' stands last: it knows the sessions to be taken up again.
+        before = reversed(self._before) if roles == FOR_USERS else self._before
+        known = next((own for own in before if own.files == files), None)
         if known is not None:
             check_space(known, self._space)
             return Slot(files, roles, anchors, known, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -334,3 +335,21 @@ def test_mutt_opens_flags_saves_and_deletes(space: RunningSpace, tmp_path: Path,
     assert b"\\Flagged" in flags[first]
     assert b"\\Flagged" not in flags[second]
     assert len(identifiers) == 3
+
+
+def test_a_session_of_tls_is_taken_up_by_whichever_worker(space: RunningSpace) -> None:
+    """As mail programs come back all day: the kernel chooses the worker they meet."""
+    context, session = space.user_context(), None
+    found = []
+    for _ in range(12):
+        with (
+            socket.create_connection(("127.0.0.1", space.b.imaps), 20) as raw,
+            context.wrap_socket(raw, server_hostname="localhost", session=session) as client,
+        ):
+            assert client.recv(4_096).startswith(b"* OK")
+            found.append(client.session_reused)
+            session = client.session
+            client.sendall(b"a LOGOUT\r\n")
+            while client.recv(4_096):
+                continue
+    assert found == [False] + [True] * 11

@@ -188,6 +188,17 @@ def test_a_worker_that_replaces_another_goes_on_with_what_was_good(own: Own) -> 
     assert fourth.for_sender(A).leaf == fresh.certificate
 
 
+def test_workers_share_what_sessions_of_users_are_taken_up_again_by(own: Own) -> None:
+    """One pair may serve operators and users: it is loaded for each (`OwnCertificate.resuming`)."""
+    first, settings = own.keys(), own.settings.tls
+    server_context(settings, first.to_users, ask_certificate=False, resumes=True)
+    (made,) = first.users.own.resuming.values()
+    for _ in range(2):
+        worker = OwnKeys(own.settings, own.trust, own.clock, before=first.pairs)
+        door = server_context(settings, worker.to_users, ask_certificate=False, resumes=True)
+        assert door.engine()._connection.get_context() is made
+
+
 def test_files_written_again_are_no_renewal(own: Own, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     keys = own.keys()
