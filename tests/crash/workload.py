@@ -37,6 +37,7 @@ from mssmtp.storage import (
     Transfer,
     Writing,
 )
+from mssmtp.storage.copying import CopyId
 from tests.crash import people as holders
 from tests.crash.ledger import Place, Reply
 from tests.storage.support import CABINET, RPPS, SENDER, TRANSFER
@@ -387,6 +388,42 @@ def copy(hand: Hand) -> None:
     )
 
 
+def copy_in_batches(hand: Hand) -> None:
+    """Two COPYs of several commits: one comes to its end, one is undone half way."""
+    source, target = hand.mailbox(0, "INBOX"), hand.mailbox(0, "Drafts")
+    uids = hand.some(source, 4)
+    for is_whole in (True, False):
+        copy, _ = hand.do(
+            lambda w: _batch(w, source, uids[:2], target),
+            lambda done: Reply(copied={(target, new): (source, old) for old, new in done[1]}),
+        )
+
+        def last(w: Writing, copy: CopyId = copy) -> list[tuple[Uid, Uid]]:
+            pairs = w.copy(source, uids[2:], target)
+            w.end_copy(copy)
+            return pairs
+
+        def undo(w: Writing, copy: CopyId = copy) -> list[Uid]:
+            before = w.uids(target)
+            w.undo_copy(copy)
+            return sorted(set(before) - set(w.uids(target)))
+
+        if is_whole:
+            hand.do(
+                last,
+                lambda pairs: Reply(copied={(target, new): (source, old) for old, new in pairs}),
+            )
+        else:
+            hand.do(undo, lambda gone: Reply(gone={(target, uid) for uid in gone}))
+
+
+def _batch(
+    writing: Writing, source: MailboxId, uids: Sequence[Uid], target: MailboxId
+) -> tuple[CopyId, list[tuple[Uid, Uid]]]:
+    pairs = writing.copy(source, uids, target)
+    return writing.begin_copy(target, [uid for _, uid in pairs]), pairs
+
+
 def create_mailbox(hand: Hand) -> None:
     """CREATE with a parent, and a letter in it."""
     octets = hand.octets(600)
@@ -563,6 +600,7 @@ MIXED: tuple[Callable[[Hand], None], ...] = (
     expunge,
     move,
     copy,
+    copy_in_batches,
     create_mailbox,
     rename_mailbox,
     delete_mailbox,
