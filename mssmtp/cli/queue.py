@@ -140,6 +140,7 @@ def show(queue_id: QueueId, config: options.Config = None, as_json: options.Json
             "tls": hop.transfer.tls_version,
             "verdict": hop.transfer.verdict,
             "reply": masked_text(hop.transfer.reply, frozenset(settings.policy.patient_domains)),
+            "rewritten": ", ".join(f"{typed} -> {used}" for typed, used in hop.typed),
         }
         for hop in hops
     ]

@@ -242,7 +242,10 @@ class DeliveryWriting(EnvelopeReading, ArrangementWriting, SentLetterWriting, In
 
     def _sealing_event(self, envelope: Envelope, letter: Letter, key: OwnerKey) -> str:
         lines: list[Line] = [*_sender_line(envelope.sender)]
-        lines += [("recipient", str(to.typed or to.address)) for to in envelope.recipients]
+        for to in envelope.recipients:
+            lines.append(("recipient", str(to.typed or to.address)))
+            if to.typed is not None:  # APX-04: the proof names the address that was used
+                lines.append(("rewritten", str(to.address)))
         lines += [("name", attachment.name) for attachment in letter.scan.attachments]
         return self._event(
             "scellement",

@@ -43,7 +43,8 @@ SALT_OCTETS = 15
 LINES = b"event\0"
 FACTS = b"facts\0"
 
-LineKind = Literal["sender", "person", "recipient", "name", "reply"]
+LineKind = Literal["sender", "person", "recipient", "rewritten", "name", "reply"]
+"""`rewritten`: the address used for the `recipient` before it, which is as the client gave it."""
 Line = tuple[LineKind, str]
 
 _LAST = sql(
@@ -268,12 +269,19 @@ class LedgerWriting(LedgerReading, WritingView):
             domains.insert(0, envelope.sender.domain)
         clear_of = _clear_lately if len(domains) <= _FEW_DOMAINS else _clear_of
         text, digest = clear_of(_NAMED(transfer), size, tuple(domains))
-        sealed = {
+        sealed: dict[str, object] = {
             "sender": None if envelope.sender is None else str(envelope.sender),
             "recipients": [str(address) for address in recipients],
             "headers": traced,
             "reply": transfer.reply,
         }
+        # APX-04: a rewrite is seen in the trace too; few letters have one.
+        if typed := [
+            (str(each.typed), str(each.address))
+            for each in envelope.recipients
+            if each.typed is not None and each.address in recipients
+        ]:
+            sealed["typed"] = typed
         at = to_us(self._vault.clock.now())
         self._later(
             _NEW_TRANSFER,
@@ -382,6 +390,9 @@ def _trace(
         next((value for name, value in headers if name == "message-id"), None),
         tuple((name, value) for name, value in headers if name != "message-id"),
         tuple(cast(list[str], clear["domains"])),
+        tuple(
+            (typed, used) for typed, used in cast(list[tuple[str, str]], sealed.get("typed", []))
+        ),
     )
 
 

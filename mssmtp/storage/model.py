@@ -325,6 +325,8 @@ class TransferTrace:
     message_id: str | None
     headers: tuple[tuple[str, str], ...]
     domains: tuple[str, ...]
+    typed: tuple[tuple[str, str], ...] = ()
+    """Of recipients that a rule rewrote: as the client gave it, and as it was used (APX-04)."""
 
 
 EventKind = Literal[

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from mssmtp.mail import Address
+from mssmtp.mail import Address, EnvelopeId
 from mssmtp.storage import DELIVERED, Mailbox, Store
+from tests.authority import A_DOMAIN, A_SUBJECT, unsigned_whitelist
 from tests.smtp_in.fakes import PAUL, PEER, URGENCES, ZOE
 from tests.smtp_in.rig import Rig, Wire, greeted, logged_in
 from tests.smtp_in.test_with_store import OWN, Whole, log_in, send, store, whole
@@ -95,3 +98,34 @@ async def test_the_copy_is_in_the_box_that_wrote_and_a_peer_s_letter_is_filed_no
         theirs = b"From: <anne.tournesol@cabinet-b.test>\r\n\r\n"
         assert (await send(wire, [ZOE], theirs + BODY, PEER)).startswith("250 ")
     assert len(rig.store.filed) == 1
+
+
+@pytest.mark.requirement("APX-04")
+async def test_a_rewrite_is_in_the_trace_the_proof_and_the_copy_of_the_sender(
+    whole: Whole, store: Store
+) -> None:
+    """What was typed and what was used, in all that stays of the letter."""
+    typed, used = "prenom.NOM@medical69.apicrypt.test", "prenom.NOM@interop.apicrypt.test"
+    listed = unsigned_whitelist(
+        whole.authority,
+        (A_DOMAIN, A_SUBJECT.text),
+        ("interop.apicrypt.test", "CN=mx.interop.apicrypt.test"),
+    )
+    whole.trust.swap(replace(whole.trust.snapshot, whitelist=listed))
+    message = OWN.replace(b"Subject:", f"To: <{typed}>\r\nSubject:".encode()) + b"corps\r\n"
+    async with whole.submission() as (_, port), await log_in(whole, port) as wire:
+        reply = await send(wire, [Address.parse(typed), PAUL], message, ZOE)
+    assert reply.startswith("250 2.0.0")
+    envelope = EnvelopeId(reply.split()[-1])
+    (hop,), events = store.read(lambda r: (r.transfers(envelope), r.events(envelope))).result()
+    assert hop.recipients == (used, str(PAUL))
+    assert hop.typed == ((typed, used),)
+    (sealing,) = (each for each in events if each.kind == "scellement")
+    assert [line[1:] for line in sealing.opened if line[1] != "sender"] == [
+        ("recipient", typed),
+        ("rewritten", used),
+        ("recipient", str(PAUL)),
+    ]
+    sent = box(store, ZOE)
+    (row,) = store.read(lambda r: r.messages(sent.id)).result()
+    assert store.read(lambda r: r.body(sent.id, row.uid)).result().endswith(message)
