@@ -10,11 +10,22 @@ from typing import Any
 import pytest
 
 from mssmtp.admin import OPERATIONS
-from mssmtp.mail import AccountId, Actor, Address, AdminLevel, BalType, PersonState, Role
+from mssmtp.mail import (
+    AccountId,
+    Actor,
+    Address,
+    AdminLevel,
+    BalState,
+    BalType,
+    DelegateRight,
+    PersonState,
+    Principal,
+    Role,
+)
 from mssmtp.people import persons
 from mssmtp.storage import Store, Writing
 from mssmtp.storage.people_values import NewPerson
-from tests.admin.conftest import Desk, Refuses, Said
+from tests.admin.conftest import OPERATOR, Desk, Refuses, Said
 
 HOLDERS = tuple(each.name for each in OPERATIONS if each.level is AdminLevel.HOLDER)
 UNTIL = "2999-01-01T18:00:00+00:00"
@@ -47,6 +58,11 @@ class Staff:
         found = self.desk.office.store.read(lambda r: r.account(person["usual_address"])).result()
         assert found is not None
         return found.id
+
+    def opens(self, person: dict[str, Any]) -> Principal:
+        """Which boxes the person's login opens, and with which rights."""
+        account = self.account(person)
+        return self.desk.office.store.read(lambda r: r.principal(account)).result()
 
 
 @pytest.fixture
@@ -165,6 +181,60 @@ def test_she_lends_her_box_to_a_colleague_and_to_nobody_of_another_structure(
     desk.ask(zoe, "bal.delegation.end", **box, id=lent["id"])
     assert desk.ask(luc, "person.delegations", person=staff.luc["usual_address"]) == []
     assert desk.ask(zoe, "bal.delegation.list", **box)[0]["ended"] is not None
+
+
+@pytest.mark.requirement("SEED-42", "DEF-12")
+def test_one_address_of_a_mixed_practice_is_kept_by_a_secretary_of_each_place(
+    staff: Staff, refuses: Refuses
+) -> None:
+    """Hospital and practice: one box, a secretary in each structure, each with her own login."""
+    desk = staff.desk
+    zoe, box = staff.holder(staff.zoe), {"address": staff.zoe["box"]}
+    lent = {"right": "send", "until": UNTIL}
+    # Neither she nor her hospital reaches people of another structure: the operator does.
+    for actor in (zoe, staff.dsi):
+        refuses(404, actor, "bal.delegation.add", **box, person=staff.eve["usual_address"], **lent)
+    for actor, secretary in ((zoe, staff.luc), (OPERATOR, staff.eve)):
+        person = secretary["usual_address"]
+        desk.ask(actor, "bal.delegation.add", **box, person=person, **lent)
+    for secretary in (staff.luc, staff.eve):
+        principal = staff.opens(secretary)
+        assert [str(bal.address) for bal in principal.bals] == [secretary["box"], staff.zoe["box"]]
+        assert principal.lent(principal.bals[1].id) is DelegateRight.SEND
+    rows = desk.ask(zoe, "bal.delegation.list", **box)
+    people = {staff.luc["usual_address"], staff.eve["usual_address"]}
+    assert {row["person"] for row in rows if row["in_force"]} == people
+    log = desk.ask(zoe, "person.activity", person=staff.zoe["usual_address"])
+    given = " ".join(row["request"] for row in log if row["action"] == "rights")
+    assert all(person in given for person in people), "she sees both, whoever gave them"
+    # She takes back what the operator gave, and the other secretary keeps hers.
+    (hers,) = (row["id"] for row in rows if row["person"] == staff.eve["usual_address"])
+    desk.ask(zoe, "bal.delegation.end", **box, id=hers)
+    assert [len(staff.opens(each).bals) for each in (staff.eve, staff.luc)] == [1, 2]
+
+
+@pytest.mark.requirement("SEED-42")
+def test_one_address_of_a_coordinated_practice_is_opened_by_people_of_several_structures(
+    staff: Staff, refuses: Refuses
+) -> None:
+    """A house of health: one ORG box of its own, whose members come from where they work."""
+    desk, store = staff.desk, staff.desk.office.store
+    _, house = desk.structure()
+    org = desk.ask(house, "bal.create", type="ORG", label="MSP", local=f"msp{desk.number()}")
+    for person in (staff.zoe, staff.eve):
+        member = {"person": person["usual_address"], "role": Role.SECRETAIRE.value}
+        refuses(404, house, "bal.member.add", org=org["address"], **member)
+        desk.ask(OPERATOR, "bal.member.add", org=org["address"], **member)
+
+    def opens(writing: Writing) -> None:
+        bal = writing.bal(Address.parse(org["address"]))
+        assert bal is not None
+        writing.set_bal_state(bal.id, BalState.ACTIVE)
+
+    store.write(opens).result()
+    for person in (staff.zoe, staff.eve):
+        boxes = staff.opens(person).bals
+        assert [str(bal.address) for bal in boxes] == [person["box"], org["address"]]
 
 
 @pytest.mark.attack("ATT-21", "ATT-24")
