@@ -184,7 +184,7 @@ class Reactions:
             came.letter.scan,
             came.envelope.sender,
             delivery.recipient.typed or delivery.recipient.address,
-            self._services.clock.now(),
+            self._services.clock.now().astimezone(self._services.settings.operator.zone),
             content.read,
         )
 

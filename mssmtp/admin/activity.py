@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 from pydantic import AwareDatetime, Field
 
@@ -71,7 +71,7 @@ def _of_person(desk: Desk[OfPerson]) -> Answer:
             _since(desk, given),
             lambda bal, who: who == account or bal == is_own,
         )
-        return _rows(reading, given, traces, read)
+        return _rows(reading, desk, given, traces, read)
 
     return desk.read(query)
 
@@ -83,7 +83,7 @@ def _of_box(desk: Desk[OfBox]) -> Answer:
     def query(reading: Reading) -> list[Row]:
         bal = finding.box(reading, given.address)
         read = _read(reading, (bal,), _since(desk, given), lambda _bal, _who: True)
-        return _rows(reading, given, _traces(reading, given, bal=bal.id), read)
+        return _rows(reading, desk, given, _traces(reading, given, bal=bal.id), read)
 
     return desk.read(query)
 
@@ -142,12 +142,19 @@ def _read(
     ]
 
 
-def _rows(reading: Reading, page: Page, traces: Sequence[Trace], read: Sequence[Read]) -> list[Row]:
+def _rows(
+    reading: Reading,
+    desk: Desk[OfPerson] | Desk[OfBox],
+    page: Page,
+    traces: Sequence[Trace],
+    read: Sequence[Read],
+) -> list[Row]:
     """One trace stands once, whether it is found by the account, by the box or by both."""
     once = sorted({each.number: each for each in traces}.values(), key=lambda one: -one.number)
     found = [_row(reading, each) for each in once[: page.limit]]
     shown = [each for each in read if page.until is None or each[1].at < page.until]
-    found += summed(reading, shown) if page.summed else _each(reading, shown)
+    zone = desk.office.settings.operator.zone
+    found += summed(reading, shown, zone) if page.summed else _each(reading, shown)
     return sorted(found, key=lambda row: str(row["at"]), reverse=True)
 
 
@@ -173,12 +180,12 @@ def _each(reading: Reading, read: Sequence[Read]) -> list[Row]:
     ]
 
 
-def summed(reading: Reading, read: Sequence[Read]) -> list[Row]:
-    """F10: one line for each day, person and box, at its first moment."""
+def summed(reading: Reading, read: Sequence[Read], zone: tzinfo) -> list[Row]:
+    """F10: one line for each day of `zone`, person and box, at its first moment."""
     first: dict[tuple[str, AccountId, BalId, str], Read] = {}
     count: Counter[tuple[str, AccountId, BalId, str]] = Counter()
     for box, event in read:
-        key = (event.at.date().isoformat(), event.account, box.id, event.kind)
+        key = (event.at.astimezone(zone).date().isoformat(), event.account, box.id, event.kind)
         count[key] += 1
         if key not in first or event.at < first[key][1].at:
             first[key] = box, event

@@ -122,7 +122,7 @@ def _print(found: Rehearsal) -> None:
         if counted:
             print_table(title, ("box", "letters"), counted.most_common(50))
     shown = [
-        (each.envelope, f"{each.at:%Y-%m-%d %H:%M}", each.author, each.before, each.after)
+        (each.envelope, each.at.isoformat(timespec="seconds"), each.author, each.before, each.after)
         for each in found.examples
     ]
     if shown:

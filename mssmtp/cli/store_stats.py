@@ -30,7 +30,7 @@ def _print(found: StoreStats) -> None:
         key += f", replacing {found.older_master_key}"
     told = [("engine", found.engine), ("schema", found.schema), ("master key", key)]
     if found.oldest_queued is not None:
-        told.append(("oldest in queue", f"{found.oldest_queued:%Y-%m-%d %H:%M} UTC"))
+        told.append(("oldest in queue", found.oldest_queued.isoformat(timespec="seconds")))
     print_table("Store", ("what", "value"), told)
     octets = [(kind, _size(octets)) for kind, octets in found.octets.items()]
     print_table("On disk", ("kind", "size"), octets)

@@ -36,7 +36,8 @@ class Box:
 class Letter:
     """`read` gives octets [start, stop) of the message, whose header section is `scan.header`.
 
-    `recipient` is the address of the box that the envelope names.
+    `recipient` is the address of the box that the envelope names. `now` bears the zone that a
+    script means where it names none (RFC 5260 4.1).
     """
 
     scan: Scan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timezone
+from datetime import tzinfo
 
 from mssmtp.mail import Address
 from mssmtp.message.dates import parse_date
@@ -155,17 +155,19 @@ def date(letter: Letter, test: Step, texts: Texts, budget: Budget) -> list[str]:
     if at is None:
         return []
     if "originalzone" not in test.switches:
-        at = at.astimezone(_zone(test, texts))
+        at = at.astimezone(_zone(letter, test, texts))
     return [dates.part_of(at, texts("part")[0].lower())]
 
 
 def currentdate(letter: Letter, test: Step, texts: Texts, budget: Budget) -> list[str]:
     """RFC 5260 5."""
-    return [dates.part_of(letter.now.astimezone(_zone(test, texts)), texts("part")[0].lower())]
+    return [
+        dates.part_of(letter.now.astimezone(_zone(letter, test, texts)), texts("part")[0].lower())
+    ]
 
 
-def _zone(test: Step, texts: Texts) -> timezone:
-    return dates.zone_of(texts("zone")[0] if "zone" in test.strings else "")
+def _zone(letter: Letter, test: Step, texts: Texts) -> tzinfo | None:
+    return dates.zone_of(texts("zone")[0]) if "zone" in test.strings else letter.now.tzinfo
 
 
 VALUES: Mapping[str, Values] = {

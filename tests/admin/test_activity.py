@@ -66,7 +66,7 @@ def test_readings_are_summed_by_day_person_box_and_kind_at_their_first_moment() 
     read += [(org, event(1, 0)), (own, event(1, 0, "releve"))]
     found = {
         (row["at"], row["author"], row["box"], row["request"])
-        for row in summed(cast(Reading, Logins()), read)
+        for row in summed(cast(Reading, Logins()), read, UTC)
     }
     today, tomorrow = noon.isoformat(), (noon + timedelta(days=1)).isoformat()
     assert found == {
