@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.imap import flag_lines, list_lines, responses
-from mssmtp.imap.bodies import READ_COST, Bodies
+from mssmtp.imap.bodies import PORTION_OCTETS, READ_COST, Bodies
 from mssmtp.imap.body_lines import BodyLines
 from mssmtp.imap.flag_lines import Lines
 from mssmtp.imap.header_lines import HeaderLines
@@ -189,6 +189,7 @@ def render(
     is_undecodable = False
     listed = HeaderLines(plan.items) if quick and HeaderLines.serves(plan.items) else None
     copied = BodyLines(plan.items) if quick and BodyLines.serves(plan.items) else None
+    room = PORTION_OCTETS if copied else BATCH_OCTETS
     for count, (at, row) in enumerate(numbered, 1):
         recent = row.uid in selected.recents
         octets = summaries.octets(row.uid)
@@ -206,7 +207,7 @@ def render(
             )
             size += octets_out
             is_undecodable |= not is_whole
-        if size >= BATCH_OCTETS and count < len(numbered):
+        if size >= room and count < len(numbered):
             return Batch(_joined(pieces), numbered[count][0] - 1, 0, is_undecodable)
     missing = count_of(spans) - len(rows)
     return Batch(_joined(pieces), spans[-1][1], missing, is_undecodable)

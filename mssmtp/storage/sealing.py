@@ -21,6 +21,7 @@ from mssmtp.mail import BlobId
 CHUNK_OCTETS = 65_536
 _COMPRESSED = 0x8000_0000
 _CONTEXT = struct.Struct(">16sIBB")
+_ENTRY_OCTETS = 4
 
 
 class _Codecs(threading.local):
@@ -83,7 +84,7 @@ class ChunkSealer:
 def chunk_entries(index: bytes, size_octets: int) -> tuple[int, ...]:
     """The chunk index, unpacked. Raises Damaged."""
     expected = max(1, -(-size_octets // CHUNK_OCTETS))
-    if len(index) != 4 * expected:
+    if len(index) != _ENTRY_OCTETS * expected:
         raise Damaged("the chunk index does not fit the size")
     return struct.unpack(f">{expected}I", index)
 
@@ -162,7 +163,9 @@ class ChunkReader:
 
 def open_small(blob: BlobId, key: bytes, index: bytes, size_octets: int, sealed: bytes) -> bytes:
     """The content of a blob of one chunk, as `ChunkReader` reads it. Raises Damaged."""
-    (entry,) = chunk_entries(index, size_octets)
+    if len(index) != _ENTRY_OCTETS:
+        raise Damaged("the chunk index does not fit the size")
+    entry = int.from_bytes(index, "big")
     place = 0, True, size_octets
     return _opened(AESGCM(key), blob, place, entry, sealed[: entry & ~_COMPRESSED])
 

@@ -119,7 +119,7 @@ def test_what_was_sent_is_noted_batch_by_batch(
 ) -> None:
     """A client that leaves in the middle of thousands has fetched what it was sent."""
     world.fill(5)
-    monkeypatch.setattr(fetch, "BATCH_OCTETS", 1)
+    monkeypatch.setattr(fetch, "PORTION_OCTETS", 1)
     client = world.client()
     noted: list[tuple[str, list[int]]] = []
     perform = client._perform

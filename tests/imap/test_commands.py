@@ -68,7 +68,7 @@ def test_a_large_body_is_streamed_in_small_pieces(world: World) -> None:
 
 
 def test_many_messages_come_in_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "BATCH_OCTETS", 600)
+    monkeypatch.setattr(fetch, "PORTION_OCTETS", 600)
     world.fill(10)
     client = world.client()
     client.largest_send = 0
