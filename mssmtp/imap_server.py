@@ -381,8 +381,10 @@ class _Connection(UserLink):
         if self._session.state is State.NOT_AUTHENTICATED:
             until = min(until, self._deadline)  # the whole time before login, not per octet
         self._wakes_on_change = wanted.changes
+        # What is packed says nothing of how much it is.
+        self._enough = wanted.enough if self._deflate is None else 1
         while True:
-            if self._pending or (self._deflate and self._deflate.holds_more):
+            if self._has_enough(until):
                 if octets := self._take():
                     return octets
                 continue
@@ -395,6 +397,15 @@ class _Connection(UserLink):
             if self._loop.time() >= until:
                 return Woken.TIMEOUT
             await self._until_woken(until)
+
+    def _has_enough(self, until: float) -> bool:
+        if self._deflate is not None and self._deflate.holds_more:
+            return True
+        if len(self._pending) >= self._enough:
+            return True
+        # Nothing more comes, or has come for long: the rest is all there is.
+        is_over = self._lost or self._ended or self._stopping or self._loop.time() >= until
+        return is_over and bool(self._pending)
 
     def _take(self) -> bytes:
         octets = bytes(self._pending)

@@ -142,6 +142,8 @@ class UserLink(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + door.settings.limits.idle_prelogin_s
         self._pending = bytearray()
+        self._enough = 1
+        """Octets it is worth waking for; less than what may be pending (`high_water`)."""
         self._reading_paused = False
         self._writable = asyncio.Event()
         self._writable.set()
@@ -203,7 +205,8 @@ class UserLink(asyncio.Protocol):
         if len(self._pending) > self._manners.high_water and not self._reading_paused:
             self._reading_paused = True
             self._transport.pause_reading()
-        self._wake()
+        if len(self._pending) >= self._enough:
+            self._wake()
 
     def eof_received(self) -> bool:
         self._ended = True

@@ -192,18 +192,19 @@ def _options(cursor: Cursor) -> tuple[frozenset[str], datetime | None]:
 def _store_small(arguments: Arguments, literal: Announced) -> Steps[Letter]:
     """One block: one visit to a thread instead of three. A failure is raised after the last octet
     has passed."""
-    waiting = bytearray()
+    chunks: list[bytes] = []
     while True:
         event = yield from incoming.next_event(arguments.session)
         if not isinstance(event, Chunk):
             raise RuntimeError("a literal was being streamed")
-        waiting += event.octets
+        chunks.append(event.octets)
         if event.is_last:
             break
-    if b"\0" in waiting:
+    octets = b"".join(chunks)
+    if b"\0" in octets:
         raise _no_nul(literal)
-    seal = _Seal(bytes(waiting), arguments.may_be_sent)
-    is_little = len(waiting) <= LITTLE
+    seal = _Seal(octets, arguments.may_be_sent)
+    is_little = len(octets) <= LITTLE
     return (yield from off_loop(seal, for_commit=True, is_little=is_little))
 
 
@@ -232,7 +233,8 @@ def _store_large(arguments: Arguments, literal: Announced) -> Steps[Letter]:
 
 def _written(fill: Callable[[LetterWriter], Steps[None]], *, may_be_sent: bool) -> Steps[Letter]:
     """The letter that `fill` writes; nothing is left of it when that fails."""
-    writer = yield from off_loop(lambda store: store.writer(may_be_sent=may_be_sent))
+    begin = partial(_writer, may_be_sent=may_be_sent)
+    writer = yield from off_loop(begin, is_little=True)
     try:
         yield from fill(writer)
         return (yield from off_loop(lambda store: writer.finish(), for_commit=True))
@@ -242,21 +244,27 @@ def _written(fill: Callable[[LetterWriter], Steps[None]], *, may_be_sent: bool) 
         raise
 
 
+def _writer(store: Store, *, may_be_sent: bool) -> LetterWriter:
+    return store.writer(may_be_sent=may_be_sent)
+
+
 def _copy(session: Session, literal: Announced, writer: LetterWriter) -> Steps[None]:
     """Stream the literal to the store. A failure is raised after the last octet has passed."""
-    waiting = bytearray()
+    waiting: list[bytes] = []
+    held = 0
     failure: MailError | None = None
     while True:
         event = yield from incoming.next_event(session)
         if not isinstance(event, Chunk):
             raise RuntimeError("a literal was being streamed")
         if failure is None:
-            waiting += event.octets
+            waiting.append(event.octets)
+            held += len(event.octets)
             if b"\0" in event.octets:
                 failure = _no_nul(literal)
-        if failure is None and (len(waiting) >= BLOCK or event.is_last):
-            failure = yield from _hand_over(writer, bytes(waiting))
-            waiting.clear()
+        if failure is None and (held >= BLOCK or event.is_last):
+            failure = yield from _hand_over(writer, b"".join(waiting))
+            waiting, held = [], 0
         if event.is_last:
             break
     if failure is not None:

@@ -71,14 +71,19 @@ class Woken(Enum):
 
 
 class Wait(Asking[bytes | Woken]):
-    """Octets from the client, or why there are none. `changes`: a watched change ends it too."""
+    """Octets from the client, or why there are none. `changes`: a watched change ends it too.
 
-    __slots__ = ("changes", "timeout_s")
+    `enough`: with fewer octets nothing could be done yet; they come all the same with the end of
+    the connection, or when `timeout_s` is over, which is then no silence.
+    """
 
-    def __init__(self, timeout_s: float, *, changes: bool = False) -> None:
+    __slots__ = ("changes", "enough", "timeout_s")
+
+    def __init__(self, timeout_s: float, *, changes: bool = False, enough: int = 1) -> None:
         super().__init__()
         self.timeout_s = timeout_s
         self.changes = changes
+        self.enough = enough
 
 
 @dataclass(frozen=True)
@@ -235,9 +240,9 @@ def send(octets: bytes) -> Steps[None]:
         yield Send(octets[start : start + PIECE_OCTETS])
 
 
-def wait(timeout_s: float, *, changes: bool = False) -> Steps[bytes | Woken]:
+def wait(timeout_s: float, *, changes: bool = False, enough: int = 1) -> Steps[bytes | Woken]:
     """See Wait."""
-    effect = Wait(timeout_s, changes=changes)
+    effect = Wait(timeout_s, changes=changes, enough=enough)
     yield effect
     return effect.answered
 

@@ -95,6 +95,13 @@ class Framer:
         return len(self._buffer)
 
     @property
+    def lacks(self) -> int:
+        """Octets without which no event can come, or no last one of a literal; 1 at least."""
+        if self._state in (_State.LINE, _State.DECIDING, _State.LOST):
+            return 1
+        return max(self._remaining - len(self._buffer), 1)
+
+    @property
     def between_commands(self) -> bool:
         """True when no command has begun."""
         return self._state is _State.LINE and not self._parts and not self._buffer
@@ -213,7 +220,7 @@ class Framer:
     def _next_taken(self) -> Event | None:
         if len(self._buffer) < self._remaining or self._announced is None:
             return None
-        octets = bytes(self._buffer[: self._remaining])
+        octets = self._first(self._remaining)
         del self._buffer[: self._remaining]
         self._parts.append(Literal(octets, self._announced.binary))
         self._announced = None
@@ -224,7 +231,7 @@ class Framer:
         if self._remaining and not self._buffer:
             return None
         count = min(self._remaining, len(self._buffer))
-        octets = bytes(self._buffer[:count]) if self._state is _State.STREAMING else b""
+        octets = self._first(count) if self._state is _State.STREAMING else b""
         del self._buffer[:count]
         self._remaining -= count
         if not self._remaining:
@@ -232,3 +239,8 @@ class Framer:
             self._line_octets = 0
             self._state = _State.LINE
         return Chunk(octets, is_last=not self._remaining)
+
+    def _first(self, count: int) -> bytes:
+        """Copied once; a slice of the buffer would be a copy of its own."""
+        with memoryview(self._buffer) as view:
+            return bytes(view[:count])

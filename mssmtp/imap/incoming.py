@@ -10,6 +10,9 @@ from mssmtp.imap.session import Session, State
 
 MID_COMMAND_S = 300.0
 """Silence in the middle of a command: nobody types a literal by hand (ATT-41)."""
+MOST_AT_ONCE = 131_072
+"""Octets of a literal that are waited for together: waking for each TLS record costs as much as
+what is done with it."""
 STOPPING = responses.untagged(b"BYE", b"Server is stopping, please come back", b"UNAVAILABLE")
 UNAVAILABLE = responses.untagged(b"BYE", b"The store does not answer", b"UNAVAILABLE")
 """Where a NO could not be sent any more: in the middle of a literal, or of IDLE (CL-79)."""
@@ -23,7 +26,7 @@ def receive(session: Session) -> Steps[None]:
         timeout_s = session.limits.idle_prelogin_s
     elif not session.framer.between_commands:
         timeout_s = min(timeout_s, MID_COMMAND_S)
-    heard = yield from wait(timeout_s)
+    heard = yield from wait(timeout_s, enough=min(session.framer.lacks, MOST_AT_ONCE))
     if isinstance(heard, bytes):
         session.framer.feed(heard)
     else:

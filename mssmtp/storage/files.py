@@ -164,11 +164,17 @@ class BlobFiles:
         except OSError as error:
             raise refusal(error) from error
 
+    def name(self, blob: BlobId) -> None:
+        """Give a partial file, all of which is written, its final name; the partial name stays.
+
+        Before either is synced: the journal of a file system takes content and name with the first
+        sync, and the second finds nothing to do. What a crash leaves of it has no row (D2).
+        """
+        os.link(self._partial(blob), self.path(blob))
+
     def publish(self, blob: BlobId) -> None:
-        """Give a synced partial file its final name, durably; the partial name stays."""
-        final = self.path(blob)
-        os.link(self._partial(blob), final)
-        sync_directory(final.parent)
+        """Make the final name of a synced file durable."""
+        sync_directory(self.path(blob).parent)
 
     def adopt(self, blob: BlobId) -> None:
         """A row refers to the blob now, committed: forget the partial name."""

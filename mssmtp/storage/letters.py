@@ -256,6 +256,7 @@ class LetterWriter:
         if self._file is None:
             return SealedBlob(self._blob, self._key, index, b"".join(self._sealed))
         try:
+            self._files.name(self._blob)
             self._file.sync()
             self._files.publish(self._blob)
         except OSError as error:

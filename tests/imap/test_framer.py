@@ -139,3 +139,25 @@ def test_skipped_octets_are_counted_and_forgotten() -> None:
     assert framer.next_event() == Chunk(b"", is_last=True)
     assert framer.next_event() == Line((b"",))
     assert framer.next_event() == Line((b"b NOOP",))
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_a_literal_lacks_is_told(*, keeps: bool) -> None:
+    framer = Framer(LIMIT)
+    assert framer.lacks == 1
+    framer.feed(b"A1 APPEND x {1000+}\r\n" + b"y" * 100)
+    assert isinstance(framer.next_event(), Announced)
+    framer.take() if keeps else framer.stream()
+    assert framer.lacks == 900
+    framer.feed(b"y" * 500)
+    assert framer.lacks == 400
+    assert (framer.next_event() is None) == keeps
+    assert framer.lacks == 400
+    framer.feed(b"y" * 400 + b" z")
+    assert framer.lacks == 1
+    assert (framer.next_event() is None) == keeps
+    assert framer.lacks == 1
+    framer.feed(b"\r\n")
+    found = framer.next_event()
+    tail = (b"A1 APPEND x ", Literal(b"y" * 1_000), b" z") if keeps else (b" z",)
+    assert found == Line(tail)
