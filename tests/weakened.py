@@ -34,6 +34,20 @@ class Weakening:
 
 WEAKENINGS = (
     Weakening(
+        "what a program logs in with is not logged",
+        "mssmtp/smtp_machine.py",
+        '        logger.info("logged in", extra={"account": step.account})\n',
+        '        logger.info("logged in", extra={"account": step.account, "said": words})\n',
+        ("tests/app/test_secrets.py",),
+    ),
+    Weakening(
+        "what a browser is known by is not logged",
+        "mssmtp/web/door.py",
+        '        logger.info("page", extra=facts | {',
+        '        logger.info("page", extra=facts | {"cookie": request.headers.get("Cookie"), ',
+        ("tests/web/test_secrets.py",),
+    ),
+    Weakening(
         "a subscriber of IPv6 is one peer",
         "mssmtp/mail/peers.py",
         '    if ":" not in address:\n',

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,12 +27,25 @@ def spellings() -> dict[str, bytes]:
     found: dict[bytes, str] = {}
     forms = (STEM, STEM.lower(), STEM.upper(), PLAIN, PLAIN.upper(), PLAIN.capitalize())
     for form in forms:
-        for name, octets in _spelt(form):
+        for name, octets in spelt(form):
             found.setdefault(octets, f"{name} {form}")
     return {name: octets for octets, name in found.items()}
 
 
-def _spelt(word: str) -> Iterator[tuple[str, bytes]]:
+def secrets_under(secrets: Mapping[str, str], *places: Path) -> dict[str, set[str]]:
+    """What of `secrets`, by what it is, stands in which file below `places`, in any spelling."""
+    needles = {what: {octets for _, octets in spelt(word)} for what, word in secrets.items()}
+    found: dict[str, set[str]] = {}
+    for path in (each for place in places for each in place.rglob("*") if each.is_file()):
+        octets = path.read_bytes()
+        for what, ways in needles.items():
+            if any(way in octets for way in ways):
+                found.setdefault(what, set()).add(str(path))
+    return found
+
+
+def spelt(word: str) -> Iterator[tuple[str, bytes]]:
+    """Name of an encoding, and `word` in it."""
     charsets = {name: word.encode(name) for name in ("utf-8", "latin-1", "utf-16-le", "utf-16-be")}
     yield from charsets.items()
     for charset, octets in charsets.items():
