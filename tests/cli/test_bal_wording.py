@@ -81,6 +81,7 @@ def test_a_text_is_read_from_a_file_or_standard_input(home: Home, tmp_path: Path
     assert home.mssmtp("bal", "auto-reply", str(ZOE), "--json").json["text"] == "Bref."
 
 
+@pytest.mark.requirement("SEED-45")
 def test_templates_are_offered_until_a_box_has_a_signature_of_its_own(home: Home) -> None:
     give_structure(home)
     for kind, text in (("signature", "-- {structure}\n{adresse}"), ("footer", "Confidentiel")):

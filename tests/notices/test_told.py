@@ -202,6 +202,7 @@ async def test_everybody_chooses_of_what_and_how_often_they_are_told(
     assert len(relay.letters) == 4
 
 
+@pytest.mark.requirement("SEED-47")
 def test_a_choice_is_kept_and_what_cannot_be_chosen_is_refused(store: Store) -> None:
     box = add_box(store, "gardee")
     wish = {"opening": Pace.NEVER, "sealing": Pace.AT_ONCE}
@@ -251,6 +252,35 @@ async def test_the_sender_is_told_when_a_recipient_opens_the_letter_and_once(
     read(store, mailbox, clock)
     await carried(courier)
     assert len(relay.letters) == 1
+
+
+@pytest.mark.requirement("SEED-47")
+async def test_who_wants_to_hear_of_no_opening_hears_of_none_and_of_arrivals_still(
+    store: Store, make: Make, relay: Said, clock: SteppingClock
+) -> None:
+    """Each event is a choice of its own; what was not wished for is not told later either."""
+    sender, reader = add_box(store, "discrete"), add_box(store, "curieuse")
+    wish = {"opening": Pace.NEVER}
+    store.write(lambda w: choices.choose_for_box(w, sender, wish)).result()
+    author = "discrete@hopital-a.test"
+    deliver(store, [reader], "Vos résultats", sender=author, owner=sender)
+    deliver(store, [sender], "Bonjour", sender="curieuse@hopital-a.test", owner=reader)
+    courier = make()
+    for box in (reader, sender):
+        read(store, inbox(store, box), clock)
+    await carried(courier)
+    subjects = {to: set[str]() for to in (str(usual("discrete")), str(usual("curieuse")))}
+    for (to, _), mail in zip(relay.letters, relay.mails(), strict=True):
+        subjects[to].add(mail["subject"])
+    assert subjects[str(usual("discrete"))] == {"[MEDIMAIL : Reception] Bonjour"}
+    assert subjects[str(usual("curieuse"))] == {
+        "[MEDIMAIL : Reception] Vos résultats",
+        "[MEDIMAIL : Ouverture] Bonjour",
+    }
+    store.write(lambda w: choices.choose_for_box(w, sender, {"opening": Pace.AT_ONCE})).result()
+    clock.advance(timedelta(days=1))
+    await carried(courier)
+    assert len(relay.letters) == 3
 
 
 @pytest.mark.requirement("SEED-62")

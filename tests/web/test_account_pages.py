@@ -481,7 +481,7 @@ def test_an_absence_begins_and_ends(ada: Holder) -> None:
     assert "ne répond pas" in ada.does("compte/absence", faire="arreter").text
 
 
-@pytest.mark.requirement("OP-48", "OP-54")
+@pytest.mark.requirement("SEED-45", "OP-48", "OP-54")
 def test_signature_copies_red_list_and_the_year_of_the_box(ada: Holder, place: Place) -> None:
     def bal() -> tuple[bool, bool]:
         found = place.store.read(lambda r: r.box_of(ada.account)).result()
