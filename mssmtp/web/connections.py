@@ -90,7 +90,7 @@ class Server(web.Server):
         super().__init__(
             handler, access_log=None, keepalive_timeout=HEAD_WITHIN_S, lingering_time=2.0
         )
-        self._crowd = crowd
+        self.crowd = crowd
 
     async def leave(self, grace_s: float) -> None:
         """Finish what is in flight, then let go of every connection."""
@@ -107,7 +107,7 @@ class Server(web.Server):
         await asyncio.gather(*gone, return_exceptions=True)
 
     def __call__(self) -> RequestHandler:
-        return Connection(self, self._loop, self._crowd, self._kwargs)
+        return Connection(self)
 
 
 class Connection(RequestHandler):
@@ -116,15 +116,9 @@ class Connection(RequestHandler):
 
     __slots__ = ("_address", "_crowd", "_late", "_wire", "gone")
 
-    def __init__(
-        self,
-        server: Server,
-        loop: asyncio.AbstractEventLoop,
-        crowd: Crowd,
-        options: dict[str, object],
-    ) -> None:
-        super().__init__(server, loop=loop, **options)  # type: ignore[arg-type]
-        self._crowd = crowd
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, loop=server._loop, **server._kwargs)
+        self._crowd = server.crowd
         self._address = ""
         self._late: asyncio.TimerHandle | None = None
         self._wire: asyncio.BaseTransport | None = None
