@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "mssmtp"
 ROOMS = (
     "mssmtp.admin",
     "mssmtp.bulk.activation",
+    "mssmtp.card_login",
     "mssmtp.codes",
     "mssmtp.directories",
     "mssmtp.envelopes",
@@ -39,6 +40,7 @@ ROOMS = (
     "mssmtp.resetting",
     "mssmtp.sieve.auto_reply",
     "mssmtp.storage",
+    "mssmtp.ticketed_login",
     "mssmtp.web",
     "mssmtp.wording",
 )
