@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from mssmtp.mail import Actor, Person, PersonState
+from mssmtp.mail import Actor, AdminLevel, Person, PersonState
 from mssmtp.notices import Desk as Notices
 from mssmtp.people import rechecking
 from mssmtp.people.register import LocalRegister
 from mssmtp.storage import Writing
 from mssmtp.storage.register import RegisterEntry
-from tests.admin.conftest import OPERATOR, Desk
+from tests.admin.conftest import OPERATOR, Desk, Refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +100,24 @@ def test_who_certifies_reads_beside_a_request_what_the_register_says(
     assert standing() == "open"
     doctor.says(is_open=False)
     assert standing() == "closed"
+
+
+@pytest.mark.requirement("SEED-36", "MED-16")
+def test_the_region_certifies_who_asks_in_it_and_no_structure_and_no_other_region_does(
+    desk: Desk, dsi: Actor, refuses: Refuses
+) -> None:
+    """Before it she opens and answers; afterwards she may do all (SEED-37)."""
+    doctor = Doctor(desk, desk.person(dsi))
+    doctor.becomes(PersonState.NOT_CERTIFIED)
+    doctor.says(is_open=True)
+    asked = {"person": doctor.made["usual_address"]}
+    here = Actor(AdminLevel.REGION, "ars", region="84")
+    elsewhere = Actor(AdminLevel.REGION, "autre", region="93")
+    assert asked["person"] in {row["person"] for row in desk.ask(here, "person.pending")}
+    assert asked["person"] not in {row["person"] for row in desk.ask(elsewhere, "person.pending")}
+    refuses(403, dsi, "person.certify", **asked)
+    refuses(404, elsewhere, "person.certify", **asked)
+    assert desk.ask(dsi, "person.show", **asked)["state"] == "not-certified"
+    desk.ask(here, "person.certify", **asked)
+    assert desk.ask(dsi, "person.show", **asked)["state"] == "certified"
+    assert asked["person"] not in {row["person"] for row in desk.ask(here, "person.pending")}
