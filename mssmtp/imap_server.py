@@ -29,7 +29,7 @@ from mssmtp.imap.effects import Effect, Woken
 from mssmtp.imap.incoming import UNAVAILABLE
 from mssmtp.imap.session import Session, State, Timing
 from mssmtp.logins import Again, Logins, offered
-from mssmtp.mail import AccountId, BalId, Change, MailboxId, Principal
+from mssmtp.mail import WHOLE_BOX, AccountId, BalId, Change, MailboxId, Principal
 from mssmtp.outside import Clock
 from mssmtp.storage import Reading, Store, deadlines
 from mssmtp.tls_settings import Presenter
@@ -54,12 +54,10 @@ _LONG_READS = 1
 """Of the store's reading threads (four by default) the searches of one door use no more."""
 
 Key = tuple[BalId, MailboxId]
-_ALL_OF_IT = MailboxId(0)
-"""In the place of a mailbox: a change of the box itself, or of rights in it."""
 
 
 def _keys(watched: Key | None) -> tuple[Key, ...]:
-    return () if watched is None else (watched, (watched[0], _ALL_OF_IT))
+    return () if watched is None else (watched, (watched[0], WHOLE_BOX))
 
 
 class _Hub:
@@ -79,7 +77,7 @@ class _Hub:
         self.times_heard += 1
         for key in {(change.bal, change.mailbox) for change in changes}:
             for connection in self._watchers.get(key, ()):
-                if key[1] == _ALL_OF_IT:
+                if key[1] == WHOLE_BOX:
                     connection.ask_again()
                 else:
                     connection.mailbox_changed()

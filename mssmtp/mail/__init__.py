@@ -21,7 +21,7 @@ from mssmtp.mail.boxes import (
     Role,
     System,
 )
-from mssmtp.mail.changes import Change, ChangeKind
+from mssmtp.mail.changes import WHOLE_BOX, Change, ChangeKind
 from mssmtp.mail.decisions import (
     Action,
     Attachment,
@@ -112,6 +112,7 @@ __all__ = [
     "Uid",
     "UidValidity",
     "Verdict",
+    "WHOLE_BOX",
     "counted_as",
     "domain",
     "masked",

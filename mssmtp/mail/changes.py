@@ -17,11 +17,15 @@ class ChangeKind(StrEnum):
     MAILBOX = "mailbox"
 
 
+WHOLE_BOX = MailboxId(0)
+"""In the place of a mailbox: the box itself, its state, and who may open it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A committed change, broadcast to every worker after the sync.
 
-    MAILBOX: names, subscriptions, annotations or rights; `mailbox` 0 when it is of the whole box.
+    MAILBOX: names, subscriptions, annotations or rights; `mailbox` is WHOLE_BOX when it is of all.
     """
 
     kind: ChangeKind

@@ -20,10 +20,6 @@ from mssmtp.mail import (
     BalId,
     BalState,
     BalType,
-    Change,
-    ChangeKind,
-    MailboxId,
-    ModSeq,
     PersonState,
     StructureId,
 )
@@ -322,15 +318,14 @@ class BoxWriting(BoxReading, WritingView):
         if not self._run(_SET_STATE, bal=bal, new=state.value, closed=closed):
             raise NoSuchBal
         self.effects.first.append(self._vault.lately.changed)
-        self.effects.changes.append(Change(ChangeKind.MAILBOX, bal, MailboxId(0), ModSeq(0)))
+        self._box_changed(bal)
 
     def ask_sessions_of(self, structure: StructureId, after: int = 0) -> int | None:
         """Sessions that wait in boxes of the structure ask whether they still may; so many boxes at
         a time, the last of which is answered while there are more."""
         rows = self._all(_OF_STRUCTURE, structure=structure, after=after, most=TOGETHER)
         for row in rows:
-            change = Change(ChangeKind.MAILBOX, BalId(row[0]), MailboxId(0), ModSeq(0))
-            self.effects.changes.append(change)
+            self._box_changed(BalId(row[0]))
         return int(rows[-1][0]) if len(rows) == TOGETHER else None
 
     def _retire(self, address: Address) -> None:
@@ -362,7 +357,7 @@ class BoxWriting(BoxReading, WritingView):
     def set_exchange(self, bal: BalId, *, on: bool) -> None:
         """Open or close exchange with other operators and patients (SEED-27). Raises NoSuchBal."""
         self._reseal_bal(bal, exchanges=on)
-        self.effects.changes.append(Change(ChangeKind.MAILBOX, bal, MailboxId(0), ModSeq(0)))
+        self._box_changed(bal)
 
     def set_bal_structure(self, bal: BalId, structure: StructureId | None) -> None:
         """The structure it belongs to. Raises NoSuchBal."""

@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from mssmtp.errors import Damaged
-from mssmtp.mail import BalId, Change, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
+from mssmtp.mail import WHOLE_BOX, BalId, Change, ChangeKind, MailboxId, ModSeq, Uid, UidValidity
 from mssmtp.storage.annotations import AnnotationReading, AnnotationWriting
 from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.model import (
@@ -267,7 +267,7 @@ class MailboxWriting(
             self._run(_SUBSCRIBE, mailbox=found.id, new=on)
         elif on:
             raise NoSuchMailbox
-        id = found.id if found is not None else MailboxId(0)
+        id = found.id if found is not None else WHOLE_BOX
         self._changed(ChangeKind.MAILBOX, bal, id, ModSeq(0))
 
     def claim_recent(self, mailbox: MailboxId) -> Uid:
@@ -303,7 +303,7 @@ class MailboxWriting(
             sealed.append({"mailbox": row, "new_sealed": name})
         self._run_many(_SEAL, sealed)
         # Nobody watches them yet: one change says that there is a box.
-        self._changed(ChangeKind.MAILBOX, bal, MailboxId(0), ModSeq(0))
+        self._box_changed(bal)
 
     def _add_mailbox(self, bal: BalId, name: str, special_use: str | None) -> MailboxId:
         self._unsubscribe_orphan(bal, name)

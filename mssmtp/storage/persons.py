@@ -20,10 +20,6 @@ from mssmtp.mail import (
     Bal,
     BalId,
     Category,
-    Change,
-    ChangeKind,
-    MailboxId,
-    ModSeq,
     Person,
     PersonId,
     PersonState,
@@ -388,7 +384,7 @@ class PersonWriting(PersonReading, PeopleWriting):
     def _set_ladder(self, bal: BalId, state: PersonState) -> None:
         self._run(_SET_LADDER, bal=bal, new=state.value)
         self.effects.first.append(self._vault.lately.changed)
-        self.effects.changes.append(Change(ChangeKind.MAILBOX, bal, MailboxId(0), ModSeq(0)))
+        self._box_changed(bal)
 
     def _seal_person(self, person: Person, details: PersonDetails) -> None:
         self._run(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
-from mssmtp.mail import AccountId, BalId, Change, ChangeKind, MailboxId, ModSeq, Role
+from mssmtp.mail import AccountId, BalId, MailboxId, Role
 from mssmtp.storage.model import NoSuchBal, NoSuchMailbox, to_us
 from mssmtp.storage.schema import accounts, acl, app_passwords, mailboxes, members, sql
 from mssmtp.storage.view import View, WritingView
@@ -168,7 +168,7 @@ class RightsWriting(RightsReading, WritingView):
         """For the sessions that listen to the box, and to that of a person who has others now."""
         own = () if account is None else self._all(_OWN, account=account)
         for each in (bal, *(BalId(row[0]) for row in own)):
-            self.effects.changes.append(Change(ChangeKind.MAILBOX, each, MailboxId(0), ModSeq(0)))
+            self._box_changed(each)
 
     def _forget_rights(self, mailbox: MailboxId) -> None:
         self._run(_DROP_ENTRIES, mailbox=mailbox)

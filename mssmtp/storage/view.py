@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, insert, select
 
 from mssmtp import metrics
 from mssmtp.errors import ConfigError, Damaged, StorageUnavailable
-from mssmtp.mail import BalId, BlobId, Change, Domain, MailboxId
+from mssmtp.mail import WHOLE_BOX, BalId, BlobId, Change, ChangeKind, Domain, MailboxId, ModSeq
 from mssmtp.outside import Clock, Entropy
 from mssmtp.storage.engine import Connection, stream
 from mssmtp.storage.files import BlobFiles
@@ -299,6 +299,10 @@ class WritingView(View):
         """Insert a row before anything names its table, at the end of the transaction perhaps."""
         self._absent.clear()
         self._rows.add(statement, values)
+
+    def _box_changed(self, bal: BalId) -> None:
+        """Sessions that wait anywhere in the box ask whether they still may, and for what."""
+        self.effects.changes.append(Change(ChangeKind.MAILBOX, bal, WHOLE_BOX, ModSeq(0)))
 
     def _stir(self, statement: str) -> None:
         """Before anything is changed by `statement`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, select, union
 
-from mssmtp.mail import AccountId, BalId, Change, ChangeKind, MailboxId, ModSeq
+from mssmtp.mail import AccountId, BalId
 from mssmtp.storage.schema import accounts, delegations, members, sql
 from mssmtp.storage.view import WritingView
 
@@ -29,6 +29,3 @@ class WakingWriting(WritingView):
         idles on with a password that was taken away (SEC-06, ATT-18)."""
         for (bal,) in self._all(_OPENED, account=account):
             self._box_changed(BalId(bal))
-
-    def _box_changed(self, bal: BalId) -> None:
-        self.effects.changes.append(Change(ChangeKind.MAILBOX, bal, MailboxId(0), ModSeq(0)))
