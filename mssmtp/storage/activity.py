@@ -113,9 +113,9 @@ class ActivityWriting(ActivityReading, WritingView):
     def _note_sent(self, bal: BalId, at: datetime) -> None:
         """As `note_activity`, at most once a day for each process: it rides with every letter."""
         day = to_us(at) // 86_400_000_000
-        if self._vault.known.was_active(bal, day):
+        if self._vault.known.active.get(bal) == day:
             return
-        self._vault.known.keep_active(bal, day)
+        self._vault.known.active.keep(bal, day)
         self.note_activity(bal, at)
 
     def _note_read(self, mailbox: int, kind: str, at_us: int) -> None:

@@ -73,7 +73,7 @@ class AppPasswordReading(View):
         return self._opened_passwords(self._all(_PASSWORDS_OF_BOX, bal=bal))
 
     def _opened_passwords(self, rows: list[Row]) -> tuple[AppPassword, ...]:
-        found = (self._vault.known.password(row) or self._opened_password(row) for row in rows)
+        found = (self._vault.known.passwords.get(row) or self._opened_password(row) for row in rows)
         return tuple(password for password in found if password is not None)
 
     def _opened_password(self, row: Row) -> AppPassword | None:
@@ -95,7 +95,7 @@ class AppPasswordReading(View):
             opened.get("scope", ""),
             None if expires_at is None else from_us(expires_at),
         )
-        self._vault.known.keep_password(row, password)
+        self._vault.known.passwords.keep(row, password)
         return password
 
 

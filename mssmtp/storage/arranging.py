@@ -107,10 +107,10 @@ class ArrangementWriting(PersonWriting, StructureWriting, MessageWriting):
     def _delivery_mailbox(self, bal: BalId, name: str) -> MailboxId:
         """Where a delivery goes: `name`, or INBOX when it is gone. Raises NoSuchBal."""
         found = None if name == INBOX else self._mailbox_id(bal, mailbox_name(name))
-        found = found or self._vault.known.inbox(bal)
+        found = found or self._vault.known.inboxes.get(bal)
         if found is None:
             found = self._mailbox_id(bal, INBOX)
             if found is None:
                 raise NoSuchMailbox
-            self._vault.known.keep_inbox(bal, found)
+            self._vault.known.inboxes.keep(bal, found)
         return found

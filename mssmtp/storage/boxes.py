@@ -243,7 +243,7 @@ class BoxReading(SuspensionReading):
         return bal
 
     def _stored_bal(self, row: Row) -> Bal:
-        if (known := self._vault.known.bal(row)) is not None:
+        if (known := self._vault.known.bals.get(row)) is not None:
             return known
         id, sealed, type, state, person, sent_copy, red_listed, reacts = row
         opened = json.loads(self._master_open(bal_purpose(id), sealed))
@@ -262,7 +262,7 @@ class BoxReading(SuspensionReading):
             bool(reacts),
             bool(opened.get("exchanges", True)),
         )
-        self._vault.known.keep_bal(row, bal)
+        self._vault.known.bals.keep(row, bal)
         return bal
 
 

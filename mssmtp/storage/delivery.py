@@ -125,11 +125,11 @@ class EnvelopeReading(View):
 
     def _opened_envelope(self, id: EnvelopeId, row: Row) -> StoredEnvelope:
         key = self._owner_key(row[1])  # first: of who was shredded nothing is remembered
-        if (known := self._vault.known.envelope((id, *row))) is not None:
+        if (known := self._vault.known.envelopes.get((id, *row))) is not None:
             return known
         at, owner, blob, skip, size, sealed = row
         opened = StoredEnvelope(id, (at, owner, blob, skip, size, sealed), key)
-        self._vault.known.keep_envelope((id, *row), opened)
+        self._vault.known.envelopes.keep((id, *row), opened)
         return opened
 
     def _envelopes_of(self, ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, StoredEnvelope]:

@@ -9,13 +9,16 @@ took over without the last commits; then everything is forgotten.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mssmtp.mail import Bal, BalId, MailboxId, Structure
 
 if TYPE_CHECKING:
     from mssmtp.storage.delivery import StoredEnvelope
     from mssmtp.storage.model import Account, AppPassword
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 REMEMBERED = 16_384
 STRUCTURES = 1_024
@@ -26,110 +29,50 @@ PASSWORDS = 4_096
 """A mail program that comes back all day has one; 2 KB each, verifiers only."""
 
 
+class Table(Generic[K, V]):
+    """At most `most` answers; a full one begins anew, and each is looked up once more (D11)."""
+
+    __slots__ = ("_answers", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._answers: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        """What was kept under `key`."""
+        return self._answers.get(key)
+
+    def keep(self, key: K, answer: V) -> None:
+        """Remember it."""
+        if len(self._answers) >= self._most:
+            self._answers = {}
+        self._answers[key] = answer
+
+    def forget(self) -> None:
+        """Everything."""
+        self._answers = {}
+
+
+OfRow = tuple[Any, ...]
+"""A sealed row: what these very octets said when they were opened."""
+
+
 class Known:
     """One process's memory, shared by all views of a store; safe between threads."""
 
     def __init__(self) -> None:
-        self._inboxes: dict[BalId, MailboxId] = {}
-        self._sent: dict[BalId, MailboxId] = {}
-        self._correspondents: set[tuple[BalId, str]] = set()
-        self._bals: dict[tuple[Any, ...], Bal] = {}
-        self._structures: dict[tuple[Any, ...], Structure] = {}
-        self._accounts: dict[tuple[Any, ...], Account] = {}
-        self._passwords: dict[tuple[Any, ...], AppPassword] = {}
-        self._envelopes: dict[tuple[Any, ...], StoredEnvelope] = {}
-        self._active: dict[BalId, int] = {}
+        self.inboxes: Table[BalId, MailboxId] = Table(REMEMBERED)
+        self.sent: Table[BalId, MailboxId] = Table(REMEMBERED)
+        self.correspondents: Table[tuple[BalId, str], bool] = Table(REMEMBERED)
+        """Who is known to have written to whom; that somebody is not here says nothing."""
+        self.bals: Table[OfRow, Bal] = Table(REMEMBERED)
+        self.structures: Table[OfRow, Structure] = Table(STRUCTURES)
+        self.accounts: Table[OfRow, Account] = Table(REMEMBERED)
+        self.passwords: Table[OfRow, AppPassword] = Table(PASSWORDS)
+        self.envelopes: Table[OfRow, StoredEnvelope] = Table(ENVELOPES)
+        self.active: Table[BalId, int] = Table(REMEMBERED)
+        """The last day of which it is written that somebody was active there."""
         self._suspended: tuple[frozenset[str], float] = (frozenset(), 0.0)
-
-    def inbox(self, bal: BalId) -> MailboxId | None:
-        """Its INBOX, when it was looked up before."""
-        return self._inboxes.get(bal)
-
-    def keep_inbox(self, bal: BalId, inbox: MailboxId) -> None:
-        """Remember it."""
-        if len(self._inboxes) >= REMEMBERED:
-            self._inboxes = {}
-        self._inboxes[bal] = inbox
-
-    def sent(self, bal: BalId) -> MailboxId | None:
-        """Its mailbox Sent, when it was looked up before."""
-        return self._sent.get(bal)
-
-    def keep_sent(self, bal: BalId, sent: MailboxId) -> None:
-        """Remember it."""
-        if len(self._sent) >= REMEMBERED:
-            self._sent = {}
-        self._sent[bal] = sent
-
-    def wrote(self, bal: BalId, sender: str) -> bool:
-        """True when `sender` is known to have written to `bal`; False says nothing."""
-        return (bal, sender) in self._correspondents
-
-    def keep_correspondent(self, bal: BalId, sender: str) -> None:
-        """Remember it."""
-        if len(self._correspondents) >= REMEMBERED:
-            self._correspondents = set()
-        self._correspondents.add((bal, sender))
-
-    def bal(self, row: tuple[Any, ...]) -> Bal | None:
-        """What these very octets said when they were opened."""
-        return self._bals.get(row)
-
-    def keep_bal(self, row: tuple[Any, ...], bal: Bal) -> None:
-        """Remember it."""
-        if len(self._bals) >= REMEMBERED:
-            self._bals = {}
-        self._bals[row] = bal
-
-    def structure(self, row: tuple[Any, ...]) -> Structure | None:
-        """What these very octets said when they were opened."""
-        return self._structures.get(row)
-
-    def keep_structure(self, row: tuple[Any, ...], structure: Structure) -> None:
-        """Remember it."""
-        if len(self._structures) >= STRUCTURES:
-            self._structures = {}
-        self._structures[row] = structure
-
-    def account(self, row: tuple[Any, ...]) -> Account | None:
-        """What these very octets said when they were opened."""
-        return self._accounts.get(row)
-
-    def keep_account(self, row: tuple[Any, ...], account: Account) -> None:
-        """Remember it."""
-        if len(self._accounts) >= REMEMBERED:
-            self._accounts = {}
-        self._accounts[row] = account
-
-    def password(self, row: tuple[Any, ...]) -> AppPassword | None:
-        """What these very octets said when they were opened."""
-        return self._passwords.get(row)
-
-    def keep_password(self, row: tuple[Any, ...], password: AppPassword) -> None:
-        """Remember it."""
-        if len(self._passwords) >= PASSWORDS:
-            self._passwords = {}
-        self._passwords[row] = password
-
-    def envelope(self, row: tuple[Any, ...]) -> StoredEnvelope | None:
-        """What these very octets said when they were opened."""
-        return self._envelopes.get(row)
-
-    def keep_envelope(self, row: tuple[Any, ...], envelope: StoredEnvelope) -> None:
-        """Remember it."""
-        if len(self._envelopes) >= ENVELOPES:
-            self._envelopes = {}
-        self._envelopes[row] = envelope
-
-    def was_active(self, bal: BalId, day: int) -> bool:
-        """True when it is written that somebody was active in `bal` on that day."""
-        return self._active.get(bal) == day
-
-    def keep_active(self, bal: BalId, day: int) -> None:
-        """Remember it."""
-        if len(self._active) >= REMEMBERED:
-            self._active = {}
-        self._active[bal] = day
 
     def suspended(self, now: float) -> frozenset[str] | None:
         """The suspended domains, when they were looked up a moment ago."""
@@ -146,8 +89,16 @@ class Known:
 
     def forget(self) -> None:
         """After a rollback, or when master keys changed."""
-        self._inboxes, self._sent, self._correspondents, self._bals = {}, {}, set(), {}
-        self._envelopes, self._structures = {}, {}
-        self._accounts, self._passwords = {}, {}
-        self._active = {}
+        for table in (
+            self.inboxes,
+            self.sent,
+            self.correspondents,
+            self.bals,
+            self.structures,
+            self.accounts,
+            self.passwords,
+            self.envelopes,
+            self.active,
+        ):
+            table.forget()
         self.forget_suspended()

@@ -161,11 +161,11 @@ class PeopleReading(BoxReading, AppPasswordReading, DelegationReading):
         return any(self._one(_HAS_WRITTEN, bal=bal, digest=digest) for digest in digests)
 
     def _opened_account(self, row: Row) -> Account:
-        if (known := self._vault.known.account(row)) is not None:
+        if (known := self._vault.known.accounts.get(row)) is not None:
             return known
         login = self._master_open(account_purpose(row[0], row[3]), row[1]).decode()
         account = Account(AccountId(row[0]), login, bool(row[2]))
-        self._vault.known.keep_account(row, account)
+        self._vault.known.accounts.keep(row, account)
         return account
 
 
@@ -218,9 +218,9 @@ class PeopleWriting(PeopleReading, BoxWriting, AppPasswordWriting):
             self._login_changed(account)
 
     def _remember_correspondent(self, bal: BalId, sender: Address) -> None:
-        if self._vault.known.wrote(bal, sender.key):
+        if self._vault.known.correspondents.get((bal, sender.key)):
             return
-        self._vault.known.keep_correspondent(bal, sender.key)
+        self._vault.known.correspondents.keep((bal, sender.key), True)
         if not self.has_written(bal, sender):
             key = self._bal_key(bal)
             digest = key.digest(CORRESPONDENT, sender.key)

@@ -142,9 +142,9 @@ class SentWriting(SummaryWriting, SentLetterWriting):
         return place.uid, False
 
     def _sent_mailbox(self, bal: BalId) -> MailboxId | None:
-        found = self._vault.known.sent(bal)
+        found = self._vault.known.sent.get(bal)
         if found is None and (found := self._mailbox_id(bal, SENT)) is not None:
-            self._vault.known.keep_sent(bal, found)
+            self._vault.known.sent.keep(bal, found)
         return found
 
     def _place(self, bal: BalId, mailbox: MailboxId, letter: Letter) -> _Place | None:

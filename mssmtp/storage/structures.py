@@ -143,7 +143,7 @@ class StructureReading(View):
         return None
 
     def _opened_structure(self, row: Row) -> Structure:
-        if (known := self._vault.known.structure(row)) is not None:
+        if (known := self._vault.known.structures.get(row)) is not None:
             return known
         id, sealed, closed_at = row
         opened = json.loads(self._master_open(structure_purpose(id), sealed))
@@ -154,7 +154,7 @@ class StructureReading(View):
             is_closed=closed_at is not None,
             **opened,
         )
-        self._vault.known.keep_structure(row, structure)
+        self._vault.known.structures.keep(row, structure)
         return structure
 
     def _opened_domain(self, row: Row) -> ServedDomain:
