@@ -21,7 +21,7 @@ from mssmtp.imap.selected import Selected
 from mssmtp.mail import Uid
 from mssmtp.storage import Reading, Store
 from mssmtp.storage.messages import PACK_UIDS
-from mssmtp.storage.texts import TextKind
+from mssmtp.storage.textsealing import TextKind
 from mssmtp.storage.textspans import Span
 
 

@@ -44,7 +44,7 @@ from mssmtp.message.decode import fold
 from mssmtp.message.readable import Needle, field_mark
 from mssmtp.message.summary import Summary, UnknownSummary
 from mssmtp.storage.model import MessageRow, from_us, to_us
-from mssmtp.storage.texts import TextKind
+from mssmtp.storage.textsealing import TextKind
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading

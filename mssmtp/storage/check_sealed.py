@@ -46,7 +46,7 @@ from mssmtp.storage.schema import (
     transfers,
 )
 from mssmtp.storage.sealing import ChunkReader
-from mssmtp.storage.texts import texts_purpose
+from mssmtp.storage.textsealing import texts_purpose
 from mssmtp.storage.view import Row, owner_name
 from mssmtp.storage.views import Reading
 

@@ -22,7 +22,8 @@ from mssmtp.storage.messages import PACK_UIDS, TEXT_UIDS
 from mssmtp.storage.model import NoSuchBal, NoSuchMailbox
 from mssmtp.storage.schema import blob_keys, mailboxes, messages, meta, sql
 from mssmtp.storage.summaries import MAX_PACK_OCTETS, PACK_ROW, SUMMARY_ROWS, packed, sealed_pack
-from mssmtp.storage.texts import SealedTexts, TextKind, TextReading, TextWriting, keeping
+from mssmtp.storage.texts import TextReading, TextWriting, keeping
+from mssmtp.storage.textsealing import SealedTexts, TextKind
 from mssmtp.storage.view import Row
 
 if TYPE_CHECKING:

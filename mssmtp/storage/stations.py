@@ -95,7 +95,7 @@ from mssmtp.storage.structures import (
 )
 from mssmtp.storage.summaries import pack_purpose
 from mssmtp.storage.suspensions import suspension_purpose
-from mssmtp.storage.texts import texts_purpose
+from mssmtp.storage.textsealing import texts_purpose
 from mssmtp.storage.traces import act_purpose
 from mssmtp.storage.view import owner_name
 from mssmtp.storage.waiting import reply_purpose

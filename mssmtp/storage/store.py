@@ -50,7 +50,8 @@ from mssmtp.storage.remembered import Remembered
 from mssmtp.storage.rotation import Progress, RotationReport, silent
 from mssmtp.storage.schema import blobs, meta, sql
 from mssmtp.storage.sealing import ChunkReader
-from mssmtp.storage.texts import SealedSieve, SealedTexts, TextKind, keeping
+from mssmtp.storage.texts import keeping
+from mssmtp.storage.textsealing import SealedSieve, SealedTexts, TextKind
 from mssmtp.storage.view import MASTERS, Effects, Vault
 from mssmtp.storage.views import Reading, Writing
 

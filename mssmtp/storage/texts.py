@@ -10,13 +10,11 @@ messages is expunged.
 from __future__ import annotations
 
 import logging
-import struct
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import bindparam, delete, func, insert, select
@@ -26,12 +24,10 @@ from mssmtp.mail import BalId, MailboxId, Uid
 from mssmtp.message.headers import header_fields
 from mssmtp.message.readable import BLOCK_OCTETS, Needle, folded_body, folded_header
 from mssmtp.message.summary import Summary, UnknownSummary
-from mssmtp.storage.keys import OwnerKey
 from mssmtp.storage.messages import TEXT_UIDS
 from mssmtp.storage.model import NoSuchMessage
 from mssmtp.storage.schema import sql, texts
-from mssmtp.storage.sealing import compressed, decompressed
-from mssmtp.storage.sieves import SIEVE_OCTETS, lets_through, places_of, sieve_of
+from mssmtp.storage.sieves import lets_through, places_of
 from mssmtp.storage.summaries import (
     BOX_AND_UIDNEXT,
     COUNT_OF_SPAN,
@@ -44,14 +40,20 @@ from mssmtp.storage.textpack import (
     MAX_PACK_OCTETS,
     MAX_TEXT_OCTETS,
     Names,
-    OtherRelease,
     Text,
     TextPack,
     are_short,
-    frame,
-    framed,
     packed,
     room_of,
+)
+from mssmtp.storage.textsealing import (
+    SIEVES,
+    Opened,
+    SealedRow,
+    SealedSieve,
+    SealedTexts,
+    TextKind,
+    TextSource,
 )
 from mssmtp.storage.textsearch import DEARER, MESSAGE_COST, Scanned, Search
 from mssmtp.storage.textspans import Kept, Span, end_of, gaps_of, runs, together, windows_of
@@ -68,8 +70,8 @@ AHEAD = 3
 """As many other threads open packs while one is looked through."""
 _KEPT_TEXT_OCTETS = 400
 """What a remembered text takes beside itself."""
-_PURPOSE = b"texts\0"
-_CONTEXT = struct.Struct(">QBQQ")
+_SIEVES_TOGETHER = 64
+_SIEVE_COST = 32_768
 
 _HERE = (texts.c.mailbox == bindparam("mailbox")) & (texts.c.kind == bindparam("kind"))
 _BETWEEN = texts.c.first.between(bindparam("low"), bindparam("high"))
@@ -99,40 +101,9 @@ _DROP = sql(
 _NEW = sql(insert(texts))
 _DROP_ALL = sql(delete(texts))
 
-
-class TextKind(IntEnum):
-    """Two packs for a window, so that a search in bodies does not open the headers."""
-
-    HEADER = 0
-    BODY = 1
-
-
-SIEVES = 2
-"""`kind` of the sieves of BODY packs: a row beside each pack, for the same span."""
-_SIEVES_TOGETHER = 64
-_SIEVE_COST = 32_768
-
-
-@dataclass(frozen=True, slots=True)
-class SealedSieve:
-    """The sieve of a BODY pack, ready to be kept beside it."""
-
-    mailbox: MailboxId
-    span: Span
-    count: int
-    sealed: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SealedTexts:
-    """A pack ready to be kept."""
-
-    mailbox: MailboxId
-    kind: TextKind
-    span: Span
-    count: int
-    sealed: bytes
-    sieve: SealedSieve | None = None
+_Opening = Future[tuple[list[Opened], Sequence[SealedRow]]] | list[Opened]
+_SIEVED = TextPack(b"", (), ())
+"""In the place of a pack that holds nothing of what is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,81 +112,6 @@ class MadeTexts:
 
     pack: SealedTexts
     texts: list[Text]
-
-
-_Sealed = tuple[Span, bytes]
-_Opened = tuple[Span, TextPack | None]
-_Opening = Future[tuple[list[_Opened], Sequence[_Sealed]]] | list[_Opened]
-_SIEVED = TextPack(b"", (), ())
-"""In the place of a pack that holds nothing of what is looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Whose texts, of which kind."""
-
-    mailbox: MailboxId
-    kind: TextKind
-    key: OwnerKey
-    uid_next: int
-
-    def sealed(self, span: Span, filled: Sequence[Text]) -> SealedTexts:
-        """A pack of `filled`."""
-        made = framed(filled) if self.kind is TextKind.HEADER else compressed(packed(filled))
-        sealed = self.key.seal(self._purpose(span), made)
-        sieve = self.sieve(span, dict(filled)) if self.kind is TextKind.BODY else None
-        return SealedTexts(self.mailbox, self.kind, span, len(filled), sealed, sieve)
-
-    def sieve(self, span: Span, found: dict[Uid, bytes | None]) -> SealedSieve:
-        """Of a pack with these texts; an empty one when it has to be opened always."""
-        some = [text for text in found.values() if text is not None]
-        octets = sieve_of(some) if len(some) == len(found) else b""
-        sealed = self.key.seal(self._sieve_purpose(span), compressed(octets))
-        return SealedSieve(self.mailbox, span, len(found), sealed)
-
-    def opened_sieve(self, span: Span, sealed: bytes) -> bytes | None:
-        """None: the pack has to be opened."""
-        try:
-            octets = self.key.open(self._sieve_purpose(span), sealed)
-            return decompressed(octets, SIEVE_OCTETS) or None
-        except Damaged:
-            return None
-
-    def _sieve_purpose(self, span: Span) -> bytes:
-        return texts_purpose(self.mailbox, SIEVES, span.first, span.last)
-
-    def opened(self, span: Span, sealed: bytes, names: Names = None) -> TextPack | None:
-        """None: it cannot be read, and is as good as missing. `names`: these fields are enough."""
-        try:
-            octets = self.key.open(self._purpose(span), sealed)
-            part = frame(octets, names) if self.kind is TextKind.HEADER else octets
-            return TextPack.opened(decompressed(part, MAX_PACK_OCTETS))
-        except OtherRelease:
-            return None
-        except Damaged:
-            logger.warning("text pack damaged", extra={"mailbox": self.mailbox})
-            return None
-
-    def opened_together(
-        self, sealed: Sequence[_Sealed], names: Names = None
-    ) -> tuple[list[_Opened], Sequence[_Sealed]]:
-        """The first of them, while they fit into the room of one pack; and what is left."""
-        found: list[_Opened] = []
-        octets = 0
-        for count, (span, row) in enumerate(sealed, 1):
-            pack = self.opened(span, row, names)
-            found.append((span, pack))
-            octets += len(pack.octets) if pack is not None else 0
-            if octets >= MAX_PACK_OCTETS:
-                return found, sealed[count:]
-        return found, ()
-
-    def is_closed(self, window: int) -> bool:
-        """No UID can join the window any more."""
-        return self.uid_next >= end_of(window)
-
-    def _purpose(self, span: Span) -> bytes:
-        return texts_purpose(self.mailbox, self.kind, span.first, span.last)
 
 
 class TextReading(SummaryReading):
@@ -241,7 +137,7 @@ class TextReading(SummaryReading):
         yield from self._find_apart(source, needles, uids[at:])
 
     def _find_apart(
-        self, source: _Source, needles: Sequence[Needle], uids: Sequence[int]
+        self, source: TextSource, needles: Sequence[Needle], uids: Sequence[int]
     ) -> Iterator[Scanned]:
         """Pack by pack."""
         if not uids:
@@ -267,7 +163,7 @@ class TextReading(SummaryReading):
                 yield from self._through_gap(source, search, Span(at, end_of(window) - 1))
 
     def _joined(
-        self, source: _Source, uids: Sequence[int], names: Names
+        self, source: TextSource, uids: Sequence[int], names: Names
     ) -> Iterator[tuple[Span, TextPack]]:
         """Short texts of many packs at once."""
         if source.kind is not TextKind.HEADER or not are_short(names) or len(uids) < PACK_FROM:
@@ -284,7 +180,7 @@ class TextReading(SummaryReading):
             if pack.uids:
                 yield Span(run[0].first, run[-1].last), pack
 
-    def _join(self, source: _Source, run: Sequence[Kept], names: Names) -> TextPack:
+    def _join(self, source: TextSource, run: Sequence[Kept], names: Names) -> TextPack:
         """An empty one when each has to be looked into by itself."""
         spans = ((Span(first, last), True) for first, last, _ in run)
         packs = [pack for _, pack in self._opened(source, spans, names)]
@@ -350,16 +246,18 @@ class TextReading(SummaryReading):
         inside = {uid: text for uid, text in found.items() if span.first <= uid <= span.last}
         return inside if spans else None
 
-    def _texts_of(self, mailbox: MailboxId, kind: TextKind) -> _Source | None:
+    def _texts_of(self, mailbox: MailboxId, kind: TextKind) -> TextSource | None:
         row = self._one(BOX_AND_UIDNEXT, mailbox=mailbox)
-        return None if row is None else _Source(mailbox, kind, self._bal_key(BalId(row[0])), row[1])
+        return (
+            None if row is None else TextSource(mailbox, kind, self._bal_key(BalId(row[0])), row[1])
+        )
 
-    def _spans(self, source: _Source, low: int, high: int) -> list[Span]:
+    def _spans(self, source: TextSource, low: int, high: int) -> list[Span]:
         rows = self._all(_SPANS, mailbox=source.mailbox, kind=int(source.kind), low=low, high=high)
         return [Span(first, last, octets) for first, last, octets in rows]
 
     def _sieved(
-        self, source: _Source, needles: Sequence[Needle], spans: Sequence[Span]
+        self, source: TextSource, needles: Sequence[Needle], spans: Sequence[Span]
     ) -> Iterator[tuple[Span, bool]]:
         """Each pack, and whether it has to be opened."""
         sought = [places_of(needle.text) for needle in needles]
@@ -378,14 +276,14 @@ class TextReading(SummaryReading):
                 yield span, sieve is None or any(lets_through(sieve, each) for each in sought)
 
     def _opened(
-        self, source: _Source, spans: Iterable[tuple[Span, bool]], names: Names = None
+        self, source: TextSource, spans: Iterable[tuple[Span, bool]], names: Names = None
     ) -> Iterator[tuple[Span, TextPack | None]]:
         """The packs in order, empty where one has not to be opened. The next are opened meanwhile:
         that needs no interpreter."""
         waiting: deque[_Opening] = deque()
         submit = self._vault.openers.submit
 
-        def next_opened() -> list[_Opened]:
+        def next_opened() -> list[Opened]:
             found = waiting.popleft()
             if isinstance(found, list):
                 return found
@@ -394,7 +292,7 @@ class TextReading(SummaryReading):
                 waiting.appendleft(submit(source.opened_together, left, names))
             return opened
 
-        def sealed(some: list[Span]) -> list[_Sealed]:
+        def sealed(some: list[Span]) -> list[SealedRow]:
             span = {"low": some[0].first, "high": some[-1].first}
             rows = self._all(_SEALED, mailbox=source.mailbox, kind=int(source.kind), **span)
             return [(each, row[0]) for each, row in zip(some, rows, strict=True)]
@@ -423,7 +321,7 @@ class TextReading(SummaryReading):
                     opening.cancel()
 
     def _through_pack(
-        self, source: _Source, search: Search, span: Span, pack: TextPack
+        self, source: TextSource, search: Search, span: Span, pack: TextPack
     ) -> Iterator[Scanned]:
         """A pack, then the long texts it has no room for."""
         if pack is _SIEVED:
@@ -436,7 +334,7 @@ class TextReading(SummaryReading):
             for row in self._text_rows(source, uid, uid):
                 yield replace(search.stream(uid, self._read_on(row, source, search)), last=last)
 
-    def _through_gap(self, source: _Source, search: Search, gap: Span) -> Iterator[Scanned]:
+    def _through_gap(self, source: TextSource, search: Search, gap: Span) -> Iterator[Scanned]:
         """What no pack answers for; where much is missing, packs are made on the way."""
         wanted = search.wanted(gap)
         if len(wanted) >= PACK_FROM and source.is_closed(gap.first // TEXT_UIDS):
@@ -451,7 +349,7 @@ class TextReading(SummaryReading):
             for row in self._text_rows(source, low, high):
                 yield search.stream(Uid(row[0]), self._read_on(row, source, search))
 
-    def _filled(self, source: _Source, gap: Span) -> Iterator[tuple[Span, list[Text]]]:
+    def _filled(self, source: TextSource, gap: Span) -> Iterator[tuple[Span, list[Text]]]:
         """The texts of a gap, in as many packs as they need."""
         first, room = gap.first, EMPTY_OCTETS
         filled: list[Text] = []
@@ -464,12 +362,12 @@ class TextReading(SummaryReading):
             room += room_of(text)
         yield Span(first, gap.last), filled
 
-    def _text_rows(self, source: _Source, low: int, high: int) -> list[Row]:
+    def _text_rows(self, source: TextSource, low: int, high: int) -> list[Row]:
         return self._all(
             SUMMARY_ROWS, mailbox=source.mailbox, owner=source.key.id, low=low, high=high
         )
 
-    def _bounded(self, row: Row, source: _Source) -> bytes | None:
+    def _bounded(self, row: Row, source: TextSource) -> bytes | None:
         """The text of a message; None when it is too long, or cannot be read now."""
         pieces: list[bytes] = []
         size = 0
@@ -483,7 +381,7 @@ class TextReading(SummaryReading):
             return None
         return b"".join(pieces)
 
-    def _read_on(self, row: Row, source: _Source, search: Search) -> Iterator[bytes]:
+    def _read_on(self, row: Row, source: TextSource, search: Search) -> Iterator[bytes]:
         """The text of a message as far as it can be read."""
         try:
             yield from self._text(row, source, search.names)
@@ -491,7 +389,7 @@ class TextReading(SummaryReading):
             logger.exception("message damaged", extra={"mailbox": source.mailbox, "uid": row[0]})
 
     def _text(
-        self, row: Row, source: _Source, names: tuple[str, ...] | None = None
+        self, row: Row, source: TextSource, names: tuple[str, ...] | None = None
     ) -> Iterator[bytes]:
         """`names`: of the header section these fields are enough.
 
@@ -555,11 +453,6 @@ class TextWriting(TextReading, SummaryWriting):
     def drop_texts(self) -> int:
         """Throw every pack of texts away; they come back by themselves."""
         return self._run(_DROP_ALL)
-
-
-def texts_purpose(mailbox: int, kind: int, first: int, last: int) -> bytes:
-    """What a pack is bound to."""
-    return _PURPOSE + _CONTEXT.pack(mailbox, kind, first, last)
 
 
 def keeping(pack: SealedTexts) -> Callable[[Writing], bool]:

@@ -23,7 +23,7 @@ from mssmtp.mail import Address, Bal, BalType, Domain, Door, Envelope, MailboxId
 from mssmtp.message.readable import Needle
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.storage import LocalDelivery, Outcome, Owner, Store, Writing
-from mssmtp.storage.texts import TextKind
+from mssmtp.storage.textsealing import TextKind
 from tests.canary import people
 from tests.canary.finder import PLAIN, STEM
 from tests.storage.support import RPPS, TRANSFER

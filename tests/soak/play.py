@@ -23,7 +23,7 @@ from mssmtp.mail import (
 from mssmtp.message.readable import Needle
 from mssmtp.storage import Letter, LocalDelivery, NoSuchMessage, Outcome, Reading, Store, Writing
 from mssmtp.storage.model import FlagsOperation, OutcomeResult, from_us, to_us
-from mssmtp.storage.texts import TextKind
+from mssmtp.storage.textsealing import TextKind
 from tests.soak.hand import Hand, Undone, entries, names, short
 from tests.soak.journal import Journal
 from tests.storage.support import TRANSFER

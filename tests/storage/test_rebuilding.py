@@ -10,7 +10,7 @@ from mssmtp.mail import Bal, MailboxId, Uid
 from mssmtp.message.readable import Needle
 from mssmtp.storage import Store, rebuilding
 from mssmtp.storage.messages import PACK_UIDS, TEXT_UIDS
-from mssmtp.storage.texts import TextKind
+from mssmtp.storage.textsealing import TextKind
 from mssmtp.storage.textspans import Span
 from tests.corpus import cpython_messages
 from tests.storage.support import SteppingClock, behind, inbox, message

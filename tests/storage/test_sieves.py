@@ -13,7 +13,7 @@ from mssmtp.storage import Store, sieves
 from mssmtp.storage.messages import TEXT_UIDS
 from mssmtp.storage.sieves import lets_through, places_of, sieve_of
 from mssmtp.storage.textpack import TextPack
-from mssmtp.storage.texts import SIEVES, TextKind
+from mssmtp.storage.textsealing import SIEVES, TextKind
 from mssmtp.storage.textspans import Span
 from tests.storage.support import behind, inbox
 from tests.storage.test_texts import append, found, letters

@@ -13,12 +13,12 @@ from mssmtp.errors import Damaged
 from mssmtp.mail import Bal, MailboxId, Uid
 from mssmtp.message import Scanner, Summary, TooComplex
 from mssmtp.message.readable import BORDER, Needle, field_mark, folded_body, folded_header
-from mssmtp.storage import Store, textpack
+from mssmtp.storage import Store, textpack, textsealing
 from mssmtp.storage import texts as storage_texts
 from mssmtp.storage.messages import TEXT_UIDS
 from mssmtp.storage.sealing import compressed, decompressed
 from mssmtp.storage.textpack import OtherRelease, TextPack, frame, framed, packed
-from mssmtp.storage.texts import TextKind
+from mssmtp.storage.textsealing import TextKind
 from mssmtp.storage.textspans import Span
 from tests.corpus import cpython_messages, torture_messages
 from tests.storage.support import SteppingClock, behind, inbox, message
@@ -208,7 +208,8 @@ def test_a_text_just_too_long_for_a_pack_is_found_all_the_same(
 def test_a_window_with_much_text_has_several_packs(
     store: Store, zoe: Bal, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage_texts, "MAX_PACK_OCTETS", 2_000)
+    for room in (storage_texts, textsealing):
+        monkeypatch.setattr(room, "MAX_PACK_OCTETS", 2_000)
     box = inbox(store, zoe)
     corpus = letters(TEXT_UIDS + 3, "ligne " * 30)
     append(store, box, *corpus)
