@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mssmtp.config_web import WebSettings
 from mssmtp.mail import counted_as, peer_address
 from mssmtp.smtp_link import Link
-from mssmtp.tls import _Admission, _Layer
+from mssmtp.tls_layer import Admission, Layer
 from mssmtp.user_link import UserLink
 from mssmtp.web.connections import Crowd
 from tests.imap_server.rig import Rig as ImapRig
@@ -134,8 +134,8 @@ def test_att_41_pages_count_connections_and_forms_of_a_subscriber_of_ipv6_as_one
 
 @pytest.mark.attack("ATT-40", "ATT-41")
 def test_att_41_unfinished_handshakes_of_a_subscriber_of_ipv6_are_counted_as_one() -> None:
-    admission = _Admission(10)  # two of one peer
-    layers = [cast(_Layer, Unfinished(Caller(each))) for each in (*SUBSCRIBER, NEIGHBOUR)]
+    admission = Admission(10)  # two of one peer
+    layers = [cast(Layer, Unfinished(Caller(each))) for each in (*SUBSCRIBER, NEIGHBOUR)]
     assert [admission.enter(each) for each in layers] == [True, True, False, True]
     for each in layers:
         admission.leave(each)
