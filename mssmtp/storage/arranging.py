@@ -11,14 +11,14 @@ from mssmtp.storage.mailboxes import (
     mailbox_name,
     validity_at,
 )
-from mssmtp.storage.messages import MessageWriting
 from mssmtp.storage.model import BadMailboxName, MailboxExists, NoSuchMailbox
+from mssmtp.storage.moving import MovingWriting
 from mssmtp.storage.people_values import BalDetails
 from mssmtp.storage.persons import PersonWriting
 from mssmtp.storage.structures import StructureWriting
 
 
-class ArrangementWriting(PersonWriting, StructureWriting, MessageWriting):
+class ArrangementWriting(PersonWriting, StructureWriting, MovingWriting):
     """Operations on whole mailboxes and BALs."""
 
     def create_bal(

@@ -17,8 +17,9 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from mssmtp.errors import MailError, StorageUnavailable
 from mssmtp.mail import BalId, MailboxId, Uid
-from mssmtp.storage.messages import MessageReading, MessageWriting
+from mssmtp.storage.messages import MessageReading
 from mssmtp.storage.model import to_us
+from mssmtp.storage.moving import MovingWriting
 from mssmtp.storage.schema import copying, messages, sql
 from mssmtp.storage.view import ranges
 
@@ -90,7 +91,7 @@ class CopyingReading(MessageReading):
         self.demand_room(bal, octets, many)
 
 
-class CopyingWriting(CopyingReading, MessageWriting):
+class CopyingWriting(CopyingReading, MovingWriting):
     """Copying in several commits, all of them or none."""
 
     def begin_copy(self, target: MailboxId, made: Sequence[Uid]) -> CopyId:

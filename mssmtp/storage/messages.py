@@ -342,46 +342,6 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
             self._shred(bal, rows)
         return [Uid(row[0]) for row in rows]
 
-    def copy(
-        self, source: MailboxId, uids: Sequence[Uid], target: MailboxId, rights: str = ALL_RIGHTS
-    ) -> list[tuple[Uid, Uid]]:
-        """Copy; pairs (old UID, new UID) in order. Vanished UIDs are left out (GEN-10), and flags
-        that may not be set in the target with `rights`. Raises OverQuota."""
-        rows = self._full_rows(source, uids)
-        here, there = self._bal_of(source), self._bal_of(target)
-        self._demand_room_for(rows, there)
-        self._share_all(rows, here, there)
-        return self._copy_rows(source, rows, target, rights)
-
-    def move(
-        self, source: MailboxId, uids: Sequence[Uid], target: MailboxId, rights: str = ALL_RIGHTS
-    ) -> list[tuple[Uid, Uid]]:
-        """Copy and expunge as one (RFC 6851); pairs (old UID, new UID). Raises OverQuota.
-
-        Within a BAL as many messages refer to a letter as before.
-        """
-        rows = self._full_rows(source, uids)
-        here, there = self._bal_of(source), self._bal_of(target)
-        if here != there:
-            self._demand_room_for(rows, there)
-            self._share_all(rows, here, there)
-        pairs = self._copy_rows(source, rows, target, rights)
-        if rows:
-            self._remove(source, rows)
-        if here != there:
-            owner = self._bal_key(here).id
-            for row in rows:
-                self._release(row[4], owner)
-        return pairs
-
-    def _share_all(self, rows: Sequence[Row], here: BalId, there: BalId) -> None:
-        source, target = self._bal_key(here), self._bal_key(there)
-        for row in rows:
-            self._share(row[4], source, target)
-
-    def _demand_room_for(self, rows: Sequence[Row], bal: BalId) -> None:
-        self.demand_room(bal, sum(row[2] for row in rows), len(rows))
-
     def _add_message(self, mailbox: MailboxId, row: tuple[int, int, int, int]) -> Stored:
         """A row (flags, size, internal date, blob) with the next UID and modseq."""
         flags, size, _, _ = row
@@ -484,16 +444,6 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
             envelope = self._envelope_of(row[4])
             if self._release(row[4], key.id) and envelope is not None:
                 self._event("suppression", envelope, (), (key,), size=row[2])
-
-    def _copy_rows(
-        self, source: MailboxId, rows: Sequence[Row], target: MailboxId, rights: str
-    ) -> list[tuple[Uid, Uid]]:
-        """Rows of letters that the BAL of `target` can open."""
-        if not rows:
-            return []
-        translate = self._flag_translation(source, target, rights)
-        made = self._add_messages(target, [(translate(row[1]), *row[2:]) for row in rows])
-        return [(Uid(row[0]), Uid(uid)) for row, uid in zip(rows, made, strict=True)]
 
     def _empty(self, mailbox: MailboxId) -> None:
         """Shred everything of a mailbox that is going away."""
