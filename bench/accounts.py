@@ -22,13 +22,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from bench.bulk_load import rpps
 from bench.space import ROOT, cpu_seconds, peak_mebibytes, space_in, tree
-from mssmtp.asking import desk_of
+from mssmtp import asking
+from mssmtp.admin.operation import Json
 from mssmtp.config import Settings, load
+from mssmtp.errors import ConfigError, OperationRefused
 from mssmtp.identity import Authenticator, Credentials, app_password
 from mssmtp.logins import Logins, Peer
 from mssmtp.mail import (
@@ -115,14 +118,14 @@ def filled(settings: Settings, people: int) -> None:
     with closing(_store(settings, SystemClock())) as store:
         for finess, domain in zip(FINESS, DOMAINS, strict=True):
             new = Structure(StructureId(0), f"CH {finess}", finess=finess, domain=domain)
-            store.write(lambda w, new=new: w.create_structure(new)).result()  # type: ignore[misc]
+            store.write(partial(Writing.create_structure, new=new)).result()
         begun = time.perf_counter()
         for start in range(0, people, TOGETHER):
-            store.write(lambda w, s=start: _some(w, s, made)).result()  # type: ignore[misc]
+            store.write(partial(_some, start, made)).result()
         print(f"{people:,} people in {time.perf_counter() - begun:.0f} s", flush=True)
 
 
-def _some(writing: Writing, start: int, made: app_password.Verifiers) -> None:
+def _some(start: int, made: app_password.Verifiers, writing: Writing) -> None:
     now = writing.now()
     for number in range(start, start + TOGETHER):
         domain, finess = DOMAINS[number % 2], FINESS[number % 2]
@@ -195,9 +198,9 @@ def _greeted(settings: Settings) -> None:
 
 def asked(settings: Settings, config: Path, pids: list[int]) -> None:
     """What an administrator waits for, over the socket; then commands of their own."""
-    desk = desk_of(settings)
-    half: dict[str, object] = {"structure": FINESS[1]}
-    calls: tuple[tuple[str, dict[str, object]], ...] = (
+    desk = asking.desk_of(settings)
+    half: dict[str, Json] = {"structure": FINESS[1]}
+    calls: tuple[tuple[str, dict[str, Json]], ...] = (
         ("bal.list", {"limit": 100}),
         ("bal.list", {}),
         ("bal.list", {"after": 90_000}),
@@ -217,19 +220,19 @@ def asked(settings: Settings, config: Path, pids: list[int]) -> None:
     )
     for name, input in calls:
         told = " ".join(f"{key}={value}" for key, value in input.items())[:24]
-        measured(f"{name} {told}", lambda n=name, i=input: _said(desk, n, i), pids)  # type: ignore[misc]
+        measured(f"{name} {told}", partial(_said, desk, name, input), pids)
     for words in (("doctor",), ("store", "stats"), ("store", "check"), ("person", "pending")):
         command = [sys.executable, "-m", "mssmtp", *words, "--config", str(config)]
         measured(
             f"mssmtp {' '.join(words)}",
-            lambda c=command: subprocess.run(c, cwd=ROOT, capture_output=True, check=False),  # type: ignore[misc]
+            partial(subprocess.run, command, cwd=ROOT, capture_output=True, check=False),
         )
 
 
-def _said(desk: object, name: str, input: dict[str, object]) -> None:
+def _said(desk: asking.Desk, name: str, input: dict[str, Json]) -> None:
     try:
-        desk._ask(name, input)  # type: ignore[attr-defined]
-    except Exception as error:
+        desk.row(name, input)
+    except (OperationRefused, ConfigError) as error:
         print(f"  {name}: {error}", flush=True)
 
 
@@ -264,7 +267,7 @@ def days(settings: Settings, ahead: int) -> None:
         clock = Ahead(later)
         with closing(_store(settings, clock)) as store:
             daily = Daily(store, settings.people, Desk.of(settings, clock), LocalRegister())
-            print(measured(what, lambda d=daily, c=clock: d.run(c.now())))  # type: ignore[misc]
+            print(measured(what, partial(daily.run, clock.now())))
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ def appending(size: int) -> Measure:
                 count += 1
             return count
 
-        count = together([lambda s=s: job(s) for s in sessions])  # type: ignore[misc]
+        count = together([partial(job, session) for session in sessions])
         elapsed = time.monotonic() - began
         sample = Sample(count / elapsed, (target.cpu_s() - before) * 1_000 / count)
         for session in sessions:

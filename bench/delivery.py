@@ -27,7 +27,6 @@ from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import cast
 
 from bench.letters import letter
 from bench.space import ROOT, cpu_seconds
@@ -181,7 +180,7 @@ class Worker:
 
     def done(self) -> Done:
         """Wait for its end."""
-        return Done(**cast(dict[str, object], json.loads(self._line())))  # type: ignore[arg-type]
+        return Done(**json.loads(self._line()))
 
     def close(self) -> None:
         """End it."""

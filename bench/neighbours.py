@@ -28,7 +28,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from bench.acceptance import message
 from bench.fill import DOMAIN, Filler, Plan
@@ -76,10 +76,10 @@ class Stretches:
             run(handle)
             self.loop = max(self.loop, 1_000 * (time.thread_time() - began))
 
-        def committed(*given: object, **named: object) -> object:
+        def committed(*given: Any, **named: Any) -> object:
             began, at = time.thread_time(), time.perf_counter()
             try:
-                return transaction(*given, **named)  # type: ignore[arg-type]
+                return transaction(*given, **named)
             finally:
                 self.commit = max(self.commit, 1_000 * (time.thread_time() - began))
                 self.commit_clock = max(self.commit_clock, 1_000 * (time.perf_counter() - at))

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -158,7 +159,7 @@ def fill(settings: Settings, given: argparse.Namespace, domains: int) -> None:
         raise SystemExit("no box")
     octets = letter(1, given.octets)
 
-    def job(writing: Writing, first: int, last: int) -> None:
+    def job(first: int, last: int, writing: Writing) -> None:
         for number in range(first, last):
             to = Recipient(Address.parse(f"luc@d{number % domains + 1}.test"))
             envelope = Envelope(store.new_envelope_id(), SENDER, (to,), CLOCK.now())
@@ -176,7 +177,7 @@ def fill(settings: Settings, given: argparse.Namespace, domains: int) -> None:
     for first in range(0, given.messages, _FILLED_AT_ONCE):
         last = min(first + _FILLED_AT_ONCE, given.messages)
         letters = [store.seal(octets) for _ in range(first, last)]
-        store.write(lambda w, a=first, b=last: job(w, a, b)).result()  # type: ignore[misc]
+        store.write(partial(job, first, last)).result()
     store.close()
 
 
