@@ -135,6 +135,35 @@ def test_what_comes_while_a_mailbox_is_deleted_goes_with_it(
     client.no("STATUS Vieux (MESSAGES)", "NONEXISTENT")
 
 
+def test_a_mailbox_that_took_the_name_meanwhile_is_not_deleted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asked for the one has not asked for the other, with all its letters."""
+    world.fill(5)
+    client = world.client()
+    client.ok("CREATE Vieux")
+    client.ok("COPY 1:* Vieux")
+    client.ok("CREATE Patients")
+    client.ok("MOVE 1:* Patients")
+    sizes = commits_of_delete(world, monkeypatch)
+    changed = world.changed
+
+    def renamed(writing: Writing) -> None:
+        writing.rename_mailbox(world.zoe.id, "Vieux", "Ancien")
+        writing.rename_mailbox(world.zoe.id, "Patients", "Vieux")
+
+    def interfere() -> None:
+        if sizes == [2]:
+            sizes.append(0)
+            world.store.write(renamed).result()
+        changed()
+
+    monkeypatch.setattr(world, "changed", interfere)
+    client.no("DELETE Vieux", "NONEXISTENT")
+    assert '* STATUS "Vieux" (MESSAGES 5)' in client.ok("STATUS Vieux (MESSAGES)")
+    assert '* STATUS "Ancien" (MESSAGES 3)' in client.ok("STATUS Ancien (MESSAGES)")
+
+
 @pytest.mark.attack("ATT-25")
 def test_att_25_a_right_that_ends_in_the_middle_of_a_deletion_ends_it(
     world: World, monkeypatch: pytest.MonkeyPatch

@@ -13,7 +13,7 @@ from mssmtp.imap.progress import Progress
 from mssmtp.imap.session import Session
 from mssmtp.imap.syntax import Cursor
 from mssmtp.mail import Uid
-from mssmtp.storage.model import Mailbox
+from mssmtp.storage.model import Mailbox, NoSuchMailbox
 
 if TYPE_CHECKING:
     from mssmtp.storage import Writing
@@ -33,8 +33,10 @@ class Delete(Command):
     def run(self, session: Session, tag: bytes) -> Steps[Done]:
         progress = Progress(session, tag, b"Still removing")
         # What comes meanwhile goes with the mailbox, however much it is: nobody holds this up.
+        begun: Mailbox | None = None
         for most in (BATCH, None):
-            gone, uids = yield from write(_Step(self, session, most))
+            gone, uids = yield from write(_Step(self, session, most, begun))
+            begun = gone
             if uids is None:
                 break
             for start in range(0, len(uids), BATCH):
@@ -57,16 +59,20 @@ class Delete(Command):
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """The mailbox is deleted (None), unless it holds more than `most`: then their UIDs."""
+    """The mailbox is deleted (None), unless it holds more than `most`: then their UIDs.
+
+    `begun`: what the name meant before, which alone is deleted.
+    """
 
     command: Delete
     session: Session
     most: int | None
+    begun: Mailbox | None
 
     def __call__(self, writing: Writing) -> tuple[Mailbox, list[Uid] | None]:
         who, name = self.session.principal, self.command.mailbox
         place = mailboxes.locate(writing, who, name)
-        found = mailboxes.find(writing, who, name, mailboxes.DELETE_MAILBOX)
+        found = _found(writing, self.session, name, self.begun)
         if self.most is not None and found.messages > self.most:
             return found, writing.doomed(place.bal.id, place.name)
         writing.delete_mailbox(place.bal.id, place.name)
@@ -78,12 +84,20 @@ def _discard(session: Session, name: str, mailbox: Mailbox, uids: list[Uid]) -> 
     """One commit, with the right of this moment (ATT-25)."""
 
     def job(writing: Writing) -> None:
-        who = session.principal
-        found = mailboxes.find(writing, who, name, mailboxes.DELETE_MAILBOX)
-        if found.id == mailbox.id and (gone := writing.discard(found.id, uids)):
-            tracing.deleted(writing, who, found, gone)
+        found = _found(writing, session, name, mailbox)
+        if gone := writing.discard(found.id, uids):
+            tracing.deleted(writing, session.principal, found, gone)
 
     yield from write(job)
+
+
+def _found(writing: Writing, session: Session, name: str, begun: Mailbox | None) -> Mailbox:
+    """What `name` means now. Raises NoSuchMailbox also where that is another than `begun`: renamed
+    into its place, it would be lost with all its letters."""
+    found = mailboxes.find(writing, session.principal, name, mailboxes.DELETE_MAILBOX)
+    if begun is not None and found.id != begun.id:
+        raise NoSuchMailbox
+    return found
 
 
 def parse(cursor: Cursor) -> Delete:
