@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mssmtp.imap import progress
-from mssmtp.imap.commands import copy
+from mssmtp.imap.commands import copy, rename
 from mssmtp.mail import Address
 from mssmtp.storage import Writing
 from tests.imap.world import message
@@ -48,6 +48,37 @@ async def test_a_client_that_vanishes_in_the_middle_of_a_copy_finds_it_done(
         honest = await rig.client(port)
         assert b"* 6 EXISTS\r\n" in await honest.ok(b"SELECT Archive")
     assert rig.store.check().counted["copies under way"] == 0
+
+
+async def test_a_client_that_vanishes_in_the_middle_of_a_rename_of_inbox_finds_it_done(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be asked for again: the new name is taken by then."""
+    for number in range(6):
+        rig.deliver(message(number))
+    monkeypatch.setattr(rename, "BATCH", 1)
+    monkeypatch.setattr(progress, "PROGRESS_S", 0.0)
+    begun, gone = threading.Event(), threading.Event()
+    carry, calls = Writing.move, iter(range(10))
+
+    def held(self: Writing, *given: Any) -> Any:
+        if next(calls) == 1:
+            begun.set()
+            assert gone.wait(10)
+        return carry(self, *given)
+
+    monkeypatch.setattr(Writing, "move", held)
+    async with rig.door() as (door, port):
+        raw = await rig.client(port)
+        (connection,) = door.connections
+        await raw.send(b"a RENAME INBOX Ancien\r\n")
+        assert await asyncio.to_thread(begun.wait, 10)
+        raw.writer.transport.abort()
+        await until(lambda: connection._lost)
+        gone.set()
+        await asyncio.wait([connection.task])
+        honest = await rig.client(port)
+        assert b"* 6 EXISTS\r\n" in await honest.ok(b"SELECT Ancien")
 
 
 async def test_a_copy_cut_short_by_the_end_of_the_server_is_known_as_such(

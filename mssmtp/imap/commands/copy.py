@@ -97,7 +97,7 @@ class Copy(Command):
                 some = uids[start : start + BATCH]
                 batch = _Batch(self, session, some, before, is_last=start == starts[-1])
                 session.is_changed |= self.moves
-                copied = yield from _though_left(batch)
+                copied = yield from though_left(batch)
                 session.has_counted(copied.target, copied.after)
                 done.append(copied)
         except Exception:
@@ -171,7 +171,7 @@ class _Batch:
         return copy
 
 
-def _though_left(job: Callable[[Writing], T]) -> Steps[T]:
+def though_left(job: Callable[[Writing], T]) -> Steps[T]:
     """Also for who has left since: what they have not been told is dropped by the first attempt."""
     try:
         return (yield from write(job))
@@ -182,7 +182,7 @@ def _though_left(job: Callable[[Writing], T]) -> Steps[T]:
 def _undone(copy: CopyId) -> Steps[None]:
     """Take away what was copied. What cannot be now is left to whoever looks after such copies."""
     with suppress(MailError):
-        while (yield from _though_left(lambda writing: writing.undo_copy(copy))):
+        while (yield from though_left(lambda writing: writing.undo_copy(copy))):
             pass
 
 

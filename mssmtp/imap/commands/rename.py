@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mssmtp.errors import Ended
 from mssmtp.imap import listing, mailboxes, metadata, names, subscriptions
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.commands.copy import BATCH
+from mssmtp.imap.commands.copy import BATCH, though_left
 from mssmtp.imap.effects import Steps, send, write
 from mssmtp.imap.mailboxes import Place
 from mssmtp.imap.names import DELIMITER
@@ -102,12 +104,13 @@ def _empty(
 ) -> Steps[None]:
     """The messages that were there, in commits as short as those of MOVE."""
     for start in range(0, len(uids), BATCH):
-        yield from progress.told(start, len(uids))
+        with suppress(Ended):  # it cannot be asked for again: what was begun is finished
+            yield from progress.told(start, len(uids))
         yield from _move(source, uids[start : start + BATCH], target)
 
 
 def _move(source: MailboxId, uids: Sequence[Uid], target: MailboxId) -> Steps[None]:
-    yield from write(lambda writing: writing.move(source, uids, target))
+    yield from though_left(lambda writing: writing.move(source, uids, target))
 
 
 def parse(cursor: Cursor) -> Rename:
