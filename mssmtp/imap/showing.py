@@ -43,9 +43,9 @@ def show(session: Session, items: tuple[Item, ...], spans: Sequence[Span]) -> St
         seen: frozenset[Uid] = frozenset()
         if plan.sets_seen and selected.may(mailboxes.SEEN):
             seen = yield from _see(selected, group)
-        told = yield from _send_group(session, plan, group, seen)
         if plan.reads_body and seen:
             yield Note(session.principal.account, selected.mailbox.id, seen, "lu")
+        told = yield from _send_group(session, plan, group, seen)
         missing += told.missing
         is_undecodable |= told.is_undecodable
     return Told(missing, is_undecodable)
@@ -68,7 +68,7 @@ def _see(selected: Selected, group: Sequence[Span]) -> Steps[frozenset[Uid]]:
 def _send_group(
     session: Session, plan: Plan, group: Sequence[Span], seen: frozenset[Uid]
 ) -> Steps[Told]:
-    """Send the responses of `group` batch by batch, and note what was sent of bodies."""
+    """Note what is sent of bodies, and send the responses of `group`, batch by batch."""
     selected = session.selected
     left = list(group)
     missing = 0
@@ -79,10 +79,11 @@ def _send_group(
         batch = yield from read(_Rendering(selected, plan, wanted, seen))
         missing += batch.missing
         is_undecodable |= batch.is_undecodable
-        is_undecodable |= yield from _send_pieces(selected, batch)
         if plan.reads_body:
+            # Before it leaves: who cuts the line behind what they wanted has read it (DEF-06).
             sent = selected.view.uids_of(before(left, batch.position))
             yield Note(session.principal.account, selected.mailbox.id, sent, "releve")
+        is_undecodable |= yield from _send_pieces(selected, batch)
         # Where a few messages fill a batch, the rows of hundreds are not read for each (ATT-27).
         room = min(_more_than(_count(left, batch.position)), plan.batch_rows)
         left = after(left, batch.position)

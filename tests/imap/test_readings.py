@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from mssmtp.errors import Ended
+from mssmtp.imap import effects
 from mssmtp.mail import AccountId, Bal, MailboxId, Role
 from mssmtp.storage import readings
 from mssmtp.storage.readings import Noted
-from tests.imap.world import LUC, SERVICE, START, World
+from tests.imap.world import LUC, SERVICE, START, World, message
 
 FETCHED = {"releve"}
 SEEN = {"lu"}
@@ -84,6 +86,31 @@ def test_once_for_each_person_message_and_day(world: World) -> None:
     client = world.client(SERVICE)
     client.ok("FETCH 1 BODY.PEEK[]")
     assert len(events(world, world.service)) == len(of_one_day) + 1
+
+
+@pytest.mark.requirement("DEF-06")
+@pytest.mark.attack
+@pytest.mark.parametrize("octets", [300, 2_000_000])
+@pytest.mark.parametrize(("items", "kinds"), [("BODY.PEEK[]", FETCHED), ("BODY[]", FETCHED | SEEN)])
+def test_who_cuts_the_line_behind_what_they_wanted_has_read_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, octets: int, items: str, kinds: set[str]
+) -> None:
+    """All but the last octets of a letter are in their hands by then."""
+    head = message(4)
+    world.deliver(head + b"a" * (octets - len(head)))
+    client = world.client()
+    perform = client._perform
+
+    def cut(effect: effects.Effect) -> bool:
+        done = perform(effect)
+        if isinstance(effect, effects.Send) and b"aaaaaaaa" in effect.octets:
+            raise Ended
+        return done
+
+    monkeypatch.setattr(client, "_perform", cut)
+    client.send(f"a FETCH 4 {items}\r\n".encode())
+    assert not client.is_open
+    assert {kind for kind, _, _ in events(world)} == kinds
 
 
 @pytest.mark.requirement("DEF-06")
