@@ -182,11 +182,28 @@ def render(
     if plan.needs_rows_only and not seen:
         octets = _render_rows(plan, numbered, selected)
         return Batch([octets], spans[-1][1], count_of(spans) - len(rows))
+    pieces, end, is_undecodable = _render_messages(reading, selected, plan, numbered, seen)
+    if end is not None:
+        return Batch(pieces, end, 0, is_undecodable)
+    return Batch(pieces, spans[-1][1], count_of(spans) - len(rows), is_undecodable)
+
+
+def _render_messages(
+    reading: Reading,
+    selected: Selected,
+    plan: Plan,
+    numbered: Sequence[tuple[int, MessageRow]],
+    seen: frozenset[Uid],
+) -> tuple[list[Piece], int | None, bool]:
+    """Responses that need more than the rows; the position at which the batch was full, None when
+    all went in; whether a part could not be decoded."""
+    mailbox, rows = selected.mailbox.id, [row for _, row in numbered]
     summaries = _Summaries(reading, mailbox, rows if plan.needs_summary else ())
     bodies = Bodies(reading, mailbox, rows)
     pieces: list[Piece] = []
     size = 0
     is_undecodable = False
+    quick = not seen and not plan.uids_only
     listed = HeaderLines(plan.items) if quick and HeaderLines.serves(plan.items) else None
     copied = BodyLines(plan.items) if quick and BodyLines.serves(plan.items) else None
     room = PORTION_OCTETS if copied else BATCH_OCTETS
@@ -208,9 +225,8 @@ def render(
             size += octets_out
             is_undecodable |= not is_whole
         if size >= room and count < len(numbered):
-            return Batch(_joined(pieces), numbered[count][0] - 1, 0, is_undecodable)
-    missing = count_of(spans) - len(rows)
-    return Batch(_joined(pieces), spans[-1][1], missing, is_undecodable)
+            return _joined(pieces), numbered[count][0] - 1, is_undecodable
+    return _joined(pieces), None, is_undecodable
 
 
 def _joined(pieces: Sequence[Piece]) -> list[Piece]:
