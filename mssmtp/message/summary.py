@@ -177,10 +177,6 @@ class Summary:
             node = inner.children[0] if inner.kind == _MESSAGE else inner
         return _numbered(node, path[-1])
 
-    def text_parts(self) -> tuple[Node, ...]:
-        """Leaves with text, nested messages included, in order; for SEARCH BODY and TEXT."""
-        return tuple(node for node in self.entities() if node.is_text)
-
     def entities(self) -> tuple[Node, ...]:
         """Every entity in order, parents first."""
         found: list[Node] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from mssmtp.errors import Damaged
 from mssmtp.storage.model import to_us
@@ -27,7 +27,6 @@ _SEAL = sql(
     .where(register.c.id == bindparam("entry"))
     .values(sealed=bindparam("new"), updated_at=bindparam("at"))
 )
-_DROP = sql(delete(register).where(register.c.id == bindparam("entry")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +73,6 @@ class RegisterWriting(RegisterReading, WritingView):
             id = found[0]
         sealed = self._master_seal(register_purpose(id), json.dumps(asdict(entry)).encode())
         self._run(_SEAL, entry=id, new=sealed, at=now)
-
-    def drop_register_entry(self, national_id: str) -> bool:
-        """Forget it; False when there was none."""
-        found = self._register_row(national_id)
-        return found is not None and bool(self._run(_DROP, entry=found[0]))
 
 
 def register_purpose(entry: int) -> bytes:

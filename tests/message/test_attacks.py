@@ -183,7 +183,8 @@ def test_att_11_invalid_utf_8_stays_with_its_message() -> None:
     octets = b"From: " + noise + b" <a@b.test>\r\nSubject: " + noise + b"\r\n\r\n" + noise
     summary = Summary.of(scan(octets))
     assert summary.envelope.isascii()
-    (part,) = summary.text_parts()
+    (part,) = summary.entities()
+    assert part.is_text
     assert text_of(part, noise)
 
 

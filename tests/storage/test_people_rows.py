@@ -66,8 +66,6 @@ def test_what_is_due_is_found_and_what_was_done_is_not_found_again(
     assert store.read(lambda r: r.closed_boxes(now, 9)).result() == (zoe.id,)
     assert store.read(lambda r: r.closed_boxes(now - DAY, 9)).result() == ()
     assert store.read(lambda r: r.person_details(lea)).result() == LEA.details
-    assert store.write(lambda w: w.drop_register_entry("810000000001")).result()
-    assert store.read(lambda r: r.register_entry("810000000001")).result() is None
 
 
 def test_who_was_looked_for_in_vain_is_found_once_made(store: Store) -> None:
