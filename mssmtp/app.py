@@ -53,7 +53,8 @@ from mssmtp.storage import Store
 from mssmtp.storage.masters import read_master_key
 from mssmtp.system_doors import SystemImapDoor, SystemSubmissionDoor
 from mssmtp.systems import Systems
-from mssmtp.tls_settings import OwnCertificate, http_context, load_certificate
+from mssmtp.tls_settings import OwnCertificate, load_certificate
+from mssmtp.tls_stdlib import http_context
 from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed import CardFeed, TrustFeed
 from mssmtp.trust_feed.crls import MAX_CRL_OCTETS

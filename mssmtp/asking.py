@@ -28,7 +28,7 @@ from mssmtp.config import CertificateSettings, Settings, TlsSettings
 from mssmtp.errors import ConfigError
 from mssmtp.errors import OperationRefused as Refused
 from mssmtp.mail import Actor, AdminLevel
-from mssmtp.tls_settings import client_context
+from mssmtp.tls_stdlib import client_context
 
 __all__ = [
     "Desk",

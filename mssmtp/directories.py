@@ -23,7 +23,7 @@ from mssmtp.config_tokens import DirectorySettings, secret_of
 from mssmtp.errors import Reply
 from mssmtp.identity import BadCredentials, LoginRefused
 from mssmtp.mail import Address
-from mssmtp.tls_settings import client_context
+from mssmtp.tls_stdlib import client_context
 
 with warnings.catch_warnings():
     # ldap3 still uses names of pyasn1 that have newer ones.

@@ -26,7 +26,7 @@ from mssmtp.identity.tokens import (
     judged,
 )
 from mssmtp.outside import Clock
-from mssmtp.tls_settings import client_context
+from mssmtp.tls_stdlib import client_context
 
 if TYPE_CHECKING:
     import httpx

@@ -28,7 +28,7 @@ from mssmtp.identity.id_token import Expected, OidcSubject, UnknownKey
 from mssmtp.identity.tokens import TokenRefused
 from mssmtp.mail import Address
 from mssmtp.outside import Clock
-from mssmtp.tls_settings import client_context
+from mssmtp.tls_stdlib import client_context
 
 if TYPE_CHECKING:
     import httpx

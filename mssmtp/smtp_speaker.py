@@ -6,7 +6,8 @@ from mssmtp.config import Settings
 from mssmtp.mail import Domain
 from mssmtp.own import OwnKeys
 from mssmtp.smtp_client import ClientSettings
-from mssmtp.tls_settings import ClientContext, OwnCertificate, client_context
+from mssmtp.tls_settings import ClientContext, OwnCertificate
+from mssmtp.tls_stdlib import client_context
 
 
 class OwnSpeaker:

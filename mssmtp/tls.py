@@ -10,13 +10,8 @@ from typing import cast
 from mssmtp.tls_engine import Engine, TlsFailure
 from mssmtp.tls_layer import Admission, Layer, TlsTransport
 from mssmtp.tls_outgoing import Upper
-from mssmtp.tls_settings import (
-    ClientContext,
-    ServerContext,
-    client_context,
-    peer_chain,
-    server_context,
-)
+from mssmtp.tls_settings import ClientContext, ServerContext, server_context
+from mssmtp.tls_stdlib import client_context, peer_chain
 
 __all__ = [
     "Engine",

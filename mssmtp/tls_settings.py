@@ -54,11 +54,10 @@ ALLOWED_GROUPS = frozenset(
     {"X25519", "X448", "P-256", "P-384", "P-521", "X25519MLKEM768", "SecP256r1MLKEM768"}
 )
 
-_FLOORS = {
+FLOORS = {
     "1.2": (SSL.TLS1_2_VERSION, ssl.TLSVersion.TLSv1_2),
     "1.3": (SSL.TLS1_3_VERSION, ssl.TLSVersion.TLSv1_3),
 }
-_OPENSSL_CURVES = {"P-256": "prime256v1", "P-384": "secp384r1", "P-521": "secp521r1"}
 DEMO_MARK = b"mssmtp demo key"
 """In the text before a key that `mssmtp demo` made (RFC 7468 5.2): never for real mail (OP-100)."""
 
@@ -117,7 +116,7 @@ class OneCertificate:
 
 def check_settings(settings: TlsSettings) -> None:
     """Refuse a floor, suite or group outside the allow-list (OP-04, OP-05). Raises ConfigError."""
-    if settings.min_version not in _FLOORS:
+    if settings.min_version not in FLOORS:
         raise ConfigError(
             "tls.min_version",
             f"{settings.min_version} is below the floor of the trust space",
@@ -141,7 +140,7 @@ def _check_list(setting: str, chosen: tuple[str, ...], allowed: frozenset[str]) 
 
 def load_certificate(files: CertificateSettings) -> OwnCertificate:
     """The certificate and key of `files`. Raises ConfigError naming the file and the cure."""
-    chain = _load_chain(files.certificate_file)
+    chain = load_chain(files.certificate_file)
     key, is_demo = _load_key(files.key_file)
     if _spki(chain[0].public_key()) != _spki(key.public_key()):
         raise ConfigError(
@@ -152,7 +151,8 @@ def load_certificate(files: CertificateSettings) -> OwnCertificate:
     return OwnCertificate(files, chain, key, is_demo)
 
 
-def _load_chain(path: Path) -> tuple[x509.Certificate, ...]:
+def load_chain(path: Path) -> tuple[x509.Certificate, ...]:
+    """The certificates of a PEM file, at least one. Raises ConfigError."""
     octets = _read(path, "PEM file with the own certificate, then its issuers")
     try:
         return tuple(x509.load_pem_x509_certificates(octets))
@@ -225,18 +225,6 @@ def _spki(key: object) -> bytes:
     if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         return b""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def peer_chain(session: ssl.SSLObject | ssl.SSLSocket) -> tuple[x509.Certificate, ...]:
-    """What a server presented to a client of ours, leaf first, unverified; empty before that.
-
-    stdlib keeps the call that gives more than the leaf private until Python 3.13.
-    """
-    inner = getattr(session, "_sslobj", None)
-    sent = inner.get_unverified_chain() if inner is not None else None
-    return tuple(
-        x509.load_pem_x509_certificate(each.public_bytes().encode("ascii")) for each in sent or ()
-    )
 
 
 class ServerContext:
@@ -329,7 +317,7 @@ def _use(context: SSL.Context, own: OwnCertificate) -> None:
         context.use_privatekey(own.key)
         context.check_privatekey()
     except SSL.Error as error:
-        raise _unusable(own.files, reason_of(error)) from error
+        raise unusable(own.files, reason_of(error)) from error
 
 
 def _record(
@@ -344,7 +332,7 @@ def _record(
 
 
 def _harden(context: SSL.Context, settings: TlsSettings) -> None:
-    context.set_min_proto_version(_FLOORS[settings.min_version][0])
+    context.set_min_proto_version(FLOORS[settings.min_version][0])
     context.set_options(
         SSL.OP_NO_RENEGOTIATION  # ATT-40
         | SSL.OP_NO_COMPRESSION
@@ -371,7 +359,8 @@ def _set_groups(context: SSL.Context, groups: tuple[str, ...]) -> None:
         )
 
 
-def _unusable(files: CertificateSettings, reason: str) -> ConfigError:
+def unusable(files: CertificateSettings, reason: str) -> ConfigError:
+    """Files that were checked here and that OpenSSL does not take all the same."""
     return ConfigError(
         str(files.certificate_file),
         f"OpenSSL refuses it ({reason})",
@@ -433,94 +422,3 @@ def _keep_answer(connection: SSL.Connection, answer: bytes, _: object) -> bool:
     """Kept for `describe`; whoever judges the certificate judges the answer too."""
     connection.set_app_data(answer)
     return True
-
-
-def client_context(
-    settings: TlsSettings,
-    certificate: CertificateSettings | OwnCertificate | None,
-    anchors: Path | None = None,
-) -> ssl.SSLContext:
-    """Our client side, with the floor and suites of the doors. The system's store is never read.
-
-    `anchors`: a PEM file; the peer's chain and name are verified against it. None: nothing is
-    verified here and the caller must judge `peer_chain()` before it says anything that matters.
-    The server name is sent when the caller gives `server_hostname`. Raises ConfigError.
-    """
-    check_settings(settings)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = _FLOORS[settings.min_version][1]
-    context.set_ciphers(":".join(settings.ciphers))
-    if len(settings.groups) == 1:
-        # stdlib takes one group; with several its default order is used, all of them ECDHE in
-        # TLS 1.2 and at least 112 bits in 1.3.
-        context.set_ecdh_curve(_OPENSSL_CURVES.get(settings.groups[0], settings.groups[0]))
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
-    if anchors is None:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    else:
-        _load_anchors(context, anchors)
-    if isinstance(certificate, CertificateSettings):
-        certificate = load_certificate(certificate)
-    if certificate is not None:
-        _load_own(context, certificate)
-    return context
-
-
-def http_context(
-    settings: TlsSettings, presenter: Presenter, clients: Path | None
-) -> ssl.SSLContext:
-    """Our side of HTTPS, with the floor and suites of the doors, for who shows a certificate below
-    `clients` (a PEM file); others end in the handshake. None: for browsers, which show none.
-
-    Renewed files are shown from the next handshake on. Raises ConfigError.
-    """
-    check_settings(settings)
-
-    def made(own: OwnCertificate) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = _FLOORS[settings.min_version][1]
-        context.set_ciphers(":".join(settings.ciphers))
-        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
-        if clients is not None:
-            _load_anchors(context, clients)
-        context.check_hostname = False
-        _load_own(context, own)
-        return context
-
-    known: WeakKeyDictionary[OwnCertificate, ssl.SSLContext] = WeakKeyDictionary()
-    first = presenter.present(None)
-    known[first] = base = made(first)
-
-    def renew(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-        own = presenter.present(name)
-        if own not in known:
-            known[own] = made(own)
-        connection.context = known[own]
-
-    base.sni_callback = renew
-    return base
-
-
-def _load_own(context: ssl.SSLContext, own: OwnCertificate) -> None:
-    """Exactly the pair that was checked: its files may have changed meanwhile.
-
-    stdlib takes files only, so it gets one that is in memory and has no name.
-    """
-    handle = os.memfd_create("own-certificate", os.MFD_CLOEXEC)
-    try:
-        with open(handle, "wb", closefd=False) as file:
-            file.write(own.pem)
-        context.load_cert_chain(f"/proc/self/fd/{handle}")
-    except ssl.SSLError as error:
-        raise _unusable(own.files, error.reason or "unknown reason") from error
-    finally:
-        os.close(handle)
-
-
-def _load_anchors(context: ssl.SSLContext, anchors: Path) -> None:
-    chain = _load_chain(anchors)
-    pem = "".join(each.public_bytes(Encoding.PEM).decode("ascii") for each in chain)
-    context.load_verify_locations(cadata=pem)
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.check_hostname = True

@@ -12,7 +12,7 @@ from mssmtp.config import Settings
 from mssmtp.errors import ConfigError
 from mssmtp.responder import AskFailed
 from mssmtp.secret_files import secret_in
-from mssmtp.tls_settings import client_context
+from mssmtp.tls_stdlib import client_context
 
 if TYPE_CHECKING:
     import httpx

@@ -16,7 +16,8 @@ from mssmtp.posting import Posting
 from mssmtp.provider_login import ProviderLogin
 from mssmtp.providers import Providers, provider_of_psc
 from mssmtp.psc_login import PscLogin
-from mssmtp.tls_settings import OneCertificate, http_context
+from mssmtp.tls_settings import OneCertificate
+from mssmtp.tls_stdlib import http_context
 from mssmtp.web.card_port import PAGES as CARD_PAGES
 from mssmtp.web.card_port import CardContext, for_cards
 from mssmtp.web.door import Port, WebDoor, for_browsers

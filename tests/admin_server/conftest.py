@@ -26,7 +26,8 @@ from mssmtp.mail import Actor, AdminLevel, Structure, StructureId
 from mssmtp.pki import Role
 from mssmtp.revocation import judge_chain
 from mssmtp.storage import Administrator, Store, Writing
-from mssmtp.tls_settings import OneCertificate, http_context
+from mssmtp.tls_settings import OneCertificate
+from mssmtp.tls_stdlib import http_context
 from mssmtp.trust import Snapshot
 from tests.authority import A_DOMAIN
 from tests.home import CLOCK, ENTROPY, Home, make_home, put_boxes

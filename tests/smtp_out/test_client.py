@@ -31,7 +31,7 @@ from mssmtp.smtp_wire import (
     PeerViolates,
     TlsUnavailable,
 )
-from mssmtp.tls_settings import client_context
+from mssmtp.tls_stdlib import client_context
 from tests.authority import A_DOMAIN, B_DOMAIN
 from tests.smtp_out.peer import Peer, Script
 
