@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from mssmtp import metrics
 from mssmtp.awaiting import awaited
 from mssmtp.config import QueueSettings, Settings
-from mssmtp.errors import INTERNAL, MailError, Reply, StorageFull, StorageUnavailable
+from mssmtp.errors import INTERNAL, MailError
 from mssmtp.gateways import NO_GATEWAYS, Gateways
 from mssmtp.log import connection_id
 from mssmtp.mail import (
     Change,
     Domain,
-    Recipient,
 )
 from mssmtp.outside import Clock, Entropy, Resolver
 from mssmtp.own import OwnKeys
@@ -29,7 +27,7 @@ from mssmtp.own_rows import own_names
 from mssmtp.pki import listed_name
 from mssmtp.policy import Engine
 from mssmtp.responder import Responder
-from mssmtp.smtp_client import Answers, Content, PeerConnection
+from mssmtp.smtp_delivering import CopyNotKept, Delivering
 from mssmtp.smtp_hospital import Hospitals, React, Whose, plainly
 from mssmtp.smtp_lanes import Lanes
 from mssmtp.smtp_leaving import Leaving
@@ -40,13 +38,8 @@ from mssmtp.smtp_routes import Routed
 from mssmtp.smtp_speaker import OwnSpeaker
 from mssmtp.smtp_wire import (
     FinalReplyLost,
-    NoDeadlineOnward,
-    NoTlsOnward,
-    NotTransmissible,
     PeerFailed,
-    PeerGone,
     PeerReply,
-    PeerTakesLess,
     from_reply,
 )
 from mssmtp.storage import (
@@ -74,12 +67,6 @@ _TOGETHER_S = 0.02
 """Commits that follow one another so closely are looked at together."""
 _TAKEN = PeerReply(250, "2.0.0 taken by the peer before the worker ended")
 _LEASE_MARGIN_S = 20.0
-_CONNECTIONS_OF_LETTER = 20
-"""One after the other: peers that take few recipients or messages on each (RFC 9422)."""
-
-
-class _CopyNotKept(Exception):
-    """Of a letter for a hospital and for the box here: tried again when there is room."""
 
 
 def towards_hospitals(
@@ -131,20 +118,18 @@ class Relay:
         reach = Reach(settings.smtp_out.ports, settings.queue.idle_connection_s, names)
         routed = Routed(resolver, engine.hosts)
         self._pool = Pool(speaker, reach, routed, trust, clock, responder)
+        queue, contact, ways = settings.queue, trust.contact, gateways.ways
         self._recorder = Recorder(
-            settings.operator,
-            settings.queue,
-            store,
-            clock,
-            contact=trust.contact,
-            moves=engine.moves,
-            ways=gateways.ways,
+            settings.operator, queue, store, clock, contact=contact, moves=engine.moves, ways=ways
         )
         whose = Whose(speaker, resolver, trust, clock, settings.queue.idle_connection_s)
         self._hospitals = Hospitals(gateways, whose, store, react)
         self._lanes = Lanes(settings.queue.connections_per_operator, _CONNECTIONS)
         self._journal = RelayJournal(settings.store.home / "run" / f"{self._worker}.journal")
-        self._letters = Letters(store, self._journal, clock)
+        letters = Letters(store, self._journal, clock)
+        self._delivering = Delivering(
+            self._leaving, self._hospitals, self._pool, self._lanes, letters, self._journal, clock
+        )
         self._running: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._started = self._stopping = False
@@ -390,7 +375,7 @@ class Relay:
         attempt = Attempt(lease)
         try:
             async with asyncio.timeout(left_s):
-                await self._attempt(attempt)
+                await self._delivering.run(attempt)
         except asyncio.CancelledError:
             # With a copy for a box here nothing is marked: the journal leaves it at its first try.
             if attempt.in_doubt and attempt.brought_home is None:
@@ -399,7 +384,7 @@ class Relay:
             raise
         except TimeoutError:
             attempt.all_get(from_reply((FinalReplyLost if attempt.in_doubt else PeerFailed).smtp))
-        except _CopyNotKept:
+        except CopyNotKept:
             return None  # the lease ends by itself, and this is the first try still
         except Exception as error:
             # Our own bug must neither bounce the letter nor stop the queue (D10).
@@ -418,157 +403,6 @@ class Relay:
             logger.exception("outcome not recorded", extra={"kind": type(error).__name__})
         else:
             self._journal.settled(lease.envelope.id, lease.positions)
-
-    async def _attempt(self, attempt: Attempt) -> None:
-        """Ask the policy again, find a judged connection, hand the letter over."""
-        if (lost := await self._leaving.lost_sender(attempt.lease)) is not None:
-            attempt.all_get(from_reply(lost))
-            return
-        if self._hospitals.lane(attempt.lease.domain) is not None:
-            await self._to_hospital(attempt)
-            return
-        if self._leaving.is_home(attempt.lease.domain):
-            await self._hospitals.bring_home(attempt)
-            return
-        refused = self._leaving.refused(attempt.lease) or self._leaving.too_late(attempt.lease)
-        if refused is not None:
-            attempt.all_get(from_reply(refused))
-            return
-        for _ in range(_CONNECTIONS_OF_LETTER):
-            connection = await self._connect(attempt)
-            if connection is None:
-                return
-            attempt.connection, attempt.failure = connection, None
-            was_used = connection.messages > 0
-            try:
-                await self._hand_over(attempt, connection)
-            except BaseException:
-                connection.abort()
-                raise
-            self._pool.give_back(connection)
-            broke = attempt.failure
-            if not attempt.waiting or attempt.in_doubt:
-                break
-            if broke is not None and not (was_used and isinstance(broke, PeerGone)):
-                break
-            # The peer had closed what we kept, or takes no more on it: another connection.
-        if attempt.waiting:
-            attempt.fails(attempt.failure or PeerFailed("takes too little at a time"))
-
-    async def _to_hospital(self, attempt: Attempt) -> None:
-        lease = attempt.lease
-        failure = self._lanes.shared_failure(lease.domain, self._clock.monotonic())
-        if failure is not None:
-            attempt.fails(failure)
-            return
-        if (late := self._leaving.too_late(lease)) is not None:
-            attempt.all_get(from_reply(late))
-            return
-        try:
-            await self._hospitals.keep_copies(attempt)
-        except (StorageFull, StorageUnavailable) as error:
-            logger.warning("no copy for the box yet", extra={"kind": type(error).__name__})
-            raise _CopyNotKept from error
-        await self._hospitals.deliver(attempt, self._letters.content(lease), _unfit)
-        self._note_taken(attempt, Answers(attempt.replies, attempt.final))
-        if attempt.connection is None and attempt.failure is not None:
-            self._lanes.missed(lease.domain, attempt.failure, self._clock.monotonic())
-        else:
-            self._lanes.reached(lease.domain)
-
-    async def _connect(self, attempt: Attempt) -> PeerConnection | None:
-        """A judged connection; None, and the reason in `attempt`, when there is none."""
-        lease = attempt.lease
-        failure = self._lanes.shared_failure(lease.domain, self._clock.monotonic())
-        if failure is not None:
-            attempt.fails(failure)
-            return None
-        sender = lease.envelope.sender
-        beside_us = self._leaving.is_handed_on(lease.domain)
-        try:
-            connection = await self._pool.borrow(
-                lease.domain, sender.domain if sender else None, beside_us=beside_us
-            )
-        except MailError as error:
-            attempt.fails(error)
-            if not error.reply.is_permanent:
-                self._lanes.missed(lease.domain, error, self._clock.monotonic())
-            return None
-        self._lanes.reached(lease.domain)
-        return connection
-
-    async def _hand_over(self, attempt: Attempt, connection: PeerConnection) -> None:
-        """As many transactions as this connection takes."""
-        lease = attempt.lease
-        content = self._letters.content(lease)
-        refused = _unfit(connection, content)
-        if refused is not None:
-            attempt.all_get(from_reply(refused))
-            return
-        try:
-            sender = lease.envelope.sender
-            handed_on = self._leaving.is_handed_on(lease.domain)
-            if handed_on and sender is not None and not self._leaving.is_ours(sender):
-                await self._hand_on(attempt, connection, content)
-                return
-            while attempt.waiting and connection.is_open and not connection.is_spent:
-                waiting = attempt.waiting
-                answers = await connection.send(sender, waiting, content)
-                attempt.replies |= answers.by_recipient
-                attempt.final = answers.final or attempt.final
-                self._note_taken(attempt, answers)
-                if len(attempt.waiting) == len(waiting):
-                    break
-        except PeerFailed as error:
-            attempt.failure = error
-        except NotTransmissible as error:
-            attempt.all_get(from_reply(error.reply))
-
-    def _note_taken(self, attempt: Attempt, answers: Answers) -> None:
-        if answers.final is None or not answers.final.is_positive:
-            return
-        lease = attempt.lease
-        places = zip(lease.recipients, lease.positions, strict=False)
-        taken = [
-            position
-            for recipient, position in places
-            if (reply := answers.by_recipient.get(recipient)) is not None and reply.is_positive
-        ]
-        self._journal.note(lease.envelope.id, taken, "taken")
-
-    async def _hand_on(
-        self, attempt: Attempt, connection: PeerConnection, content: Content
-    ) -> None:
-        """OP-101: mail for boxes that have left us, one letter each, from the box itself.
-
-        The author's domain is not listed for our certificate, and the peer would have to refuse it
-        (docs/trust.md, step 8); the box's own domain is. The wishes of RFC 3461 do not go along
-        with another reverse-path (5.2.7.3). Raises PeerFailed, NotTransmissible.
-        """
-        content = replace(content, envid=None, ret=None)
-        attempt.handed_on = True
-        for recipient in attempt.waiting:
-            if connection.is_spent or not connection.is_open:
-                return
-            bare = Recipient(recipient.address)
-            answers = await connection.send(recipient.address, (bare,), content)
-            attempt.replies[recipient] = answers.by_recipient[bare]
-            attempt.final = answers.final
-            self._note_taken(
-                attempt, Answers({recipient: attempt.replies[recipient]}, answers.final)
-            )
-
-
-def _unfit(connection: PeerConnection, content: Content) -> Reply | None:
-    """Why this peer cannot have the letter as its sender wants it; nothing was said to it yet."""
-    largest = connection.largest_octets
-    if largest is not None and content.size_octets > largest:
-        return PeerTakesLess.smtp
-    if content.require_tls and not (connection.promises_tls or content.is_report):
-        return NoTlsOnward.smtp
-    if content.by is not None and content.by.mode == "R" and not connection.keeps_time:
-        return NoDeadlineOnward.smtp
-    return None
 
 
 def _portions(wants: Sequence[Want]) -> Iterator[list[Want]]:

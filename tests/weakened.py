@@ -653,7 +653,7 @@ WEAKENINGS = (
     ),
     Weakening(
         "TLS that nobody promises onward",
-        "mssmtp/smtp_out.py",
+        "mssmtp/smtp_delivering.py",
         "    if content.require_tls and not (connection.promises_tls or content.is_report):\n",
         "    if False:\n",
         ("tests/smtp_out/test_hostile_peers.py",),
@@ -1362,7 +1362,7 @@ WEAKENINGS = (
     ),
     Weakening(
         "peer's smaller SIZE",
-        "mssmtp/smtp_out.py",
+        "mssmtp/smtp_delivering.py",
         "    if largest is not None and content.size_octets > largest:\n",
         "    if False:\n",
         ("tests/acceptance/test_sessions.py",),
