@@ -182,9 +182,9 @@ def render(
     if plan.needs_rows_only and not seen:
         octets = _render_rows(plan, numbered, selected)
         return Batch([octets], spans[-1][1], count_of(spans) - len(rows))
-    pieces, end, is_undecodable = _render_messages(reading, selected, plan, numbered, seen)
-    if end is not None:
-        return Batch(pieces, end, 0, is_undecodable)
+    pieces, full_at, is_undecodable = _render_messages(reading, selected, plan, numbered, seen)
+    if full_at is not None:
+        return Batch(pieces, full_at, 0, is_undecodable)
     return Batch(pieces, spans[-1][1], count_of(spans) - len(rows), is_undecodable)
 
 
