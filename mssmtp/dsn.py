@@ -99,32 +99,27 @@ def delayed(report: Report, *, retry_until: datetime) -> bytes:
 
 def relayed(report: Report) -> bytes:
     """The answer to NOTIFY=SUCCESS when the next operator makes no reports (RFC 3461 5.2.2)."""
-    lines = [
+    french = [
         "Votre message a été transmis à l'opérateur du destinataire, qui ne confirme pas",
         "la remise dans la boîte aux lettres :",
-        *(names := [f"  - {_shown(each)}" for each in report.statuses]),
-        "",
-        _ENGLISH,
-        "",
+    ]
+    english = [
         "Your message was handed to the recipient's operator, which does not confirm delivery to",
         "the mailbox:",
-        *names,
     ]
-    return _message(report, "relayed", SUCCESS_SUBJECT, lines, None)
+    return _success(report, "relayed", french, english)
 
 
 def delivered(report: Report) -> bytes:
     """The answer to NOTIFY=SUCCESS for a box of ours (RFC 3461 5.2.3)."""
-    lines = [
-        "Votre message a été remis dans la boîte aux lettres de :",
-        *(names := [f"  - {_shown(each)}" for each in report.statuses]),
-        "",
-        _ENGLISH,
-        "",
-        "Your message was delivered to the mailbox of:",
-        *names,
-    ]
-    return _message(report, "delivered", SUCCESS_SUBJECT, lines, None)
+    french = ["Votre message a été remis dans la boîte aux lettres de :"]
+    return _success(report, "delivered", french, ["Your message was delivered to the mailbox of:"])
+
+
+def _success(report: Report, action: Action, french: list[str], english: list[str]) -> bytes:
+    names = [f"  - {_shown(each)}" for each in report.statuses]
+    lines = [*french, *names, "", _ENGLISH, "", *english, *names]
+    return _message(report, action, SUCCESS_SUBJECT, lines, None)
 
 
 # ---------------------------------------------------------------- the sentence a person reads
