@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import count
 
 import pytest
@@ -13,7 +14,7 @@ from mssmtp.bulk.loading import Loader
 from mssmtp.mail import Address, Bal, BalState, BalType, Category, Person, PersonState
 from mssmtp.people import boxes
 from mssmtp.people.boxes import NewBox
-from mssmtp.storage import Store, Writing
+from mssmtp.storage import Reading, Store, Writing
 from tests.bulk.conftest import DOMAIN, OTHER, new_rpps
 from tests.bulk.files import APP, FINESS, INT, MED, ORG, PER, plan_of
 
@@ -226,7 +227,7 @@ def test_att_24_a_line_that_closes_somebody_ends_nothing_of_another_structure(
     assert outcomes(load(loader, here | {Column.ACTION: "S"})) == [Outcome.CLOSED]
     (again,) = load(loader, here | {Column.ACTION: "S"})
     assert (again.outcome, again.address) == (Outcome.UNCHANGED, told.address)
-    states = [store.read(lambda r, b=b: r.bal_by_id(b.id)).result() for b in (home, second)]  # type: ignore[misc]
+    states = [store.read(partial(Reading.bal_by_id, bal=b.id)).result() for b in (home, second)]
     assert [each.state for each in states if each] == [BalState.CLOSED, BalState.ACTIVE]
     account = store.read(lambda r: r.account_of(second.id)).result()
     assert account is not None

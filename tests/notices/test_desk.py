@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -30,7 +31,8 @@ def desk(clock: SteppingClock) -> Desk:
 def empty(store: Store) -> None:
     """Nothing of the tests before waits."""
     for each in waiting(store):
-        store.write(lambda w, id=each.id: w.notice_done(id, _LONG_AGO, "sent")).result()  # type: ignore[misc]
+        done = partial(Writing.notice_done, id=each.id, now=_LONG_AGO, outcome="sent")
+        store.write(done).result()
 
 
 def waiting(store: Store) -> tuple[Notice, ...]:

@@ -20,7 +20,7 @@ from mssmtp.people.boxes import NewBox
 from mssmtp.people.register import LocalRegister
 from mssmtp.people.rules import Rules
 from mssmtp.people.structures import NewStructure
-from mssmtp.storage import Notice, Store, Writing
+from mssmtp.storage import Notice, Reading, Store, Writing
 from mssmtp.storage.people_values import BalDetails, NewPerson
 from tests.storage.support import SteppingClock, open_new
 
@@ -65,9 +65,9 @@ class World:
         """One commit."""
         return self.store.write(job).result()
 
-    def read(self, query: Callable[[Writing], T]) -> T:
+    def read(self, query: Callable[[Reading], T]) -> T:
         """One snapshot."""
-        return self.store.read(query).result()  # type: ignore[arg-type]
+        return self.store.read(query).result()
 
     def rpps(self) -> str:
         """One that nobody has yet."""

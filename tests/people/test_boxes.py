@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import Update
 
 from mssmtp.identity.national_id import BadNationalId
-from mssmtp.mail import BalState, BalType, PersonState, Role
+from mssmtp.mail import Bal, BalState, BalType, PersonState, Role
 from mssmtp.people import boxes, persons
 from mssmtp.people.boxes import NewBox
 from mssmtp.people.refusing import NotAllowed
-from mssmtp.storage import BalExists, Writing, schema
+from mssmtp.storage import BalExists, Reading, Writing, schema
 from mssmtp.storage.people_values import AddressRetired, BalDetails, PersonExists
 from mssmtp.storage.register import RegisterEntry
 from tests.people.conftest import GENERIC, World
@@ -57,8 +58,8 @@ def test_med_and_int_boxes_have_no_exchange_of_their_own_but_open_an_org_box(
         made = world.loaded(new, type)
         assert made.box.national_id is None
         assert not made.box.exchanges
-        world.write(lambda w, p=made.person: w.add_member(org.id, p.account))  # type: ignore[misc]
-        assert world.read(lambda r, p=made.person: r.role(p.account, org.id))  # type: ignore[misc]
+        world.write(partial(Writing.add_member, org=org.id, account=made.person.account))
+        assert world.read(partial(Reading.role, account=made.person.account, bal=org.id))
     with pytest.raises(NotAllowed, match="structure"):
         world.loaded(world.doctor(None, national_id=None), BalType.INT, domain=GENERIC)
 
@@ -76,7 +77,7 @@ def test_the_five_types_can_be_made_and_cab_only_behind_its_switch(world: World)
     for wrong in ((), ("12345678901",)):
         bare = replace(new, local="cabinet.terre", details=BalDetails(national_ids=wrong))
         with pytest.raises((NotAllowed, BadNationalId)):
-            world.write(lambda w, b=bare: boxes.create(w, opened, b))  # type: ignore[misc]
+            world.write(partial(boxes.create, rules=opened, new=bare))
 
 
 @pytest.mark.requirement("SEED-21", "OP-39")
@@ -135,7 +136,7 @@ def test_who_was_suspended_has_left_or_may_not_exercise_is_responsible_of_no_box
         )
         assert box.state is BalState.SUSPENDED
         with pytest.raises(NotAllowed, match="n'est pas habilité"):
-            world.write(lambda w, b=box: boxes.activate(w, b))  # type: ignore[misc]
+            world.write(partial(boxes.activate, box=box))
 
 
 @pytest.mark.requirement("SEED-21")
@@ -157,7 +158,7 @@ def test_org_and_app_are_of_exactly_one_structure(world: World) -> None:
     for type in (BalType.ORG, BalType.APP):
         new = NewBox(type, None, "x", GENERIC, BalDetails(label="Laboratoire"))
         with pytest.raises(NotAllowed, match="OP-39"):
-            world.write(lambda w, n=new: boxes.create(w, world.rules, n))  # type: ignore[misc]
+            world.write(partial(boxes.create, rules=world.rules, new=new))
 
 
 @pytest.mark.requirement("SEED-23", "SEED-25")
@@ -242,8 +243,8 @@ def test_rank_one_is_one_box_of_its_holder(world: World) -> None:
     world.write(lambda w: boxes.set_rank(w, made.box, 1))
     world.write(lambda w: boxes.set_rank(w, second, 1))
 
-    def rank(box: object) -> int | None:
-        return world.read(lambda r: r.bal_details(box.id)).rank  # type: ignore[attr-defined]
+    def rank(box: Bal) -> int | None:
+        return world.read(lambda r: r.bal_details(box.id)).rank
 
     assert (rank(made.box), rank(second)) == (None, 1)
     with pytest.raises(NotAllowed, match="rang"):
@@ -267,7 +268,7 @@ def test_a_nominative_box_has_no_attribute_of_other_types(world: World) -> None:
         (replace(plain, responsible="899900000110"), "titulaire"),
     ):
         with pytest.raises(NotAllowed, match=why):
-            world.write(lambda w, asked=new: boxes.create(w, world.rules, asked, made.person))  # type: ignore[misc]
+            world.write(partial(boxes.create, rules=world.rules, new=new, holder=made.person))
     box = world.org(here, "pneumologie")
     details = BalDetails("Pneumologie", "0400000000", "Bâtiment B", 3)
     world.write(lambda w: w.set_bal_details(box.id, details))

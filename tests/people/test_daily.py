@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -28,7 +29,7 @@ from mssmtp.people import boxes, inactivity, persons, rechecking
 from mssmtp.people.boxes import NewBox
 from mssmtp.people.daily import Daily, Done
 from mssmtp.people.inactivity import Silence, Step, next_step
-from mssmtp.storage import RELAY_STUCK, Administrator, Notice
+from mssmtp.storage import RELAY_STUCK, Administrator, Notice, Reading
 from mssmtp.storage.people_values import AddressRetired, BalDetails
 from mssmtp.storage.register import RegisterEntry
 from tests.people.conftest import World, opened
@@ -156,7 +157,8 @@ def test_a_box_that_nobody_can_be_told_of_is_never_closed(aging: World) -> None:
         aging.clock.advance(400 * DAY)
         run(aging)
     for box in made:
-        found = aging.store.read(lambda r, id=box.id: r.bal_by_id(id)).result()  # type: ignore[misc]
+        found = aging.store.read(partial(Reading.bal_by_id, bal=box.id)).result()
+        assert found is not None
         assert found.state is BalState.ACTIVE
         assert notices_of(aging, box) == []
 
@@ -271,7 +273,7 @@ def test_reading_and_sending_by_a_person_count_and_polling_and_arrivals_do_not(
         noted(box, "lu", member.person.account)
         assert _restarted(aging, box)
     for box in (per.box, member.box, org, app):
-        aging.write(lambda w, b=box: boxes.close(w, b))  # type: ignore[misc]
+        aging.write(partial(boxes.close, box=box))
 
 
 # ---------------------------------------------------------------- the weekly question
@@ -327,7 +329,7 @@ def test_a_run_goes_on_behind_a_full_page(aging: World, monkeypatch: pytest.Monk
     made = [aging.certified(structure) for _ in range(5)]
     aging.clock.advance(SETTINGS.register_every + DAY)
     assert run(aging).checked >= 5
-    later = [aging.read(lambda r, m=m: r.person_dates(m.person.id)) for m in made]  # type: ignore[misc]
+    later = [aging.read(partial(Reading.person_dates, person=m.person.id)) for m in made]
     assert {each.checked_at for each in later} == {aging.clock.now()}
 
 

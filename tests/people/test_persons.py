@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -26,7 +27,7 @@ from mssmtp.people.boxes import NewBox
 from mssmtp.people.refusing import NotAllowed
 from mssmtp.people.register import LocalRegister
 from mssmtp.people.usual_address import Declaration
-from mssmtp.storage import LocalDelivery, Writing
+from mssmtp.storage import LocalDelivery, Reading, Writing
 from mssmtp.storage.people_values import NewPerson, PersonExists
 from mssmtp.storage.register import RegisterEntry
 from tests.people.conftest import CLINIC, GENERIC, HOSPITAL, SUPPORT, World
@@ -97,7 +98,7 @@ def test_who_is_no_health_professional_attests_three_conditions_before_anything(
     for lacking in ALL_THREE:
         some = {**ALL_THREE, lacking: False}
         with pytest.raises(NotAllowed, match="trois conditions"):
-            world.write(lambda w, s=some: persons.attest(w, person, now, s))  # type: ignore[misc]
+            world.write(partial(persons.attest, person=person, at=now, conditions=some))
     assert world.read(lambda r: persons.needs_attestation(r, person))
     world.write(lambda w: persons.attest(w, person, now, ALL_THREE))
     assert finalised() is PersonState.CERTIFIED
@@ -118,17 +119,17 @@ def test_certification_asks_the_register_for_identity_and_right(world: World) ->
         number = person.national_id or ""
         if entry is not None:
             known = replace(entry, national_id=number)
-            world.write(lambda w, k=known: w.put_register_entry(k))  # type: ignore[misc]
+            world.write(partial(Writing.put_register_entry, entry=known))
         if passes:
             done = world.write(
-                lambda w, p=person: persons.certify(w, LocalRegister(), p, "région")  # type: ignore[misc]
+                partial(persons.certify, register=LocalRegister(), person=person, by="région")
             )
             assert done.state is PersonState.CERTIFIED
-            assert world.read(lambda r, d=done: r.person_dates(d.id)).checked_at  # type: ignore[misc]
+            assert world.read(partial(Reading.person_dates, person=done.id)).checked_at
         else:
             with pytest.raises(NotAllowed, match="annuaire"):
                 world.write(
-                    lambda w, p=person: persons.certify(w, LocalRegister(), p, "région")  # type: ignore[misc]
+                    partial(persons.certify, register=LocalRegister(), person=person, by="région")
                 )
             assert world.person(person).state is PersonState.NOT_CERTIFIED
 
@@ -256,8 +257,12 @@ def test_without_that_letter_or_that_declaration_nothing_changes(
     for declaration, letter in wrong:
         with pytest.raises(NotAllowed):
             world.write(
-                lambda w, d=declaration, e=letter: usual_address.change(  # type: ignore[misc]
-                    w, world.desk, world.rules, d, e
+                partial(
+                    usual_address.change,
+                    desk=world.desk,
+                    rules=world.rules,
+                    told=declaration,
+                    letter=letter,
                 )
             )
     taken = replace(told, new=other.person.usual_address)
@@ -297,7 +302,7 @@ def test_the_end_of_a_suspension_gives_back_what_it_took_and_nothing_else(world:
     suspend()
     for box in (made.box, second):
         with pytest.raises(NotAllowed, match="titulaire est suspendu"):
-            world.write(lambda w, b=box: boxes.activate(w, world.again(b)))  # type: ignore[misc]
+            world.write(partial(boxes.activate, box=world.again(box)))
     suspend()  # a second time takes nothing more, and forgets nothing
     world.write(lambda w: persons.resume(w, world.register, made.person))
     assert world.again(made.box).state is BalState.ACTIVE
@@ -316,7 +321,7 @@ def test_who_has_left_or_is_suspended_climbs_no_ladder(world: World) -> None:
     world.write(lambda w: persons.ask_certification(w, alone))
     world.write(lambda w: persons.suspend(w, stopped))
     for each in (loaded, alone):
-        world.write(lambda w, p=each: persons.leave(w, p))  # type: ignore[misc]
+        world.write(partial(persons.leave, person=each))
     for person, step in (
         (loaded, lambda w: persons.finalise(w, world.rules, world.register, loaded)),
         (stopped, lambda w: persons.finalise(w, world.rules, world.register, stopped)),
@@ -341,10 +346,10 @@ def test_who_leaves_is_closed_everywhere_and_the_proofs_stay(world: World) -> No
     org = world.org(structure, "depart", responsible=made.person.national_id)
     letter = _letter(world, made.box.address, Address("x", HOSPITAL), made.box.id)
 
-    def settle(w: object) -> None:
-        w.add_member(org.id, made.person.account)  # type: ignore[attr-defined]
-        w.set_bal_state(org.id, BalState.SUSPENDED)  # type: ignore[attr-defined]
-        w.add_app_password(made.person.account, "tel", "argon2", "scram")  # type: ignore[attr-defined]
+    def settle(w: Writing) -> None:
+        w.add_member(org.id, made.person.account)
+        w.set_bal_state(org.id, BalState.SUSPENDED)
+        w.add_app_password(made.person.account, "tel", "argon2", "scram")
 
     world.write(settle)
     world.write(lambda w: persons.leave(w, made.person))
@@ -440,7 +445,7 @@ def _of_two(world: World) -> tuple[Structure, Structure, persons.Loaded, Bal, Ba
         for each in (here, there)
     ]
     for service in services:
-        world.write(lambda w, s=service: w.add_member(s.id, made.person.account))  # type: ignore[misc]
+        world.write(partial(Writing.add_member, org=service.id, account=made.person.account))
     return here, there, made, second, services[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -12,7 +13,7 @@ from mssmtp.mail import BalState, Domain
 from mssmtp.people import boxes, structures
 from mssmtp.people.refusing import NotAllowed
 from mssmtp.people.structures import NewStructure
-from mssmtp.storage import Writing
+from mssmtp.storage import Reading, Writing
 from mssmtp.storage.people_values import StructureExists
 from tests.people.conftest import CLINIC, GENERIC, HOSPITAL, World, keyed
 
@@ -29,7 +30,7 @@ def test_a_structure_needs_a_number_with_its_key_and_keeps_it(world: World) -> N
     )
     assert (made.finess, made.siret) == (finess, siret)
     for number in (finess, siret):
-        assert world.read(lambda r, n=number: r.structure_by_number(n)) == made  # type: ignore[misc]
+        assert world.read(partial(Reading.structure_by_number, number=number)) == made
     with pytest.raises(StructureExists):
         world.write(lambda w: structures.create(w, NewStructure("Une autre", finess)))
 

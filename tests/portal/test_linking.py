@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +32,7 @@ from mssmtp.linking import (
 from mssmtp.mail import AccountId, Address, PersonState
 from mssmtp.notices import Desk
 from mssmtp.portal import Portal, PortalRefused
-from mssmtp.storage import Store
+from mssmtp.storage import Store, Writing
 from mssmtp.storage.bindings import BindingTaken
 from mssmtp.storage.people_values import NewPerson
 from mssmtp.trust import Snapshot
@@ -145,7 +146,8 @@ def test_a_suspended_account_is_opened_by_no_identity(place: Place) -> None:
     shown = Shown("card", "899900000151")
     place.link(place.luc, shown)
     for active in (False, True):
-        place.store.write(lambda w, on=active: w.set_account_active(place.luc, active=on)).result()  # type: ignore[misc]
+        change = partial(Writing.set_account_active, account=place.luc, active=active)
+        place.store.write(change).result()
         if active:
             place.linking.log_in(shown)
         else:

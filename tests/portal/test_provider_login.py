@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
@@ -36,7 +37,7 @@ from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.portal import Portal, ProviderFirst
 from mssmtp.provider_login import ProviderLogin, Started
 from mssmtp.providers import HospitalProvider, Providers
-from mssmtp.storage import Store
+from mssmtp.storage import Store, Writing
 from mssmtp.storage.people_values import NewPerson
 from tests.authority import A_DOMAIN
 from tests.identity.fakes import Entropy
@@ -124,7 +125,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     desk = Desk(NoticeSettings(relay_host="127.0.0.1", relay_tls="none"), (), clock)
     for number in (FINESS, OTHER_FINESS):
         new = Structure(StructureId(0), f"CHU {number}", finess=number)
-        store.write(lambda w, new=new: w.create_structure(new)).result()  # type: ignore[misc]
+        store.write(partial(Writing.create_structure, new=new)).result()
     yield Place(store, desk, home)
     assert store.check().problems == ()
     store.close()

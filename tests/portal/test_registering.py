@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from mssmtp.people.invited import ConfirmationRefused, Confirmed
 from mssmtp.people.refusing import NotAllowed
 from mssmtp.portal import Portal, ProviderFirst
 from mssmtp.registering import Given, NotUsual, Registering
-from mssmtp.storage import Store
+from mssmtp.storage import Reading, Store
 from tests.identity.fakes import Clock, Entropy
 from tests.portal.test_portal import USUAL, add, choose, mailed
 
@@ -189,15 +190,15 @@ def test_who_has_a_password_keeps_it_and_who_is_loaded_activates_the_account_fir
     inviting = Inviting(desk, clock, Entropy(b"invites"))
     for usual in (USUAL, "luc@cabinet.example"):
         to = Address.parse(usual)
-        store.write(lambda w, to=to: inviting.mail_link(w, to, None)).result()  # type: ignore[misc]
+        store.write(partial(inviting.mail_link, to=to, sender=None)).result()
         asked = registering.look(link(store))
         assert not asked.wants_password
-        before = store.read(lambda r, to=to: r.person(to)).result()  # type: ignore[misc]
+        before = store.read(partial(Reading.person, usual=to)).result()
         assert before is not None
-        kept = store.read(lambda r, a=before.account: r.portal_password(a)).result()  # type: ignore[misc]
+        kept = store.read(partial(Reading.portal_password, account=before.account)).result()
         given = Given("", "", "Intrus-666", "Intrus-666", ATTESTED)
         assert registering.finish(link(store), given).person.state is before.state
-        now = store.read(lambda r, a=before.account: r.portal_password(a)).result()  # type: ignore[misc]
+        now = store.read(partial(Reading.portal_password, account=before.account)).result()
         assert now == kept
 
 
