@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.browser.firefox import Firefox, firefox
@@ -60,6 +61,7 @@ def demand(held: object, what: str) -> None:
 
 
 def story(browser: Firefox, portal: dict[str, str], pictures: Path | None) -> None:
+    """From the activation link to the card."""
     mail, usual = Mail(Path(portal["service_mail"])), portal["usual_address"]
 
     def seen(step: str) -> None:
@@ -100,6 +102,12 @@ def story(browser: Firefox, portal: dict[str, str], pictures: Path | None) -> No
     browser.press("footer button[value=en]")
     demand("My account" in browser.text, browser.text)
     seen("the account in english")
+    card(browser, portal, mail, seen)
+
+
+def card(browser: Firefox, portal: dict[str, str], mail: Mail, seen: Callable[[str], None]) -> None:
+    """Linked by who is logged in, then a login, then unlinked."""
+    usual = portal["usual_address"]
     browser.go(f"{portal['url']}/compte/identites")
     browser.press("main a[href$='/identites/carte']")
     arrives(browser, "/compte/identites/carte/code")
