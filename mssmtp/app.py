@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -376,29 +377,6 @@ def _doors(services: Services, cards: CardFeed | None) -> dict[str, Door]:
 
         return AdminDoor(Office(store, settings, CLOCK, ENTROPY), guard)
 
-    def web() -> Door:
-        from mssmtp.admin import Office
-        from mssmtp.posting import Posting
-        from mssmtp.web.opening import opened
-
-        office, guesses = (
-            Office(store, settings, CLOCK, ENTROPY),
-            authenticator.guesses.of("portal"),
-        )
-        return opened(office, guesses, posting=Posting(services))
-
-    def card() -> Door:
-        from mssmtp.admin import Office
-        from mssmtp.card_login import CardReader
-        from mssmtp.web.opening import opened_for_cards
-
-        if cards is None:
-            raise ConfigError("web.cards", "is not set", "Name the authorities of cards.")
-        office = Office(store, settings, CLOCK, ENTROPY)
-        responder = _responder(settings, cards.settings.pki, cards.trust)
-        reader = CardReader(store, cards.trust, responder, CLOCK)
-        return opened_for_cards(office, authenticator.guesses.of("portal"), reader)
-
     makers: dict[str, Callable[[], Door]] = {
         "operators": lambda: OperatorDoor(services),
         "gateways": lambda: GatewayDoor(services),
@@ -416,11 +394,36 @@ def _doors(services: Services, cards: CardFeed | None) -> dict[str, Door]:
             settings, store, authenticator, presenter=presenter, bearers=bearers
         ),
         "admin": lambda: admin(_guard(settings, services.keys, services.trust)),
-        "web": lambda: Knocker(web),
-        "card": lambda: Knocker(card),
+        "web": lambda: Knocker(partial(_pages, services)),
+        "card": lambda: Knocker(partial(_card_port, services, cards)),
     }
     opened = {name: makers[name]() for name in endpoints(settings) if name in makers}
     return {ADMIN_SOCKET: Knocker(admin), **opened}
+
+
+def _pages(services: Services) -> Door:
+    from mssmtp.admin import Office
+    from mssmtp.posting import Posting
+    from mssmtp.web.opening import opened
+
+    office = Office(services.store, services.settings, CLOCK, ENTROPY)
+    guesses = services.authenticator.guesses.of("portal")
+    return opened(office, guesses, posting=Posting(services))
+
+
+def _card_port(services: Services, cards: CardFeed | None) -> Door:
+    """Raises ConfigError."""
+    from mssmtp.admin import Office
+    from mssmtp.card_login import CardReader
+    from mssmtp.web.opening import opened_for_cards
+
+    if cards is None:
+        raise ConfigError("web.cards", "is not set", "Name the authorities of cards.")
+    settings, store = services.settings, services.store
+    office = Office(store, settings, CLOCK, ENTROPY)
+    responder = _responder(settings, cards.settings.pki, cards.trust)
+    reader = CardReader(store, cards.trust, responder, CLOCK)
+    return opened_for_cards(office, services.authenticator.guesses.of("portal"), reader)
 
 
 def _guard(settings: Settings, keys: OwnKeys, trust: Trust) -> Guard:
