@@ -262,7 +262,7 @@ WEAKENINGS = (
     Weakening(
         "who idles hears of changes of the whole box",
         "mssmtp/imap_server.py",
-        "    return () if watched is None else (watched, (watched[0], _ALL_OF_IT))\n",
+        "    return () if watched is None else (watched, (watched[0], WHOLE_BOX))\n",
         "    return () if watched is None else (watched,)\n",
         ("tests/imap_server/test_suspended.py",),
     ),
