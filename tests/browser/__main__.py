@@ -163,13 +163,14 @@ def main() -> int:
 
 
 def _ready(manifest: Path, demo: subprocess.Popen[bytes]) -> dict[str, str]:
-    while demo.poll() is None:
+    ends = time.monotonic() + WITHIN_S
+    while demo.poll() is None and time.monotonic() < ends:
         if manifest.exists():
             told = json.loads(manifest.read_text("utf-8"))
             found = told["portal"] | {n: told["portal"]["card"][n] for n in ("card_file", "pin")}
             return {name: str(value) for name, value in found.items()}
         time.sleep(0.3)
-    raise AssertionError("the demo has ended")
+    raise AssertionError("the demo has ended, or is not ready in time")
 
 
 if __name__ == "__main__":
