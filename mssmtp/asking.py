@@ -164,7 +164,11 @@ def fingerprint(certificate: Path) -> str:
     """SHA-256 of the first certificate of a PEM file, in hex. Raises ConfigError."""
     try:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(
+            str(certificate), f"cannot be read ({error.strerror})", "Check the path and its mode."
+        ) from error
+    except ValueError as error:
         raise ConfigError(
             str(certificate), "holds no PEM certificate", "Name a PEM file with the certificate."
         ) from error

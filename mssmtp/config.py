@@ -443,7 +443,8 @@ def _explain(path: Path, error: ValidationError) -> ConfigError:
     if first["type"] == "missing":
         return ConfigError(f"{path}: {where}", "is missing", "Add it; `config/` has examples.")
     place = f"{path}: {where}" if where else str(path)  # of several settings together: no one place
-    return ConfigError(place, str(first["msg"]), "Correct the value.")
+    why = str(first["msg"]).removeprefix("Value error, ")  # of a check of ours, whose words are ours
+    return ConfigError(place, why, "Correct the value.")
 
 
 def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:

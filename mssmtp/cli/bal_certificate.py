@@ -60,6 +60,8 @@ def list_(box: Box, config: options.Config = None, as_json: options.Json = False
     rows = options.desk(config).rows("bal.certificate.list", {"box": box})
     if as_json:
         print_json(rows)
+    elif not rows:
+        out.print(f"No certificate opens {box}: mssmtp bal certificate add BOX FILE", markup=False)
     else:
         heads = ["number", "kind", "holder", "label", "since", "ended"]
         print_table(

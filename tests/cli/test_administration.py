@@ -19,6 +19,24 @@ FINESS = "690000013"
 USUAL = "zoe.tartempion@clinique.example"
 
 
+def test_a_certificate_file_that_is_not_there_is_not_said_to_be_a_wrong_one(
+    home: Home, tmp_path: Path
+) -> None:
+    create = ("structure", "create", "Clinique du Lac", "--finess", FINESS)
+    named = ("--administrator", "Paul Dési", "--certificate")
+    absent, other = tmp_path / "absent.pem", tmp_path / "other.pem"
+    told = home.mssmtp(*create, *named, str(absent))
+    assert (told.code, "cannot be read (No such file" in told.err) == (2, True), told.err
+    other.write_text("nothing")
+    assert "holds no PEM certificate" in home.mssmtp(*create, *named, str(other)).err
+
+
+def test_a_box_that_no_certificate_opens_is_said_to_be_one(home: Home) -> None:
+    assert home.mssmtp("bal", "add", "noreply@hopital-a.test", "--type", "APP").code == 0
+    shown = home.mssmtp("bal", "certificate", "list", "noreply@hopital-a.test")
+    assert (shown.code, "No certificate opens noreply@hopital-a.test" in shown.out) == (0, True)
+
+
 def test_a_structure_from_its_request_form_to_its_end(home: Home, tmp_path: Path) -> None:
     made = home.mssmtp(
         *("structure", "create", "Clinique du Lac", "--finess", FINESS, "--region", "84"),

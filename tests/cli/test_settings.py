@@ -61,7 +61,7 @@ WRONG: dict[str, tuple[Damage, str, str]] = {
     ),
     "not a domain": (
         edited('"hopital-a.test"', '"hôpital.test"'),
-        "operator.domains.0: Value error, « hôpital.test » is not a domain name",
+        "operator.domains.0: « hôpital.test » is not a domain name",
         "Correct the value.",
     ),
     "weak suite": (
