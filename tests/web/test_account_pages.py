@@ -488,7 +488,9 @@ def test_signature_copies_red_list_and_the_year_of_the_box(ada: Holder, place: P
         assert found is not None
         return found.keeps_sent, found.is_red_listed
 
-    assert "Dr Ada" in ada.does("compte/boite", faire="signature", texte="Dr Ada").html
+    signed = ada.does("compte/boite", faire="signature", texte="Dr Ada")
+    assert "Dr Ada" in signed.html
+    assert re.search(r"\d+ Mio occupés( sur \d+ Mio)?, messages : \d+", signed.text)
     ada.does("compte/boite", faire="copie")
     ada.does("compte/boite", faire="rouge", oui="on")
     assert bal() == (False, True)

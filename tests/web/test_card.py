@@ -213,7 +213,10 @@ def test_a_card_is_linked_after_a_code_and_logs_in_until_it_is_unlinked(
     shown = house.read(away.headers["Location"], card, version)
     assert house.back(other, urlsplit(shown.headers["location"]).query).path == "/compte"
     assert len(house.place.mailed("code")) == mails  # card and PIN are two factors
-    assert "carte CPx" in other.get("compte/activite").text
+    assert "Connexion à ces pages par : carte CPx" in other.get("compte/activite").text
+    english = {"page": "compte/activite", "langue": "en"}
+    assert "by: CPx card" in other.submit("compte", english, to="langue").text
+    assert "carte CPx" not in other.get("compte/identites").text
     number = holder.get("compte/identites").fields["numero"]
     assert holder.submit("compte/identites", {"numero": number}).status == 200
     assert other.get("compte").path.startswith("/connexion")  # what it had opened is closed
