@@ -443,7 +443,7 @@ def _explain(path: Path, error: ValidationError) -> ConfigError:
     if first["type"] == "missing":
         return ConfigError(f"{path}: {where}", "is missing", "Add it; `config/` has examples.")
     place = f"{path}: {where}" if where else str(path)  # of several settings together: no one place
-    why = str(first["msg"]).removeprefix("Value error, ")  # of a check of ours, whose words are ours
+    why = str(first["msg"]).removeprefix("Value error, ")  # the library's, before words of ours
     return ConfigError(place, why, "Correct the value.")
 
 
