@@ -14,6 +14,7 @@ from mssmtp.admin import finding
 from mssmtp.admin.authority import Place, unknown
 from mssmtp.admin.finding import Nothing
 from mssmtp.admin.operation import Answer, Desk, Input, Operation, Row, operation
+from mssmtp.errors import BadAddress
 from mssmtp.mail import AccountId, Actor, AdminLevel, domain
 from mssmtp.storage import Reading, Writing
 from mssmtp.storage.suspensions import SuspendedKind, Suspension
@@ -59,7 +60,10 @@ class Domain(Input):
     @field_validator("domain")
     @classmethod
     def _is_domain(cls, text: str) -> str:
-        return domain(text)
+        try:
+            return domain(text)
+        except BadAddress as error:
+            raise ValueError("ce n'est pas un nom de domaine") from error
 
 
 class StoppedDomain(Domain):

@@ -40,6 +40,12 @@ def test_a_domain_and_a_certificate_are_stopped_and_started_again(home: Home) ->
     assert home.mssmtp("suspend", "list", "--json").json == []
 
 
+def test_what_is_no_domain_is_said_of_the_domain(home: Home) -> None:
+    for wrong in ("a b", "hôpital.test"):
+        told = home.mssmtp("suspend", "domain", wrong)
+        assert (told.code, "domain: ce n'est pas un nom de domaine" in told.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
