@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from mssmtp.autoconfig.mozilla import octets_of
+from mssmtp.autoconfig.mozilla import add, octets_of
 from mssmtp.autoconfig.servers import Server, best, servers
 from mssmtp.config import Settings
 from mssmtp.errors import BadAddress
@@ -59,8 +59,8 @@ def account(settings: Settings, address: Address) -> bytes:
     """The settings of `address`, whether it exists or not."""
     root, response = _begun(_OF_OUTLOOK)
     element = ElementTree.SubElement(response, "Account")
-    _add(element, "AccountType", "email")
-    _add(element, "Action", "settings")
+    add(element, "AccountType", "email")
+    add(element, "Action", "settings")
     found = servers(settings)
     for each in (best(found, "imap"), best(found, "smtp")):
         if each is not None:
@@ -72,27 +72,27 @@ def _protocol(parent: ElementTree.Element, server: Server, address: Address) -> 
     """`Encryption` is for STARTTLS, of which `SSL` alone would make TLS from the first octet."""
     element = ElementTree.SubElement(parent, "Protocol")
     is_tls = server.security == "tls"
-    _add(element, "Type", server.service.upper())
-    _add(element, "Server", server.host)
-    _add(element, "Port", str(server.port))
-    _add(element, "LoginName", str(address))
-    _add(element, "DomainRequired", "off")
-    _add(element, "SPA", "off")
-    _add(element, "SSL", "on" if is_tls else "off")
+    add(element, "Type", server.service.upper())
+    add(element, "Server", server.host)
+    add(element, "Port", str(server.port))
+    add(element, "LoginName", str(address))
+    add(element, "DomainRequired", "off")
+    add(element, "SPA", "off")
+    add(element, "SSL", "on" if is_tls else "off")
     if not is_tls:
-        _add(element, "Encryption", "TLS")
-    _add(element, "AuthRequired", "on")
+        add(element, "Encryption", "TLS")
+    add(element, "AuthRequired", "on")
     if server.service == "smtp":
-        _add(element, "UsePOPAuth", "on")
-        _add(element, "SMTPLast", "off")
+        add(element, "UsePOPAuth", "on")
+        add(element, "SMTPLast", "off")
 
 
 def refusal(why: BadQuestion, now: datetime) -> bytes:
     """What a question that is none is answered."""
     root, response = _begun(_OF_ALL)
     error = ElementTree.SubElement(response, "Error", Time=f"{now:%H:%M:%S.%f}", Id="0")
-    _add(error, "ErrorCode", why.code)
-    _add(error, "Message", why.message)
+    add(error, "ErrorCode", why.code)
+    add(error, "Message", why.message)
     ElementTree.SubElement(error, "DebugData")
     return octets_of(root)
 
@@ -100,10 +100,6 @@ def refusal(why: BadQuestion, now: datetime) -> bytes:
 def _begun(namespace: str) -> tuple[ElementTree.Element, ElementTree.Element]:
     root = ElementTree.Element("Autodiscover", xmlns=_OF_ALL)
     return root, ElementTree.SubElement(root, "Response", xmlns=namespace)
-
-
-def _add(parent: ElementTree.Element, name: str, text: str) -> None:
-    ElementTree.SubElement(parent, name).text = text
 
 
 def onward(protocol: str, host: str) -> dict[str, str] | None:

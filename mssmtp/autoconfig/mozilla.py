@@ -21,9 +21,9 @@ def client_config(settings: Settings, domain: Domain) -> bytes:
     """
     root = ElementTree.Element("clientConfig", version="1.1")
     provider = ElementTree.SubElement(root, "emailProvider", id=domain)
-    _add(provider, "domain", domain)
-    _add(provider, "displayName", f"MSSanté {settings.operator.name}")
-    _add(provider, "displayShortName", settings.operator.name)
+    add(provider, "domain", domain)
+    add(provider, "displayName", f"MSSanté {settings.operator.name}")
+    add(provider, "displayShortName", settings.operator.name)
     mechanisms = ["password-cleartext"] + (["OAuth2"] if settings.psc is not None else [])
     for each in servers(settings):
         _server(provider, each, mechanisms)
@@ -32,15 +32,16 @@ def client_config(settings: Settings, domain: Domain) -> bytes:
 
 def _server(provider: ElementTree.Element, server: Server, mechanisms: list[str]) -> None:
     element = ElementTree.SubElement(provider, _TYPES[server.service], type=server.service)
-    _add(element, "hostname", server.host)
-    _add(element, "port", str(server.port))
-    _add(element, "socketType", _SOCKETS[server.security])
-    _add(element, "username", "%EMAILADDRESS%")
+    add(element, "hostname", server.host)
+    add(element, "port", str(server.port))
+    add(element, "socketType", _SOCKETS[server.security])
+    add(element, "username", "%EMAILADDRESS%")
     for mechanism in mechanisms:
-        _add(element, "authentication", mechanism)
+        add(element, "authentication", mechanism)
 
 
-def _add(parent: ElementTree.Element, name: str, text: str) -> None:
+def add(parent: ElementTree.Element, name: str, text: str) -> None:
+    """An element that holds text alone."""
     ElementTree.SubElement(parent, name).text = text
 
 
