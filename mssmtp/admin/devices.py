@@ -94,18 +94,20 @@ def _create(desk: Desk[NewDevice]) -> Answer:
             scope=scope,
             expires_at=expires_at,
         )
-        event = "Un appareil a reçu un mot de passe."
-        if box is not None:
-            event = f"Un appareil a reçu un mot de passe pour la boîte {box.address}."
-            if desk.actor.level is not AdminLevel.HOLDER:
-                event = (
-                    f"Votre administrateur a donné un mot de passe à un appareil : {box.address}."
-                )
-        _tell(desk, writing, account, given.device, event)
+        _tell(desk, writing, account, given.device, _event(desk.actor, box))
         login = writing.account_login(account) if box is None else str(box.address)
         return {"login": login, "device": given.device, "number": number, "password": password}
 
     return desk.write(job)
+
+
+def _event(actor: Actor, box: Bal | None) -> str:
+    """What the mail says; `notices.phrases` has its English."""
+    if box is None:
+        return "Un appareil a reçu un mot de passe."
+    if actor.level is AdminLevel.HOLDER:
+        return f"Un appareil a reçu un mot de passe pour la boîte {box.address}."
+    return f"Votre administrateur a donné un mot de passe à un appareil : {box.address}."
 
 
 def _demand_new(desk: Desk[NewDevice], reading: Reading, account: AccountId) -> None:

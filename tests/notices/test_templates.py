@@ -180,10 +180,7 @@ PHRASES = [
     *((Kind.DELEGATION, "rights", text) for text in delegations._SHOWN.values()),
     (Kind.DELEGATION, "until", "retrait"),
     *((Kind.EXERCISE_ENDED, "reason", text) for text in rechecking._REASONS.values()),
-    *(
-        (Kind.DEVICE, "event", text)
-        for text in spoken(devices, "_create", "_revoke", "_revoke_all")
-    ),
+    *((Kind.DEVICE, "event", text) for text in spoken(devices, "_event", "_revoke", "_revoke_all")),
     *((Kind.DEVICE, "event", text) for text in spoken(resetting, "choose")),
 ]
 
