@@ -340,7 +340,7 @@ class _Connection(UserLink):
     async def _note(self, note: effects.Note) -> None:
         store = self._door.store
         who, now = (note.account, note.mailbox), self._door.clock.now()
-        if not store.noted.add(*who, note.uids, note.kind, now):
+        if not store.noted.add(*who, note.uids, note.kind, now, note.letters):
             return
         try:
             await awaited(store.write(lambda writing: writing.record_readings()))

@@ -194,17 +194,23 @@ class Listen(Effect):
 
 class Note(Effect):
     """A person's software fetched bodies (`releve`), or a person has seen messages (`lu`), DEF-06:
-    remembered now, written later."""
+    remembered now, written later. `letters`: see `Noted.add`."""
 
-    __slots__ = ("account", "kind", "mailbox", "uids")
+    __slots__ = ("account", "kind", "letters", "mailbox", "uids")
 
     def __init__(
-        self, account: AccountId, mailbox: MailboxId, uids: Collection[int], kind: ReadingKind
+        self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: Collection[int],
+        kind: ReadingKind,
+        letters: Collection[int] = (),
     ) -> None:
         self.account = account
         self.mailbox = mailbox
         self.uids = uids
         self.kind = kind
+        self.letters = letters
 
 
 class Pause(Effect):

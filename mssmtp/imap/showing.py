@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,13 +76,13 @@ def _send_group(
     room = plan.batch_rows
     while left:
         wanted = Wanted(tuple(left), room)
-        batch = yield from read(_Rendering(selected, plan, wanted, seen))
+        batch, letters = yield from read(_Rendering(selected, plan, wanted, seen))
         missing += batch.missing
         is_undecodable |= batch.is_undecodable
         if plan.reads_body:
             # Before it leaves: who cuts the line behind what they wanted has read it (DEF-06).
             sent = selected.view.uids_of(before(left, batch.position))
-            yield Note(session.principal.account, selected.mailbox.id, sent, "releve")
+            yield Note(session.principal.account, selected.mailbox.id, sent, "releve", letters)
         is_undecodable |= yield from _send_pieces(selected, batch)
         # Where a few messages fill a batch, the rows of hundreds are not read for each (ATT-27).
         room = min(_more_than(_count(left, batch.position)), plan.batch_rows)
@@ -101,15 +101,21 @@ def _count(spans: Sequence[Span], position: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Rendering:
-    """`fetch.render` with its arguments, for a reading thread."""
+    """`fetch.render` with its arguments, for a reading thread; and the letters of which it shows
+    the body."""
 
     selected: Selected
     plan: Plan
     wanted: Wanted
     seen: frozenset[Uid]
 
-    def __call__(self, reading: Reading) -> Batch:
-        return fetch.render(reading, self.selected, self.plan, self.wanted, self.seen)
+    def __call__(self, reading: Reading) -> tuple[Batch, Collection[int]]:
+        selected = self.selected
+        batch = fetch.render(reading, selected, self.plan, self.wanted, self.seen)
+        if not self.plan.reads_body:
+            return batch, ()
+        shown = selected.view.uid_ranges(before(self.wanted.spans, batch.position))
+        return batch, reading.letters_of(selected.mailbox.id, shown)
 
 
 def _send_pieces(selected: Selected, batch: Batch) -> Steps[bool]:

@@ -102,8 +102,8 @@ class _Who:
     day: int
 
 
-_Note = tuple[_Who, int, list[int]]
-"""UIDs, and when the first of them was noted, in microseconds."""
+_Note = tuple[_Who, int, list[int], frozenset[int]]
+"""UIDs and letters, and when the first of them was noted, in microseconds."""
 
 
 class Noted:
@@ -112,6 +112,7 @@ class Noted:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._uids: dict[_Who, set[int]] = {}
+        self._letters: dict[_Who, set[int]] = {}
         self._at_us: dict[_Who, int] = {}
         self._count = 0
         self.lost = 0
@@ -124,8 +125,13 @@ class Noted:
         uids: Collection[int],
         kind: ReadingKind,
         at: datetime,
+        letters: Collection[int] = (),
     ) -> bool:
-        """Remember it; True when it is time to write."""
+        """Remember it; True when it is time to write.
+
+        `letters`: what they are, where it was looked up with them. By UID alone nobody finds a
+        letter that another process has moved away before this one writes.
+        """
         at_us = to_us(at)
         who = _Who(account, mailbox, kind, _day(at_us))
         with self._lock:
@@ -137,6 +143,8 @@ class Noted:
                 self._uids[who] = known
                 self._at_us.setdefault(who, at_us)
                 self._count += len(known) - before
+                if len(known) > before:
+                    self._letters.setdefault(who, set()).update(letters)
             return self._count >= MOST_NOTED
 
     def _fitting(self, new: set[int], room: int) -> Collection[int]:
@@ -159,7 +167,8 @@ class Noted:
             for who, uids in self._uids.items():
                 if most > 0 and mailbox in (None, who.mailbox):
                     chosen = sorted(uids)[:most]
-                    found.append((who, self._at_us[who], chosen))
+                    letters = frozenset(self._letters.get(who, ()))
+                    found.append((who, self._at_us[who], chosen, letters))
                     most -= len(chosen)
         return found
 
@@ -167,13 +176,15 @@ class Noted:
         """It is committed."""
         with self._lock:
             self.lost = 0
-            for who, _, uids in done:
+            for who, _, uids, letters in done:
                 known = self._uids.get(who, set())
                 self._count -= len(known)
                 known.difference_update(uids)
                 self._count += len(known)
+                self._letters.get(who, set()).difference_update(letters)
                 if not known:
                     self._uids.pop(who, None)
+                    self._letters.pop(who, None)
                     self._at_us.pop(who, None)
 
 
@@ -196,6 +207,14 @@ class ReadingsReading(ActivityReading):
             ReadingEvent(kind, from_us(at), AccountId(account), letter, came_by.get(letter))
             for at, letter, account, kind in found
         )
+
+    def letters_of(self, mailbox: MailboxId, uids: Iterable[tuple[int, int]]) -> set[int]:
+        """The letters in a mailbox with UIDs in these closed ranges, for `Noted`."""
+        letters: set[int] = set()
+        for low, high in uids:
+            row = self._one(_LETTERS, mailbox=mailbox, low=low, high=high)
+            letters.update(json.loads(f"[{row[0] or ''}]" if row else "[]"))
+        return letters
 
     def _came_by(self, letters: Sequence[int]) -> dict[int, EnvelopeId]:
         """The envelopes of those that came by one and are still here."""
@@ -239,13 +258,10 @@ class ReadingsWriting(ReadingsReading, NoticeNoting, ActivityWriting):
             self._record(self._vault.noted.some(MOST_NOTED, mailbox))
 
     def _record(self, noted: list[_Note]) -> None:
-        for who, at_us, uids in noted:
+        for who, at_us, uids, known in noted:
             self._note_read(who.mailbox, who.kind, at_us)
             box = self._one(_BOX, mailbox=who.mailbox)
-            letters: set[int] = set()
-            for low, high in ranges(uids):
-                row = self._one(_LETTERS, mailbox=who.mailbox, low=low, high=high)
-                letters.update(json.loads(f"[{row[0] or ''}]" if row else "[]"))
+            letters = self.letters_of(who.mailbox, ranges(uids)) | known
             if box is not None and letters:
                 self._keep_readings(BalId(box[0]), who, at_us, letters)
         if noted:

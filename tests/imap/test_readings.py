@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from mssmtp.config import StoreSettings
 from mssmtp.errors import Ended
 from mssmtp.imap import effects
-from mssmtp.mail import AccountId, Bal, MailboxId, Role
-from mssmtp.storage import readings
+from mssmtp.mail import AccountId, Bal, MailboxId, Role, Uid
+from mssmtp.outside import SystemEntropy
+from mssmtp.storage import Store, Writing, readings
 from mssmtp.storage.readings import Noted
 from tests.imap.world import LUC, SERVICE, START, World, message
 
@@ -126,6 +128,33 @@ def test_what_is_removed_at_once_was_read_nevertheless(world: World, end: str) -
     assert [kind for kind, _, _ in events(world)] == ["releve"] * 3
 
 
+@pytest.mark.requirement("DEF-06")
+@pytest.mark.attack
+@pytest.mark.parametrize("end", ["moved", "expunged"])
+def test_what_another_worker_takes_away_at_once_was_read_nevertheless(
+    world: World, end: str
+) -> None:
+    """With a second connection somebody read the letters of a shared box and was in no list."""
+    world.client().ok("FETCH 1:2 BODY.PEEK[]")
+    settings = StoreSettings(home=world.home, master_key_file=world.home.parent / "master.key")
+    other = Store(settings, world.clock, SystemEntropy(), worker="another")
+
+    def job(writing: Writing) -> None:
+        found, archive = (writing.mailbox(world.zoe.id, name) for name in ("INBOX", "Archive"))
+        assert found is not None
+        assert archive is not None
+        if end == "moved":
+            writing.move(found.id, [Uid(1), Uid(2)], archive.id)
+        else:
+            writing.discard(found.id, [Uid(1), Uid(2)])
+
+    try:
+        other.write(job).result()
+    finally:
+        other.close()
+    assert [kind for kind, _, _ in events(world)] == ["releve"] * 2
+
+
 def test_while_nothing_can_be_written_memory_stays_bounded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -136,7 +165,7 @@ def test_while_nothing_can_be_written_memory_stays_bounded(
     for account in range(1, 8):
         noted.add(AccountId(account), MailboxId(1), [1, 2, 3, 4], "lu", START)
         assert len(noted.some(1_000)) <= 5
-    assert sum(len(uids) for _, _, uids in noted.some(1_000)) == 20
+    assert sum(len(uids) for _, _, uids, _ in noted.some(1_000)) == 20
     assert noted.lost == 8
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     noted.forget(noted.some(12))

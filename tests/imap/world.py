@@ -405,9 +405,8 @@ class Client:
             case effects.Listen():
                 self.listened = effect.bals
             case effects.Note():
-                self.world.store.noted.add(
-                    effect.account, effect.mailbox, effect.uids, effect.kind, self.world.clock.now()
-                )
+                who, now = (effect.account, effect.mailbox), self.world.clock.now()
+                self.world.store.noted.add(*who, effect.uids, effect.kind, now, effect.letters)
             case effects.Pause():
                 self.paused_s.append(effect.seconds)
             case effects.StartTls():
