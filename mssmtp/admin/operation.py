@@ -243,8 +243,6 @@ def parsed(model: type[I], body: bytes) -> I:
         raise ConfigError(
             where or "entrée", _in_french(first), f"Champs de cette opération : {known}."
         ) from error
-    except MailError as error:  # of a validator: an address or a domain that is none
-        raise ConfigError("entrée", error.reply.text, "Corrigez, puis recommencez.") from error
 
 
 def _in_french(error: ErrorDetails) -> str:
