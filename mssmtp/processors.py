@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 
 logger = logging.getLogger(__name__)
+
+_LOOK_S = 0.001
 
 _allowed: frozenset[int] | None = None
 """What the process may use, once its first thread has settled."""
@@ -35,6 +38,21 @@ def roam() -> None:
     """Let the calling thread run anywhere again: it hashes, seals or decompresses for long."""
     if _allowed is not None:
         _set(_allowed)
+
+
+def alone(within_s: float = 5.0) -> bool:
+    """The calling thread is the only one of its process, also for the kernel; False when others do
+    not end in time. To be asked before a fork.
+
+    A thread that was joined still runs the destructors of libraries, and those of OpenSSL hold a
+    lock: a child forked then waits for it for ever, at its first digest.
+    """
+    until_s = time.monotonic() + within_s
+    while len(os.listdir("/proc/self/task")) > 1:
+        if time.monotonic() > until_s:
+            return False
+        time.sleep(_LOOK_S)
+    return True
 
 
 def _set(chosen: set[int] | frozenset[int]) -> bool:

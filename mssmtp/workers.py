@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from mssmtp import processors
 from mssmtp.config import Endpoint
 from mssmtp.errors import ConfigError
 from mssmtp.listening import probe
@@ -102,7 +103,7 @@ def supervise(plan: Plan, run_worker: RunWorker) -> int:
     EXIT_SOFTWARE when workers kept dying before the server was ever ready. Raises ConfigError
     when the home is in use, a port cannot be bound, or a worker says so at start.
     """
-    if threading.active_count() > 1:
+    if not processors.alone():
         raise RuntimeError("the supervisor forks: it must be called before any thread is started")
     with _only_server(plan):
         for door, endpoint in plan.endpoints.items():

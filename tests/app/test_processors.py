@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -68,3 +70,23 @@ def test_a_thread_that_roams_leaves_the_others_where_they_are() -> None:
         processors._allowed = None
         os.sched_setaffinity(0, before)
     assert found == [before]
+
+
+_BESIDE_ONE_THAT_WAITS = """
+import subprocess
+import sys
+import threading
+from mssmtp import processors
+may_end = threading.Event()
+other = threading.Thread(target=may_end.wait)
+other.start()
+found = [processors.alone(0.01)]
+may_end.set()
+print(*found, processors.alone())
+"""
+
+
+def test_who_forks_waits_for_the_end_of_other_threads_as_the_kernel_sees_it() -> None:
+    words = [sys.executable, "-c", _BESIDE_ONE_THAT_WAITS]
+    said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout.split() == ["False", "True"]

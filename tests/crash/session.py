@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from mssmtp import processors
 from mssmtp.errors import ConfigError, MailError
 from mssmtp.storage.database import GroupingConnection
 from tests.crash.ledger import Ledger, Photograph, Reply, photograph
@@ -155,6 +156,7 @@ class Session:
 
     def _fork(self, number: int) -> None:
         ours, theirs = multiprocessing.Pipe()
+        assert processors.alone()
         process = os.fork()
         if process == 0:
             status = 1

@@ -12,6 +12,8 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import TypeVar, cast
 
+from mssmtp import processors
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -24,6 +26,7 @@ def spread(
     lines: dict[Connection, int] = {}
     for number in range(jobs):
         ours, theirs = multiprocessing.Pipe(duplex=False)
+        assert processors.alone()
         process = os.fork()
         if process == 0:
             status = 1
