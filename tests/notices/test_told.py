@@ -421,15 +421,15 @@ async def test_no_address_code_or_title_is_logged(
     store: Store, make: Make, relay: Said, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    box = add_box(store, "discrete")
+    box = add_box(store, "effacee")
     deliver(store, [box], "Titre-secret")
     courier = make()
     desk = courier._desk
-    store.write(lambda w: desk.tell(w, Kind.CODE, usual("discrete"), {"code": "738291"})).result()
-    relay.replies = {str(usual("discrete")): f"550 5.1.1 <{usual('discrete')}> unknown"}
+    store.write(lambda w: desk.tell(w, Kind.CODE, usual("effacee"), {"code": "738291"})).result()
+    relay.replies = {str(usual("effacee")): f"550 5.1.1 <{usual('effacee')}> unknown"}
     await carried(courier)
     said = " ".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records
                     if record.name.startswith("mssmtp"))  # fmt: skip
     assert "service mail" in said
-    for word in ("discrete@", "738291", "Titre-secret", "unknown"):
+    for word in ("effacee@", "738291", "Titre-secret", "unknown"):
         assert word not in said
