@@ -90,7 +90,9 @@ def _part(station: Station) -> type[Part[Any]]:
             "station": station,
             "name": f"sealed {name}",
             "first": station.start(),
-            "claims": (Claim(f"sealed-{name}", name, "it opens, and leads back to it"),),
+            "claims": (
+                Claim(f"sealed-{name}", f"sealed {name}", "it opens, and leads back to it"),
+            ),
         },
     )
 

@@ -46,7 +46,7 @@ def test_every_table_of_a_statement_is_known() -> None:
     assert len(_STATEMENTS) > 300
     for text in _STATEMENTS:
         told = {name for name in _TABLE.findall(text) if name in metadata.tables}
-        assert told, text
+        assert told or " FROM " not in text, text  # the size of a database is of no table
         assert told <= tables_in(text), text
 
 
