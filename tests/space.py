@@ -26,7 +26,7 @@ from mssmtp.config import load
 from mssmtp.demo.space import METRICS_OFFSET, PLANS, ports
 from mssmtp.outside import SystemClock, SystemEntropy
 from mssmtp.storage import Store
-from tests.free_ports import is_free
+from tests.free_ports import take
 from tests.postgres import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -250,7 +250,8 @@ def run_space(
             # Another process may have taken a port between the look and the start.
             if attempt + 1 == _ATTEMPTS:
                 raise
-            shutil.rmtree(directory)
+            if directory.exists():  # a port that is taken is told before anything is written
+                shutil.rmtree(directory)
     try:
         yield RunningSpace(manifest, process, temporary, database)
     finally:
@@ -310,11 +311,8 @@ def stop_demo(process: subprocess.Popen[bytes]) -> int:
         process.wait(10)
 
 
-_given: set[int] = set()
-
-
 def free_base_port() -> int:
-    """A base port whose whole range is free and was not given before by this process.
+    """A base port whose whole range is free and was not given before.
 
     All of it lies below the ephemeral ports, which any client may hold.
     """
@@ -322,9 +320,7 @@ def free_base_port() -> int:
     begin = int.from_bytes(os.urandom(2), "big")  # runs beside each other look elsewhere first
     for index in range(len(starts)):
         start = starts[(begin + index) % len(starts)]
-        wanted = ports(start)
-        if _given.isdisjoint(wanted) and all(map(is_free, wanted)):
-            _given.update(wanted)
+        if take(ports(start)):
             return start
     raise AssertionError("no free range of ports")
 
