@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sizes", type=lambda text: text.split(","), default=["4 KB", "1 MB"])
-    parser.add_argument("--base-port", type=int, default=40_000)
+    parser.add_argument("--base-port", type=int, default=20_000)
     options = parser.parse_args()
     rates: dict[str, list[float]] = {name: [] for name in options.sizes}
     cpu: dict[str, list[float]] = {name: [] for name in options.sizes}

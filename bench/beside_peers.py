@@ -433,7 +433,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=2_000)
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(MEASURES))
     parser.add_argument("--plain", action="store_true", help="Dovecot without mail_crypt")
-    parser.add_argument("--base-port", type=int, default=43_000)
+    parser.add_argument("--base-port", type=int, default=23_000)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if unknown := [name for name in options.only if name not in MEASURES]:

@@ -62,7 +62,7 @@ def main() -> None:
     """Deliver, fetch in each way, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mebibytes", type=int, default=60)
-    parser.add_argument("--base-port", type=int, default=46_000)
+    parser.add_argument("--base-port", type=int, default=26_000)
     options = parser.parse_args()
     ways: dict[str, Callable[[Client], int]] = {
         "BODYSTRUCTURE": lambda client: client.ask("FETCH 1 (BODYSTRUCTURE BINARY.SIZE[2])"),

@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=_numbers, default=[1, 10, 50])
     parser.add_argument("--sizes", type=lambda text: text.split(","), default=list(SIZES))
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--base-port", type=int, default=43_000)
+    parser.add_argument("--base-port", type=int, default=23_000)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if unknown := [name for name in given.sizes if name not in SIZES]:

@@ -106,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--base-port", type=int, default=46_000)
+    parser.add_argument("--base-port", type=int, default=26_000)
     options = parser.parse_args()
     rates: dict[str, list[float]] = {name: [] for name in QUESTIONS}
     cpu: dict[str, list[float]] = {name: [] for name in QUESTIONS}

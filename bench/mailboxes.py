@@ -218,7 +218,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--idlers", type=int, default=200)
     parser.add_argument("--only", type=lambda text: text.split(","))
-    parser.add_argument("--base-port", type=int, default=43_000)
+    parser.add_argument("--base-port", type=int, default=23_000)
     options = parser.parse_args()
     known = questions(options.idlers)
     chosen = {name: known[name] for name in options.only or known}

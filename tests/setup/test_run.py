@@ -43,8 +43,11 @@ class Checkout:
         self.story = place / "story"
         self.bin = place / "bin"
         (self.place / "tests").mkdir(parents=True)
-        self.bin.mkdir()
+        (self.bin / "system").mkdir(parents=True)
         shutil.copy2(ROOT / "run", self.place / "run")
+        run = (self.place / "run").read_text()
+        assert "/usr/bin/python3.11" in run
+        (self.place / "run").write_text(run.replace("/usr/bin/", f"{self.bin}/system/"))
         (self.place / "requirements.lock").write_text("one==1\n")
         (self.place / "tests" / "debian-packages").write_text("env coreutils\n")
         for tool in TOOLS:
@@ -162,6 +165,30 @@ def test_without_venv_module_the_command_to_run_is_printed(checkout: Checkout) -
     assert code == 1
     assert "apt-get install python3-venv" in err
     assert checkout.told == []
+
+
+def _says_its_name(checkout: Checkout, name: str) -> None:
+    checkout.script(name, FAKE_PYTHON.replace("echo venv", f"echo {name}"))
+
+
+def test_the_systems_python_comes_before_others(checkout: Checkout) -> None:
+    _says_its_name(checkout, "python3.11")
+    _says_its_name(checkout, "system/python3.11")
+    assert checkout.run("--version")[0] == 0
+    assert checkout.told == ["system/python3.11", "pip"]
+
+
+def test_the_python_one_names_comes_before_the_systems(checkout: Checkout) -> None:
+    _says_its_name(checkout, "mine")
+    _says_its_name(checkout, "system/python3.11")
+    assert checkout.run("--version", MSSMTP_PYTHON="mine")[0] == 0
+    assert checkout.told == ["mine", "pip"]
+
+
+def test_a_python_without_venv_comes_after_one_with_it(checkout: Checkout) -> None:
+    checkout.script("system/python3.11", FAKE_PYTHON.replace('[ ! -e "$STORY.no-venv" ]', "false"))
+    assert checkout.run("--version")[0] == 0
+    assert checkout.told == ["venv", "pip"]
 
 
 def test_without_python_the_command_to_run_is_printed(checkout: Checkout) -> None:
