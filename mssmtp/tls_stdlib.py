@@ -57,7 +57,7 @@ def client_context(
     if len(settings.groups) == 1:
         # stdlib takes one group; with several its default order is used, all of them ECDHE in
         # TLS 1.2 and at least 112 bits in 1.3.
-        context.set_ecdh_curve(_OPENSSL_CURVES.get(settings.groups[0], settings.groups[0]))
+        _set_group(context, settings.groups[0])
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     if anchors is None:
         context.check_hostname = False
@@ -69,6 +69,16 @@ def client_context(
     if certificate is not None:
         _load_own(context, certificate)
     return context
+
+
+def _set_group(context: ssl.SSLContext, group: str) -> None:
+    try:
+        context.set_ecdh_curve(_OPENSSL_CURVES.get(group, group))
+    except ssl.SSLError:
+        # Before 3.11.4, and in Debian 12, Python takes curves that can sign only. X25519 is the
+        # first of the default order, so that a server which knows it uses it.
+        if group != "X25519":
+            raise
 
 
 def http_context(

@@ -29,7 +29,7 @@ def engine() -> str:
 @pytest.fixture
 def first(home: Path) -> Path:
     with tarfile.open(RELEASED / "schema-0001.tar.xz") as archive:
-        archive.extractall(home.parent, filter="data")
+        archive.extractall(home.parent)  # noqa: S202 - ours; Debian's Python has no filter yet
     for path in (home, home / "blobs"):
         path.chmod(0o700)
     make_directories(home)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from mssmtp.config import CertificateSettings, TlsSettings
 from mssmtp.demo.authority import Identity
 from mssmtp.errors import ConfigError
 from mssmtp.tls import client_context, server_context
+from mssmtp.tls_engine import TlsFailure
 
 
 def contexts(settings: TlsSettings, files: CertificateSettings) -> None:
@@ -91,9 +93,41 @@ def test_every_allowed_suite_and_group_is_known_to_both_libraries(
     assert all(name.startswith(("ECDHE-", "TLS_")) for name in offered)
 
 
+def _meet(
+    settings: TlsSettings, files: CertificateSettings, ours: str, theirs: tuple[str, ...]
+) -> str | None:
+    """The version that our client with one group agrees on with a door that has `theirs`.
+
+    Raises ssl.SSLError when it does not agree.
+    """
+    limited = settings.model_copy(update={"groups": theirs})
+    door = server_context(limited, files, ask_certificate=False).engine()
+    heard, said = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = client_context(settings.model_copy(update={"groups": (ours,)}), None)
+    client = context.wrap_bio(heard, said)
+    for _ in range(3):  # flights
+        with suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        door.feed(said.read())
+        with suppress(TlsFailure):  # the client is told by an alert
+            door.handshake()
+        heard.write(door.take())
+    return client.version()
+
+
 @pytest.mark.parametrize("group", ["X25519", "P-256", "P-384"])
-def test_a_single_group_is_enforced_on_the_client_too(settings: TlsSettings, group: str) -> None:
-    client_context(settings.model_copy(update={"groups": (group,)}), None)
+def test_a_single_group_is_spoken_by_the_client_too(
+    settings: TlsSettings, files: CertificateSettings, group: str
+) -> None:
+    assert _meet(settings, files, group, (group,)) == "TLSv1.3"
+
+
+@pytest.mark.parametrize("group", ["P-256", "P-384"])
+def test_no_other_group_is_spoken_by_the_client(
+    settings: TlsSettings, files: CertificateSettings, group: str
+) -> None:
+    with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE|handshake failure"):
+        _meet(settings, files, group, ("X25519",))
 
 
 # ---------------------------------------------------------------- files
