@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import sys
 from pathlib import Path
 
 from mssmtp.mail import Address, Bal
@@ -31,7 +32,7 @@ class Lately:
         self._clock = clock
         self._found: dict[Address, tuple[Bal, float]] = {}
         self._valid_for = 0
-        self._shared = _shared(run / "boxes-changed")
+        self._file, self._shared = _shared(run / "boxes-changed")
         self._numbers = memoryview(self._shared).cast("Q")
 
     def mark(self) -> int:
@@ -55,17 +56,31 @@ class Lately:
 
     def changed(self) -> None:
         """A change of a box is committed; to be called under the home's lock or just behind it."""
-        self._numbers[0] = (self._numbers[0] + 1) & _MASK
+        number = (self._numbers[0] + 1) & _MASK
+        if self._file is None:
+            self._numbers[0] = number
+            return
+        try:
+            # Not into the page: on a full file system that writes each time to another place, that
+            # would be the end of the process (D9).
+            os.pwrite(self._file, number.to_bytes(_OCTETS, sys.byteorder), 0)
+        except OSError as error:
+            logger.error("a change of a box is not shared", extra={"why": error.strerror})
+            self._found = {}
 
     def close(self) -> None:
         """Let go of the shared memory."""
         self._found = {}
         self._numbers.release()
         self._shared.close()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
-def _shared(path: Path) -> mmap.mmap:
-    """Memory shared by who opens `path`; of this process alone when the disk has no room for it.
+def _shared(path: Path) -> tuple[int | None, mmap.mmap]:
+    """Memory shared by who opens `path`, to be read, and the file by which it is written; memory of
+    this process alone when the disk has no room for it.
 
     Its space is taken first: touching a page that a full disk cannot hold would kill (D9).
     """
@@ -73,9 +88,10 @@ def _shared(path: Path) -> mmap.mmap:
         number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             os.posix_fallocate(number, 0, _OCTETS)
-            return mmap.mmap(number, _OCTETS)
-        finally:
+            return number, mmap.mmap(number, _OCTETS, prot=mmap.PROT_READ)
+        except OSError:
             os.close(number)
+            raise
     except OSError as error:
         logger.error("changes of boxes are not shared", extra={"why": error.strerror})
-        return mmap.mmap(-1, _OCTETS)
+        return None, mmap.mmap(-1, _OCTETS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from mssmtp.mail import Bal
 from mssmtp.storage import Store
+from tests.app.test_disk import only_root
 from tests.postgres import Cluster, name_of
 from tests.storage.support import SteppingClock, add_bal, database_file, open_new
 
@@ -51,3 +53,17 @@ def store(home: Path, clock: SteppingClock) -> Iterator[Store]:
 @pytest.fixture
 def zoe(store: Store) -> Bal:
     return add_bal(store)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small file system of its own."""
+    only_root()
+    image, mounted = tmp_path / "disk.img", tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(16_000_000)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    mounted.mkdir()
+    subprocess.run(["mount", "-o", "loop", str(image), str(mounted)], check=True)
+    yield mounted
+    subprocess.run(["umount", "-l", str(mounted)], check=True)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -87,6 +92,54 @@ def test_a_disk_without_room_costs_the_sharing_only(
     assert lately.bal(zoe.address) == zoe
     lately.changed()
     assert lately.bal(zoe.address) is None
+    lately.close()
+
+
+def in_a_child(act: Callable[[], bool]) -> int:
+    """How a process that does this ends, within five seconds; 0 when it was so."""
+    child = os.fork()
+    if not child:
+        os._exit(not act())
+    impatient = threading.Timer(5, os.kill, (child, signal.SIGKILL))
+    impatient.start()
+    _, status = os.waitpid(child, 0)
+    impatient.cancel()
+    return os.waitstatus_to_exitcode(status)
+
+
+@pytest.mark.attack
+def test_att_25_a_disk_that_takes_no_write_ends_no_process_and_nothing_stale_is_told(
+    tmp_path: Path, zoe: Bal
+) -> None:
+    """The space is there; some file systems want more for every write (D9)."""
+
+    def refused() -> bool:
+        lately = Lately(tmp_path, SteppingClock())
+        lately.keep(lately.mark(), zoe)
+        known = lately.bal(zoe.address)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        lately.changed()
+        return known == zoe and lately.bal(zoe.address) is None
+
+    assert in_a_child(refused) == 0
+
+
+@pytest.mark.requirement("CL-79")
+def test_a_disk_that_stands_still_holds_up_no_door(disk: Path, zoe: Bal) -> None:
+    """Who asks reads a page; who has changed a box waits for that disk in any case."""
+    lately = Lately(disk, SteppingClock())
+    lately.changed()
+    os.sync()
+    subprocess.run(["fsfreeze", "--freeze", str(disk)], check=True)
+    try:
+
+        def asked() -> bool:
+            lately.keep(lately.mark(), zoe)
+            return lately.mark() == 1 and lately.bal(zoe.address) == zoe
+
+        assert in_a_child(asked) == 0
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", str(disk)], check=True)
     lately.close()
 
 

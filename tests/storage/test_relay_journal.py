@@ -32,20 +32,6 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return found
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small file system of its own."""
-    only_root()
-    image, mounted = tmp_path / "disk.img", tmp_path / "disk"
-    with image.open("wb") as file:
-        file.truncate(16_000_000)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
-    mounted.mkdir()
-    subprocess.run(["mount", "-o", "loop", str(image), str(mounted)], check=True)
-    yield mounted
-    subprocess.run(["umount", "-l", str(mounted)], check=True)
-
-
 @contextmanager
 def relay(path: Path) -> Iterator[Callable[[], int]]:
     """A process that has begun its journal, and all it wrote has reached the disk; called, it
