@@ -59,10 +59,10 @@ from mssmtp.storage.schema_services import preferences as preferences
 from mssmtp.storage.schema_services import scripts as scripts
 from mssmtp.storage.schema_services import traces as traces
 
-VERSION = "0010"
+VERSION = "0011"
 """Newest schema this code knows; the alembic revision of the same name makes it."""
 
-KNOWN_VERSIONS = frozenset(f"{number:04}" for number in range(1, 11))
+KNOWN_VERSIONS = frozenset(f"{number:04}" for number in range(1, 12))
 
 meta = clustered(
     "meta",
@@ -318,9 +318,11 @@ sent_copies = clustered(
     Column("digest", LargeBinary, primary_key=True),
     Column("uid", BigInteger, nullable=False),
     Column("sides", Integer, nullable=False),
+    Column("sealed", LargeBinary),
 )
 """Which message of a mailbox Sent is the letter of that Message-ID and body (CL-80); it may be
-expunged since. `digest` is keyed; `sides`: 1 it was submitted, 2 a client has filed it."""
+expunged since. `digest` is keyed, of what is `sealed`: null in rows older than schema 0011.
+`sides`: 1 it was submitted, 2 a client has filed it."""
 
 events = counted(
     "events",

@@ -28,7 +28,7 @@ SENT = "Sent"
 JOINED_WITHIN = timedelta(days=7)
 """A client that was offline files its copy late; one that comes later has been edited."""
 _SUBMITTED, _FILED = 1, 2
-_DIGEST = b"sent-copy\0"
+SENT_COPY = b"sent-copy\0"
 
 _KNOWN = sql(
     select(sent_copies.c.uid, sent_copies.c.sides)
@@ -66,12 +66,18 @@ _FORGET = sql(
 )
 
 
+def copy_purpose(mailbox: int, digest: bytes) -> bytes:
+    """What the sealed name of a copy is bound to."""
+    return SENT_COPY + b"%d\0" % mailbox + digest
+
+
 class _Place(NamedTuple):
     """The row of a letter, present or to come; `uid` None: no message stands there."""
 
     mailbox: MailboxId
     digest: bytes
-    is_new: bool
+    sealed: bytes | None
+    """What the digest is of, for a row to come; None when it is there."""
     uid: Uid | None
     sides: int
 
@@ -153,7 +159,8 @@ class SentWriting(SummaryWriting, SentLetterWriting):
         if letter.body_sha256 is None or len(named) != 1 or not named[0].strip():
             return None
         text = f"{named[0].strip()}\0{letter.body_sha256.hex()}"
-        digests = self._bal_key(bal).digests(_DIGEST, text)
+        key = self._bal_key(bal)
+        digests = key.digests(SENT_COPY, text)
         since = to_us(self._vault.clock.now() - JOINED_WITHIN)
         for digest in digests:
             row = self._one(_KNOWN, mailbox=mailbox, digest=digest)
@@ -161,12 +168,13 @@ class SentWriting(SummaryWriting, SentLetterWriting):
                 continue
             # Its own row may wait to be written still, from a job before this one.
             stands = self._one(_STANDS, mailbox=mailbox, uid=row[0], since=since)
-            return _Place(mailbox, digest, False, Uid(row[0]) if stands else None, row[1])
-        return _Place(mailbox, digests[0], True, None, 0)
+            return _Place(mailbox, digest, None, Uid(row[0]) if stands else None, row[1])
+        purpose = copy_purpose(mailbox, digests[0])
+        return _Place(mailbox, digests[0], key.seal(purpose, text.encode()), None, 0)
 
     def _keep(self, place: _Place, uid: Uid, sides: int) -> None:
-        if place.is_new:
-            values = {"mailbox": place.mailbox, "digest": place.digest}
+        if place.sealed is not None:
+            values = {"mailbox": place.mailbox, "digest": place.digest, "sealed": place.sealed}
             self._one(_NEW, **values, uid=uid, sides=sides)
         elif (uid, sides) != (place.uid, place.sides):
             named = {"mailbox_": place.mailbox, "digest_": place.digest}

@@ -73,6 +73,7 @@ from mssmtp.storage.schema import (
     scripts,
     secrets,
     sent,
+    sent_copies,
     structures,
     subscriptions,
     suspensions,
@@ -82,6 +83,7 @@ from mssmtp.storage.schema import (
 )
 from mssmtp.storage.scripts import ANSWERED, SCRIPT, answered_purpose, script_purpose
 from mssmtp.storage.secrets import SECRET, digested_secret, portal_purpose, secret_purpose
+from mssmtp.storage.sent import SENT_COPY, copy_purpose
 from mssmtp.storage.sent_letters import SENT, sent_purpose
 from mssmtp.storage.station import Digests, Purpose, Values, station
 from mssmtp.storage.station import Opener as Opener
@@ -437,6 +439,13 @@ OWNER_STATIONS = (
         sent,
         {"sealed": lambda row: sent_purpose(row["digest"], row["envelope"])},
         digests=_text_digest(SENT),
+        changed=("digest",),
+    ),
+    station(
+        _by_mailbox(sent_copies),
+        sent_copies,
+        {"sealed": lambda row: copy_purpose(row["mailbox"], row["digest"])},
+        digests=_text_digest(SENT_COPY),
         changed=("digest",),
     ),
     station(

@@ -112,8 +112,14 @@ def behind(home: Path) -> sqlite3.Connection | Behind:
     return sqlite3.connect(home / "store.db", isolation_level=None)
 
 
-def readings_of_0009(db: sqlite3.Connection | Behind) -> None:
-    """The table of that schema in place of ours, empty: a row for each letter."""
+def tables_of_0010(db: sqlite3.Connection | Behind) -> None:
+    """Those of that schema in place of ours."""
+    db.execute("ALTER TABLE sent_copies DROP COLUMN sealed")
+
+
+def tables_of_0009(db: sqlite3.Connection | Behind) -> None:
+    """Those of that schema in place of ours; that of readings empty: a row for each letter."""
+    tables_of_0010(db)
     db.execute("DROP TABLE readings")
     db.execute(
         "CREATE TABLE readings (bal BIGINT NOT NULL, day INTEGER NOT NULL, blob BIGINT NOT NULL,"

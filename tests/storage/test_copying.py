@@ -27,9 +27,9 @@ from tests.storage.support import (
     inbox,
     message,
     open_new,
-    readings_of_0009,
     reopen,
     settings,
+    tables_of_0009,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -281,7 +281,7 @@ def test_a_store_of_the_version_before_learns_to_copy_in_batches(home: Path) -> 
         target = filled(store, zoe)
     with closing(behind(home)) as db:
         db.execute("DROP TABLE copying")
-        readings_of_0009(db)
+        tables_of_0009(db)
         db.execute("UPDATE alembic_version SET version_num = '0008'")
     with closing(reopen(home)) as store:
         begun(store, zoe, target)

@@ -24,8 +24,8 @@ from tests.storage.support import (
     inbox,
     message,
     open_new,
-    readings_of_0009,
     reopen,
+    tables_of_0009,
 )
 
 ZOE, LUC = AccountId(1), AccountId(2)
@@ -187,7 +187,7 @@ def test_rows_of_one_letter_each_are_put_together_and_say_the_same(
         for letter in letters
     ]
     with closing(behind(home)) as db:
-        readings_of_0009(db)
+        tables_of_0009(db)
         for values in was:
             db.execute("INSERT INTO readings VALUES (?, ?, ?, ?, ?, ?)", values)
         db.execute("UPDATE alembic_version SET version_num = '0009'")

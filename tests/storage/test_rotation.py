@@ -117,6 +117,7 @@ def fill(store: Store, *, packs: bool = True) -> Bal:
     outcomes = [Outcome(envelope, to[0], "retry", "451 plus tard", later)]
     outcomes.append(Outcome(envelope, to[1], "retry", "451 encore plus tard", later))
     box = inbox(store, bal)
+    filed = [store.seal(message(body=b"%d\r\n" % n), may_be_sent=True) for n in range(2)]
 
     def rest(writing: Writing) -> None:
         account = writing.account("zoe@hopital-a.test")
@@ -132,6 +133,10 @@ def fill(store: Store, *, packs: bool = True) -> Bal:
         for name in ("Ancien", "Perdu"):
             writing.delete_mailbox(bal.id, writing.create_mailbox(bal.id, name).name)
         writing.copy(box, [Uid(1)], made.id)
+        sent = writing.mailbox(bal.id, "Sent")
+        assert sent is not None
+        for letter in filed:
+            writing.append_sent(sent, letter, frozenset(), SteppingClock().now())
         writing.set_entry(made.id, second.id, "lr")
         writing.set_entry(box, second.id, "")
         writing.annotate(bal.id, "/shared/comment", b"cabinet", mailbox=made.id)

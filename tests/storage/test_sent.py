@@ -6,6 +6,7 @@ import random
 import threading
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,8 +24,21 @@ from mssmtp.storage import (
     Store,
     Writing,
     by_message_id,
+    database,
+    postgres,
 )
-from tests.storage.support import SUBMITTED, TRANSFER, SteppingClock, behind, settings
+from tests.schema_once import MIGRATIONS
+from tests.storage.support import (
+    SUBMITTED,
+    TRANSFER,
+    SteppingClock,
+    add_bal,
+    behind,
+    open_new,
+    reopen,
+    settings,
+    tables_of_0010,
+)
 
 TO = Recipient(Address.parse("marius@cabinet-b.test"))
 AT = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -265,6 +279,51 @@ def test_after_a_week_nothing_is_remembered(
     database = behind(home)
     assert database.execute("SELECT uid FROM sent_copies").fetchall() == []
     database.close()
+
+
+@pytest.mark.requirement("CL-80")
+@pytest.mark.requirement("OP-77")
+def test_a_letter_is_joined_before_amid_and_after_a_new_key(store: Store, zoe: Bal) -> None:
+    """Twice, so that the row a join has touched is renewed too."""
+    for number, size in ((1, 100), (2, 100), (3, 40_000)):
+        store.write(submitting(store, zoe, letter(number, size))).result()
+    store.write(filing(store, zoe, letter(4))).result()
+    assert store.rotate_owners(zoe.id).is_finished
+    assert store.write(filing(store, zoe, letter(1))).result() == (1, False)
+    (key,) = store.read(lambda r: r.owner_ids(zoe.id)).result()
+    store.write(lambda w: w.begin_owners([key])).result()
+    assert store.write(filing(store, zoe, letter(2))).result() == (2, False)
+    store.write(submitting(store, zoe, letter(5))).result()
+    assert store.rotate_owners(zoe.id).is_finished
+    assert store.rotate_owners(zoe.id).is_finished
+    assert store.write(filing(store, zoe, letter(3, 40_000))).result() == (3, False)
+    store.write(submitting(store, zoe, letter(4))).result()
+    assert store.write(filing(store, zoe, letter(5))).result() == (5, False)
+    assert store.write(filing(store, zoe, letter(1))).result() == (6, True), "a second time"
+    assert count(store, zoe) == 6
+
+
+@pytest.mark.requirement("OP-77")
+def test_copies_of_a_store_of_0010_are_joined_and_hold_up_no_new_key(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = open_new(home)
+    zoe = add_bal(before)
+    for number in range(3):
+        before.write(submitting(before, zoe, letter(number))).result()
+    before.close()
+    for module in (database, postgres):
+        monkeypatch.setattr(module, "run_migrations", MIGRATIONS)
+    with closing(behind(home)) as db:
+        tables_of_0010(db)
+        db.execute("UPDATE alembic_version SET version_num = '0010'")
+    with closing(reopen(home)) as store:
+        assert store.write(filing(store, zoe, letter(0))).result() == (1, False)
+        store.write(submitting(store, zoe, letter(3))).result()
+        assert store.rotate_owners(zoe.id).is_finished
+        assert store.write(filing(store, zoe, letter(3))).result() == (4, False)
+        assert count(store, zoe) == 4
+        assert store.check(deep=True).problems == ()
 
 
 def test_the_box_says_whether_it_wants_a_copy(store: Store, zoe: Bal) -> None:

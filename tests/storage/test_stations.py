@@ -420,6 +420,7 @@ OPENED_BY_NOBODY = {
     ("correspondents", "sealed"): "a rotation and the check alone: the digest answers",
     ("answered", "sealed"): "the same",
     ("sent", "sealed"): "the same",
+    ("sent_copies", "sealed"): "the same",
     ("retired", "sealed"): "the same",
     ("blob_keys", "summary"): "made again from the content",
 }
