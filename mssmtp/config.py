@@ -46,7 +46,7 @@ from mssmtp.config_trust import PkiSettings as PkiSettings
 from mssmtp.config_trust import TlsSettings as TlsSettings
 from mssmtp.config_trust import WhitelistSettings as WhitelistSettings
 from mssmtp.config_web import WebSettings
-from mssmtp.errors import ConfigError
+from mssmtp.errors import ConfigError, own_words
 from mssmtp.mail import Domain
 
 S = TypeVar("S", bound=Section)
@@ -443,8 +443,7 @@ def _explain(path: Path, error: ValidationError) -> ConfigError:
     if first["type"] == "missing":
         return ConfigError(f"{path}: {where}", "is missing", "Add it; `config/` has examples.")
     place = f"{path}: {where}" if where else str(path)  # of several settings together: no one place
-    why = str(first["msg"]).removeprefix("Value error, ")  # the library's, before words of ours
-    return ConfigError(place, why, "Correct the value.")
+    return ConfigError(place, own_words(first["msg"]), "Correct the value.")
 
 
 def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -55,6 +55,12 @@ INTERNAL = Reply(
 )
 
 
+def own_words(said: str) -> str:
+    """What the library of the settings says of a value, without its prefix: what follows that is
+    said by a check of ours, or names the values there are."""
+    return said.replace("Value error, ", "", 1)
+
+
 class Ended(Exception):
     """A conversation with a mail program is over. `farewell` is said last, if anybody listens."""
 

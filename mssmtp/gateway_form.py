@@ -21,7 +21,7 @@ from mssmtp import pki
 from mssmtp.config import Endpoint, Settings, load
 from mssmtp.config_base import DomainName, Section
 from mssmtp.config_senders import HostAndPort
-from mssmtp.errors import ConfigError
+from mssmtp.errors import ConfigError, own_words
 from mssmtp.gateways import Gateways
 from mssmtp.whole_files import write_whole
 
@@ -112,7 +112,9 @@ def read_form(path: Path) -> Form:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"])
         raise ConfigError(
-            f"{path}: {where}", str(first["msg"]), "`mssmtp gateway form` prints a form to fill in."
+            f"{path}: {where}",
+            own_words(first["msg"]),
+            "`mssmtp gateway form` prints a form to fill in.",
         ) from error
     base = path.resolve().parent
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import io
 import json
 import shutil
@@ -65,7 +66,7 @@ def typed(*arguments: str, stdin: str = "") -> Typed:
         contextlib.redirect_stderr(err),
     ):
         try:
-            cli.main()
+            contextvars.copy_context().run(cli.main)  # what one command sets is not the next one's
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1 if end.code else 0
     return Typed(code, out.getvalue(), err.getvalue())

@@ -25,7 +25,7 @@ from mssmtp.admin.authority import (
     reaches,
 )
 from mssmtp.config import Settings
-from mssmtp.errors import ConfigError, MailError
+from mssmtp.errors import ConfigError, MailError, own_words
 from mssmtp.mail import Actor, Address, AdminLevel, masked
 from mssmtp.outside import Clock, Entropy
 from mssmtp.storage import Reading, Store, Writing
@@ -249,7 +249,7 @@ def _in_french(error: ErrorDetails) -> str:
     """What is wrong with one field, without what was given; the library's words are in English."""
     bounds = {name: str(bound) for name, bound in error.get("ctx", {}).items() if name in _BOUNDS}
     if error["type"] == "value_error":  # a check of ours, whose words are ours
-        return error["msg"].removeprefix("Value error, ")
+        return own_words(error["msg"])
     told = _FRENCH.get(error["type"], _OTHERWISE)
     if "expected" in bounds:
         bounds["expected"] = bounds["expected"].replace(" or ", " ou ")

@@ -9,10 +9,11 @@ from functools import cache
 from typing import Annotated, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from mssmtp import __version__
 from mssmtp.cli import serve
-from mssmtp.errors import ConfigError, MailError, OperationRefused
+from mssmtp.errors import ConfigError, MailError, OperationRefused, own_words
 from mssmtp.log import SentenceFormatter
 
 
@@ -56,13 +57,18 @@ def _offered(*, is_server: bool) -> Callable[..., object]:
 
 
 def main() -> None:
-    """Entry point: a wrong setting is one clear message, never a traceback."""
+    """Entry point: a wrong setting or a wrong use is one clear message, never a traceback."""
     if logging.lastResort is not None:  # what a room logs where no command has configured a log
         logging.lastResort.setFormatter(SentenceFormatter())
+    command = _offered(is_server=sys.argv[1:2] == ["serve"])
     try:
-        _offered(is_server=sys.argv[1:2] == ["serve"])(prog_name="mssmtp")
+        code = command(prog_name="mssmtp", standalone_mode=False)
     except (ConfigError, MailError) as error:
         _fail(error)
+    except TyperException as error:
+        _fail_use(error)
+    if isinstance(code, int):  # of `typer.Exit`; a command gives nothing back
+        raise SystemExit(code)
 
 
 def _fail(error: ConfigError | MailError) -> NoReturn:
@@ -75,3 +81,20 @@ def _fail(error: ConfigError | MailError) -> NoReturn:
         fail_config(error)
     # The store refused or cannot be read: the reply says what and what to do.
     fail("store", str(error), "`mssmtp doctor` looks for the cause.")
+
+
+def _fail_use(error: TyperException) -> NoReturn:
+    """A command line that is wrong: which command, why, and how it is written."""
+    from typer._click.exceptions import UsageError
+
+    from mssmtp.cli.output import fail
+
+    said = own_words(error.format_message())
+    if not said.strip():  # no command was named, and help is printed already
+        raise SystemExit(error.exit_code)
+    if not isinstance(error, UsageError) or error.ctx is None:
+        fail("mssmtp", said, "`mssmtp --help` lists the commands.", error.exit_code)
+    path = error.ctx.command_path
+    usage = " ".join(error.ctx.get_usage().split())
+    what = path.removeprefix("mssmtp").strip() or "command line"
+    fail(what, said, f"{usage} (`{path} --help` says more)", error.exit_code)

@@ -122,6 +122,7 @@ def test_a_form_that_cannot_be_is_refused_with_the_place(
     done = home.mssmtp("gateway", "init", str(form))
     assert done.code == 2, done.out
     assert said in done.err
+    assert "Value error" not in done.err
     assert home.config_file.read_bytes() == settings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -215,6 +216,37 @@ def test_the_settings_are_found_without_an_option(
 def test_relative_paths_start_at_the_settings_file(home: Home, tmp_path: Path) -> None:
     shutil.move(home.directory, tmp_path / "elsewhere")
     assert Home(tmp_path / "elsewhere").mssmtp("check-config").code == 0
+
+
+WRONG_USES = [
+    # typed; which command is meant; what is said of it
+    (("bal", "add", "x@hopital-a.test", "--type", "FOO"), "bal add", "'--type': 'FOO' is not one"),
+    (("bal", "add", "--type", "MED"), "bal add", "Missing argument 'ADDRESS'"),
+    (("bal", "list", "--jsn"), "bal list", "No such option: --jsn"),
+    (("bal", "nothing"), "bal", "No such command 'nothing'"),
+    (("queue", "list", "--limit", "x"), "queue list", "'--limit': Input should be"),
+    (("nothing",), "command line", "No such command 'nothing'"),
+]
+
+
+@pytest.mark.parametrize(("typed_", "what", "why"), WRONG_USES)
+def test_wrong_use_says_what_why_and_how_in_words_of_ours(
+    typed_: tuple[str, ...], what: str, why: str
+) -> None:
+    told = typed(*typed_)
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith(f"mssmtp: {what}: ")
+    assert why in told.err
+    assert "Value error" not in told.err
+    assert "--help` says more" in told.err
+
+
+def test_wrong_use_is_json_for_machines() -> None:
+    told = typed("bal", "add", "x@hopital-a.test", "--json", "--type", "FOO")
+    said = json.loads(told.err)
+    assert (told.code, said["error"]) == (2, "bal add")
+    assert said["why"].startswith("Invalid value for '--type': 'FOO' is not one of 'PER'")
+    assert said["remedy"].startswith("Usage: mssmtp bal add")
 
 
 @pytest.mark.parametrize("wrong", [(), ("nothing",), ("bal",), ("bal", "list", "--jsn")])
