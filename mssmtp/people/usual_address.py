@@ -82,7 +82,8 @@ def _require_same(person: Person, told: Declaration) -> None:
 
 
 def _require_letter(reading: Reading, rules: Rules, person: Person, letter: EnvelopeId) -> None:
-    """It came from a box of this account and went to the support box of its region."""
+    """It came from the box of this account and went to the support box of its region, by whichever
+    address of it: a usual address was resolved to its box when the letter came (SEED-29)."""
     structure = None if person.structure is None else reading.structure(person.structure)
     support = rules.support.get("" if structure is None else structure.region)
     box = reading.box_of(person.account)
@@ -91,13 +92,15 @@ def _require_letter(reading: Reading, rules: Rules, person: Person, letter: Enve
             "support", "cette région n'a pas de boîte de support", "Réglez people.support."
         )
     lines = {
-        (kind, value.casefold())
+        ("recipient" if kind == "rewritten" else kind, value.casefold())
         for event in reading.events(letter)
         if event.kind == "scellement"
         for _, kind, value in event.opened
     }
-    wanted = {("sender", box.address.key), ("recipient", support.key)}
-    if not wanted <= lines:
+    named = reading.bal(support) or reading.bal_by_usual(support)
+    reached = {support.key} if named is None else {support.key, named.address.key}
+    is_asked = any(("recipient", key) in lines for key in reached)
+    if not is_asked or ("sender", box.address.key) not in lines:
         raise NotAllowed(
             letter,
             f"n'est pas une lettre de {box.address} à {support} (SEED-50)",

@@ -17,6 +17,7 @@ from mssmtp.mail import (
     BalType,
     Category,
     EnvelopeId,
+    Person,
     PersonState,
     Recipient,
     Structure,
@@ -169,13 +170,17 @@ def test_the_usual_address_is_the_key_of_the_account_and_no_profile_changes_it(
 # ---------------------------------------------------------------- SEED-50
 
 
-def _letter(world: World, sender: Address, to: Address, owner: object) -> EnvelopeId:
+def _letter(
+    world: World, sender: Address, to: Address, owner: object, typed: Address | None = None
+) -> EnvelopeId:
+    """`typed`: what the sender wrote, where that became `to` at the door (SEED-29)."""
     from mssmtp.mail import Envelope
 
     sealed = world.store.seal(message("Changement d'adresse"))
-    envelope = Envelope(world.store.new_envelope_id(), sender, (Recipient(to),), world.clock.now())
+    recipient = Recipient(to, typed=typed)
+    envelope = Envelope(world.store.new_envelope_id(), sender, (recipient,), world.clock.now())
     support = world.read(lambda r: r.bal(to))
-    local = [] if support is None else [LocalDelivery(support.id, Recipient(to))]
+    local = [] if support is None else [LocalDelivery(support.id, recipient)]
     world.write(
         lambda w: w.accept(
             envelope,
@@ -235,6 +240,32 @@ def test_a_usual_address_changes_by_a_letter_to_the_support_a_declaration_and_an
     assert kept["telephone"] == "0400000000"
     assert kept["letter"] == letter
     assert {each.to for each in world.told(Kind.ADDRESS_CHANGED)} == {before, after}
+
+
+@pytest.mark.requirement("SEED-50", "SEED-29")
+@pytest.mark.parametrize("is_set_to_usual", [False, True])
+def test_the_request_counts_by_whichever_address_of_the_support_box_it_was_written_to(
+    world: World, region: Structure, *, is_set_to_usual: bool
+) -> None:
+    """Its own and its usual one; the settings may name either."""
+    usual = world.usual("assistance")
+    new = Bal(BalId(0), Address(usual.local, HOSPITAL), BalType.ORG, usual_address=usual)
+    box = world.write(lambda w: w.add_box(new))
+    rules = replace(world.rules, support={"paca": usual if is_set_to_usual else box.address})
+    made, other = world.certified(region), world.certified(region)
+    told = _asked(world, made.person, world.usual("nouvelle"))
+
+    def change(letter: EnvelopeId) -> Person:
+        return world.write(lambda w: usual_address.change(w, world.desk, rules, told, letter))
+
+    stray = _letter(world, made.box.address, other.box.address, made.box.id, world.usual("autre"))
+    with pytest.raises(NotAllowed):
+        change(stray)
+    for typed in (None, usual):
+        letter = _letter(world, made.box.address, box.address, made.box.id, typed)
+        told = replace(told, new=world.usual("nouvelle"))
+        assert change(letter).usual_address == told.new
+        told = replace(told, current=told.new)
 
 
 @pytest.mark.requirement("SEED-50")
