@@ -22,7 +22,7 @@ from mssmtp.errors import Reply
 from mssmtp.identity import LoginRefused, detour
 from mssmtp.identity.detour import DetourRefused, Ticket
 from mssmtp.identity.tokens import TokenRefused, national_id_of
-from mssmtp.linking import CARD_REFUSALS, CardRefused, Shown, by_card
+from mssmtp.linking import CARD_REFUSALS, CardRefused, CardSuspended, Shown, by_card
 from mssmtp.notices import Desk
 from mssmtp.outside import Clock, Entropy
 from mssmtp.pki import Role
@@ -83,12 +83,20 @@ class CardReader:
         now, known = self._clock.now(), self._trust.snapshot
         try:
             shown = by_card(chain, known.anchors, known.revocation, now)
+            self._demand_active(shown)
         except CardRefused as refused:
             logger.info("card refused", extra={"why": str(refused)})
             return urlencode({STATE: state, REFUSED: refused.told})
-        word = _word(state, shown.subject, now)
+        word = _word(state, shown, now)
         (voucher, *_) = self._store.read(lambda r: r.vouchers(word.vouched)).result()
         return urlencode({STATE: state, WORD: detour.written(word, voucher)})
+
+    def _demand_active(self, shown: Shown) -> None:
+        """Raises CardSuspended (OP-79). What the store says, not what the worker knew some seconds
+        ago: a login is made here."""
+        named = shown.certificate
+        if self._store.read(lambda r: r.is_suspended("certificate", named)).result():
+            raise CardSuspended("suspended")
 
 
 class CardLogin(TicketedLogin):
@@ -125,11 +133,11 @@ class CardLogin(TicketedLogin):
             if REFUSED in told:
                 raise CARD_REFUSALS.get(told[REFUSED], CardRefused)
             word = self._vouched(told.get(WORD, ""), _READ)
-            state, _, subject = word.secret.rpartition("~")
+            state, subject, certificate = word.secret.split("~")
             # Of another browser's way, the word of a colleague's card would open his account.
             if not hmac.compare_digest(state, ticket.state):
                 raise DetourRefused("the card was read for another state")
-            return ticket, Shown("card", national_id_of(subject))
+            return ticket, Shown("card", national_id_of(subject), certificate)
         except (DetourRefused, TokenRefused) as refused:
             logger.info("card: return refused", extra={"why": refused.why})
             raise CardStale from None
@@ -142,9 +150,10 @@ class CardLogin(TicketedLogin):
         return ticket
 
 
-def _word(state: str, subject: str, now: datetime) -> Ticket:
-    """That the card of `subject` was read for `state`, until a minute from now."""
-    return Ticket(_READ, int((now + _HOLDS).timestamp()), f"{state}~{subject}")
+def _word(state: str, shown: Shown, now: datetime) -> Ticket:
+    """That the card was read for `state`, until a minute from now."""
+    ends = int((now + _HOLDS).timestamp())
+    return Ticket(_READ, ends, f"{state}~{shown.subject}~{shown.certificate}")
 
 
 def _fields(query: str) -> dict[str, str]:

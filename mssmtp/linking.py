@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from mssmtp import codes
@@ -110,6 +111,18 @@ class CardRevoked(CardRefused):
     told = "revoquee"
 
 
+class CardSuspended(CardRefused):
+    """The operator has suspended it (OP-79)."""
+
+    smtp = Reply(
+        535,
+        "5.7.8",
+        "Cette carte est suspendue par l'opérateur ; voyez votre administrateur, ou connectez-vous"
+        " par mot de passe.",
+    )
+    told = "suspendue"
+
+
 class CardUnchecked(CardRefused):
     """Nothing in force says whether it is revoked: nobody is let in by it until then (OP-09)."""
 
@@ -138,7 +151,10 @@ class CardOfNobody(CardRefused):
 CARD_REFUSALS: Mapping[str, type[CardRefused]] = MappingProxyType(
     {
         each.told: each
-        for each in (CardRefused, NoCard, CardNotInForce, CardRevoked, CardUnchecked, CardOfNobody)
+        for each in (
+            *(CardRefused, NoCard, CardNotInForce, CardRevoked, CardSuspended, CardUnchecked),
+            CardOfNobody,
+        )
     }
 )
 _BY_REASON: Mapping[Reason, type[CardRefused]] = MappingProxyType(
@@ -154,10 +170,12 @@ _BY_REASON: Mapping[Reason, type[CardRefused]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An identity that somebody has proved to have."""
+    """An identity that somebody has proved to have. `certificate`: SHA-256 in hex of that of a
+    card; "" where none was shown just now."""
 
     kind: Literal["psc", "card"]
     subject: str
+    certificate: str = ""
 
     @property
     def label(self) -> str:
@@ -184,7 +202,8 @@ def by_card(
         judge_chain(chain, anchors, revocation, Role.CLIENT, now)
     except CertificateRefused as error:
         raise _BY_REASON.get(error.reason, CardRefused)(error.reason) from error
-    return Shown("card", _holder(chain[0].subject))
+    sha256 = chain[0].fingerprint(hashes.SHA256()).hex()
+    return Shown("card", _holder(chain[0].subject), sha256)
 
 
 def _holder(name: x509.Name) -> str:
@@ -266,7 +285,7 @@ class Linking:
         account = self._store.write(job).result()
         if account is None:
             raise NotLinked
-        return StrongLogin(account, now)
+        return StrongLogin(account, now, shown.certificate)
 
 
 def _demand_own(reading: Reading, person: Person, shown: Shown) -> None:

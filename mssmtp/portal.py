@@ -78,10 +78,14 @@ class WrongPassword(LoginRefused):
 
 @dataclass(frozen=True, slots=True)
 class StrongLogin:
-    """Somebody who has shown two factors; what a session and a new device are made for (CL-31)."""
+    """Somebody who has shown two factors; what a session and a new device are made for (CL-31).
+
+    `certificate`: SHA-256 in hex of that of the card that was shown; "": none was.
+    """
 
     account: AccountId
     at: datetime
+    certificate: str = ""
 
 
 class Portal:
@@ -263,11 +267,15 @@ def _missed(done: Future[None]) -> None:
 
 
 def is_current(reading: Reading, login: StrongLogin) -> bool:
-    """A session made for it may go on: the account still may log in, and its password was not
-    replaced since (L22). Asked at each request, as rights are (ATT-18)."""
+    """A session made for it may go on: the account still may log in, its password was not replaced
+    since (L22), and the card it was opened by is not suspended (OP-79). Asked at each request, as
+    rights are (ATT-18)."""
     since = reading.portal_password_since(login.account)
-    is_older = since is not None and since > login.at
-    return may_log_in(reading, login.account) and not is_older
+    if since is not None and since > login.at:
+        return False
+    if login.certificate and reading.is_suspended("certificate", login.certificate):
+        return False
+    return may_log_in(reading, login.account)
 
 
 def _known(reading: Reading, usual: Address) -> tuple[Person | None, str | None]:

@@ -193,6 +193,20 @@ WEAKENINGS = (
         ("tests/web/test_card.py",),
     ),
     Weakening(
+        "a card that is suspended",
+        "mssmtp/card_login.py",
+        "            self._demand_active(shown)\n",
+        "            pass\n",
+        ("tests/web/test_card.py",),
+    ),
+    Weakening(
+        "sessions of a card that is suspended",
+        "mssmtp/portal.py",
+        '    if login.certificate and reading.is_suspended("certificate", login.certificate):\n',
+        "    if False:\n",
+        ("tests/web/test_card.py",),
+    ),
+    Weakening(
         "level of an e-CPS",
         "mssmtp/identity/id_token.py",
         '    if expected.levels and claims.get("acr") not in expected.levels:\n',

@@ -120,6 +120,7 @@ REMEDIES: dict[str, str] = {
     "CardRefused": "Choose the certificate for authentication of one's own card.",
     "CardRevoked": "Use the card that replaces it; unlink nothing, the identity is the same.",
     "CardStale": "Begin again at the page one came from; the log says what did not fit.",
+    "CardSuspended": "Ask the operator why; `mssmtp suspend list` says it, `--end` undoes it.",
     "CardUnchecked": "Try again; our administrator looks at `mssmtp doctor` (web.cards).",
     "NoCard": "Put the card into its reader; see that browser and card software know each other.",
     "DirectoryAway": "Nothing: try again; the hospital's administrator looks at its directory.",

@@ -63,6 +63,7 @@ class Sessions:
             "by": by,
             "agent": agent[:_MOST_AGENT],
             "address": address,
+            "certificate": login.certificate,
         }
         self._store.write(
             lambda writing: writing.new_secret(KIND, token, login.account, until, content)
@@ -101,7 +102,9 @@ def _of(reading: Reading, token: str, now: datetime) -> Session | None:
 def _opened(reading: Reading, found: Secret, token: str, now: datetime) -> Session | None:
     if found.spent_at is not None or now > found.expires_at:
         return None
-    login = StrongLogin(found.subject, datetime.fromisoformat(found.content["at"]))
+    since = datetime.fromisoformat(found.content["at"])
+    # Of a session that an older release opened, no card is known.
+    login = StrongLogin(found.subject, since, found.content.get("certificate", ""))
     person = reading.person_by_account(found.subject)
     if person is None or not is_current(reading, login):
         return None

@@ -22,9 +22,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
 from OpenSSL import SSL
 
+from mssmtp import suspending
 from mssmtp.admin import Office
 from mssmtp.card_login import CardReader
 from mssmtp.config import Endpoint, Settings
@@ -43,6 +45,7 @@ from mssmtp.identity.guesses import Guesses
 from mssmtp.linking import CARD_REFUSALS
 from mssmtp.responder import Responder
 from mssmtp.revocation import Revocation
+from mssmtp.storage.suspensions import Suspension
 from mssmtp.trust import Snapshot, Trust
 from mssmtp.trust_feed import CardFeed
 from mssmtp.web.opening import opened_for_cards
@@ -303,6 +306,32 @@ def test_att_25_a_card_revoked_after_it_was_linked_logs_in_no_more(house: House)
     refused_as(house, first, "revoquee")
     # The identity is the professional's: the card that replaces it needs no new link.
     assert house.there_and_back(house.place.browser(), LOGIN, second).path == "/compte"
+
+
+@pytest.mark.requirement("OP-79")
+def test_a_card_whose_certificate_is_suspended_logs_in_no_more_and_what_it_opened_is_closed(
+    house: House,
+) -> None:
+    first, second = house.card("899900000519"), house.card("899900000519")
+    holder = house.holder("tim")
+    assert "est liée" in house.linked(holder, first).text
+    inside, other, late = (house.place.browser() for _ in range(3))
+    assert house.there_and_back(inside, LOGIN, first).path == "/compte"
+    assert house.there_and_back(other, LOGIN, second).path == "/compte"
+    read_before = house.brought(late.ask("GET", LOGIN), first)
+    sha256 = first.certificate.fingerprint(hashes.SHA256()).hex()
+
+    new = Suspension("certificate", sha256, house.place.clock.now(), "operateur", "vol")
+    house.place.store.write(lambda w: suspending.suspend(w, new)).result()
+    assert inside.get("compte").path.startswith("/connexion")  # at its next request, not later
+    refused_as(house, first, "suspendue")
+    house.back(late, read_before)
+    assert late.get("compte").path.startswith("/connexion")
+    assert holder.get("compte").path == "/compte"  # a password and a code, not the card
+    assert other.get("compte").path == "/compte"  # another card of the same holder
+
+    house.place.store.write(lambda w: suspending.resume(w, "certificate", sha256)).result()
+    assert house.there_and_back(inside, LOGIN, first).path == "/compte"
 
 
 @pytest.mark.requirement("OP-09")
