@@ -1,6 +1,6 @@
 """The crash laboratory's command.
 
-    ./run store crash-test                      everything: 80,000 states, an hour or more
+    ./run store crash-test                      everything: 100,000 states, some hours
     ./run store crash-test --seconds 60         as much as fits, in an order given by the seed
     ./run store crash-test --repeat 40:only:2   one state again (with the seed it was found with)
 
@@ -105,11 +105,12 @@ def _part(plan: Plan, folder: Path, options: argparse.Namespace, console: Consol
         TimeElapsedColumn(),
         console=console,
         disable=not console.is_terminal,
+        auto_refresh=False,  # by a thread, beside which nobody may fork
     ) as bar:
         task = bar.add_task(plan.name, total=total)
         for one in plan.work(recording, folder, time.monotonic() + limit, options.jobs):
             found.add(one)
-            bar.update(task, completed=found.verdict.states)
+            bar.update(task, completed=found.verdict.states, refresh=True)
     return Part(plan.name, found, total, len(recording.steps), recording.told.answered)
 
 

@@ -34,7 +34,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     page = tmp_path_factory.mktemp("report") / "durability.md"
     command = [sys.executable, "-m", "mssmtp", "store", "crash-test", "--planted", "--json"]
     command += ["--seconds", "16", "--seed", str(SEED), "--report", str(page)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # On a terminal there is a bar, and nothing of it may be in the way of a fork.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "FORCE_COLOR": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode == 2:
         pytest.skip(done.stderr)
@@ -67,6 +68,13 @@ def test_the_page_says_how_to_repeat_the_run(report: dict[str, Any]) -> None:
     assert f"./run store crash-test --seed {SEED}" in report["page"]
     assert "{figures}" not in report["page"]
     assert "not found" not in report["page"]
+
+
+def test_what_the_page_says_of_the_method_is_what_a_run_writes() -> None:
+    page = (ROOT / "docs" / "durability.md").read_text("utf-8")
+    before, after = Path(__file__).with_name("durability.md").read_text("utf-8").split("{figures}")
+    assert page.startswith(before)
+    assert page.endswith(after)
 
 
 # ---------------------------------------------------------------- the script
