@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mssmtp.mail import AccountId, Uid
-from mssmtp.storage import check_contents, check_envelopes, check_mailboxes, check_sealed
+from mssmtp.storage import Store, check_contents, check_envelopes, check_mailboxes, check_sealed
 from tests.postgres import Cluster, name_of
 from tests.storage.support import (
     SteppingClock,
@@ -217,3 +217,16 @@ def test_progress_is_told_and_never_beyond_the_total(home: Path) -> None:
     store.close()
     assert {name for name, _, _ in told} >= {"mailboxes", "contents", "ledger", "sealed contents"}
     assert all(0 <= done <= total for _, done, total in told)
+
+
+# ---------------------------------------------------------------- the page of the guide
+
+GUIDE = Path(__file__).parents[2] / "docs" / "admin.md"
+
+
+def test_the_guide_names_every_kind_that_is_verified(store: Store) -> None:
+    _, _, table = GUIDE.read_text(encoding="utf-8").partition("| Kind | What holds of each |\n")
+    kinds = [row.split("|")[1].strip() for row in table.partition("\n\n")[0].splitlines()[1:]]
+    assert kinds.pop() == "with `--contents`"
+    verified = list(dict.fromkeys(one.of for one in store.check().verified))
+    assert {name for row in kinds for name in row.split(", ")} == set(verified)
