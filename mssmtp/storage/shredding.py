@@ -41,7 +41,6 @@ from mssmtp.storage.schema import (
     scripts,
     secrets,
     sent,
-    sent_copies,
     sql,
     subscriptions,
     suspensions,
@@ -136,7 +135,6 @@ _SOME = sql(
     .limit(bindparam("most"))
 )
 _DROP_MAILBOX = sql(delete(mailboxes).where(mailboxes.c.id == bindparam("mailbox")))
-_DROP_COPIES = sql(delete(sent_copies).where(sent_copies.c.mailbox == bindparam("mailbox")))
 
 
 class ShredReading(View):
@@ -209,6 +207,5 @@ class ShredWriting(InvitedWriting):
         else:
             self._empty(mailbox)
             self._forget_rights(mailbox)
-            self._run(_DROP_COPIES, mailbox=mailbox)
             self._run(_DROP_MAILBOX, mailbox=mailbox)
         return True

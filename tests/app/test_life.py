@@ -168,7 +168,9 @@ def test_no_address_reaches_the_log_or_the_metrics(site: Site) -> None:
         assert site.receive(letter("essai")).startswith("250 ")
         assert site.subjects() == ["essai"]
         fetch = build_opener(ProxyHandler({})).open
-        page = fetch(f"http://127.0.0.1:{site.ports['metrics']}/metrics", timeout=5).read().decode()
+        page = (
+            fetch(f"http://127.0.0.1:{site.ports['metrics']}/metrics", timeout=20).read().decode()
+        )
         assert "mssmtp_" in page
         server.kill()
     for said in (server.log, page):

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.attacks.wire import HONEST, Wire, flood, longest_wait_s, peer, reader
+from tests.attacks.wire import HONEST, Wire, flood, peer, reader
 from tests.space import RunningSpace
 
 pytestmark = [
@@ -16,21 +16,20 @@ pytestmark = [
     pytest.mark.timeout(120),
 ]
 
-TOLERATED_S = 1.0
-"""On a busy machine. Before connections gave way, others waited as long as the flood lasted."""
-FLOOD_S = 2.0
+ACTIONS = 20
 
 
 def served_meanwhile(space: RunningSpace) -> None:
-    """An honest client of each protocol is answered in time."""
+    """Honest clients of both protocols are answered, again and again, while the flood goes on.
 
-    def greeted() -> None:
+    Before connections gave way they waited as long as it lasted: here, longer than a client does.
+    """
+    with reader(space, space.b, space.b.doctor(1), HONEST) as honest:
+        for _ in range(ACTIONS):
+            honest.ok(b"NOOP")
+    for _ in range(ACTIONS):
         with Wire(space.b.smtp, HONEST) as wire:
             assert wire.reply().startswith("220")
-
-    with reader(space, space.b, space.b.doctor(1), HONEST) as honest:
-        assert longest_wait_s(lambda: honest.ok(b"NOOP"), FLOOD_S / 2) < TOLERATED_S
-    assert longest_wait_s(greeted, FLOOD_S / 2) < TOLERATED_S
 
 
 @pytest.mark.parametrize("certificate", [None, "revoked", "name_not_listed"])

@@ -6,8 +6,7 @@ import base64
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
@@ -195,13 +194,3 @@ def flood(wires: Iterable[Wire], octets: bytes) -> Iterator[None]:
                 socket.socket.shutdown(wire.socket, socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
-
-
-def longest_wait_s(action: Callable[[], object], during_s: float) -> float:
-    """The longest an honest client waited for `action`, done again and again."""
-    ends = time.monotonic() + during_s
-    longest = 0.0
-    while (begun := time.monotonic()) < ends:
-        action()
-        longest = max(longest, time.monotonic() - begun)
-    return longest

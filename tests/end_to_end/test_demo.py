@@ -12,6 +12,7 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,12 +71,13 @@ def listening_ports(directory: Path) -> set[int]:
 
 @dataclass(frozen=True)
 class Once:
-    """`demo --once --json`: exit code, both outputs, its temporary directory."""
+    """`demo --once --json`: exit code, both outputs, its temporary directory, time."""
 
     code: int
     stdout: str
     stderr: str
     temporary: Path
+    took_s: float
 
     @property
     def answer(self) -> dict[str, Any]:
@@ -99,6 +101,7 @@ class Shown:
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     """`./run demo --once --json` with nothing but a TMPDIR and free ports."""
     temporary = tmp_path_factory.mktemp("once")
+    began_s = time.monotonic()
     done = subprocess.run(
         ["./run", "demo", "--once", "--json", "--base-port", str(free_base_port())]
         + ["--accounts", "1"],
@@ -108,7 +111,8 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
         text=True,
         timeout=110,
     )
-    return Once(done.returncode, done.stdout, done.stderr, temporary)
+    took_s = time.monotonic() - began_s
+    return Once(done.returncode, done.stdout, done.stderr, temporary, took_s)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +138,7 @@ def test_once_prints_one_object_in_which_everything_held(once: Once) -> None:
     assert once.code == 0, once.stderr
     answer = once.answer
     assert (answer["delivered"], answer["read_over_imap"], answer["sealed"]) == (True, True, True)
-    assert 0 < answer["seconds"] < 10
+    assert 0 < answer["seconds"] < once.took_s
     assert answer["failure"] is None
 
 

@@ -330,7 +330,7 @@ def test_many_threads_log_in_at_once(door: Authenticator) -> None:
     start = threading.Barrier(8)
 
     def login() -> int:
-        start.wait(5)
+        start.wait(30)
         return sum(door.authenticate(ZOE, PASSWORD, HERE).account for _ in range(20))
 
     with ThreadPoolExecutor(8) as threads:

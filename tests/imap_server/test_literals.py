@@ -9,6 +9,7 @@ import pytest
 from mssmtp.imap import incoming
 from mssmtp.imap.framer import Framer
 from tests.imap_server.rig import Rig
+from tests.stopped_clock import clock_stopped
 
 PIECE = 16_384
 LETTER = b"Subject: essai\r\n\r\n" + b"%0100d\r\n" % 7 * 10_000
@@ -55,8 +56,9 @@ async def test_what_has_come_of_a_letter_is_taken_before_silence_ends_it(
     async with rig.door() as (_, port):
         raw = await rig.client(port)
         fed.clear()
-        await raw.send(b"x APPEND INBOX {%d+}\r\n" % len(LETTER))
-        await raw.send(LETTER[:1_000])
+        with clock_stopped():
+            await raw.send(b"x APPEND INBOX {%d+}\r\n" % len(LETTER))
+            await raw.send(LETTER[:1_000])
         assert b"* BYE Nothing was heard for too long" in await raw.ends()
         assert sum(fed) == len(b"x APPEND INBOX {%d+}\r\n" % len(LETTER)) + 1_000
 

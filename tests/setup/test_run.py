@@ -81,7 +81,7 @@ class Checkout:
     def run(self, *arguments: str, **variables: str) -> tuple[int, str, str]:
         """Exit code, standard output, standard error."""
         process = self.start(*arguments, **variables)
-        out, err = process.communicate(timeout=15)
+        out, err = process.communicate(timeout=50)
         return process.returncode, out, err
 
 
@@ -143,8 +143,8 @@ def test_two_first_calls_at_once_build_once(checkout: Checkout) -> None:
     waiting = second.stderr.readline()
     opened.write("go\n")
     opened.close()
-    assert first.communicate(timeout=15)[0] == "[-m][mssmtp][first]"
-    assert second.communicate(timeout=15)[0] == "[-m][mssmtp][second]"
+    assert first.communicate(timeout=50)[0] == "[-m][mssmtp][first]"
+    assert second.communicate(timeout=50)[0] == "[-m][mssmtp][second]"
     assert "waiting for it" in waiting
     assert checkout.told == ["venv", "pip"]
 

@@ -12,6 +12,7 @@ import pytest
 from tests.smtp_in.fakes import PASSWORD, PAUL, PEER, ZOE
 from tests.smtp_in.plug import Plug, codes
 from tests.smtp_in.rig import Rig, Wire, greeted
+from tests.stopped_clock import clock_stopped
 
 pytestmark = pytest.mark.attack
 
@@ -205,12 +206,13 @@ async def test_att_41_a_command_a_chunk_or_a_login_that_trickles_is_cut(rig: Rig
             dripping.cancel()
 
     async with rig.operators() as (_, port), rig.submission() as (_, users):
-        line, chunk = await greeted(rig, port, rig.b), await greeted(rig, port, rig.b)
-        login = await greeted(rig, users)
-        for command in ENVELOPE.splitlines():
-            await chunk.say(command + b"\r\n")
-        chunk.send(b"BDAT 100000 LAST\r\n")
-        await login.say("AUTH LOGIN")
+        with clock_stopped():
+            line, chunk = await greeted(rig, port, rig.b), await greeted(rig, port, rig.b)
+            login = await greeted(rig, users)
+            for command in ENVELOPE.splitlines():
+                await chunk.say(command + b"\r\n")
+            chunk.send(b"BDAT 100000 LAST\r\n")
+            await login.say("AUTH LOGIN")
         answers = await asyncio.gather(*map(trickle, (line, chunk, login)))
         assert [answer[:9] for answer in answers] == ["421 4.4.2"] * 3
         for wire in (line, chunk, login):

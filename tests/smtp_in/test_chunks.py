@@ -10,6 +10,7 @@ import pytest
 from mssmtp.errors import StorageFull
 from tests.smtp_in.fakes import PAUL, PEER, ZOE
 from tests.smtp_in.rig import Rig, Wire, greeted
+from tests.stopped_clock import clock_stopped
 
 HEADER = b"From: <anne.tournesol@cabinet-b.test>\r\nSubject: x\r\n\r\n"
 MESSAGE = HEADER + b"Bonjour.\r\n.\r\n..\r\nfin\r\n"
@@ -136,11 +137,14 @@ async def test_att_35_tiny_chunks_without_end_are_cut(
 @pytest.mark.attack
 async def test_att_41_a_chunk_that_never_comes_times_out(rig: Rig) -> None:
     rig.limit(idle_smtp_s=0.2)
-    async with rig.operators() as (_, port), await greeted(rig, port, rig.b) as wire:
-        await begin(wire)
-        wire.send(b"BDAT 100000 LAST\r\n" + HEADER)
-        assert (await wire.reply()).startswith("421 4.4.2")
-        assert await wire.is_closed()
+    async with rig.operators() as (_, port):
+        with clock_stopped():
+            wire = await greeted(rig, port, rig.b)
+            await begin(wire)
+            wire.send(b"BDAT 100000 LAST\r\n" + HEADER)
+        async with wire:
+            assert (await wire.reply()).startswith("421 4.4.2")
+            assert await wire.is_closed()
 
 
 async def test_faults_of_the_store_are_told_once_and_for_every_chunk(rig: Rig) -> None:
@@ -184,10 +188,10 @@ async def test_an_orderly_stop_waits_for_the_last_chunk(rig: Rig) -> None:
         wire = await greeted(rig, port, rig.b)
         await begin(wire)
         assert (await wire.say(bdat(HEADER))).startswith("250 ")
-        stopping = asyncio.ensure_future(door.stop(5.0))
+        stopping = asyncio.ensure_future(door.stop(30.0))
         assert (await wire.say(bdat(b"x\r\n", last=True))).startswith("250 2.0.0 Message")
         assert (await wire.reply()).startswith("421 4.3.2")
-        await asyncio.wait_for(stopping, 5)
+        await asyncio.wait_for(stopping, 30)
         await wire.close()
     assert len(rig.store.kept) == 1
 

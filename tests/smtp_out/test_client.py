@@ -57,9 +57,9 @@ def settings(healthy: dict[str, Identity], tmp_path: Path) -> ClientSettings:
     return ClientSettings(
         host_name=Domain("smtp.hopital-a.test"),
         context=client_context(tls, own),
-        connect_timeout_s=5.0,
-        command_timeout_s=5.0,
-        handshake_timeout_s=5.0,
+        connect_timeout_s=30.0,
+        command_timeout_s=30.0,
+        handshake_timeout_s=30.0,
     )
 
 

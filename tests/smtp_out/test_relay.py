@@ -131,7 +131,7 @@ class World:
             queue=self.queue,
             smtp_out=SmtpOutSettings(
                 ports=self.ports,
-                connect_timeout_s=5.0,
+                connect_timeout_s=30.0,
                 command_timeout_s=self.command_timeout_s,
             ),
         )
@@ -162,7 +162,7 @@ class World:
             try:
                 yield relay
             finally:
-                await relay.stop(5.0)
+                await relay.stop(30.0)
                 await running
 
     async def settled(self, count: int = 1) -> None:
@@ -367,7 +367,7 @@ async def test_an_idle_connection_is_closed(world: World) -> None:
         world.letter()
         await world.settled()
         world.clock.advance(timedelta(seconds=1))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await peer.left.wait()
     assert peer.sessions[0].verbs[-1] == "QUIT"
 
@@ -635,7 +635,7 @@ async def test_a_lease_that_ended_in_the_lane_is_not_used(
     async with world.relaying(**{PEER: peer}):
         world.letter()
         world.letter()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await peer.holding.wait()
         world.clock.advance(timedelta(minutes=20))
         gate.set()
@@ -773,9 +773,9 @@ async def test_stop_finishes_what_is_under_way_and_gives_the_rest_back(world: Wo
     async with world.relaying(**{PEER: peer}) as relay:
         world.letter()
         world.letter()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await peer.holding.wait()
-        stopping = asyncio.create_task(relay.stop(5.0))
+        stopping = asyncio.create_task(relay.stop(30.0))
         await asyncio.sleep(0)
         gate.set()
         await stopping
@@ -795,7 +795,7 @@ async def test_stop_without_run_returns(world: World) -> None:
         world.clock,
         SystemEntropy(),
     )
-    await relay.stop(5.0)
+    await relay.stop(30.0)
 
 
 async def test_stop_does_not_wait_for_ever_and_marks_what_is_in_doubt(world: World) -> None:
@@ -803,7 +803,7 @@ async def test_stop_does_not_wait_for_ever_and_marks_what_is_in_doubt(world: Wor
     peer = world.peer(script=Script(hold=asyncio.Event()))
     async with world.relaying(**{PEER: peer}) as relay:
         world.letter()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await peer.holding.wait()
         await relay.stop(0.05)
         assert world.store.rows[0].leased_by is None

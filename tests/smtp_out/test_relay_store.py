@@ -378,7 +378,7 @@ async def test_what_a_peer_took_of_a_letter_is_recorded_when_the_rest_is_cut_sho
     peer = world.peer(script=Script(extensions=limited, hold=hold))
     async with world.relaying(**{PEER: peer}) as relay:
         name = home.queue(LUC, EVE)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await hold.again.wait()
         await relay.stop(0.05)
     (left,) = home.store.read(lambda r: r.queue_entry(name)).result(10)

@@ -62,7 +62,7 @@ class Stapler(Peer):
         line.say(self.script.starttls_reply)
         assert line.transport is not None
         above = _Above(line)
-        tls.start_tls(line.transport, above, self.secured, handshake_timeout_s=5.0)
+        tls.start_tls(line.transport, above, self.secured, handshake_timeout_s=30.0)
         await above.secure.wait()
         session.tls = True
 

@@ -291,7 +291,7 @@ def test_att_02_nothing_is_lost_doubled_or_stuck_whatever_the_peer_answers(
         letter = LETTER if is_small else LETTER * 250
         answers = Answers()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 answers = await connection.send(ZOE, TO[:2], content(letter))
         except PeerFailed:
             assert not peer.stored or connection.in_doubt

@@ -37,7 +37,7 @@ def stalled(store: Store) -> Iterator[None]:
         go.wait(10)
 
     store.write(slow)
-    assert begun.wait(5)
+    assert begun.wait(30)
     try:
         yield
     finally:
@@ -58,9 +58,9 @@ def test_d11_what_waits_is_bounded_by_its_octets(
         assert waiting._octets == 90_000
         assert store.is_behind
     for job in jobs:
-        assert job in refused or job.result(5) is None
-    store.write(lambda w: None).result(5)
-    store.write(lambda w: None).result(5)  # behind the count of the one before
+        assert job in refused or job.result(30) is None
+    store.write(lambda w: None).result(30)
+    store.write(lambda w: None).result(30)  # behind the count of the one before
     assert waiting._octets == 0
     assert not store.is_behind
     accept(store, store.seal(message()), [zoe])
@@ -77,7 +77,7 @@ def test_a_lock_held_by_another_process_counts_as_a_slow_disk(
         while not store.is_behind:
             threading.Event().wait(0.001)
         assert not waiting.done()
-    assert waiting.result(5) == 7
+    assert waiting.result(30) == 7
     store.close()
 
 
@@ -85,7 +85,7 @@ def test_one_letter_larger_than_the_bound_is_written_all_the_same(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(committer, "MAX_WAITING_OCTETS", 10)
-    assert store.write(lambda w: 7, octets=1_000).result(5) == 7
+    assert store.write(lambda w: 7, octets=1_000).result(30) == 7
 
 
 def test_a_commit_that_takes_long_is_seen_before_the_queue_is_full(

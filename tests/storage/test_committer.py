@@ -58,7 +58,7 @@ def test_a_disk_that_fails_once_costs_one_batch(store: Store, zoe: Bal, statemen
 
     committer._db = Failing(good, statement)
     with pytest.raises((StorageUnavailable, LookupError)):
-        store.write(fails if "job" in statement else lambda w: None).result(5)
+        store.write(fails if "job" in statement else lambda w: None).result(30)
     committer._db = good
     accept(store, store.seal(message()), [zoe])
 
@@ -70,7 +70,7 @@ def test_a_rollback_that_fails_does_not_refuse_everything_from_then_on(
     good = committer._db
     committer._db = Failing(Failing(good, "COMMIT"), "ROLLBACK")
     with pytest.raises(StorageUnavailable):
-        store.write(lambda w: None).result(5)
+        store.write(lambda w: None).result(30)
     committer._db = good
     assert good.in_transaction
     accept(store, store.seal(message()), [zoe])
@@ -84,18 +84,18 @@ def test_a_refusal_is_told_after_the_commit_of_what_it_is_about(store: Store, zo
 
     def blocking(writing: object) -> None:
         busy.set()
-        go.wait(5)
+        go.wait(30)
 
     blocked = store.write(blocking)
-    busy.wait(5)
+    busy.wait(30)
     made = store.write(lambda w: w.create_mailbox(zoe.id, "Suivi"))
     again = store.write(lambda w: w.create_mailbox(zoe.id, "Suivi"))
     committer._db = Failing(good, "COMMIT")  # of the batch after the one under way
     go.set()
-    blocked.result(5)
+    blocked.result(30)
     for refused in (made, again):  # not MailboxExists: there is none
         with pytest.raises(StorageUnavailable):
-            refused.result(5)
+            refused.result(30)
     committer._db = good
     assert store.read(lambda r: r.mailbox(zoe.id, "Suivi")).result() is None
 
@@ -108,7 +108,7 @@ def test_what_is_committed_is_answered_whatever_happens_next(
 
     with monkeypatch.context() as patch:
         patch.setattr(metrics.commit_jobs, "observe", broken)
-        assert store.write(lambda w: 7).result(5) == 7
+        assert store.write(lambda w: 7).result(30) == 7
     accept(store, store.seal(message()), [zoe])
 
 
@@ -131,9 +131,9 @@ def test_a_job_that_comes_while_the_store_closes_is_answered(
 
     monkeypatch.setattr(store._committer, "_queue", Overtaken())
     try:
-        assert store.write(lambda w: 7).result(5) == 7
+        assert store.write(lambda w: 7).result(30) == 7
     finally:
-        closer.join(5)
+        closer.join(30)
 
 
 def test_a_row_the_engine_refuses_costs_its_job_only(store: Store, zoe: Bal) -> None:
@@ -146,19 +146,19 @@ def test_a_row_the_engine_refuses_costs_its_job_only(store: Store, zoe: Bal) -> 
 
     def holding(writing: object) -> None:
         held.set()
-        hold.wait(5)
+        hold.wait(30)
 
     holder = store.write(holding)
-    assert held.wait(5)
+    assert held.wait(30)
     for identifier, letter in ((store.new_envelope_id(), letters[1]), (first, letters[2])):
         doubled.append(_accepted(store, replace(envelope, id=identifier), letter, zoe))
     hold.set()
-    holder.result(5)
-    assert len(doubled[0].result(5).stored) == 1
+    holder.result(30)
+    assert len(doubled[0].result(30).stored) == 1
     with pytest.raises(Exception, match="(?i)unique"):  # of either engine
-        doubled[1].result(5)
+        doubled[1].result(30)
     store.discard(letters[2])
-    rows = store.read(lambda r: r.messages(inbox(store, zoe))).result(5)
+    rows = store.read(lambda r: r.messages(inbox(store, zoe))).result(30)
     assert [row.uid for row in rows] == [1, 2], "the refused one has left no UID behind"
 
 

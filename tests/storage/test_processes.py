@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from mssmtp.mail import Bal, Change, ChangeKind
-from mssmtp.storage import Outcome, Reading, Store, Writing
+from mssmtp.storage import Outcome, Reading, Store, Writing, changes
 from mssmtp.storage.changes import _ALL_MAILBOXES, _FORGET, _LAST, Bell, Follower
 from tests.storage.support import (
     TRANSFER,
@@ -35,7 +34,7 @@ def test_processes_write_side_by_side_without_repeating_a_uid(store: Store, home
         accept(store, store.seal(message("own")), [bal])
     acknowledged = []
     for process in processes:
-        out, _ = process.communicate(timeout=15)
+        out, _ = process.communicate(timeout=50)
         assert process.returncode == 0
         acknowledged += [line.split() for line in out.splitlines()[1:]]
     stored = subjects(store, bal)
@@ -44,33 +43,30 @@ def test_processes_write_side_by_side_without_repeating_a_uid(store: Store, home
 
 
 class Ear:
-    """Collects changes and says when they came."""
+    """Collects changes and says that they came."""
 
     def __init__(self) -> None:
         self.changes: list[Change] = []
         self.heard = threading.Event()
-        self.at = 0.0
 
     def __call__(self, changes: tuple[Change, ...]) -> None:
-        self.at = time.perf_counter()
         self.changes += changes
         self.heard.set()
 
 
-def test_a_commit_wakes_other_openers_quickly(store: Store, zoe: Bal, home: Path) -> None:
-    other = reopen(home)
+def test_a_commit_wakes_every_opener_without_a_look_of_its_own(
+    store: Store, zoe: Bal, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "POLL_S", 3_600.0)
+    one, other = reopen(home), reopen(home)
     ears = [Ear(), Ear()]
-    stops = [store.subscribe(ears[0]), other.subscribe(ears[1])]
-    delays = []
+    stops = [one.subscribe(ears[0]), other.subscribe(ears[1])]
     for _ in range(5):
         for ear in ears:
             ear.heard.clear()
-        accept(store, store.seal(message()), [zoe])
-        committed = time.perf_counter()
+        accept(one, one.seal(message()), [zoe])
         for ear in ears:
-            assert ear.heard.wait(5)
-        delays.append(max(ear.at for ear in ears) - committed)
-    assert sorted(delays)[2] < 0.05
+            assert ear.heard.wait(20)
     box = inbox(store, zoe)
     for ear in ears:
         assert [change.kind for change in ear.changes] == [ChangeKind.MAIL] * 5
@@ -79,6 +75,7 @@ def test_a_commit_wakes_other_openers_quickly(store: Store, zoe: Bal, home: Path
     for stop in stops:
         stop()
     accept(store, store.seal(message()), [zoe])
+    one.close()
     other.close()
     assert len(ears[0].changes) == 5
 
@@ -90,7 +87,7 @@ def test_a_lost_datagram_is_made_good(
     store.subscribe(ear)
     monkeypatch.setattr(Bell, "ring", lambda self: None)
     accept(store, store.seal(message()), [zoe])
-    assert ear.heard.wait(5)
+    assert ear.heard.wait(30)
 
 
 def test_a_failing_listener_silences_nobody(store: Store, zoe: Bal) -> None:
@@ -101,7 +98,7 @@ def test_a_failing_listener_silences_nobody(store: Store, zoe: Bal) -> None:
     store.subscribe(broken)
     store.subscribe(ear)
     accept(store, store.seal(message()), [zoe])
-    assert ear.heard.wait(5)
+    assert ear.heard.wait(30)
 
 
 def test_what_becomes_due_in_the_queue_wakes_every_process(
@@ -115,10 +112,10 @@ def test_what_becomes_due_in_the_queue_wakes_every_process(
     def told(job: Callable[[Writing], object]) -> bool:
         ear.heard.clear()
         store.write(job).result()
-        return ear.heard.wait(5)
+        return ear.heard.wait(30)
 
     try:
-        assert ear.heard.wait(5)
+        assert ear.heard.wait(30)
         now = clock.now()
         store.write(lambda w: w.lease(now, 1, "w1")).result()
         assert told(lambda w: w.release("w1"))
@@ -140,16 +137,16 @@ def test_a_reading_sees_one_state_whatever_is_committed_meanwhile(store: Store, 
     def twice(r: Reading) -> tuple[int, int, int]:
         before = len(r.messages(box))
         looked.set()
-        assert committed.wait(5)
+        assert committed.wait(30)
         found = r.mailbox_by_id(box)
         assert found is not None
         return before, len(r.messages(box)), found.messages
 
     reading = store.read(twice)
-    assert looked.wait(5)
+    assert looked.wait(30)
     accept(store, store.seal(message()), [zoe])
     committed.set()
-    assert reading.result(5) == (1, 1, 1)
+    assert reading.result(30) == (1, 1, 1)
     assert len(store.read(lambda r: r.messages(box)).result()) == 2
 
 

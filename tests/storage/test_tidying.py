@@ -67,7 +67,7 @@ def test_who_missed_pruned_changes_hears_of_every_mailbox(
     store.write(lambda w: changes.forget_changes(w._db)).result()
     monkeypatch.undo()
     accept(store, store.seal(message()), [zoe])
-    assert told.wait(5)
+    assert told.wait(30)
     mailboxes = store.read(lambda r: r.mailboxes(zoe.id)).result()
     assert {change.mailbox for change in heard} == {mailbox.id for mailbox in mailboxes}
 
@@ -89,10 +89,10 @@ def test_a_database_that_fell_back_makes_everybody_look_at_everything(
     store.subscribe(listener)
     for _ in range(2):
         accept(store, store.seal(message()), [zoe])
-    assert followed.wait(5)
+    assert followed.wait(30)
     db = behind(home)
     db.execute("DELETE FROM changes WHERE number = (SELECT max(number) FROM changes)")
     db.close()
-    assert told.wait(5)
+    assert told.wait(30)
     mailboxes = store.read(lambda r: r.mailboxes(zoe.id)).result()
     assert {change.mailbox for change in heard} == {mailbox.id for mailbox in mailboxes}

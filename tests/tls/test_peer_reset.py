@@ -66,6 +66,6 @@ async def test_closing_over_a_connection_the_peer_has_just_reset_is_no_error(
     outgoing._raw = cast(asyncio.Transport, ResetAfterWrite(outgoing._raw, client))
     try:
         transport.close()
-        await asyncio.wait_for(door.lost, 5)
+        await asyncio.wait_for(door.lost, 30)
     finally:
         server.close()

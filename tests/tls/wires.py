@@ -219,7 +219,7 @@ class MemoryClient:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.session = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
         self.wire = MemoryTransport(asyncio.Protocol())
-        start_tls(self.wire, upper, server, handshake_timeout_s=5.0)
+        start_tls(self.wire, upper, server, handshake_timeout_s=30.0)
 
     def step(self) -> bool:
         """One turn of the handshake on this side. True: this side is done."""

@@ -48,11 +48,11 @@ class Server:
         return self.process.stdout.readline().strip()
 
     def end(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=15)
+        out, err = self.process.communicate(timeout=50)
         return self.process.returncode, out, err
 
     def answering_worker(self) -> int:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as peer:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as peer:
             return int(peer.makefile().read())
 
     def workers(self) -> set[int]:
@@ -226,11 +226,11 @@ def test_metrics_add_up_over_workers_and_forget_the_dead(tmp_path: Path) -> None
     with serving(tmp_path, "metrics") as server:
         fetch = build_opener(ProxyHandler({})).open
         address = f"http://127.0.0.1:{server.port}/metrics"
-        text = fetch(address, timeout=5).read().decode()
+        text = fetch(address, timeout=20).read().decode()
         assert "mssmtp_deliveries_total 3.0" in text
         assert 'mssmtp_open_connections{door="imap"} 2.0' in text
         with pytest.raises(OSError, match="404"):
-            fetch(address + "2", timeout=5)
+            fetch(address + "2", timeout=20)
 
 
 @pytest.mark.parametrize(
