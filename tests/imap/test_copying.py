@@ -341,7 +341,9 @@ def test_a_move_into_a_mailbox_that_became_another_stops(
     client.ok("CREATE Vieux")
     lines = ("RENAME Vieux Ancien", "CREATE Vieux")
     after_commit(client, 1, lambda: [other.ok(line) for line in lines], monkeypatch)
-    client.no("MOVE 1:5 Vieux", "NONEXISTENT")
+    heard = client.no("MOVE 1:5 Vieux", "NONEXISTENT")
+    assert [line for line in heard if "COPYUID" in line and " 1:2 1:2]" in line]
+    assert client.ok("NOOP") == ["* 1 EXPUNGE", "* 1 EXPUNGE"]
     assert uids(world, "Ancien") == [1, 2]
     assert uids(world, "Vieux") == []
     assert uids(world, "INBOX") == [3, 4, 5]

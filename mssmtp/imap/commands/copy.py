@@ -77,11 +77,11 @@ class Copy(Command):
             return Done(b"Nothing to do")
         if copied.is_elsewhere:
             return Done(b"%b completed, into the same box" % verb)
-        code = yield from beside(len(pairs), lambda: _copyuid(target, pairs))
-        if self.moves:  # RFC 6851 4.3: before the EXPUNGEs
-            yield from send(responses.untagged(b"OK", b"Moved", code))
+        if self.moves:
+            yield from _tell_moved(copied)
             return Done(b"MOVE completed")
-        return Done(b"%b completed" % verb, code)
+        code = yield from beside(len(pairs), lambda: _copyuid(target, pairs))
+        return Done(b"COPY completed", code)
 
     def _in_batches(self, session: Session, progress: Progress, uids: list[Uid]) -> Steps[_Copied]:
         """A move is atomic for each message only (RFC 6851 3.3). A copy is undone when it fails."""
@@ -104,8 +104,10 @@ class Copy(Command):
             if done and done[-1].copy is not None:
                 session.is_changed = True
                 yield from _undone(done[-1].copy)
+            if done and self.moves:  # those stay where they are now (RFC 6851 3.3)
+                yield from _tell_moved(_together(done))
             raise
-        return replace(done[-1], pairs=list(chain.from_iterable(each.pairs for each in done)))
+        return _together(done)
 
     def copy(self, writing: Writing, session: Session, batch: _Batch) -> _Copied:
         """One batch, with the rights of this moment in both mailboxes (ATT-25)."""
@@ -139,6 +141,18 @@ class Copy(Command):
         """For all of it, before the first batch. Raises OverQuota."""
         target, _, _ = self._target(reading, session)
         reading.demand_room_for(session.selected.mailbox.id, uids, target.bal)
+
+
+def _together(done: list[_Copied]) -> _Copied:
+    return replace(done[-1], pairs=list(chain.from_iterable(each.pairs for each in done)))
+
+
+def _tell_moved(copied: _Copied) -> Steps[None]:
+    """RFC 6851 4.3: before the EXPUNGEs."""
+    target, pairs = copied.target, copied.pairs
+    if pairs and not copied.is_elsewhere:
+        code = yield from beside(len(pairs), lambda: _copyuid(target, pairs))
+        yield from send(responses.untagged(b"OK", b"Moved", code))
 
 
 def _copyuid(target: Mailbox, pairs: list[tuple[Uid, Uid]]) -> bytes:
