@@ -129,6 +129,13 @@ WEAKENINGS = (
         ("tests/imap/test_readings.py",),
     ),
     Weakening(
+        "who has seen a letter that another worker moved away before it was written",
+        "mssmtp/imap/showing.py",
+        '                yield Note(who, where, seen, "lu", letters)\n',
+        '                yield Note(who, where, seen, "lu")\n',
+        ("tests/imap/test_readings.py",),
+    ),
+    Weakening(
         "the COPYs of a worker that died",
         "mssmtp/serving.py",
         "        await _give_up_copies(store)\n",

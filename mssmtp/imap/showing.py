@@ -16,9 +16,10 @@ from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 from mssmtp.imap.streams import Decoded, Stream
 from mssmtp.mail import Uid
+from mssmtp.storage.model import MessageRow
 
 if TYPE_CHECKING:
-    from mssmtp.storage import Reading
+    from mssmtp.storage import Reading, Writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +43,34 @@ def show(session: Session, items: tuple[Item, ...], spans: Sequence[Span]) -> St
     for group in cut(spans, plan.group_rows):
         seen: frozenset[Uid] = frozenset()
         if plan.sets_seen and selected.may(mailboxes.SEEN):
-            seen = yield from _see(selected, group)
-        if plan.reads_body and seen:
-            yield Note(session.principal.account, selected.mailbox.id, seen, "lu")
+            seen, letters = yield from _see(selected, group)
+            if plan.reads_body and seen:
+                who, where = session.principal.account, selected.mailbox.id
+                yield Note(who, where, seen, "lu", letters)
         told = yield from _send_group(session, plan, group, seen)
         missing += told.missing
         is_undecodable |= told.is_undecodable
     return Told(missing, is_undecodable)
 
 
-def _see(selected: Selected, group: Sequence[Span]) -> Steps[frozenset[Uid]]:
-    """Set `\\Seen` on the unread messages of `group`; which they were."""
+def _see(
+    selected: Selected, group: Sequence[Span]
+) -> Steps[tuple[frozenset[Uid], Collection[int]]]:
+    """Set `\\Seen` on the unread messages of `group`; which they were, and their letters."""
     mailbox, ranges = selected.mailbox.id, selected.view.uid_ranges(group)
     rows = yield from read(lambda reading: reading.messages(mailbox, ranges))
     unseen = [row.uid for row in rows if "\\Seen" not in row.flags]
     if not unseen:
-        return frozenset()
-    changed = yield from write(
-        lambda writing: writing.store_flags(mailbox, unseen, "+", frozenset({"\\Seen"}))
-    )
+        return frozenset(), ()
+
+    def job(writing: Writing) -> tuple[list[MessageRow], Collection[int]]:
+        changed = writing.store_flags(mailbox, unseen, "+", frozenset({"\\Seen"}))
+        spans = selected.view.among(unseen, group)
+        return changed, writing.letters_of(mailbox, selected.view.uid_ranges(spans))
+
+    changed, letters = yield from write(job)
     selected.tell(changed)
-    return frozenset(unseen)
+    return frozenset(unseen), letters
 
 
 def _send_group(

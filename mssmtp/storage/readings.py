@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any, Literal
 
 from sqlalchemy import Text, bindparam, cast, func, insert, literal_column, select
@@ -43,13 +44,14 @@ _DAY_US = 86_400_000_000
 
 _BOX = sql(select(mailboxes.c.bal).where(mailboxes.c.id == bindparam("mailbox")))
 _COMMA: Any = literal_column("','")  # SQLAlchemy would have a parameter, and `sql` none unnamed
-_LETTERS = sql(
-    select(func.aggregate_strings(cast(messages.c.blob, Text), _COMMA))
-    .where(messages.c.mailbox == bindparam("mailbox"))
-    .where(messages.c.uid.between(bindparam("low"), bindparam("high")))
+_LETTERS = select(func.aggregate_strings(cast(messages.c.blob, Text), _COMMA)).where(
+    messages.c.mailbox == bindparam("mailbox")
 )
 """In one row: of two thousand the driver makes two thousand tuples, and gives the interpreter away
 as often."""
+_TOGETHER = tuple(f"number{number}" for number in range(32))
+_IN_RANGE = sql(_LETTERS.where(messages.c.uid.between(bindparam("low"), bindparam("high"))))
+_SCATTERED = sql(_LETTERS.where(messages.c.uid.in_([bindparam(name) for name in _TOGETHER])))
 _SET = (readings.c.first, readings.c.last, readings.c.octets)
 _TOUCHES = (readings.c.first <= bindparam("last")) & (readings.c.last >= bindparam("first"))
 _KNOWN = sql(
@@ -75,7 +77,6 @@ _OF_BAL = sql(
     .order_by(readings.c.day, readings.c.at)
     .limit(bindparam("most"))
 )
-_TOGETHER = tuple(f"blob{number}" for number in range(32))
 _CAME_BY = sql(
     select(blobs.c.number, blobs.c.envelope).where(
         blobs.c.number.in_([bindparam(name) for name in _TOGETHER])
@@ -210,22 +211,32 @@ class ReadingsReading(ActivityReading):
 
     def letters_of(self, mailbox: MailboxId, uids: Iterable[tuple[int, int]]) -> set[int]:
         """The letters in a mailbox with UIDs in these closed ranges, for `Noted`."""
-        letters: set[int] = set()
-        for low, high in uids:
-            row = self._one(_LETTERS, mailbox=mailbox, low=low, high=high)
-            letters.update(json.loads(f"[{row[0] or ''}]" if row else "[]"))
-        return letters
+        spans = list(uids)
+        found = [
+            self._one(_IN_RANGE, mailbox=mailbox, low=low, high=high)
+            for low, high in spans
+            if low != high
+        ]
+        for named in _named([low for low, high in spans if low == high]):
+            found.append(self._one(_SCATTERED, mailbox=mailbox, **named))
+        texts = (row[0] for row in found if row is not None and row[0])
+        return set(chain.from_iterable(json.loads(f"[{text}]") for text in texts))
 
     def _came_by(self, letters: Sequence[int]) -> dict[int, EnvelopeId]:
         """The envelopes of those that came by one and are still here."""
         found: dict[int, EnvelopeId] = {}
-        for at in range(0, len(letters), len(_TOGETHER)):
-            some = letters[at : at + len(_TOGETHER)]
-            # The last of them again and again, where they do not fill the statement.
-            named = dict.fromkeys(_TOGETHER, some[-1]) | dict(zip(_TOGETHER, some, strict=False))
+        for named in _named(letters):
             rows = self._all(_CAME_BY, **named)
             found |= {letter: EnvelopeId(id) for letter, id in rows if id is not None}
         return found
+
+
+def _named(numbers: Sequence[int]) -> Iterator[dict[str, int]]:
+    """For statements of several numbers; where they do not fill one the last comes again and
+    again."""
+    for at in range(0, len(numbers), len(_TOGETHER)):
+        some = numbers[at : at + len(_TOGETHER)]
+        yield dict.fromkeys(_TOGETHER, some[-1]) | dict(zip(_TOGETHER, some, strict=False))
 
 
 def _letters_of(first: int, last: int, octets: bytes) -> Sequence[int]:

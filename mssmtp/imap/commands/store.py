@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,14 @@ class _Stored:
     rows: list[MessageRow]
     untold: set[Uid]
     modified: list[MessageRow]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Messages that a person has seen, and their letters (DEF-06)."""
+
+    uids: Collection[int]
+    letters: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +108,21 @@ class Store(Command):
         plain = not session.dialect.modseqs and not session.dialect.uids_only
         quick = plain and count_of(group) >= flag_lines.LEAST
 
-        def job(writing: Writing) -> tuple[_Flagged | _Stored, str]:
+        def job(writing: Writing) -> tuple[_Flagged | _Stored, frozenset[str], _Seen | None]:
             rights = mailboxes.demand_still(writing, session.principal, selected.mailbox, "")
             self._permit(selected, rights)
-            if quick and (done := self._flag(writing, selected, group, rights)):
-                return done, rights
-            return self._store(writing, selected, group, rights), rights
+            given = changeable(self.flags, rights)
+            done = self._flag(writing, selected, group, rights) if quick else None
+            if done is not None:
+                return done, given, self._seen(writing, selected, group, given)
+            stored = self._store(writing, selected, group, rights)
+            spans = selected.view.among([row.uid for row in stored.rows], group)
+            return stored, given, self._seen(writing, selected, spans, given)
 
-        done, rights = yield from write(job)
-        given = changeable(self.flags, rights)
-        if self.operation != "-" and any(flag.lower() in _SEEN_BY_A_PERSON for flag in given):
-            uids = list(selected.view.uids_of(group))
-            yield Note(session.principal.account, selected.mailbox.id, uids, "lu")
+        done, given, seen = yield from write(job)
+        if seen is not None:
+            mailbox = selected.mailbox.id
+            yield Note(session.principal.account, mailbox, seen.uids, "lu", seen.letters)
         # Thunderbird takes `$Forwarded` away from what never had it: no keyword comes of that.
         if self.operation != "-":
             yield from send(b"".join(sync.new_keywords(selected, given)))
@@ -126,6 +138,15 @@ class Store(Command):
         told = [row for row in done.rows if not self.silent or row.uid not in done.untold]
         selected.tell(told if not session.dialect.modseqs else [*done.rows, *done.modified])
         return len(done.rows) + len(done.modified)
+
+    def _seen(
+        self, writing: Writing, selected: Selected, spans: list[Span], given: frozenset[str]
+    ) -> _Seen | None:
+        """In the commit that says so: another worker may move them away with the next one."""
+        if self.operation == "-" or not any(flag.lower() in _SEEN_BY_A_PERSON for flag in given):
+            return None
+        letters = writing.letters_of(selected.mailbox.id, selected.view.uid_ranges(spans))
+        return _Seen(selected.view.uids_of(spans), letters)
 
     def _modified(self, selected: Selected, uids: list[Uid]) -> str:
         """MODIFIED, with numbers as the command has them (RFC 7162 3.1.3)."""
