@@ -122,8 +122,8 @@ WEAKENINGS = (
         "mssmtp/imap/showing.py",
         "            yield Note(session.principal.account, selected.mailbox.id, sent, "
         '"releve", letters)\n'
-        "        is_undecodable |= yield from _send_pieces(selected, batch)\n",
-        "            is_undecodable |= yield from _send_pieces(selected, batch)\n"
+        "        told = yield from _send_pieces(session, batch)\n",
+        "            told = yield from _send_pieces(session, batch)\n"
         "            yield Note(session.principal.account, selected.mailbox.id, sent, "
         '"releve", letters)\n',
         ("tests/imap/test_readings.py",),

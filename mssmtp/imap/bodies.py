@@ -33,6 +33,7 @@ class Bodies:
         self._mailbox = mailbox
         self._rows = rows
         self._at = 0
+        self._looked_up_to = Uid(0)
         self._portion: dict[Uid, Content] = {}
         self._opened: tuple[Uid, bytes] = (Uid(0), b"")
 
@@ -45,11 +46,12 @@ class Bodies:
         return self._opened[1][start:stop]
 
     def _open(self, uid: Uid) -> bytes:
-        if uid not in self._portion:
+        if uid > self._looked_up_to:
             self._look_up(uid)
-        if uid not in self._portion:
+        found = self._portion.get(uid)
+        if found is None:  # what is lost takes no other message with it (D10)
             raise NoSuchMessage
-        return self._portion[uid].read()
+        return found.read()
 
     def _look_up(self, uid: Uid) -> None:
         """The next portion, which begins with `uid`."""
@@ -58,6 +60,7 @@ class Bodies:
         while self._at < len(self._rows) and room > 0:
             row = self._rows[self._at]
             self._at += 1
+            self._looked_up_to = row.uid
             if row.uid >= uid and row.size_octets <= SMALL_OCTETS:
                 room -= row.size_octets + READ_COST
                 if spans and spans[-1][1] == row.uid - 1:

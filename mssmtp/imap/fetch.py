@@ -14,7 +14,7 @@ from mssmtp.imap.flag_lines import Lines
 from mssmtp.imap.header_lines import HeaderLines
 from mssmtp.imap.items import Binary, Body, Item, Simple, label_of
 from mssmtp.imap.list_lines import ListLines
-from mssmtp.imap.numbers import Span, count_of, cut
+from mssmtp.imap.numbers import Span, before, count_of, cut
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.streams import Stream
 from mssmtp.imap.values import (
@@ -30,7 +30,7 @@ from mssmtp.imap.values import (
 )
 from mssmtp.mail import MailboxId, Uid
 from mssmtp.message.summary import Summary, UnknownSummary
-from mssmtp.storage.model import MessageRow
+from mssmtp.storage.model import MessageRow, NoSuchMessage
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading
@@ -39,8 +39,6 @@ logger = logging.getLogger(__name__)
 
 BATCH_OCTETS = 262_144
 """A batch ends when it holds as much, so that memory stays bounded whatever is fetched."""
-BINARY_SIZE = b"BINARY.SIZE["
-"""A number: never put off."""
 ROWS = 1_024
 FLAG_ROWS = 6_144
 BODIES = 128
@@ -57,10 +55,18 @@ class Late:
     recent: bool
     value_of: Value
 
+    @property
+    def uid(self) -> Uid:
+        """Of the message."""
+        return self.row.uid
+
 
 Piece = bytes | Stream | Late
 
-Labelled = tuple[tuple[bytes, Value, int], ...]
+Labelled = tuple[tuple[bytes, Value, int, bool], ...]
+"""Name in the response, way to the value, what that way costs (`values.cost_of`), and whether it is
+a section: there may be a thousand of one message, each large, and NIL stands for one that is gone.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,6 @@ class Plan:
 
     items: tuple[Item, ...]
     labelled: Labelled
-    """Name, way to the value, and what that way costs (`values.cost_of`)."""
     beside_seen: Labelled
     """Shown of a message that became `\\Seen` by this command (6.4.5)."""
     lines: ListLines | None
@@ -182,10 +187,10 @@ def render(
     if plan.needs_rows_only and not seen:
         octets = _render_rows(plan, numbered, selected)
         return Batch([octets], spans[-1][1], count_of(spans) - len(rows))
-    pieces, full_at, is_undecodable = _render_messages(reading, selected, plan, numbered, seen)
-    if full_at is not None:
-        return Batch(pieces, full_at, 0, is_undecodable)
-    return Batch(pieces, spans[-1][1], count_of(spans) - len(rows), is_undecodable)
+    pieces, shown, is_undecodable = _render_messages(reading, selected, plan, numbered, seen)
+    position = numbered[shown][0] - 1 if shown < len(numbered) else spans[-1][1]
+    missing = count_of(before(spans, position)) - shown
+    return Batch(pieces, position, missing, is_undecodable)
 
 
 def _render_messages(
@@ -194,20 +199,20 @@ def _render_messages(
     plan: Plan,
     numbered: Sequence[tuple[int, MessageRow]],
     seen: frozenset[Uid],
-) -> tuple[list[Piece], int | None, bool]:
-    """Responses that need more than the rows; the position at which the batch was full, None when
-    all went in; whether a part could not be decoded."""
+) -> tuple[list[Piece], int, bool]:
+    """Responses that need more than the rows; of how many messages, until the batch was full;
+    whether a part could not be decoded."""
     mailbox, rows = selected.mailbox.id, [row for _, row in numbered]
     summaries = _Summaries(reading, mailbox, rows if plan.needs_summary else ())
     bodies = Bodies(reading, mailbox, rows)
     pieces: list[Piece] = []
-    size = 0
+    size = count = 0
     is_undecodable = False
     quick = not seen and not plan.uids_only
     listed = HeaderLines(plan.items) if quick and HeaderLines.serves(plan.items) else None
     copied = BodyLines(plan.items) if quick and BodyLines.serves(plan.items) else None
     room = PORTION_OCTETS if copied else BATCH_OCTETS
-    for count, (at, row) in enumerate(numbered, 1):
+    for at, row in numbered:
         recent = row.uid in selected.recents
         octets = summaries.octets(row.uid)
         if copied and (parts := copied.line(at, row, bodies, recent=recent)):
@@ -224,9 +229,10 @@ def _render_messages(
             )
             size += octets_out
             is_undecodable |= not is_whole
-        if size >= room and count < len(numbered):
-            return _joined(pieces), numbered[count][0] - 1, is_undecodable
-    return _joined(pieces), None, is_undecodable
+        count += 1
+        if size >= room:
+            break
+    return _joined(pieces), count, is_undecodable
 
 
 def _joined(pieces: Sequence[Piece]) -> list[Piece]:
@@ -269,7 +275,7 @@ def _render_rows(
     plan: Plan, numbered: Sequence[tuple[int, MessageRow]], selected: Selected
 ) -> bytes:
     """The fast path: flags, UIDs, sizes and dates of many messages."""
-    values = b" ".join(label + b"%b" for label, _, _ in plan.labelled)
+    values = b" ".join(label + b"%b" for label, *_ in plan.labelled)
     template = _opening(plan) + values + b")\r\n"
     recents = selected.recents
     flags = responses.flags
@@ -287,7 +293,10 @@ def _opening(plan: Plan) -> bytes:
 
 
 def _labelled(items: Sequence[Item]) -> Labelled:
-    return tuple((label_of(item) + b" ", value_of(item), cost_of(item)) for item in items)
+    return tuple(
+        (label_of(item) + b" ", value_of(item), cost_of(item), isinstance(item, Body | Binary))
+        for item in items
+    )
 
 
 class _Summaries:
@@ -317,7 +326,9 @@ class _Summaries:
 
 
 def late(reading: Reading, piece: Late) -> bytes | Stream | None:
-    """The value that was put off."""
+    """The value that was put off. Raises NoSuchMessage."""
+    if not reading.messages(piece.mailbox, [(piece.row.uid, piece.row.uid)]):
+        raise NoSuchMessage
     summaries = _Summaries(reading, piece.mailbox, (piece.row,))
     summary = summaries.opened(piece.row.uid, summaries.octets(piece.row.uid))
     bodies = Bodies(reading, piece.mailbox, (piece.row,))
@@ -340,8 +351,8 @@ def _render_message(
     out: list[bytes] = []
     is_whole = True
     put_off = message.mailbox, message.row, message.recent
-    for label, get, cost in labelled:
-        is_late = size >= BATCH_OCTETS and not label.startswith(BINARY_SIZE)
+    for label, get, cost, is_section in labelled:
+        is_late = is_section and size >= BATCH_OCTETS
         value = Late(*put_off, get) if is_late else get(message)
         if value is None:
             is_whole = False

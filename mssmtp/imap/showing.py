@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mssmtp.errors import Ended, MailError
+from mssmtp import metrics
+from mssmtp.errors import Damaged, Ended, MailError
 from mssmtp.imap import fetch, mailboxes
 from mssmtp.imap.effects import Note, Steps, read, send, write
 from mssmtp.imap.fetch import Batch, Late, Plan, Wanted
@@ -16,10 +19,12 @@ from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 from mssmtp.imap.streams import Decoded, Stream
 from mssmtp.mail import Uid
-from mssmtp.storage.model import MessageRow
+from mssmtp.storage.model import MessageRow, NoSuchMessage
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading, Writing
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,9 @@ def _send_group(
             # Before it leaves: who cuts the line behind what they wanted has read it (DEF-06).
             sent = selected.view.uids_of(before(left, batch.position))
             yield Note(session.principal.account, selected.mailbox.id, sent, "releve", letters)
-        is_undecodable |= yield from _send_pieces(selected, batch)
+        told = yield from _send_pieces(session, batch)
+        missing += told.missing
+        is_undecodable |= told.is_undecodable
         # Where a few messages fill a batch, the rows of hundreds are not read for each (ATT-27).
         room = min(_more_than(_count(left, batch.position)), plan.batch_rows)
         left = after(left, batch.position)
@@ -126,9 +133,10 @@ class _Rendering:
         return batch, reading.letters_of(selected.mailbox.id, shown)
 
 
-def _send_pieces(selected: Selected, batch: Batch) -> Steps[bool]:
-    """True when a part that was put off could not be decoded."""
+def _send_pieces(session: Session, batch: Batch) -> Steps[Told]:
+    """Whole responses, with what is read only now at its place in them."""
     waiting: list[bytes] = []
+    gone: set[Uid] = set()
     is_undecodable = False
     for piece in batch.pieces:
         if isinstance(piece, bytes):
@@ -136,24 +144,53 @@ def _send_pieces(selected: Selected, batch: Batch) -> Steps[bool]:
             continue
         yield from send(b"".join(waiting))
         waiting.clear()
-        value = (yield from read(_getting(piece))) if isinstance(piece, Late) else piece
-        is_undecodable |= value is None
-        if value is None or isinstance(value, bytes):
-            yield from send(value or b"NIL")
-        else:
-            yield from _send_stream(selected, value)
+        with _within_a_response():
+            try:
+                is_undecodable |= yield from _send_value(session, piece)
+            except NoSuchMessage:
+                gone.add(piece.uid)
+                yield from send(b"NIL")
     yield from send(b"".join(waiting))
-    return is_undecodable
+    return Told(len(gone), is_undecodable)
+
+
+@contextmanager
+def _within_a_response() -> Iterator[None]:
+    """A refusal, or a BYE, would be read as part of it: whatever fails here ends the connection
+    without a word, and the client asks once more."""
+    try:
+        yield
+    except Ended as end:
+        raise Ended from end
+    except Exception as error:
+        if not isinstance(error, MailError):
+            logger.exception("a response was cut short")
+            metrics.internal_errors.labels("imap").inc()
+        raise Ended from error
+
+
+def _send_value(session: Session, piece: Late | Stream) -> Steps[bool]:
+    """True when a part that was put off could not be decoded. Raises NoSuchMessage, with nothing
+    sent, for a message that has gone since the batch was read."""
+    value = (yield from read(_getting(piece))) if isinstance(piece, Late) else piece
+    if value is None or isinstance(value, bytes):
+        yield from send(value or b"NIL")
+    else:
+        yield from _send_stream(session, value)
+    return value is None
 
 
 def _getting(piece: Late) -> Callable[[Reading], bytes | Stream | None]:
     return lambda reading: fetch.late(reading, piece)
 
 
-def _send_stream(selected: Selected, stream: Stream) -> Steps[None]:
-    """A literal read and sent block by block, so that 60 MB never rest in memory (OLC-04)."""
+def _send_stream(session: Session, stream: Stream) -> Steps[None]:
+    """A literal read and sent block by block, so that 60 MB never rest in memory (OLC-04).
+
+    Raises Ended once its length is promised, NoSuchMessage before.
+    """
     if isinstance(stream, Decoded):
-        stream.remember(selected.places)
+        stream.remember(session.selected.places)
     opening = stream.opening
     is_promised = not stream.left
     if is_promised:
@@ -161,10 +198,12 @@ def _send_stream(selected: Selected, stream: Stream) -> Steps[None]:
     while stream.left:
         try:
             octets = yield from read(stream.next)
-        except MailError as error:
+        except (Damaged, NoSuchMessage) as error:
             if is_promised:
-                # The literal's length is: nothing but the end of the connection is honest.
                 raise Ended from error
+            # The file of a letter goes a moment before the snapshots in which it is still there.
+            if not (yield from read(_finding(stream))):
+                raise NoSuchMessage from error
             yield from send(stream.instead)
             return
         if octets is None:
@@ -172,3 +211,8 @@ def _send_stream(selected: Selected, stream: Stream) -> Steps[None]:
         if octets:
             yield from send(octets if is_promised else opening + octets)
             is_promised = True
+
+
+def _finding(stream: Stream) -> Callable[[Reading], bool]:
+    mailbox, uid = stream.mailbox, stream.uid
+    return lambda reading: bool(reading.messages(mailbox, [(uid, uid)]))

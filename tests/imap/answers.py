@@ -51,7 +51,7 @@ class Answer:
 
 class Reader:
     """Answers out of octets. `utf8`: strings may hold UTF-8 (RFC 6855). `cut`: the connection was
-    broken off, which may only happen inside a literal (GEN-04)."""
+    broken off, which may only happen inside a literal (GEN-04), or in the place of one."""
 
     def __init__(self, octets: bytes, *, utf8: bool = False, cut: bool = False) -> None:
         self._octets = octets
@@ -136,6 +136,8 @@ class Reader:
     def _value(self, depth: int = 0) -> Value:
         if depth > 200:
             raise self._fail("less nesting")
+        if self._cut and self._at == len(self._octets):
+            raise _CutShort
         if self._takes(b"("):
             return self._members(depth)
         if self._octets.startswith(b'"', self._at):
