@@ -136,6 +136,20 @@ WEAKENINGS = (
         ("tests/imap/test_readings.py",),
     ),
     Weakening(
+        "rights that end while a mailbox is fetched",
+        "mssmtp/imap/showing.py",
+        "    while left:\n        yield from welcome_again(session)\n",
+        "    while left:\n",
+        ("tests/imap/test_showing.py",),
+    ),
+    Weakening(
+        "a login that ends while a letter is fetched",
+        "mssmtp/imap/showing.py",
+        "    while stream.left:\n        yield from welcome_again(session)\n",
+        "    while stream.left:\n",
+        ("tests/imap/test_showing.py",),
+    ),
+    Weakening(
         "the COPYs of a worker that died",
         "mssmtp/serving.py",
         "        await _give_up_copies(store)\n",

@@ -18,6 +18,7 @@ from mssmtp.imap.numbers import Span, after, before, cut
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 from mssmtp.imap.streams import Decoded, Stream
+from mssmtp.imap.welcome import welcome_again
 from mssmtp.mail import Uid
 from mssmtp.storage.model import MessageRow, NoSuchMessage
 
@@ -88,6 +89,7 @@ def _send_group(
     is_undecodable = False
     room = plan.batch_rows
     while left:
+        yield from welcome_again(session)
         wanted = Wanted(tuple(left), room)
         batch, letters = yield from read(_Rendering(selected, plan, wanted, seen))
         missing += batch.missing
@@ -196,6 +198,7 @@ def _send_stream(session: Session, stream: Stream) -> Steps[None]:
     if is_promised:
         yield from send(opening)
     while stream.left:
+        yield from welcome_again(session)
         try:
             octets = yield from read(stream.next)
         except (Damaged, NoSuchMessage) as error:

@@ -36,6 +36,13 @@ def still_welcome(session: Session) -> Steps[None]:
         yield from _still_entitled(session, selected)
 
 
+def welcome_again(session: Session) -> Steps[None]:
+    """`still_welcome` in the middle of a long answer: a whole mailbox that is read slowly takes
+    hours (SEC-06). Raises Ended."""
+    if session.clock.monotonic() - session.refreshed_at >= session.timing.refresh_s:
+        yield from still_welcome(session)
+
+
 def _refresh(session: Session, now: float) -> Steps[None]:
     before = session.principal
     try:

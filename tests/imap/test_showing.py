@@ -1,18 +1,20 @@
-"""What a FETCH tells when messages go, or the store fails, while it is under way."""
+"""What a FETCH tells when messages go, rights end or the store fails while it is under way."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from mssmtp.errors import Damaged, StorageUnavailable
+from mssmtp.identity.refusals import BadCredentials
 from mssmtp.imap import effects, fetch, streams
-from mssmtp.mail import MailboxId, Uid
+from mssmtp.mail import MailboxId, Role, Uid
 from mssmtp.message import stub
 from mssmtp.storage import Reading
-from tests.imap.world import Client, World, message
+from tests.imap.world import SERVICE, Client, World, message
 
 LARGE = 200_000
 """Octets of a letter that is streamed."""
@@ -205,3 +207,64 @@ def test_a_letter_that_cannot_be_opened_is_still_a_stub(
     monkeypatch.setattr(Reading, "body", damaged)
     lines = client.ok("FETCH 1 BODY.PEEK[]")
     assert "Subject: Message illisible" in lines
+
+
+# ---------------------------------------------------------------- rights that end meanwhile
+
+
+@pytest.mark.attack("ATT-18", "ATT-25")
+@pytest.mark.parametrize("octets", [300, LARGE])
+def test_att_25_nothing_more_is_fetched_once_the_box_is_closed(
+    world: World, monkeypatch: pytest.MonkeyPatch, octets: int
+) -> None:
+    """Who asks for a whole box and reads slowly would take it home after having been shut out."""
+    world.share(Role.LECTEUR)
+    for number in range(8):
+        world.deliver(large(number, octets), bal=world.service)
+    client = world.client(select=None)
+    client.ok(f'SELECT "Other Users/{SERVICE}/INBOX"')
+    monkeypatch.setattr(fetch, "PORTION_OCTETS", 600)
+    perform = client._perform
+
+    def performed(effect: effects.Effect) -> bool:
+        done = perform(effect)
+        if isinstance(effect, effects.Send) and b"* 2 FETCH" in client.received:
+            with suppress(LookupError):
+                close.pop()()
+        return done
+
+    def closed() -> None:
+        world.clock.advance(client.session.timing.refresh_s)
+        account = world.store.read(lambda r: r.account(client.session.principal.login)).result()
+        assert account is not None
+        world.store.write(lambda w: w.remove_member(world.service.id, account.id)).result()
+
+    close = [closed]
+    monkeypatch.setattr(client, "_perform", performed)
+    answer = client.send(b"a FETCH 1:8 BODY.PEEK[]\r\n")
+    assert close == []
+    assert not client.is_open
+    assert answer.count(b"* 5 FETCH") == 0
+    assert b"a OK" not in answer
+
+
+@pytest.mark.attack("ATT-18")
+def test_att_18_a_letter_is_not_streamed_on_to_whom_was_shut_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """60 MB at 100 KB/s are ten minutes (SEC-06: within a second)."""
+    world.deliver(large(1, 1_000_000))
+    monkeypatch.setattr(streams, "BLOCK_OCTETS", 100_000)
+    client = world.client()
+
+    def shut_out() -> None:
+        world.clock.advance(client.session.timing.refresh_s)
+        monkeypatch.setattr(world, "login", refuse)
+
+    def refuse(*_: object) -> None:
+        raise BadCredentials
+
+    before_block(client, 3, shut_out, monkeypatch)
+    answer = client.send(b"a FETCH 1 BODY.PEEK[]\r\n")
+    assert not client.is_open
+    assert len(answer) < 400_000
