@@ -69,6 +69,19 @@ def test_a_command_leaves_its_events(world: World, command: str, kinds: set[str]
 
 
 @pytest.mark.requirement("DEF-06")
+def test_what_a_store_has_left_alone_was_not_seen(world: World) -> None:
+    """RFC 7162 3.1.3: another has changed it meanwhile, and its flags are as they were."""
+    client, other = world.client(), world.client()
+    other.ok("STORE 2 +FLAGS (\\Flagged)")
+    inbox = world.store.read(lambda r: r.mailbox(world.zoe.id, "INBOX")).result()
+    assert inbox is not None
+    before = inbox.highest_modseq - 1
+    tagged, _ = client.command(f"STORE 1:2 (UNCHANGEDSINCE {before}) +FLAGS (\\Seen)")
+    assert tagged.startswith("OK [MODIFIED 2]")
+    assert [(kind, letter) for kind, _, letter in events(world)] == [("lu", 1)]
+
+
+@pytest.mark.requirement("DEF-06")
 def test_once_for_each_person_message_and_day(world: World) -> None:
     world.share(Role.LECTEUR)
     world.share(Role.SECRETAIRE, LUC)

@@ -11,6 +11,7 @@ from mssmtp.outside import SystemClock
 from mssmtp.storage import Writing
 from mssmtp.storage.suspensions import Suspension
 from mssmtp.trust import Suspended
+from tests.imap.world import message
 from tests.imap_server.rig import LUC, SERVICE, ZOE, Rig, until
 
 
@@ -74,3 +75,30 @@ async def test_who_idles_hears_bye_when_what_let_him_in_is_taken_away(rig: Rig, 
         await until(lambda: waiting._wakes_on_change)
         rig.store.write(take).result()
         assert b"* BYE [" in await idle.ends()
+
+
+@pytest.mark.attack("ATT-18", "ATT-25")
+@pytest.mark.parametrize("octets", [20_000, 15_000_000])
+async def test_who_fetches_slowly_gets_no_more_once_shut_out(rig: Rig, octets: int) -> None:
+    """SEC-06: a thief asks for all of it with one command, and takes hours to read the answer."""
+    head = message(1)
+    many = 15_000_000 // octets
+    for _ in range(many):
+        rig.deliver(head + b"a" * (octets - len(head)))
+
+    def revoke(writing: Writing) -> None:
+        account = writing.account(ZOE)
+        assert account is not None
+        for each in writing.app_passwords(account.id):
+            writing.revoke_app_password(each.id)
+
+    async with rig.door() as (door, port):
+        slow = await rig.client(port)
+        (connection,) = door.connections
+        await slow.send(b"f FETCH 1:* BODY.PEEK[]\r\n")
+        await until(lambda: not connection._writable.is_set())
+        rig.store.write(revoke).result()
+        told = await slow.ends()
+    assert len(told) < 0.9 * many * octets
+    assert b"f OK" not in told
+    assert b"* BYE [EXPIRED]" in told or octets > 1_000_000  # in a literal it could not be told
