@@ -86,6 +86,21 @@ def _exchange(facts: Facts, tables: Tables) -> Verdict | None:
     return None
 
 
+def _patients(facts: Facts, tables: Tables) -> Verdict | None:
+    """OP-89, of letters from elsewhere: patients do not write to each other. Whether a professional
+    has written first is for the patients' operator to know: the letter that lets a patient write
+    here may have left elsewhere, with Reply-To (OP-91), and a pharmacy is written to first."""
+    if facts.sender is None or not tables.is_patient(facts.sender):
+        return None
+    for recipient in facts.recipients:
+        if tables.is_patient(recipient.address):
+            because = (
+                f"{tables.shown(facts.sender)} and {tables.shown(recipient.address)} are patients"
+            )
+            return refuse("habilitation.patients", refusals.PATIENTS_APART.reply(), because)
+    return None
+
+
 _NAME = "habilitation.trust-space"
 RULES = (
     Rule(
@@ -94,6 +109,14 @@ RULES = (
         frozenset({Stage.RECIPIENT, Stage.CONTENT}),
         SUBMISSION,
         _entitled,
+        must=True,
+    ),
+    Rule(
+        "habilitation.patients",
+        ("OP-89",),
+        frozenset({Stage.RECIPIENT}),
+        OPERATOR,
+        _patients,
         must=True,
     ),
     Rule(

@@ -330,6 +330,15 @@ PATIENT_FIRST = Refusal(
     "A patient writes to somebody who has not written first (OP-89).",
     "Wait for the professional's message and answer it.",
 )
+PATIENTS_APART = Refusal(
+    "habilitation.patients",
+    550,
+    "5.7.1",
+    "Les patients ne s'écrivent pas entre eux par la messagerie de santé ; "
+    "répondez à un professionnel.",
+    "A patient of another operator writes to a patient served here (OP-89).",
+    "Answer a professional who has written.",
+)
 DELEGATE_REPLIES = Refusal(
     "habilitation.delegate",
     550,

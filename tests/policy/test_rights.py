@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mssmtp.config import LimitSettings
-from mssmtp.mail import Bal, BalState, BalType, PersonState, RecipientFacts, Stage
+from mssmtp.mail import Address, Bal, BalState, BalType, PersonState, RecipientFacts, Stage
 from mssmtp.policy.engine import Engine
 from tests.policy.samples import (
     ENGINE,
@@ -124,6 +124,22 @@ def test_a_patient_only_answers_who_has_written() -> None:
     first = submitted(Stage.RECIPIENT, patient, to(f"zoe@{OURS}"))
     assert outcome(ENGINE.decide(answer)) == "accept"
     assert outcome(ENGINE.decide(first)) == ENTITLED
+
+
+@pytest.mark.requirement("OP-89", "OP-91")
+def test_a_patient_of_another_operator_writes_to_professionals_and_to_no_patient() -> None:
+    """Who has written first is not asked here: the letter may have named this box by Reply-To."""
+    patient = to(f"{INS}@{PATIENTS}", is_local_domain=True, bal=box(INS, BalType.PER, PATIENTS))
+    doctor = to(f"zoe@{OURS}", bal=ZOE, has_written=False)
+    other = Address.parse(f"199012A99999908@{PATIENTS}")
+    for sender, found, expected in (
+        (other, doctor, "accept"),
+        (other, patient, "habilitation.patients 550 5.7.1"),
+        (Address.parse(f"bob@{THEIRS}"), patient, "accept"),
+        (None, patient, "accept"),
+    ):
+        facts = replace(received(Stage.RECIPIENT, found), sender=sender)
+        assert outcome(ENGINE.decide(facts)) == expected, sender
 
 
 INBOUND = {
