@@ -48,7 +48,7 @@ class AlreadyAnswered(MailError):
     """The same form was sent twice: one letter goes out."""
 
     smtp = Reply(
-        554, "5.5.1", "Cette réponse est déjà partie ; rechargez la page pour en écrire une autre."
+        554, "5.5.1", "Ce message est déjà parti ; rechargez la page pour en écrire un autre."
     )
     imap = "ALREADYEXISTS"
 
@@ -152,9 +152,14 @@ class Envelopes:
 
         return found[number - 1], found[number - 1].blocks(read)
 
-    # ------------------------------------------------------------ an answer
+    # ------------------------------------------------------------ what is written
 
-    def begin_answer(self, account: AccountId, draft: str) -> None:
+    def author(self, account: AccountId) -> Address | None:
+        """From where this person writes: the own box, while it works."""
+        own = self.store.read(lambda r: r.own_bal(account)).result()
+        return None if own is None else own.address
+
+    def begin_letter(self, account: AccountId, draft: str) -> None:
         """`draft`: letters of the form that is sent now, for the first time.
 
         Of two who come at once, one goes on. Raises AlreadyAnswered.

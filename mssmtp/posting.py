@@ -40,6 +40,19 @@ class NotLoggedIn(LoginRefused):
     imap = "AUTHENTICATIONFAILED"
 
 
+class InvitationAsked(MailError):
+    """Nobody has registered the address, and the sender has not said that somebody is to be invited
+    (DEF-09)."""
+
+    smtp = Reply(
+        550,
+        "5.7.1",
+        "Personne n'est connu ici sous cette adresse ; vérifiez-la, ou cochez l'invitation et"
+        " renvoyez.",
+    )
+    imap = "NONEXISTENT"
+
+
 @dataclass(frozen=True, slots=True)
 class Attached:
     """A file to be sent along, under the name the browser gives."""
@@ -50,14 +63,16 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An answer: `header` is the header section of the letter that is answered."""
+    """What a form holds. `header`: the header section of the letter that is answered, if it is an
+    answer; `invites`: whoever is not known under `to` is to be invited."""
 
     author: Address
     to: Address
     subject: str = field(repr=False)
     text: str = field(repr=False)
-    header: bytes = field(repr=False)
+    header: bytes = field(default=b"", repr=False)
     files: Sequence[Attached] = field(default=(), repr=False)
+    invites: bool = False
 
 
 class Posting:
@@ -79,7 +94,7 @@ class Posting:
     async def post(self, account: AccountId, written: Written, boundary: str) -> EnvelopeId:
         """Take responsibility for it. `boundary`: letters that nobody can guess.
 
-        Raises MailError kinds, as submission answers them.
+        Raises InvitationAsked, and MailError kinds as submission answers them.
         """
         services = self._services
         if services.store.is_behind:
@@ -92,7 +107,11 @@ class Posting:
         transaction = await from_principal(
             services, principal, command, lambda reading, known: _principal(reading, known.account)
         )
-        transaction.add(await destination(services, transaction, RcptCommand(written.to)))
+        transaction.is_at_page = True
+        found = await destination(services, transaction, RcptCommand(written.to))
+        if found.facts.is_invited and not written.invites:
+            raise InvitationAsked
+        transaction.add(found)
         hop = Hop(_NAME, None, services.settings.operator.host_name, None, None, authenticated=True)
         intake = Intake(services, transaction, Origin(hop, _NAME), self._threads)
         try:

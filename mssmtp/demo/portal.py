@@ -14,14 +14,14 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from mssmtp.bulk.activation import Inviting
 from mssmtp.config import Settings
-from mssmtp.mail import Address, BalType, Category, Domain
+from mssmtp.mail import Address, BalType, Category, Domain, Structure, StructureId
 from mssmtp.notices import Desk
 from mssmtp.outside import Clock, Entropy
 from mssmtp.storage import Store, Writing
 from mssmtp.storage.people_values import NewPerson
 
 USUAL = Address("ida.portail", Domain("courriel.example"))
-_STRUCTURE = "Centre hospitalier A"
+_STRUCTURE, _FINESS = "Centre hospitalier A", "690000013"
 
 
 def invite(store: Store, settings: Settings, clock: Clock, entropy: Entropy) -> None:
@@ -34,6 +34,8 @@ def invite(store: Store, settings: Settings, clock: Clock, entropy: Entropy) -> 
         person = writing.create_person(new)
         box = writing.create_bal(Address(USUAL.local, settings.operator.domains[0]), BalType.MED)
         writing.give_box(person.account, box.id)
+        structure = writing.create_structure(Structure(StructureId(0), _STRUCTURE, _FINESS))
+        writing.set_bal_structure(box.id, structure.id)
         inviting.invite(writing, person, _STRUCTURE)
 
     store.write(job).result()

@@ -130,6 +130,8 @@ class Transaction:
     is_chunked: bool = False
     """A BDAT has come: neither RCPT nor DATA any more, until its last chunk or RSET."""
     gateway: Relayed | None = None
+    is_at_page: bool = False
+    """Written at a page of ours, which asks the sender before anybody is invited (DEF-09)."""
     lowered_from: int = 0
     """The priority of RFC 6710 that was asked for, when the box had no more of it."""
 

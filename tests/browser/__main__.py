@@ -102,7 +102,27 @@ def story(browser: Firefox, portal: dict[str, str], pictures: Path | None) -> No
     browser.press("footer button[value=en]")
     demand("My account" in browser.text, browser.text)
     seen("the account in english")
+    envelope(browser, portal, mail, seen)
     card(browser, portal, mail, seen)
+
+
+def envelope(
+    browser: Firefox, portal: dict[str, str], mail: Mail, seen: Callable[[str], None]
+) -> None:
+    """To somebody nobody knows here, who is invited once she has said so (DEF-09)."""
+    browser.go(f"{portal['url']}/enveloppes")
+    browser.press("main a[href$='/enveloppes/nouvelle']")
+    browser.fill("to", "inconnue@poste.example")
+    browser.fill("text", "Bonjour")
+    browser.press()
+    demand("tick the invitation" in browser.text, browser.text)
+    demand(browser.value("to") == "inconnue@poste.example", "what was typed is lost")
+    seen("nobody is known there, she is asked")
+    browser.press("#f-inviter-on")
+    browser.press()
+    demand("Your message has left" in browser.text, browser.text)
+    mail.next(r"(https://\S+/confirmation#\S+)")
+    seen("she has said so, and the invitation is mailed")
 
 
 def card(browser: Firefox, portal: dict[str, str], mail: Mail, seen: Callable[[str], None]) -> None:

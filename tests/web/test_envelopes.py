@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP, default
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 
 from mssmtp.app import untrusting
 from mssmtp.identity.authenticator import Authenticator
-from mssmtp.mail import AccountId, Address, Door, Envelope, EnvelopeId, Recipient
+from mssmtp.mail import (
+    AccountId,
+    Address,
+    Door,
+    Envelope,
+    EnvelopeId,
+    Invites,
+    PersonState,
+    Recipient,
+    Structure,
+    StructureId,
+)
 from mssmtp.notices.inviting import Inviting
 from mssmtp.own import OwnKeys
 from mssmtp.policy import Engine
@@ -129,6 +142,10 @@ def answer(browser: Browser, shown: Page, text: str = "Merci Zoé") -> Page:
     return browser.post(f"{shown.path}/reponse", {**hidden, "text": text})
 
 
+def is_one(link: str) -> bool:
+    return re.match(r"/enveloppes/[0-9]", link) is not None
+
+
 def opened(browser: Browser, id: str) -> Page:
     return browser.submit(f"enveloppes/{id}", {})
 
@@ -240,11 +257,11 @@ def test_att_29_a_hostile_letter_is_shown_as_text_and_its_files_kept_as_files(
 @pytest.mark.attack("ATT-24")
 def test_att_24_an_envelope_of_somebody_else_does_not_exist(staffed: Place, luc: Browser) -> None:
     mine = delivered(staffed)
-    place = next(line for line in luc.get("enveloppes").html.split('"') if "enveloppes/" in line)
+    place = next(line for line in luc.get("enveloppes").html.split('"') if is_one(line))
     assert luc.get(place).status == 200
     zoe = logged_in(staffed, ZOE)
     csrf = zoe.get("compte").fields[CSRF]
-    own = [each for each in zoe.get("enveloppes").html.split('"') if "enveloppes/" in each]
+    own = [each for each in zoe.get("enveloppes").html.split('"') if is_one(each)]
     assert place not in own
     for id in (place, f"enveloppes/{mine}", "enveloppes/1-1-1", "enveloppes/x", "enveloppes/..."):
         found = zoe.get(id)
@@ -334,3 +351,100 @@ def test_att_09_nothing_typed_becomes_a_field() -> None:
     assert text.get_content().split() == evil.split()
     assert attached.get_content() == b"--=_b--\r\nMZ"
     assert "\n" not in str(attached.get_filename())
+
+
+# ---------------------------------------------------------------- a new envelope
+
+
+NEW = "enveloppes/nouvelle"
+
+
+def writes(browser: Browser, shown: Page, **given: str) -> Page:
+    """The form of a new envelope, filled in and sent."""
+    hidden = {name: shown.fields[name] for name in (CSRF, "draft")}
+    return browser.post(NEW, {**hidden, "objet": "Bilan", "text": "Bonjour", **given})
+
+
+def invites(place: Place, chosen: Invites) -> None:
+    """What the structure of Zoé's box lets be done."""
+
+    def job(writing: Writing) -> None:
+        box = writing.bal(box_of(ZOE))
+        assert box is not None
+        known = None if box.structure is None else writing.structure(box.structure)
+        if known is None:
+            known = writing.create_structure(Structure(StructureId(0), "Cabinet", "130000029"))
+            writing.set_bal_structure(box.id, known.id)
+        writing.change_structure(replace(known, invites=chosen))
+
+    place.store.write(job).result()
+
+
+def waiting_for(place: Place, usual: str) -> list[str | None]:
+    """Who wrote to an address that nobody has registered."""
+    found = place.store.read(lambda r: r.invited(Address.parse(usual))).result()
+    return [str(each.envelope.sender) for each in found]
+
+
+@pytest.fixture(scope="module")
+def zoe(staffed: Place) -> Iterator[Browser]:
+    browser = logged_in(staffed, ZOE)
+    yield browser
+    browser.close()
+
+
+@pytest.mark.requirement("DEF-09", "OP-13")
+@pytest.mark.parametrize("chosen", ["portal", "all"])
+def test_who_writes_to_an_unknown_address_says_first_that_this_person_is_to_be_invited(
+    staffed: Place, zoe: Browser, chosen: Literal["portal", "all"]
+) -> None:
+    invites(staffed, chosen)
+    stranger, before = f"inconnu-{chosen}@poste.example", len(staffed.mailed("invitation"))
+    assert "Écrire une enveloppe" in zoe.get("enveloppes").text
+    asked = writes(zoe, zoe.get(NEW), to=stranger)
+    assert (asked.status, "cochez l'invitation" in asked.text) == (422, True)
+    assert "Bonjour" in asked.html, "what was typed is not lost"
+    assert (waiting_for(staffed, stranger), len(staffed.mailed("invitation"))) == ([], before)
+    done = writes(zoe, asked, to=stranger, inviter="on")
+    assert "message est parti" in done.text
+    assert waiting_for(staffed, stranger) == [str(box_of(ZOE))]
+    (told,) = staffed.mailed("invitation")[before:]
+    assert (told["sender"], "Bonjour" in str(told)) == (str(box_of(ZOE)), False)
+    assert len(letters_of(staffed, box_of(ZOE), "Sent")) >= 1
+
+
+@pytest.mark.requirement("DEF-09", "OP-13")
+def test_where_the_structure_invites_nobody_a_tick_does_not_either(
+    staffed: Place, zoe: Browser
+) -> None:
+    invites(staffed, "off")
+    stranger, before = "personne@poste.example", len(staffed.mailed("invitation"))
+    refused = writes(zoe, zoe.get(NEW), to=stranger, inviter="on")
+    assert (refused.status, "espace de confiance" in refused.text) == (422, True)
+    assert (waiting_for(staffed, stranger), len(staffed.mailed("invitation"))) == ([], before)
+
+
+@pytest.mark.requirement("SEED-37")
+def test_a_new_envelope_reaches_its_box_once(staffed: Place, zoe: Browser) -> None:
+    shown, before = zoe.get(NEW), letters_of(staffed, box_of(LUC))
+    assert "message est parti" in writes(zoe, shown, to=f" {box_of(LUC)} ", inviter="on").text
+    (octets,) = [each for each in letters_of(staffed, box_of(LUC)) if each not in before]
+    came = message_from_bytes(octets, policy=default)
+    assert (came["Subject"], came["From"]) == ("Bilan", str(box_of(ZOE)))
+    assert (came["In-Reply-To"], came.get_content().strip()) == (None, "Bonjour")
+    again = writes(zoe, shown, to=str(box_of(LUC)))
+    assert (again.status, "déjà parti" in again.text) == (422, True)
+    for wrong, why in (("pas une adresse", "mal formée"), ("", "mal formée")):
+        refused = writes(zoe, zoe.get(NEW), to=wrong)
+        assert (refused.status, why in refused.text) == (422, True)
+    assert len(letters_of(staffed, box_of(LUC))) == len(before) + 1
+
+
+@pytest.mark.requirement("SEED-37")
+def test_who_is_not_certified_writes_to_nobody_who_has_not_written(staffed: Place) -> None:
+    usual = "ada-e@cabinet.example"
+    staffed.person(usual, state=PersonState.NOT_CERTIFIED)
+    browser = logged_in(staffed, usual)
+    refused = writes(browser, browser.get(NEW), to=str(box_of(LUC)))
+    assert (refused.status, "pas encore certifié" in refused.text) == (422, True)
+    browser.close()

@@ -1,4 +1,5 @@
-"""Envelopes for who has no mail program: the list, one opened, its files, an answer (SEED-35).
+"""Envelopes for who has no mail program: the list, one opened, its files, an answer (SEED-35), and
+a new one, for which somebody who is not known yet can be invited (DEF-09).
 
 What may be written, and to whom, is for submission to say (`posting.py`).
 """
@@ -7,11 +8,22 @@ from __future__ import annotations
 
 import base64
 
-from mssmtp.envelopes import Cover, Envelopes, NoSuchEnvelope
-from mssmtp.errors import MailError, Reply
+from mssmtp.envelopes import Envelopes, NoSuchEnvelope
+from mssmtp.errors import BadAddress, MailError, Reply
 from mssmtp.mail import Address
 from mssmtp.posting import Attached, Written
-from mssmtp.web.page import Answer, Call, Goes, Handler, Needs, NotFound, Page, Sent, Shown
+from mssmtp.web.page import (
+    Answer,
+    Call,
+    FieldProblem,
+    Goes,
+    Handler,
+    Needs,
+    NotFound,
+    Page,
+    Sent,
+    Shown,
+)
 
 HERE = "enveloppes"
 MOST_OCTETS = 31_457_280
@@ -23,9 +35,9 @@ _DOWNLOADED = "application/octet-stream"
 
 
 class NothingWritten(MailError):
-    """An answer without text and without files."""
+    """A letter without text and without files."""
 
-    smtp = Reply(554, "5.6.0", "Écrivez une réponse, ou joignez un fichier.")
+    smtp = Reply(554, "5.6.0", "Écrivez un texte, ou joignez un fichier.")
 
 
 class TooMuchText(MailError):
@@ -38,7 +50,7 @@ class PerhapsSent(MailError):
     """The store was too slow: nobody knows yet."""
 
     smtp = Reply(
-        451, "4.4.1", "Votre réponse est peut-être partie ; vérifiez auprès du destinataire."
+        451, "4.4.1", "Votre message est peut-être parti ; vérifiez auprès du destinataire."
     )
 
 
@@ -62,7 +74,8 @@ def _list(call: Call) -> Answer:
     text = call.query.get("page", "1")
     page = int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 1
     lines, has_more = _envelopes(call).lines(call.holder().account, page)
-    return Shown("envelopes.html", {"lines": lines, "page": page, "has_more": has_more})
+    told = {"lines": lines, "page": page, "has_more": has_more, "writes": _author(call)}
+    return Shown("envelopes.html", told)
 
 
 def _get(call: Call) -> Answer:
@@ -85,32 +98,65 @@ def _file(call: Call) -> Answer:
 
 
 def _answer(call: Call) -> Answer:
-    account, envelopes, posting = call.holder().account, _envelopes(call), call.site.posting
+    account, envelopes = call.holder().account, _envelopes(call)
     cover = envelopes.look(account, call.args["id"])
-    if posting is None or cover.opened is None or cover.sender is None:
+    if cover.opened is None or cover.sender is None:
         raise NotFound
-    written = _written(call, cover, cover.sender)
-    envelopes.begin_answer(account, call.form["draft"])
-    try:
-        call.site.wait(posting.post(account, written, f"=_{_drawn(call)}"))
-    except TimeoutError as error:
-        raise PerhapsSent from error
+    subject = cover.subject
+    if not subject.lower().startswith("re:"):
+        subject = f"Re: {subject}"
+    text, files = _typed(call)
+    _post(call, Written(cover.box.address, cover.sender, subject, text, cover.header, files))
     envelopes.answered(account, call.args["id"])
     return Goes(f"{HERE}/{call.args['id']}", done="envelopes.answered")
 
 
-def _written(call: Call, cover: Cover, to: Address) -> Written:
-    """The answer that the form holds. Raises NothingWritten, TooMuchText."""
+def _author(call: Call) -> Address | None:
+    """Whose letters may be written here; None where none may."""
+    return None if call.site.posting is None else _envelopes(call).author(call.holder().account)
+
+
+def _get_new(call: Call) -> Answer:
+    author = _author(call)
+    if author is None:
+        raise NotFound
+    return Shown("write.html", {"author": author, "draft": _drawn(call)})
+
+
+def _write(call: Call) -> Answer:
+    author = _author(call)
+    if author is None:
+        raise NotFound
+    try:
+        to = Address.parse(call.form["to"].strip())
+    except BadAddress as error:
+        raise FieldProblem("to", error) from error
+    text, files = _typed(call)
+    invites = call.form["inviter"] == "on"
+    _post(call, Written(author, to, call.form["objet"], text, files=files, invites=invites))
+    return Goes(HERE, done="envelopes.written")
+
+
+def _post(call: Call, written: Written) -> None:
+    account, posting = call.holder().account, call.site.posting
+    if posting is None:
+        raise NotFound
+    _envelopes(call).begin_letter(account, call.form["draft"])
+    try:
+        call.site.wait(posting.post(account, written, f"=_{_drawn(call)}"))
+    except TimeoutError as error:
+        raise PerhapsSent from error
+
+
+def _typed(call: Call) -> tuple[str, tuple[Attached, ...]]:
+    """Text and files of the form. Raises NothingWritten, TooMuchText."""
     text = call.form["text"]
     files = tuple(Attached(each.name, each.octets) for each in call.files)
     if not (text.strip() or files):
         raise NothingWritten
     if len(text) > MOST_TEXT:
         raise TooMuchText
-    subject = cover.subject
-    if not subject.lower().startswith("re:"):
-        subject = f"Re: {subject}"
-    return Written(cover.box.address, to, subject, text, cover.header, files)
+    return text, files
 
 
 def _drawn(call: Call) -> str:
@@ -120,6 +166,14 @@ def _drawn(call: Call) -> str:
 
 PAGES = (
     Page(HERE, Needs.SESSION, get=_list),
+    Page(
+        f"{HERE}/nouvelle",
+        Needs.SESSION,
+        get=_get_new,
+        post=_write,
+        most_octets=MOST_OCTETS,
+        takes_files=True,
+    ),
     Page(f"{HERE}/{{id}}", Needs.SESSION, get=_theirs(_get), post=_theirs(_open)),
     Page(
         f"{HERE}/{{id}}/reponse",
