@@ -228,6 +228,13 @@ WEAKENINGS = (
         ("tests/policy/test_rights.py",),
     ),
     Weakening(
+        "titles of letters whose envelope alone names a patient",
+        "mssmtp/notices/telling.py",
+        "            patients.concerns(octets, self._domains) or self._is_patients(envelope),\n",
+        "            patients.concerns(octets, self._domains),\n",
+        ("tests/notices/test_told.py",),
+    ),
+    Weakening(
         "a card that is suspended",
         "mssmtp/card_login.py",
         "            self._demand_active(shown)\n",

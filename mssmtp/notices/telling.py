@@ -19,6 +19,8 @@ from mssmtp.mail import (
     BalState,
     BalType,
     Domain,
+    Envelope,
+    EnvelopeId,
     masked,
     masked_text,
 )
@@ -56,7 +58,7 @@ class _Letter:
     sender: str
     title: str
     is_patient: bool
-    blob: int = 0
+    envelope: EnvelopeId | None
 
 
 class Telling:
@@ -141,15 +143,15 @@ class Telling:
             "box": str(bal.address),
             "sender": letter.sender,
             "title": self._title(letter, reader.language),
-            "link": self._desk.link(self._page(writing, bal, letter)),
+            "link": self._desk.link(self._page(bal, letter)),
         }
         self._queue(writing, Kind.ARRIVAL, reader, bal, said, now)
 
     @staticmethod
-    def _page(writing: Writing, bal: Bal, letter: _Letter) -> str:
+    def _page(bal: Bal, letter: _Letter) -> str:
         """Where its holder opens it; who reads a box of others does so with a program."""
-        envelope = None if bal.type is BalType.ORG else writing.envelope_of(letter.blob)
-        return "" if envelope is None else f"enveloppes/{envelope.id}"
+        is_others = bal.type is BalType.ORG or letter.envelope is None
+        return "" if is_others else f"enveloppes/{letter.envelope}"
 
     def _gather(
         self,
@@ -252,12 +254,20 @@ class Telling:
         except MailError:  # mail from elsewhere may name nobody, or more than can be read
             authors = ()
         subject = values(header, "subject")
+        envelope = None if blob is None else writing.envelope_of(blob)
         return _Letter(
             ", ".join(masked(each, self._domains) for each in authors[:3]),
             masked_text(decode_words(subject[0]), self._domains) if subject else "",
-            patients.concerns(octets, self._domains),
-            blob or 0,
+            patients.concerns(octets, self._domains) or self._is_patients(envelope),
+            None if envelope is None else envelope.id,
         )
+
+    def _is_patients(self, envelope: Envelope | None) -> bool:
+        """DEF-05: a hidden recipient stands in the envelope alone."""
+        if envelope is None:
+            return False
+        named = (envelope.sender, *(to.address for to in envelope.recipients))
+        return any(each is not None and each.domain in self._domains for each in named)
 
     def _title(self, letter: _Letter, language: str) -> str:
         masking = self._desk.settings.mask_subject

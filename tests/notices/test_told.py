@@ -23,6 +23,8 @@ from tests.storage.support import SteppingClock
 SERVED = (Domain("hopital-a.test"),)
 PATIENTS = frozenset({Domain("patient.mssante.fr")})
 HOST = Domain("mx.hopital-a.test")
+OLIVE = Address.parse("olive@cabinet-b.test")
+PATIENT = Address.parse("199019999999979@patient.mssante.fr")
 
 Make = Callable[..., Courier]
 
@@ -100,6 +102,65 @@ async def test_a_title_that_names_a_patient_leaves_masked(
     assert mail["subject"] == f"[MEDIMAIL : Reception] {shown}"
     assert b"199019999999979" not in relay.letters[0][1]
     assert masking == "full" or "TARTEMPION" not in mail.get_content()
+
+
+NAMED = "XDM/1.0/DDM+TARTEMPION Zoé 1970"
+WRITTEN = (
+    NAMED,
+    "=?utf-8?q?XDM/1.0/DDM+TARTEMPION_Zo=C3=A9_1970?=",
+    "=?utf-8?b?WERNLzEuMC9ERE0rVEFSVEVNUElPTiBab8OpIDE5NzA=?=",
+    "TR : XDM/1.0/\r\n DDM+TARTEMPION Zoé 1970",
+)
+"""The same title in the ways a header may hold it (RFC 2047, RFC 5322 2.2.3)."""
+
+
+@pytest.mark.requirement("DEF-15")
+@pytest.mark.parametrize("subject", WRITTEN)
+@pytest.mark.parametrize("pace", [Pace.AT_ONCE, Pace.HOURLY])
+async def test_a_title_is_masked_however_it_is_written_and_told(
+    store: Store, make: Make, relay: Said, clock: SteppingClock, subject: str, pace: Pace
+) -> None:
+    """Alone, and among others in a digest."""
+    box = add_box(store, f"titres-{pace}-{WRITTEN.index(subject)}")
+    store.write(lambda w: choices.choose_for_box(w, box, {"arrival": pace})).result()
+    courier = make()
+    deliver(store, [box], subject)
+    deliver(store, [box], "Planning", to=[PATIENT])
+    await carried(courier)
+    clock.advance(timedelta(hours=1))
+    await carried(courier)
+    told = "\n".join(f"{mail['subject']}\n{mail.get_content()}" for mail in relay.mails())
+    assert ("Document de santé" in told, "Message patient" in told) == (True, True)
+    for word in ("TARTEMPION", "Zoé", "Planning", "199019999999979"):
+        assert word not in told
+
+
+@pytest.mark.requirement("DEF-15")
+@pytest.mark.parametrize(
+    ("subject", "to", "shown"),
+    [(NAMED, OLIVE, "Document de santé"), ("Vos résultats", PATIENT, "Message patient")],
+)
+async def test_a_title_is_masked_in_the_notices_of_opening_and_of_sealing(
+    store: Store,
+    make: Make,
+    relay: Said,
+    clock: SteppingClock,
+    subject: str,
+    to: Address,
+    shown: str,
+) -> None:
+    name = "lie" if to == PATIENT else "nomme"
+    sender, reader = add_box(store, f"envoi-{name}"), add_box(store, f"lecture-{name}")
+    store.write(lambda w: choices.choose_for_box(w, sender, {"sealing": Pace.AT_ONCE})).result()
+    author = str(sender.address)
+    deliver(store, [reader], subject, sender=author, owner=sender, to=[to])
+    courier = make()
+    read(store, inbox(store, reader), clock)
+    await carried(courier)
+    mails = [each for each in relay.mails() if each["to"] == str(usual(f"envoi-{name}"))]
+    titles = sorted(each["subject"] for each in mails)
+    assert titles == [f"[MEDIMAIL : Ouverture] {shown}", f"[MEDIMAIL : Scellement] {shown}"]
+    assert not any("TARTEMPION" in each.get_content() for each in relay.mails())
 
 
 async def test_language_is_the_persons(store: Store, make: Make, relay: Said) -> None:
@@ -291,7 +352,7 @@ async def test_the_sender_is_told_when_an_mdn_of_another_operator_says_displayed
     olive = Address.parse("olive@cabinet-b.test")
     patient = Address.parse("199019999999979@patient.mssante.fr")
     author = "expeditrice@hopital-a.test"
-    envelope = deliver(store, [], "Vos résultats", sender=author, owner=sender, to=[olive, patient])
+    envelope = deliver(store, [], "Vos résultats", sender=author, owner=sender, to=[OLIVE, PATIENT])
     courier = make()
     read = [Receipt("lu", "displayed", "", each) for each in (olive, patient)]
     store.write(lambda w: w.tell(envelope, [Receipt("releve", "processed", "", olive)])).result()
@@ -320,24 +381,23 @@ async def test_who_reads_what_came_from_elsewhere_or_their_own_copy_tells_nobody
     assert relay.letters == []
 
 
-@pytest.mark.requirement("SEED-63")
+@pytest.mark.requirement("SEED-63", "DEF-15")
 async def test_who_asks_for_it_is_told_that_a_letter_was_sealed(
     store: Store, make: Make, relay: Said
 ) -> None:
     sender = add_box(store, "scelleur")
-    author, olive = "scelleur@hopital-a.test", Address.parse("olive@cabinet-b.test")
-    patient = Address.parse("199019999999979@patient.mssante.fr")
+    author = "scelleur@hopital-a.test"
     courier = make()
-    deliver(store, [], "Sans avis", sender=author, owner=sender, to=[olive])
+    deliver(store, [], "Sans avis", sender=author, owner=sender, to=[OLIVE])
     await carried(courier)
     assert relay.letters == [], "nobody is told who did not ask for it"
     store.write(lambda w: choices.choose_for_box(w, sender, {"sealing": Pace.AT_ONCE})).result()
-    envelope = deliver(store, [], "Réunion", sender=author, owner=sender, to=[olive, patient])
+    envelope = deliver(store, [], "Réunion", sender=author, owner=sender, to=[OLIVE, PATIENT])
     await carried(courier)
     ((to, _),) = relay.letters
     (mail,) = relay.mails()
     assert to == str(usual("scelleur"))
-    assert mail["subject"] == "[MEDIMAIL : Scellement] Réunion"
+    assert mail["subject"] == "[MEDIMAIL : Scellement] Message patient"  # as its envelope says
     text = mail.get_content()
     assert envelope in text
     assert "  - olive@cabinet-b.test" in text
