@@ -41,6 +41,7 @@ from mssmtp.storage.schema import (
     scripts,
     secrets,
     sent,
+    sent_copies,
     sql,
     subscriptions,
     suspensions,
@@ -135,6 +136,7 @@ _SOME = sql(
     .limit(bindparam("most"))
 )
 _DROP_MAILBOX = sql(delete(mailboxes).where(mailboxes.c.id == bindparam("mailbox")))
+_DROP_COPIES = sql(delete(sent_copies).where(sent_copies.c.mailbox == bindparam("mailbox")))
 
 
 class ShredReading(View):
@@ -207,5 +209,6 @@ class ShredWriting(InvitedWriting):
         else:
             self._empty(mailbox)
             self._forget_rights(mailbox)
+            self._run(_DROP_COPIES, mailbox=mailbox)
             self._run(_DROP_MAILBOX, mailbox=mailbox)
         return True

@@ -137,7 +137,6 @@ KEPT = {
     ("administrators", "account"): "an office is not a box: it is taken away by itself",
     ("changes", "bal"): "numbers, forgotten within the day",
     ("changes", "mailbox"): "the same",
-    ("sent_copies", "mailbox"): "a UID and a sealed Message-ID, forgotten the next night",
 }
 """What still names the box, its mailboxes or its people afterwards, and why. What was declared of
 them (`records`) is a proof and stays."""
