@@ -114,7 +114,20 @@ class Envelopes:
 
     def look(self, account: AccountId, id: str) -> Cover:
         """One of them; its content once it was opened. Raises NoSuchEnvelope, Damaged."""
-        return self.store.read(lambda r: _cover(r, _place(r, account, id))).result()
+
+        def query(reading: Reading) -> Cover:
+            place = _place(reading, account, id)
+            cover = _cover(reading, place)
+            if cover.opened is not None:
+                self._note(reading, account, place)
+            return cover
+
+        return self.store.read(query).result()
+
+    def _note(self, reading: Reading, account: AccountId, place: _Place) -> None:
+        """Something of its body is shown; that a person looks at it, a button says (DEF-06)."""
+        letters = reading.letters_of(place.mailbox.id, [(place.row.uid, place.row.uid)])
+        self.store.noted.add(account, place.box.id, letters, "releve", self.clock.now())
 
     def open(self, account: AccountId, id: str) -> None:
         """A person has opened it, and the event is kept. Raises NoSuchEnvelope."""
@@ -125,8 +138,8 @@ class Envelopes:
             if place.is_sent:
                 return
             writing.store_flags(mailbox, [uid], "+", frozenset({"\\Seen"}))
-            self.store.noted.add(account, mailbox, [uid], "lu", self.clock.now())
-            writing.record_readings()
+            letters = writing.letters_of(mailbox, [(uid, uid)])
+            writing.record_read(account, place.box.id, letters, "lu")
 
         self.store.write(job).result()
 
@@ -140,6 +153,7 @@ class Envelopes:
             place = _place(reading, account, id)
             if not place.is_opened:
                 raise NoSuchEnvelope
+            self._note(reading, account, place)
             return place, showing.files(_summary(reading, place), _reader(reading, place))
 
         place, found = self.store.read(query).result()

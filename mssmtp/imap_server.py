@@ -338,9 +338,8 @@ class _Connection(UserLink):
         return found
 
     async def _note(self, note: effects.Note) -> None:
-        store = self._door.store
-        who, now = (note.account, note.mailbox), self._door.clock.now()
-        if not store.noted.add(*who, note.uids, note.kind, now, note.letters):
+        store, now = self._door.store, self._door.clock.now()
+        if not store.noted.add(note.account, note.bal, note.letters, "releve", now):
             return
         try:
             await awaited(store.write(lambda writing: writing.record_readings()))

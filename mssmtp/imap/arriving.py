@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax, MailError
 from mssmtp.imap import incoming, responses
-from mssmtp.imap.effects import Steps, off_loop, read, send
+from mssmtp.imap.effects import Note, Steps, off_loop, read, send
 from mssmtp.imap.framer import Announced, Chunk, Line, Literal, Unframed
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.session import Session
@@ -317,9 +317,13 @@ def _in_limit(arguments: Arguments, size: int, more: int) -> int:
 
 
 def _copy_url(arguments: Arguments, size: int, url: MessageUrl, writer: LetterWriter) -> Steps[int]:
-    """How many octets it leads to. They are read with the rights of this moment (ATT-25)."""
+    """How many octets it leads to. They are read with the rights of this moment (ATT-25), and for
+    whoever reads the letter that is made of them: nothing of that one tells of this (DEF-06)."""
     principal = arguments.session.principal
-    found = yield from read(lambda reading: url.opened(reading, principal))
+    opened = yield from read(lambda reading: url.opened(reading, principal))
+    if opened.letters:
+        yield Note(principal.account, opened.bal, opened.letters)
+    found = opened.content
     if isinstance(found, bytes):
         _in_limit(arguments, size, len(found))
         yield from off_loop(lambda store: writer.write(found))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from mssmtp.imap.numbers import Span
@@ -29,21 +29,35 @@ class Bodies:
     """Of the messages `rows`, asked for in their order, as far as they are asked for at all."""
 
     def __init__(self, reading: Reading, mailbox: MailboxId, rows: Sequence[MessageRow]) -> None:
-        self._reading = reading
+        self.reading = reading
         self._mailbox = mailbox
         self._rows = rows
         self._at = 0
         self._looked_up_to = Uid(0)
         self._portion: dict[Uid, Content] = {}
         self._opened: tuple[Uid, bytes] = (Uid(0), b"")
+        self._letters: list[int] = []
+        self._others: set[Uid] = set()
 
     def read(self, row: MessageRow, start: int, stop: int) -> bytes:
         """Octets `start` to `stop` of the message. Raises NoSuchMessage, Damaged."""
         if row.size_octets > SMALL_OCTETS:
-            return self._reading.body(self._mailbox, row.uid, start, stop)
+            self._others.add(row.uid)
+            return self.reading.body(self._mailbox, row.uid, start, stop)
         if self._opened[0] != row.uid:
             self._opened = row.uid, self._open(row.uid)
         return self._opened[1][start:stop]
+
+    def put_off(self, uid: Uid) -> None:
+        """Octets of this message are read when their turn has come (`streams`)."""
+        self._others.add(uid)
+
+    def letters(self) -> Collection[int]:
+        """Those of which octets were read here, or are to be (DEF-06)."""
+        if not self._others:
+            return self._letters
+        others = ((uid, uid) for uid in self._others)
+        return self.reading.letters_of(self._mailbox, others).union(self._letters)
 
     def _open(self, uid: Uid) -> bytes:
         if uid > self._looked_up_to:
@@ -51,7 +65,9 @@ class Bodies:
         found = self._portion.get(uid)
         if found is None:  # what is lost takes no other message with it (D10)
             raise NoSuchMessage
-        return found.read()
+        octets = found.read()
+        self._letters.append(found.letter)
+        return octets
 
     def _look_up(self, uid: Uid) -> None:
         """The next portion, which begins with `uid`."""
@@ -67,4 +83,4 @@ class Bodies:
                     spans[-1] = spans[-1][0], row.uid
                 else:
                     spans.append((row.uid, row.uid))
-        self._portion = self._reading.contents(self._mailbox, spans)
+        self._portion = self.reading.contents(self._mailbox, spans)

@@ -17,7 +17,6 @@ from mssmtp.mail import AccountId, BalId, MailboxId, Principal
 
 if TYPE_CHECKING:
     from mssmtp.storage import Reading, Store, Writing
-    from mssmtp.storage.readings import ReadingKind
 
 T = TypeVar("T")
 
@@ -193,23 +192,14 @@ class Listen(Effect):
 
 
 class Note(Effect):
-    """A person's software fetched bodies (`releve`), or a person has seen messages (`lu`), DEF-06:
-    remembered now, written later. `letters`: see `Noted.add`."""
+    """A person's software gets octets of the bodies of letters in a box (*relevé*, DEF-06):
+    remembered now, written later."""
 
-    __slots__ = ("account", "kind", "letters", "mailbox", "uids")
+    __slots__ = ("account", "bal", "letters")
 
-    def __init__(
-        self,
-        account: AccountId,
-        mailbox: MailboxId,
-        uids: Collection[int],
-        kind: ReadingKind,
-        letters: Collection[int] = (),
-    ) -> None:
+    def __init__(self, account: AccountId, bal: BalId, letters: Collection[int]) -> None:
         self.account = account
-        self.mailbox = mailbox
-        self.uids = uids
-        self.kind = kind
+        self.bal = bal
         self.letters = letters
 
 

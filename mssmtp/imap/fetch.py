@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -104,14 +104,15 @@ class Plan:
     def reads_body(self) -> bool:
         """DEF-06: a body section, PEEK included; headers and MIME headers are none."""
         return any(
-            isinstance(item, Binary)
-            or (
-                isinstance(item, Body)
-                and item.section.names is None
-                and item.section.text not in ("HEADER", "MIME")
-            )
+            isinstance(item, Binary) or (isinstance(item, Body) and item.section.is_of_body)
             for item in self.items
         )
+
+    @property
+    def shows_body(self) -> bool:
+        """Octets of bodies are sent, the first words of a PREVIEW too: many letters are no longer
+        than these."""
+        return self.reads_body or Simple.PREVIEW in self.items
 
     @property
     def needs_summary(self) -> bool:
@@ -150,6 +151,8 @@ class Batch:
     missing: int
     is_undecodable: bool = False
     """RFC 3516 4.3: something was left out, the command fails with UNKNOWN-CTE."""
+    letters: Collection[int] = ()
+    """Of which octets of the body are in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +190,16 @@ def render(
     if plan.needs_rows_only and not seen:
         octets = _render_rows(plan, numbered, selected)
         return Batch([octets], spans[-1][1], count_of(spans) - len(rows))
-    pieces, shown, is_undecodable = _render_messages(reading, selected, plan, numbered, seen)
+    bodies = Bodies(reading, mailbox, [row for _, row in numbered])
+    pieces, shown, is_undecodable = _render_messages(bodies, selected, plan, numbered, seen)
     position = numbered[shown][0] - 1 if shown < len(numbered) else spans[-1][1]
     missing = count_of(before(spans, position)) - shown
-    return Batch(pieces, position, missing, is_undecodable)
+    letters = bodies.letters() if plan.shows_body else ()
+    return Batch(pieces, position, missing, is_undecodable, letters)
 
 
 def _render_messages(
-    reading: Reading,
+    bodies: Bodies,
     selected: Selected,
     plan: Plan,
     numbered: Sequence[tuple[int, MessageRow]],
@@ -202,9 +207,9 @@ def _render_messages(
 ) -> tuple[list[Piece], int, bool]:
     """Responses that need more than the rows; of how many messages, until the batch was full;
     whether a part could not be decoded."""
-    mailbox, rows = selected.mailbox.id, [row for _, row in numbered]
-    summaries = _Summaries(reading, mailbox, rows if plan.needs_summary else ())
-    bodies = Bodies(reading, mailbox, rows)
+    reading, mailbox = bodies.reading, selected.mailbox.id
+    rows = [row for _, row in numbered] if plan.needs_summary else ()
+    summaries = _Summaries(reading, mailbox, rows)
     pieces: list[Piece] = []
     size = count = 0
     is_undecodable = False
@@ -363,6 +368,7 @@ def _render_message(
             size += len(value)
             out.append(value)
         else:
+            message.bodies.put_off(message.row.uid)
             size += 0 if isinstance(value, Late) else value.left
             pieces += (b"".join(out), value)
             out = []

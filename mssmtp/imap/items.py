@@ -40,6 +40,12 @@ class Section:
     names: tuple[str, ...] | None = None
     negate: bool = False
 
+    @property
+    def is_of_body(self) -> bool:
+        """Octets of the body (DEF-06): the header of the letter itself is none, nor MIME headers;
+        that of a letter attached to it is."""
+        return self.text in ("", "TEXT") or (self.text == "HEADER" and bool(self.path))
+
     def render(self) -> bytes:
         """Between the brackets."""
         path = [str(number) for number in self.path]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from mssmtp.imap import fetch, mailboxes
 from mssmtp.imap.effects import Note, Steps, read, send, write
 from mssmtp.imap.fetch import Batch, Late, Plan, Wanted
 from mssmtp.imap.items import Item, Simple
-from mssmtp.imap.numbers import Span, after, before, cut
+from mssmtp.imap.numbers import Span, after, cut
 from mssmtp.imap.selected import Selected
 from mssmtp.imap.session import Session
 from mssmtp.imap.streams import Decoded, Stream
@@ -49,34 +49,32 @@ def show(session: Session, items: tuple[Item, ...], spans: Sequence[Span]) -> St
     for group in cut(spans, plan.group_rows):
         seen: frozenset[Uid] = frozenset()
         if plan.sets_seen and selected.may(mailboxes.SEEN):
-            seen, letters = yield from _see(selected, group)
-            if plan.reads_body and seen:
-                who, where = session.principal.account, selected.mailbox.id
-                yield Note(who, where, seen, "lu", letters)
+            seen = yield from _see(session, plan, group)
         told = yield from _send_group(session, plan, group, seen)
         missing += told.missing
         is_undecodable |= told.is_undecodable
     return Told(missing, is_undecodable)
 
 
-def _see(
-    selected: Selected, group: Sequence[Span]
-) -> Steps[tuple[frozenset[Uid], Collection[int]]]:
-    """Set `\\Seen` on the unread messages of `group`; which they were, and their letters."""
+def _see(session: Session, plan: Plan, group: Sequence[Span]) -> Steps[frozenset[Uid]]:
+    """Set `\\Seen` on the unread messages of `group`; which they were."""
+    selected, account = session.selected, session.principal.account
     mailbox, ranges = selected.mailbox.id, selected.view.uid_ranges(group)
     rows = yield from read(lambda reading: reading.messages(mailbox, ranges))
     unseen = [row.uid for row in rows if "\\Seen" not in row.flags]
     if not unseen:
-        return frozenset(), ()
+        return frozenset()
 
-    def job(writing: Writing) -> tuple[list[MessageRow], Collection[int]]:
-        changed = writing.store_flags(mailbox, unseen, "+", frozenset({"\\Seen"}))
-        spans = selected.view.among(unseen, group)
-        return changed, writing.letters_of(mailbox, selected.view.uid_ranges(spans))
+    def job(writing: Writing) -> list[MessageRow]:
+        if plan.reads_body:
+            spans = selected.view.uid_ranges(selected.view.among(unseen, group))
+            letters = writing.letters_of(mailbox, spans)
+            writing.note_read(account, selected.mailbox.bal, letters, "lu")
+        return writing.store_flags(mailbox, unseen, "+", frozenset({"\\Seen"}))
 
-    changed, letters = yield from write(job)
+    changed = yield from write(job)
     selected.tell(changed)
-    return frozenset(unseen), letters
+    return frozenset(unseen)
 
 
 def _send_group(
@@ -91,13 +89,12 @@ def _send_group(
     while left:
         yield from welcome_again(session)
         wanted = Wanted(tuple(left), room)
-        batch, letters = yield from read(_Rendering(selected, plan, wanted, seen))
+        batch = yield from read(_Rendering(selected, plan, wanted, seen))
         missing += batch.missing
         is_undecodable |= batch.is_undecodable
-        if plan.reads_body:
+        if batch.letters:
             # Before it leaves: who cuts the line behind what they wanted has read it (DEF-06).
-            sent = selected.view.uids_of(before(left, batch.position))
-            yield Note(session.principal.account, selected.mailbox.id, sent, "releve", letters)
+            yield Note(session.principal.account, selected.mailbox.bal, batch.letters)
         told = yield from _send_pieces(session, batch)
         missing += told.missing
         is_undecodable |= told.is_undecodable
@@ -118,21 +115,15 @@ def _count(spans: Sequence[Span], position: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Rendering:
-    """`fetch.render` with its arguments, for a reading thread; and the letters of which it shows
-    the body."""
+    """`fetch.render` with its arguments, for a reading thread."""
 
     selected: Selected
     plan: Plan
     wanted: Wanted
     seen: frozenset[Uid]
 
-    def __call__(self, reading: Reading) -> tuple[Batch, Collection[int]]:
-        selected = self.selected
-        batch = fetch.render(reading, selected, self.plan, self.wanted, self.seen)
-        if not self.plan.reads_body:
-            return batch, ()
-        shown = selected.view.uid_ranges(before(self.wanted.spans, batch.position))
-        return batch, reading.letters_of(selected.mailbox.id, shown)
+    def __call__(self, reading: Reading) -> Batch:
+        return fetch.render(reading, self.selected, self.plan, self.wanted, self.seen)
 
 
 def _send_pieces(session: Session, batch: Batch) -> Steps[Told]:

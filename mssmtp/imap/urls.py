@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -14,7 +15,7 @@ from mssmtp.imap.items import Section
 from mssmtp.imap.responses import Refused
 from mssmtp.imap.streams import Stretch
 from mssmtp.imap.syntax import Cursor
-from mssmtp.mail import Principal, Uid
+from mssmtp.mail import BalId, Principal, Uid
 from mssmtp.message.summary import Summary, UnknownSummary
 from mssmtp.storage.model import NoSuchMailbox
 
@@ -36,6 +37,16 @@ class BadUrl(Refused):
     def __init__(self, url: bytes) -> None:
         shown = _UNSAID.sub(lambda found: b"%%%02X" % ord(found[0]), url[:200])
         super().__init__(f"BADURL {shown.decode('ascii')}", b"Nothing to be read under this URL")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Octets of a message, or the chosen fields of a header; and of which letters of which box they
+    are of the body (DEF-06)."""
+
+    content: Stretch | bytes
+    bal: BalId
+    letters: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +80,8 @@ class MessageUrl:
         except (UnicodeDecodeError, BadSyntax) as error:
             raise BadUrl(octets) from error
 
-    def opened(self, reading: Reading, principal: Principal) -> Stretch | bytes:
-        """What it leads to, asked for as any other access (ATT-24): octets of a message, or the
-        chosen fields of a header. Raises BadUrl."""
+    def opened(self, reading: Reading, principal: Principal) -> Found:
+        """What it leads to, asked for as any other access (ATT-24). Raises BadUrl."""
         try:
             mailbox = mailboxes.find(reading, principal, self.mailbox, mailboxes.READ)
             if self.uid_validity not in (None, mailbox.uid_validity):
@@ -88,10 +98,17 @@ class MessageUrl:
             header = summary.header
             if not is_in_summary(self.section):
                 header = reading.body(mailbox.id, self.uid, *place)
-            return chosen(self.section, header)[self.start :][: self.length]
-        start = min(place[0] + self.start, place[1])
-        stop = place[1] if self.length is None else min(start + self.length, place[1])
-        return Stretch(mailbox.id, self.uid, start, stop, b"")
+            found: Stretch | bytes = chosen(self.section, header)[self.start :][: self.length]
+        else:
+            found = Stretch(mailbox.id, self.uid, *self._within(*place), b"")
+        is_read = self.section.is_of_body
+        letters = reading.letters_of(mailbox.id, [(self.uid, self.uid)]) if is_read else ()
+        return Found(found, mailbox.bal, letters)
+
+    def _within(self, first: int, last: int) -> tuple[int, int]:
+        """What PARTIAL leaves of octets `first` to `last`."""
+        start = min(first + self.start, last)
+        return start, last if self.length is None else min(start + self.length, last)
 
 
 def _section(text: str) -> Section:

@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, or_, select, update
 
 from mssmtp.mail import BalId, BalState, BalType
 from mssmtp.storage.model import NoSuchBal, from_us, to_us
-from mssmtp.storage.schema import bals, mailboxes, sql
+from mssmtp.storage.schema import bals, sql
 from mssmtp.storage.view import View, WritingView
 
 INACTIVITY_TOLD = "inactivity-notice"
@@ -41,13 +41,7 @@ _ACTIVITY = sql(
 _LATER = or_(bals.c.last_activity.is_(None), bals.c.last_activity < bindparam("at"))
 _TOUCH = update(bals).where(_LATER).values(last_activity=bindparam("at"), idle_notices=0)
 _TOUCH_BOX = sql(_TOUCH.where(bals.c.id == bindparam("bal")))
-_OF_MAILBOX = (
-    select(mailboxes.c.bal).where(mailboxes.c.id == bindparam("mailbox")).scalar_subquery()
-)
-_TOUCH_READ = sql(_TOUCH.where(bals.c.id == _OF_MAILBOX))
-_TOUCH_COLLECTED = sql(
-    _TOUCH.where(bals.c.id == _OF_MAILBOX).where(bals.c.type == bindparam("app"))
-)
+_TYPE = sql(select(bals.c.type).where(bals.c.id == bindparam("bal")))
 _SET_NOTICES = sql(
     update(bals).where(bals.c.id == bindparam("bal")).values(idle_notices=bindparam("new"))
 )
@@ -118,8 +112,9 @@ class ActivityWriting(ActivityReading, WritingView):
         self._vault.known.active.keep(bal, day)
         self.note_activity(bal, at)
 
-    def _note_read(self, mailbox: int, kind: str, at_us: int) -> None:
-        if kind == "lu":
-            self._run(_TOUCH_READ, mailbox=mailbox, at=at_us)
-        else:
-            self._run(_TOUCH_COLLECTED, mailbox=mailbox, at=at_us, app=BalType.APP.value)
+    def _note_read(self, bal: BalId, kind: str, at_us: int) -> bool:
+        """Something was read in the box; False: it is there no more."""
+        row = self._one(_TYPE, bal=bal)
+        if row is not None and (kind == "lu" or row[0] == BalType.APP.value):
+            self._run(_TOUCH_BOX, bal=bal, at=at_us)
+        return row is not None

@@ -31,6 +31,7 @@ _SEALED = sql(
         blobs.c.chunks,
         blobs.c.data,
         blob_keys.c.wrapped,
+        messages.c.blob,
     )
     .join_from(messages, blobs, blobs.c.number == messages.c.blob)
     .join(
@@ -46,19 +47,21 @@ _SEALED = sql(
 class Content:
     """What is in one message, sealed until it is read."""
 
-    __slots__ = ("_key", "_row", "_source")
+    __slots__ = ("_key", "_row", "_source", "letter")
 
     def __init__(self, key: OwnerKey, row: Row, source: Source) -> None:
         self._key = key
         self._row = row
         self._source = source
+        self.letter: int = row[7]
+        """Which it is, for `readings.Noted`."""
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
         """Octets `start` to `stop`, clipped to the size; only the chunks needed are opened.
 
         Raises Damaged, for this message only (D10).
         """
-        _, size_octets, id, octets, index, data, wrapped = self._row
+        _, size_octets, id, octets, index, data, wrapped, _ = self._row
         if size_octets != octets:
             raise Damaged("a message leads to the content of another")
         key = self._key.unwrap(id, wrapped)

@@ -413,7 +413,7 @@ class MessageWriting(MessageReading, ImageWriting, ContentWriting, TombstoneWrit
 
     def _remove(self, mailbox: MailboxId, rows: Sequence[Row]) -> None:
         """Delete rows, leave tombstones, drop the packs that held their summaries."""
-        self._record_readings_of(mailbox)
+        self._record_readings_in(self._bal_of(mailbox))
         modseq, bal = self._bump(mailbox)
         uids = [row[0] for row in rows]
         gone = ranges(uids)

@@ -1,9 +1,11 @@
 """Who has fetched and who has seen which message, once a day each (DEF-06).
 
 Sessions note it in memory, which costs next to nothing; rows are written behind them, many at a
-time, or with the commit that takes the messages away. A row is a set of letters, not one: what a
-mail program fetches at its start is thousands. They hold ids and times: no name, no subject.
-What a process had noted within its last seconds is lost when it is killed.
+time. What is noted are letters of a box, known from the moment they are read: whatever becomes of
+the message or its mailbox meanwhile, in this process or another, takes nothing away of it. A row is
+a set of letters, not one: what a mail program fetches at its start is thousands. They hold ids and
+times: no name, no subject. What a process had noted within its last seconds is lost when it is
+killed.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Text, bindparam, cast, func, insert, literal_column, select
 
@@ -26,8 +28,7 @@ from mssmtp.storage.activity import ActivityReading, ActivityWriting
 from mssmtp.storage.model import from_us, to_us
 from mssmtp.storage.noting import NoticeNoting
 from mssmtp.storage.number_sets import MOST, packed, unpacked
-from mssmtp.storage.schema import blobs, mailboxes, messages, readings, sql
-from mssmtp.storage.view import ranges
+from mssmtp.storage.schema import blobs, messages, readings, sql
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,6 @@ MOST_KEPT = 2 * MOST_NOTED
 """While nothing can be written (a full disk): what is beyond is lost, memory is not (D11)."""
 _DAY_US = 86_400_000_000
 
-_BOX = sql(select(mailboxes.c.bal).where(mailboxes.c.id == bindparam("mailbox")))
 _COMMA: Any = literal_column("','")  # SQLAlchemy would have a parameter, and `sql` none unnamed
 _LETTERS = select(func.aggregate_strings(cast(messages.c.blob, Text), _COMMA)).where(
     messages.c.mailbox == bindparam("mailbox")
@@ -95,16 +95,15 @@ class ReadingEvent:
     envelope: EnvelopeId | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Who:
+class _Who(NamedTuple):
     account: AccountId
-    mailbox: MailboxId
+    bal: BalId
     kind: ReadingKind
     day: int
 
 
-_Note = tuple[_Who, int, list[int], frozenset[int]]
-"""UIDs and letters, and when the first of them was noted, in microseconds."""
+_Note = tuple[_Who, int, list[int]]
+"""When the first of the letters was noted, in microseconds, and they, ascending."""
 
 
 class Noted:
@@ -112,7 +111,6 @@ class Noted:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._uids: dict[_Who, set[int]] = {}
         self._letters: dict[_Who, set[int]] = {}
         self._at_us: dict[_Who, int] = {}
         self._count = 0
@@ -122,31 +120,25 @@ class Noted:
     def add(
         self,
         account: AccountId,
-        mailbox: MailboxId,
-        uids: Collection[int],
+        bal: BalId,
+        letters: Collection[int],
         kind: ReadingKind,
         at: datetime,
-        letters: Collection[int] = (),
     ) -> bool:
-        """Remember it; True when it is time to write.
-
-        `letters`: what they are, where it was looked up with them. By UID alone nobody finds a
-        letter that another process has moved away before this one writes.
-        """
+        """Remember it; True when it is time to write."""
         at_us = to_us(at)
-        who = _Who(account, mailbox, kind, _day(at_us))
+        who = _Who(account, bal, kind, _day(at_us))
         with self._lock:
-            known = self._uids.get(who, set())
+            known = self._letters.get(who, set())
             before = len(known)
             room = MOST_KEPT - self._count
-            known.update(uids if len(uids) <= room else self._fitting(set(uids) - known, room))
+            fits = len(letters) <= room
+            known.update(letters if fits else self._fitting(set(letters) - known, room))
             if known:
-                self._uids[who] = known
+                self._letters[who] = known
                 self._at_us.setdefault(who, at_us)
                 self._count += len(known) - before
-                if len(known) > before:
-                    self._letters.setdefault(who, set()).update(letters)
-            return self._count >= MOST_NOTED
+            return self.is_due
 
     def _fitting(self, new: set[int], room: int) -> Collection[int]:
         kept = new if len(new) <= room else sorted(new)[: max(room, 0)]
@@ -161,15 +153,19 @@ class Noted:
     def __bool__(self) -> bool:
         return self._count > 0
 
-    def some(self, most: int, mailbox: MailboxId | None = None) -> list[_Note]:
-        """Up to `most`, of one mailbox when it is given, with the time of the first of each."""
+    @property
+    def is_due(self) -> bool:
+        """So much is noted that it is time to write."""
+        return self._count >= MOST_NOTED
+
+    def some(self, most: int, bal: BalId | None = None) -> list[_Note]:
+        """Up to `most`, of one box when it is given, with the time of the first of each."""
         found = []
         with self._lock:
-            for who, uids in self._uids.items():
-                if most > 0 and mailbox in (None, who.mailbox):
-                    chosen = sorted(uids)[:most]
-                    letters = frozenset(self._letters.get(who, ()))
-                    found.append((who, self._at_us[who], chosen, letters))
+            for who, letters in self._letters.items():
+                if most > 0 and bal in (None, who.bal):
+                    chosen = sorted(letters)[:most]
+                    found.append((who, self._at_us[who], chosen))
                     most -= len(chosen)
         return found
 
@@ -177,14 +173,12 @@ class Noted:
         """It is committed."""
         with self._lock:
             self.lost = 0
-            for who, _, uids, letters in done:
-                known = self._uids.get(who, set())
+            for who, _, letters in done:
+                known = self._letters.get(who, set())
                 self._count -= len(known)
-                known.difference_update(uids)
+                known.difference_update(letters)
                 self._count += len(known)
-                self._letters.get(who, set()).difference_update(letters)
                 if not known:
-                    self._uids.pop(who, None)
                     self._letters.pop(who, None)
                     self._at_us.pop(who, None)
 
@@ -259,34 +253,52 @@ def _day(at_us: int) -> int:
 class ReadingsWriting(ReadingsReading, NoticeNoting, ActivityWriting):
     """Writing what was noted."""
 
+    def note_read(
+        self, account: AccountId, bal: BalId, letters: Collection[int], kind: ReadingKind
+    ) -> None:
+        """Noted once this job is committed: also for a session that ends before it is answered."""
+        noted, at = self._vault.noted, self.now()
+        if noted.is_due:
+            self.record_readings()
+
+        def add() -> None:
+            noted.add(account, bal, letters, kind, at)
+
+        self.effects.first.append(add)
+
+    def record_read(
+        self, account: AccountId, bal: BalId, letters: Collection[int], kind: ReadingKind
+    ) -> None:
+        """Written down in the commit of this job."""
+        at_us = to_us(self.now())
+        self._keep_readings(_Who(account, bal, kind, _day(at_us)), at_us, sorted(letters))
+
     def record_readings(self) -> None:
         """Some of what the process has noted; ask `Noted` whether there is more."""
         self._record(self._vault.noted.some(AT_ONCE))
 
-    def _record_readings_of(self, mailbox: MailboxId) -> None:
-        """Before messages of it go away: afterwards nobody knows which they were."""
+    def _record_readings_in(self, bal: BalId) -> None:
+        """Before letters of it go away: afterwards nobody knows whom to tell that they were opened
+        (SEED-62)."""
         if self._vault.noted:
-            self._record(self._vault.noted.some(MOST_NOTED, mailbox))
+            self._record(self._vault.noted.some(MOST_NOTED, bal))
 
     def _record(self, noted: list[_Note]) -> None:
-        for who, at_us, uids, known in noted:
-            self._note_read(who.mailbox, who.kind, at_us)
-            box = self._one(_BOX, mailbox=who.mailbox)
-            letters = self.letters_of(who.mailbox, ranges(uids)) | known
-            if box is not None and letters:
-                self._keep_readings(BalId(box[0]), who, at_us, letters)
+        for note in noted:
+            self._keep_readings(*note)
         if noted:
             self.effects.first.append(lambda: self._vault.noted.forget(noted))
 
-    def _keep_readings(self, bal: BalId, who: _Who, at_us: int, letters: set[int]) -> None:
-        """Those of `letters` that are not there already, which keep their time."""
-        place = {"bal": bal, "day": who.day, "account": who.account, "kind": who.kind}
-        span = {"first": min(letters), "last": max(letters)}
-        for row in self._all(_KNOWN, **place, **span):
-            letters.difference_update(_letters_of(*row))
-        new = sorted(letters)
+    def _keep_readings(self, who: _Who, at_us: int, letters: Sequence[int]) -> None:
+        """Those of `letters`, ascending, that are not there already, which keep their time."""
+        if not letters or not self._note_read(who.bal, who.kind, at_us):
+            return  # a box that was removed since, with all that was read in it
+        place = {"bal": who.bal, "day": who.day, "account": who.account, "kind": who.kind}
+        new = letters
+        if known := self._all(_KNOWN, **place, first=letters[0], last=letters[-1]):
+            new = sorted(set(letters).difference(*(_letters_of(*row) for row in known)))
         if who.kind == "lu" and self._vault.tells:
-            self._tell_senders(bal, new, who.day, at_us)
+            self._tell_senders(who.bal, new, who.day, at_us)
         for start in range(0, len(new), MOST):
             first, last, octets = packed(new[start : start + MOST])
             values = {"first": first, "last": last, "octets": octets, "at": at_us}

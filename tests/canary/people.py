@@ -3,7 +3,7 @@ around mail; and whether no table was left out."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import func, select
 
@@ -27,6 +27,7 @@ from mssmtp.storage.register import RegisterEntry
 from mssmtp.storage.schema import metadata, sql
 from mssmtp.storage.suspensions import Suspension
 from tests.canary.finder import PLAIN, STEM
+from tests.storage.support import read_by
 
 NATIONAL = "810000000000"
 MAY_BE_EMPTY = frozenset({"copying", "doomed_files", "expunged", "states"})
@@ -53,12 +54,8 @@ def fill(store: Store, bal: Bal, other: Bal, box: MailboxId) -> None:
     store.write(lambda w: _give(w, bal, account)).result()
     store.write(lambda w: _serve(w, bal, account)).result()
     store.write(lambda w: _share(w, other, account)).result()
-    store.noted.add(account, box, store.read(lambda r: r.uids(box)).result()[:3], "lu", _now(store))
+    store.write(lambda w: read_by(w, account, box, w.uids(box)[:3], "lu")).result()
     store.write(lambda w: w.record_readings()).result()
-
-
-def _now(store: Store) -> datetime:
-    return store.read(lambda r: r.now()).result()
 
 
 def _make_people(writing: Writing) -> AccountId:

@@ -10,6 +10,7 @@ import pytest
 from mssmtp.mail import AccountId, DelegateRight, MailboxId, Principal, Uid
 from mssmtp.storage import Trace, Writing
 from tests.home import CLOCK, PASSWORD, SECRETARIAT, ZOE, Home
+from tests.storage.support import read_by
 
 HOLDER, ORG = str(ZOE), str(SECRETARIAT)
 PAULE, REMI = "paule.martin@hopital-a.test", "remi.durand@hopital-a.test"
@@ -146,7 +147,7 @@ def test_each_opening_stands_in_the_activity_of_the_colleague_and_of_the_holder(
     with home.store() as store:
         letter = store.seal(b"Subject: a\r\n\r\nb\r\n")
         inbox, uid = store.write(job).result()
-        store.noted.add(remi.account, inbox, [uid], "lu", CLOCK.now())
+        store.write(lambda w: read_by(w, remi.account, inbox, [uid], "lu")).result()
         store.write(lambda writing: writing.record_readings()).result()
     for person in (HOLDER, REMI):
         rows = home.mssmtp("person", "activity", person, "--days", "7", "--json").json

@@ -7,7 +7,7 @@ import pytest
 from mssmtp.identity import Authenticator
 from mssmtp.storage import Writing
 from tests.home import CLOCK, ENTROPY, SECRETARIAT, ZOE, Home
-from tests.storage.support import message
+from tests.storage.support import message, read_by
 
 ZOE_, ORG = str(ZOE), str(SECRETARIAT)
 
@@ -98,17 +98,14 @@ def test_readings_are_shown(home: Home) -> None:
     with home.store() as store:
         letter = store.seal(message())
 
-        def append(writing: Writing) -> int:
+        def append(writing: Writing) -> None:
             bal = writing.bal(ZOE)
             assert bal is not None
             box = writing.mailbox(bal.id, "INBOX")
             assert box is not None
-            store.noted.add(
-                account, box.id, [writing.append(box.id, letter, frozenset(), now)], "lu", now
-            )
-            return 0
+            uid = writing.append(box.id, letter, frozenset(), CLOCK.now())
+            read_by(writing, account, box.id, [uid], "lu")
 
-        now = CLOCK.now()
         found = store.read(lambda r: r.account(ZOE_)).result()
         assert found is not None
         account = found.id

@@ -23,7 +23,7 @@ from mssmtp.storage.people_values import NewPerson, Record, ServedDomain
 from mssmtp.storage.register import RegisterEntry
 from mssmtp.storage.suspensions import Suspension
 from tests.crash.ledger import Reply
-from tests.storage.support import SUBMITTED
+from tests.storage.support import SUBMITTED, read_by
 
 if TYPE_CHECKING:
     from tests.crash.workload import Hand
@@ -135,7 +135,8 @@ def read(hand: Hand) -> None:
     box = hand.mailbox(0, "INBOX")
     account = hand.store.read(lambda r: r.account("zoe@hopital-a.test")).result()
     assert account is not None
-    hand.store.noted.add(account.id, box, hand.some(box, 3), "lu", hand.now)
+    uids = hand.some(box, 3)
+    hand.do(lambda w: read_by(w, account.id, box, uids, "lu"))
     hand.do(lambda w: w.record_readings())
 
 

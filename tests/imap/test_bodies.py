@@ -121,17 +121,17 @@ def test_what_was_sent_is_noted_batch_by_batch(
     world.fill(5)
     monkeypatch.setattr(fetch, "PORTION_OCTETS", 1)
     client = world.client()
-    noted: list[tuple[str, list[int]]] = []
+    noted: list[list[int]] = []
     perform = client._perform
 
     def kept(effect: object) -> bool:
         if isinstance(effect, Note):
-            noted.append((effect.kind, list(effect.uids)))
+            noted.append(list(effect.letters))
         return perform(effect)  # type: ignore[arg-type]
 
     monkeypatch.setattr(client, "_perform", kept)
     client.ok("FETCH 1,3:* BODY.PEEK[]")
-    assert noted == [("releve", [uid]) for uid in (1, 3, 4, 5)]
+    assert noted == [[letter] for letter in (1, 3, 4, 5)]
 
 
 @pytest.mark.parametrize(

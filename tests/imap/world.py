@@ -405,8 +405,8 @@ class Client:
             case effects.Listen():
                 self.listened = effect.bals
             case effects.Note():
-                who, now = (effect.account, effect.mailbox), self.world.clock.now()
-                self.world.store.noted.add(*who, effect.uids, effect.kind, now, effect.letters)
+                noted, now = self.world.store.noted, self.world.clock.now()
+                noted.add(effect.account, effect.bal, effect.letters, "releve", now)
             case effects.Pause():
                 self.paused_s.append(effect.seconds)
             case effects.StartTls():

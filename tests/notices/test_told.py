@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from mssmtp.config_notices import NoticeSettings
-from mssmtp.mail import AccountId, Address, BalState, BalType, Domain, Role, Uid
+from mssmtp.mail import AccountId, Address, BalState, BalType, Domain, MailboxId, Role
 from mssmtp.notices import Desk, Kind, choices
 from mssmtp.notices.choices import Pace
 from mssmtp.notices.courier import RELAY_AGAIN, Courier, retry_after
@@ -18,7 +18,7 @@ from mssmtp.storage import Receipt, Store
 from tests.free_ports import free_ports
 from tests.notices.people import add_box, add_person, deliver, inbox, join, usual
 from tests.notices.relays import Said, listening
-from tests.storage.support import SteppingClock
+from tests.storage.support import SteppingClock, read_by
 
 SERVED = (Domain("hopital-a.test"),)
 PATIENTS = frozenset({Domain("patient.mssante.fr")})
@@ -155,7 +155,7 @@ async def test_a_title_is_masked_in_the_notices_of_opening_and_of_sealing(
     author = str(sender.address)
     deliver(store, [reader], subject, sender=author, owner=sender, to=[to])
     courier = make()
-    read(store, inbox(store, reader), clock)
+    read(store, inbox(store, reader))
     await carried(courier)
     mails = [each for each in relay.mails() if each["to"] == str(usual(f"envoi-{name}"))]
     titles = sorted(each["subject"] for each in mails)
@@ -279,9 +279,9 @@ def test_a_choice_is_kept_and_what_cannot_be_chosen_is_refused(store: Store) -> 
 # ---------------------------------------------------------------- openings
 
 
-def read(store: Store, box_id: int, clock: SteppingClock, account: int = 7) -> None:
+def read(store: Store, mailbox: MailboxId, account: int = 7) -> None:
     """Somebody has set \\Seen on every letter of a mailbox."""
-    store.noted.add(AccountId(account), box_id, range(1, 9), "lu", clock.now())  # type: ignore[arg-type]
+    store.write(lambda w: read_by(w, AccountId(account), mailbox, range(1, 9), "lu")).result()
     store.write(lambda w: w.record_readings()).result()
 
 
@@ -296,11 +296,11 @@ async def test_the_sender_is_told_when_a_recipient_opens_the_letter_and_once(
     )
     mailbox = inbox(store, reader)
     courier = make()
-    store.noted.add(AccountId(7), mailbox, [Uid(1)], "releve", clock.now())
+    store.write(lambda w: read_by(w, AccountId(7), mailbox, [1], "releve")).result()
     store.write(lambda w: w.record_readings()).result()
     await carried(courier)
     assert relay.letters == [], "fetching is not opening (DEF-06)"
-    read(store, mailbox, clock)
+    read(store, mailbox)
     await carried(courier)
     ((to, _),) = relay.letters
     (mail,) = relay.mails()
@@ -308,9 +308,9 @@ async def test_the_sender_is_told_when_a_recipient_opens_the_letter_and_once(
     assert mail["subject"] == "[MEDIMAIL : Ouverture] Vos résultats"
     assert "Destinataire : lectrice@hopital-a.test" in mail.get_content()
     assert envelope in mail.get_content()
-    read(store, mailbox, clock, account=8)
+    read(store, mailbox, account=8)
     clock.advance(timedelta(days=1))
-    read(store, mailbox, clock)
+    read(store, mailbox)
     await carried(courier)
     assert len(relay.letters) == 1
 
@@ -328,7 +328,7 @@ async def test_who_wants_to_hear_of_no_opening_hears_of_none_and_of_arrivals_sti
     deliver(store, [sender], "Bonjour", sender="curieuse@hopital-a.test", owner=reader)
     courier = make()
     for box in (reader, sender):
-        read(store, inbox(store, box), clock)
+        read(store, inbox(store, box))
     await carried(courier)
     subjects = {to: set[str]() for to in (str(usual("discrete")), str(usual("curieuse")))}
     for (to, _), mail in zip(relay.letters, relay.mails(), strict=True):
@@ -376,7 +376,7 @@ async def test_who_reads_what_came_from_elsewhere_or_their_own_copy_tells_nobody
     deliver(store, [box])
     deliver(store, [box], sender="soi@hopital-a.test", owner=box)
     courier = make()
-    read(store, inbox(store, box), clock)
+    read(store, inbox(store, box))
     await carried(courier)
     assert relay.letters == []
 

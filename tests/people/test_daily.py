@@ -21,7 +21,6 @@ from mssmtp.mail import (
     BalState,
     BalType,
     PersonState,
-    Uid,
 )
 from mssmtp.notices import Desk, Kind, courier
 from mssmtp.notices.relay import Taken
@@ -33,7 +32,7 @@ from mssmtp.storage import RELAY_STUCK, Administrator, Notice, Reading
 from mssmtp.storage.people_values import AddressRetired, BalDetails
 from mssmtp.storage.register import RegisterEntry
 from tests.people.conftest import World, opened
-from tests.storage.support import SUBMITTED, accept, inbox, message
+from tests.storage.support import SUBMITTED, accept, inbox, message, read_by
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -250,13 +249,8 @@ def test_reading_and_sending_by_a_person_count_and_polling_and_arrivals_do_not(
     app = aging.write(lambda w: boxes.create(w, aging.rules, new))
 
     def noted(box: Bal, kind: str, account: int) -> None:
-        aging.store.noted.add(
-            account,  # type: ignore[arg-type]
-            inbox(aging.store, box),
-            [Uid(1)],
-            kind,  # type: ignore[arg-type]
-            aging.clock.now(),
-        )
+        place = inbox(aging.store, box)
+        aging.write(lambda w: read_by(w, account, place, [1], kind))  # type: ignore[arg-type]
         aging.write(lambda w: w.record_readings())
 
     who = per.person.account

@@ -13,6 +13,7 @@ import psycopg
 
 from mssmtp.config import StoreSettings
 from mssmtp.mail import (
+    AccountId,
     Address,
     Bal,
     BalType,
@@ -24,7 +25,9 @@ from mssmtp.mail import (
     Recipient,
 )
 from mssmtp.outside import SystemEntropy
-from mssmtp.storage import Accepted, Letter, LocalDelivery, Owner, Store, Transfer
+from mssmtp.storage import Accepted, Letter, LocalDelivery, Owner, Store, Transfer, Writing
+from mssmtp.storage.readings import ReadingKind
+from mssmtp.storage.view import ranges
 
 SENDER = Address.parse("marius@cabinet-b.test")
 CABINET = Domain("cabinet-b.test")
@@ -164,6 +167,20 @@ def inbox(store: Store, bal: Bal) -> MailboxId:
     found = store.read(lambda r: r.mailbox(bal.id, "INBOX")).result()
     assert found is not None
     return found.id
+
+
+def read_by(
+    writing: Writing,
+    account: AccountId,
+    mailbox: MailboxId,
+    uids: Sequence[int],
+    kind: ReadingKind,
+) -> None:
+    """Somebody has fetched or seen these messages; noted with the commit of the job."""
+    found = writing.mailbox_by_id(mailbox)
+    assert found is not None
+    letters = writing.letters_of(mailbox, ranges(uids))
+    writing.note_read(account, found.bal, letters, kind)
 
 
 def recipients(*addresses: str) -> tuple[Recipient, ...]:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from mssmtp.mail import AccountId, Uid
+from mssmtp.mail import AccountId, Bal, Uid
 from mssmtp.storage import Store, check_contents, check_envelopes, check_mailboxes, check_sealed
+from mssmtp.storage.readings import ReadingKind
 from tests.postgres import Cluster, name_of
 from tests.storage.support import (
-    SteppingClock,
     accept,
     add_bal,
     behind,
@@ -22,6 +22,7 @@ from tests.storage.support import (
     inbox,
     message,
     open_new,
+    read_by,
     recipients,
     reopen,
 )
@@ -37,8 +38,8 @@ def make(home: Path) -> None:
     box = inbox(store, bal)
     account = store.read(lambda r: r.account(str(bal.address))).result()
     assert account is not None
-    store.noted.add(account.id, box, [1, 2, 3], "releve", SteppingClock().now())
-    store.noted.add(account.id, box, [1, 3], "lu", SteppingClock().now())
+    store.write(lambda w: read_by(w, account.id, box, [1, 2, 3], "releve")).result()
+    store.write(lambda w: read_by(w, account.id, box, [1, 3], "lu")).result()
     store.write(lambda w: w.store_flags(box, [Uid(3)], "+", frozenset({"\\Deleted"}))).result()
     store.write(lambda w: w.expunge(box)).result()
     store.write(lambda w: w.store_flags(box, [Uid(1)], "+", frozenset({"$Urgent"}))).result()
@@ -181,6 +182,13 @@ def test_every_invariant_has_a_name_a_claim_and_what_it_was_seen_in(home: Path) 
     assert all(found.says and found.of for found in verified)
 
 
+def note(store: Store, bal: Bal, uids: list[int], kind: ReadingKind) -> None:
+    """The holder of a box has fetched or seen what is in it; it is written."""
+    box = inbox(store, bal)
+    store.write(lambda w: read_by(w, AccountId(bal.id), box, uids, kind)).result()
+    store.write(lambda w: w.record_readings()).result()
+
+
 @pytest.mark.parametrize("page", [1, 2, 3])
 def test_batches_of_any_size_find_the_same(
     home: Path, monkeypatch: pytest.MonkeyPatch, page: int
@@ -191,9 +199,9 @@ def test_batches_of_any_size_find_the_same(
     for body in (b"x", os.urandom(6_000), b"y"):
         accept(store, store.seal(message(body=body)), people, recipients("a@c.test"))
     for bal in people:
-        for kind, uids in (("releve", [1, 2]), ("releve", [3]), ("lu", [1, 3])):
-            store.noted.add(AccountId(bal.id), inbox(store, bal), uids, kind, SteppingClock().now())  # type: ignore[arg-type]
-            store.write(lambda w: w.record_readings()).result()
+        note(store, bal, [1, 2], "releve")
+        note(store, bal, [3], "releve")
+        note(store, bal, [1, 3], "lu")
     whole = store.check(deep=True)
     for room in (check_contents, check_envelopes, check_mailboxes, check_sealed):
         monkeypatch.setattr(room, "PAGE", page)

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mssmtp.errors import Damaged
-from mssmtp.mail import AccountId, MailboxId, Uid
-from mssmtp.storage import Store
+from mssmtp.mail import AccountId, BalId, MailboxId, Uid
+from mssmtp.outside import SystemEntropy
+from mssmtp.storage import Store, Writing
 from mssmtp.storage.number_sets import MOST, packed, unpacked
 from mssmtp.storage.readings import ReadingKind
+from mssmtp.storage.view import ranges
 from tests.schema_once import MIGRATIONS
 from tests.storage.support import (
     SteppingClock,
@@ -24,7 +26,9 @@ from tests.storage.support import (
     inbox,
     message,
     open_new,
+    read_by,
     reopen,
+    settings,
     tables_of_0009,
 )
 
@@ -85,8 +89,8 @@ def store(home: Path, clock: SteppingClock) -> Store:
 
 def note(store: Store, uids: list[int], kind: ReadingKind, account: AccountId = ZOE) -> None:
     """Somebody has fetched or seen messages of the first INBOX; it is written."""
-    bal = store.read(lambda r: r.bals()[0]).result()
-    store.noted.add(account, inbox(store, bal), uids, kind, store._vault.clock.now())
+    inbox_id = inbox(store, store.read(lambda r: r.bals()[0]).result())
+    store.write(lambda w: read_by(w, account, inbox_id, uids, kind)).result()
     store.write(lambda w: w.record_readings()).result()
 
 
@@ -145,10 +149,51 @@ def test_a_bad_row_hides_no_other_and_stops_nothing(store: Store, home: Path) ->
     store.close()
 
 
-def test_what_is_noted_of_a_mailbox_that_is_gone_stops_nothing(store: Store) -> None:
-    store.noted.add(ZOE, MailboxId(99), [1], "lu", SteppingClock().now())
+def test_what_is_noted_of_a_box_that_is_gone_stops_nothing(store: Store) -> None:
+    store.noted.add(ZOE, BalId(99), [1], "lu", SteppingClock().now())
     note(store, [1, 99], "lu")
     assert told(store) == [("lu", ZOE, 1)]
+    store.close()
+
+
+@pytest.mark.requirement("DEF-06")
+@pytest.mark.attack
+@pytest.mark.parametrize("end", ["moved", "expunged", "deleted"])
+def test_what_is_gone_before_it_is_written_was_read_nevertheless(
+    store: Store, home: Path, clock: SteppingClock, end: str
+) -> None:
+    """Another process takes it away, of whose memory this one knows nothing."""
+    bal = store.read(lambda r: r.bals()[0]).result()
+
+    def prepare(writing: Writing) -> tuple[MailboxId, MailboxId]:
+        made, archive = (writing.create_mailbox(bal.id, name) for name in ("Suivi", "Vu"))
+        writing.copy(inbox_id, [Uid(1), Uid(4), Uid(9)], made.id)
+        return made.id, archive.id
+
+    inbox_id = inbox(store, bal)
+    made, archive = store.write(prepare).result()
+    store.write(lambda w: read_by(w, ZOE, made, [1, 3], "releve")).result()
+
+    def take_away(writing: Writing) -> None:
+        if end == "moved":
+            writing.move(made, [Uid(1), Uid(2), Uid(3)], archive)
+        elif end == "expunged":
+            writing.discard(made, [Uid(1), Uid(2), Uid(3)])
+        writing.delete_mailbox(bal.id, "Suivi")
+
+    with closing(Store(settings(home), clock, SystemEntropy(), worker="another")) as other:
+        other.write(take_away).result()
+    store.write(lambda w: w.record_readings()).result()
+    assert told(store) == [("releve", ZOE, 1), ("releve", ZOE, 17)]
+    assert store.check().problems == ()
+    store.close()
+
+
+def test_letters_are_found_by_scattered_uids(store: Store) -> None:
+    box = inbox(store, store.read(lambda r: r.bals()[0]).result())
+    for uids in ([], [5], range(1, 10), [1, 2, 4, 6, 7, 99], [9, 7, 5, 3, 1, 12]):
+        found = store.read(lambda r, uids=uids: r.letters_of(box, ranges(uids))).result()  # type: ignore[misc]
+        assert found == {2 * uid - 1 for uid in uids if uid < 10}
     store.close()
 
 

@@ -18,7 +18,7 @@ from mssmtp.storage.check_references import REFERENCES, Reference
 from mssmtp.storage.people_values import NewPerson, Record
 from mssmtp.storage.schema import metadata
 from mssmtp.storage.suspensions import Suspension
-from tests.storage.support import behind, inbox, message, open_new, reopen
+from tests.storage.support import behind, inbox, message, open_new, read_by, reopen
 from tests.storage.test_rotation import fill
 
 NOBODY = 999_999
@@ -42,8 +42,7 @@ def filled(home: Path) -> tuple[Store, Bal]:
 
     store.write(file_sent).result()
     box = inbox(store, bal)
-    now = store.read(lambda r: r.now()).result()
-    store.noted.add(account, box, store.read(lambda r: r.uids(box)).result()[:2], "lu", now)
+    store.write(lambda w: read_by(w, account, box, w.uids(box)[:2], "lu")).result()
     store.write(lambda w: w.record_readings()).result()
     return store, bal
 

@@ -11,7 +11,7 @@ from mssmtp.storage import Reading, Store, Writing
 from mssmtp.storage.model import NoSuchBal
 from mssmtp.storage.quotas import OverQuota
 from mssmtp.storage.suspensions import Suspension
-from tests.storage.support import SteppingClock, add_bal, inbox, message, open_new
+from tests.storage.support import SteppingClock, add_bal, inbox, message, open_new, read_by
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_rights_room_and_readings_are_kept_the_same_way(store: Store) -> None:
     with pytest.raises(OverQuota):
         store.write(lambda w: w.copy(inbox_id, [Uid(1), Uid(2)], inbox_id)).result()
     for _ in range(2):
-        store.noted.add(account, inbox_id, [1, 2], "lu", now)
+        store.write(lambda w: read_by(w, account, inbox_id, [1, 2], "lu")).result()
         store.write(lambda w: w.record_readings()).result()
     assert not store.noted
     (event,) = store.read(lambda r: r.reading_events(zoe.id, now)).result()

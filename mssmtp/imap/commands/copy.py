@@ -119,6 +119,10 @@ class Copy(Command):
         if batch.uids:
             carry = writing.move if self.moves else writing.copy
             done = carry(source.id, batch.uids, target.id, rights)
+        if source.bal != target.bal:
+            # DEF-06: whoever reads the copy does it where nobody of the box sees that.
+            letters = writing.letters_of(target.id, [(made, made) for _, made in done])
+            writing.record_read(who.account, source.bal, letters, "releve")
         if self.moves and done:
             tracing.moved(writing, who, (source, target), [uid for uid, _ in done])
         copy = None if self.moves else batch.under_way(writing, target, [uid for _, uid in done])

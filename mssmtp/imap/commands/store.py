@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mssmtp.errors import BadSyntax
 from mssmtp.imap import flag_lines, mailboxes, responses, sync
 from mssmtp.imap.command import Command, Done
-from mssmtp.imap.effects import Note, Steps, send, write
+from mssmtp.imap.effects import Steps, send, write
 from mssmtp.imap.flag_lines import Lines
 from mssmtp.imap.items import Item, Simple
 from mssmtp.imap.numbers import NumberSet, Span, compress, count_of, cut
@@ -48,14 +47,6 @@ class _Stored:
     rows: list[MessageRow]
     untold: set[Uid]
     modified: list[MessageRow]
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """Messages that a person has seen, and their letters (DEF-06)."""
-
-    uids: Collection[int]
-    letters: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +99,20 @@ class Store(Command):
         plain = not session.dialect.modseqs and not session.dialect.uids_only
         quick = plain and count_of(group) >= flag_lines.LEAST
 
-        def job(writing: Writing) -> tuple[_Flagged | _Stored, frozenset[str], _Seen | None]:
+        def job(writing: Writing) -> tuple[_Flagged | _Stored, frozenset[str]]:
             rights = mailboxes.demand_still(writing, session.principal, selected.mailbox, "")
             self._permit(selected, rights)
             given = changeable(self.flags, rights)
             done = self._flag(writing, selected, group, rights) if quick else None
             if done is not None:
-                return done, given, self._seen(writing, selected, group, given)
+                self._note(writing, session, group, given)
+                return done, given
             stored = self._store(writing, selected, group, rights)
             spans = selected.view.among([row.uid for row in stored.rows], group)
-            return stored, given, self._seen(writing, selected, spans, given)
+            self._note(writing, session, spans, given)
+            return stored, given
 
-        done, given, seen = yield from write(job)
-        if seen is not None:
-            mailbox = selected.mailbox.id
-            yield Note(session.principal.account, mailbox, seen.uids, "lu", seen.letters)
+        done, given = yield from write(job)
         # Thunderbird takes `$Forwarded` away from what never had it: no keyword comes of that.
         if self.operation != "-":
             yield from send(b"".join(sync.new_keywords(selected, given)))
@@ -139,14 +129,15 @@ class Store(Command):
         selected.tell(told if not session.dialect.modseqs else [*done.rows, *done.modified])
         return len(done.rows) + len(done.modified)
 
-    def _seen(
-        self, writing: Writing, selected: Selected, spans: list[Span], given: frozenset[str]
-    ) -> _Seen | None:
+    def _note(
+        self, writing: Writing, session: Session, spans: list[Span], given: frozenset[str]
+    ) -> None:
         """In the commit that says so: another worker may move them away with the next one."""
         if self.operation == "-" or not any(flag.lower() in _SEEN_BY_A_PERSON for flag in given):
-            return None
+            return
+        selected = session.selected
         letters = writing.letters_of(selected.mailbox.id, selected.view.uid_ranges(spans))
-        return _Seen(selected.view.uids_of(spans), letters)
+        writing.note_read(session.principal.account, selected.mailbox.bal, letters, "lu")
 
     def _modified(self, selected: Selected, uids: list[Uid]) -> str:
         """MODIFIED, with numbers as the command has them (RFC 7162 3.1.3)."""
