@@ -150,11 +150,14 @@ def opened(browser: Browser, id: str) -> Page:
     return browser.submit(f"enveloppes/{id}", {})
 
 
-def opening_events(place: Place, account: AccountId) -> int:
-    def query(reading: Reading) -> int:
+def read_events(place: Place, account: AccountId) -> list[str]:
+    """What is written down of today's readings in somebody's box."""
+    place.store.write(lambda w: w.record_readings()).result()
+
+    def query(reading: Reading) -> list[str]:
         box = reading.box_of(account)
         assert box is not None
-        return len(reading.reading_events(box.id, place.clock.now()))
+        return sorted(each.kind for each in reading.reading_events(box.id, place.clock.now()))
 
     return place.store.read(query).result()
 
@@ -179,10 +182,10 @@ def test_an_invited_person_confirms_opens_the_letter_that_waited_and_answers_its
     assert "Bilan" in browser.get("enveloppes").text
     sealed = browser.get(f"enveloppes/{envelope}")
     assert "Bonjour Luc" not in sealed.text
-    assert opening_events(staffed, done.person.account) == 0, "looking at a cover opens nothing"
+    assert read_events(staffed, done.person.account) == [], "looking at a cover opens nothing"
     shown = opened(browser, envelope)
     assert "Bonjour Luc" in shown.text
-    assert opening_events(staffed, done.person.account) == 1
+    assert read_events(staffed, done.person.account) == ["lu", "releve"]
     told = staffed.store.write(lambda w: w.take_events(staffed.clock.now(), 100)).result()
     assert "opening" in [each.kind for each in told], "its sender is told as by any program"
     before = letters_of(staffed, box_of(ZOE))
@@ -219,6 +222,34 @@ def test_files_go_along_octet_for_octet_and_forbidden_ones_are_refused_by_the_po
     assert "facture.exe" in refused.text
     assert "gardé" in refused.html, "what was typed is not lost"
     assert refused.fields["draft"] != hidden["draft"]
+
+
+@pytest.mark.requirement("DEF-06")
+@pytest.mark.parametrize("what", ["", "/pieces/1"])
+def test_what_is_shown_of_a_letter_that_needs_no_opening_was_fetched(
+    staffed: Place, what: str
+) -> None:
+    """A filter has marked it as seen, or a mail program: there is no button then."""
+    usual = f"lea{len(what)}-e@cabinet.example"
+    account = staffed.person(usual)
+    made = letter()
+    made.add_attachment(PDF, "application", "pdf", filename="a.pdf")
+    envelope = delivered(staffed, made, to=usual)
+    browser = logged_in(staffed, usual)
+    browser.get(f"enveloppes/{envelope}")
+    assert read_events(staffed, account) == []
+
+    def mark(writing: Writing) -> None:
+        box = writing.box_of(account)
+        assert box is not None
+        inbox = writing.mailbox(box.id, "INBOX")
+        assert inbox is not None
+        writing.store_flags(inbox.id, writing.uids(inbox.id), "+", frozenset({"\\Seen"}))
+
+    staffed.store.write(mark).result()
+    assert browser.get(f"enveloppes/{envelope}{what}").status == 200
+    assert read_events(staffed, account) == ["releve"]
+    browser.close()
 
 
 def test_an_author_without_a_name_is_shown_without_brackets(staffed: Place, luc: Browser) -> None:
