@@ -17,7 +17,7 @@ from mssmtp.demo.authority import Authority, Make
 from tests.app.server import Site
 from tests.authority import A_SUBJECT, B_SUBJECT
 from tests.home import make_home, put_boxes, put_list
-from tests.imap_soak.run import soak
+from tests.imap_soak.run import SMALL_COMMITS, soak
 
 
 def main() -> int:
@@ -25,6 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.imap_soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", default=secrets.token_hex(4))
+    parser.add_argument("--small-commits", action="store_true", help="of one to three letters")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="mssmtp-imap-soak-") as directory:
@@ -36,7 +37,8 @@ def main() -> int:
         put_boxes(home)
         site = Site(home, authority, peer)
         site.write()
-        outcome = asyncio.run(soak(site, options.minutes * 60, options.seed, _say))
+        code = SMALL_COMMITS if options.small_commits else ""
+        outcome = asyncio.run(soak(site, options.minutes * 60, options.seed, _say, code=code))
     print(f"{outcome.epochs} epochs, {outcome.compared} messages compared")
     print(", ".join(f"{act} {count}" for act, count in sorted(outcome.acts.items())))
     if outcome.violation:

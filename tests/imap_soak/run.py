@@ -33,6 +33,18 @@ DIALECTS: tuple[tuple[str, ...], ...] = (
     ("CONDSTORE", "UIDONLY"),
 )
 EPOCH_S = 3.0
+SMALL_COMMITS = """
+from mssmtp.cli import main
+from mssmtp.imap import fetch
+from mssmtp.imap.commands import copy, delete, expunge, rename, store
+copy.BATCH = rename.BATCH = 1
+expunge.BATCH = delete.BATCH = 2
+store.BATCH = 3
+fetch.BODIES, fetch.ROWS, fetch.GROUP = 2, 4, 5
+main()
+"""
+"""A server whose commands are several commits for the few letters of a soak, as they are for the
+hundreds of a real mailbox: the others act between them."""
 Rows = dict[int, tuple[frozenset[str], int]]
 
 
@@ -47,13 +59,18 @@ class Outcome:
 
 
 async def soak(
-    site: Site, seconds: float, seed: str, say: Callable[[str], None] = lambda _: None
+    site: Site,
+    seconds: float,
+    seed: str,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    code: str = "",
 ) -> Outcome:
-    """Play for so long; the first violation ends it."""
+    """Play for so long; the first violation ends it. `code` serves in place of the module."""
     outcome = Outcome()
     truth = Truth()
     chance = random.Random(seed)  # noqa: S311 - the same seed draws the same acts
-    with serving(site), site.home.store() as store:
+    with serving(site, code=code), site.home.store() as store:
         sessions = [
             Session(chr(97 + at) * 2, each, truth, site.context(), site.ports["imaps"], _LOGIN)
             for at, each in enumerate(DIALECTS)

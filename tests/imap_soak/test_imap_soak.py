@@ -18,7 +18,7 @@ from tests.app.server import Site
 from tests.authority import A_DOMAIN, B_DOMAIN
 from tests.home import make_home, put_boxes, put_list
 from tests.imap_soak.play import Player
-from tests.imap_soak.run import soak
+from tests.imap_soak.run import SMALL_COMMITS, soak
 from tests.imap_soak.session import Session, View
 from tests.imap_soak.truth import Truth
 
@@ -33,7 +33,7 @@ def test_eight_clients_on_two_workers_believe_what_is(
     put_boxes(home)
     site = Site(home, authority, healthy[B_DOMAIN])
     site.write()
-    outcome = asyncio.run(soak(site, 30.0, "ci"))
+    outcome = asyncio.run(soak(site, 30.0, "ci", code=SMALL_COMMITS))
     assert outcome.violation == ""
     assert outcome.epochs >= 1
     assert {"store", "expunge", "move", "idle"} <= outcome.acts.keys()
