@@ -70,11 +70,17 @@ class _Hub:
         self.times_heard = 0
 
     def heard(self, changes: tuple[Change, ...]) -> None:
-        """Called by a thread of the store, for the commits of every worker."""
-        self._loop.call_soon_threadsafe(self._dispatch, changes)
+        """Called by a thread of the store, for the commits of every worker: most are of boxes that
+        nobody looks at, and waking the loop costs more than all that is done there."""
+        # First: who begins to watch behind the look below is told by this number.
+        self.times_heard += 1
+        if any(
+            change.bal in self._listeners or (change.bal, change.mailbox) in self._watchers
+            for change in changes
+        ):
+            self._loop.call_soon_threadsafe(self._dispatch, changes)
 
     def _dispatch(self, changes: tuple[Change, ...]) -> None:
-        self.times_heard += 1
         for key in {(change.bal, change.mailbox) for change in changes}:
             for connection in self._watchers.get(key, ()):
                 if key[1] == WHOLE_BOX:

@@ -151,8 +151,8 @@ class Relay:
             self._wake.set()
 
         def changed(changes: tuple[Change, ...]) -> None:
-            # Every commit of every process: under load one look answers for many of them.
-            if not self._is_called:
+            # What becomes due in any process: under load one look answers for many commits.
+            if not changes and not self._is_called:
                 self._is_called = True
                 loop.call_soon_threadsafe(loop.call_later, _TOGETHER_S, look)
 

@@ -2,8 +2,8 @@
 
 The changes themselves are rows of the commit; a bell without content only says "look": a datagram
 beside SQLite, a notification of PostgreSQL. A lost one is made good by a look every second, so that
-nothing depends on it but the delay. A commit that made something due in the queue rings too:
-listeners are then called with no change at all.
+nothing depends on it but the delay. A commit that made something due in the queue has a bell of its
+own: listeners are then called with no change at all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sqlalchemy import bindparam, delete, func, insert, select
 
 from mssmtp.errors import StorageUnavailable
 from mssmtp.mail import BalId, Change, ChangeKind, MailboxId, ModSeq
-from mssmtp.storage.engine import Connection, Engine
+from mssmtp.storage.engine import Connection, Engine, Rung
 from mssmtp.storage.schema import changes, mailboxes, sql
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,10 @@ TOGETHER_S = 0.003
 """Whoever rings again so soon is heard after it, with all who rang meanwhile: under load each look
 costs as much as half a commit."""
 KEPT_CHANGES = 50_000
+_NAMES = {Rung.CHANGES: ".wake", Rung.QUEUE: ".due"}
+"""How the sockets of an ear end."""
+_SETTLED_NS = 20_000_000
+"""Two entries made within one tick of the kernel's clock leave a directory with the same time."""
 Listener = Callable[[tuple[Change, ...]], None]
 
 _NEW = sql(
@@ -76,16 +80,29 @@ class Bell:
         self._directory = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
+        self._listed: list[str] = []
+        self._listed_as_of_ns = 0
 
-    def announce(self, db: Connection) -> None:
+    def announce(self, db: Connection, rung: Rung) -> None:
         """Nothing: followers would look before the commit."""
 
-    def ring(self) -> None:
+    def ring(self, rung: Rung) -> None:
         """One datagram to every listening process; the names of dead ones are removed."""
+        endings = tuple(ending for each, ending in _NAMES.items() if each in rung)
         with suppress(OSError):
-            for name in os.listdir(self._directory):
-                if name.endswith(".wake"):
+            for name in self._names():
+                if name.endswith(endings):
                     self._ring_one(name)
+
+    def _names(self) -> list[str]:
+        """What is in the directory, listed again when that has changed: a listing gives the
+        interpreter away for every entry."""
+        as_of_ns = os.stat(self._directory).st_mtime_ns
+        if as_of_ns != self._listed_as_of_ns:
+            self._listed = os.listdir(self._directory)
+            is_settled = time.time_ns() - as_of_ns > _SETTLED_NS
+            self._listed_as_of_ns = as_of_ns if is_settled else 0
+        return self._listed
 
     def _ring_one(self, name: str) -> None:
         try:
@@ -108,29 +125,38 @@ class Ear:
 
     def __init__(self, run: Path, token: str) -> None:
         self._directory = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._name = f"{token}.wake"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._socket.bind(f"/proc/self/fd/{self._directory}/{self._name}")
+        self._token = token
+        self._sockets = {self._bound(ending): rung for rung, ending in _NAMES.items()}
 
-    def wait(self, seconds: float) -> bool:
-        """Whether a bell rang within `seconds`."""
-        rung, _, _ = polling.select([self._socket], [], [], seconds)
-        with suppress(BlockingIOError):
-            while True:
-                self._socket.recv(16)
-        return bool(rung)
+    def _bound(self, ending: str) -> socket.socket:
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        bound.setblocking(False)
+        bound.bind(f"/proc/self/fd/{self._directory}/{self._token}{ending}")
+        return bound
+
+    def wait(self, seconds: float) -> Rung:
+        """What rang within `seconds`."""
+        heard = Rung.NOTHING
+        ready, _, _ = polling.select(list(self._sockets), [], [], seconds)
+        for each in ready:
+            heard |= self._sockets[each]
+            with suppress(BlockingIOError):
+                while True:
+                    each.recv(16)
+        return heard
 
     def wake(self) -> None:
         """End a `wait` from another thread."""
         with suppress(OSError):
-            self._socket.sendto(b"!", f"/proc/self/fd/{self._directory}/{self._name}")
+            for each in self._sockets:
+                each.sendto(b"!", each.getsockname())
 
     def close(self) -> None:
-        """Remove the socket."""
-        with suppress(FileNotFoundError):
-            os.unlink(self._name, dir_fd=self._directory)
-        self._socket.close()
+        """Remove the sockets."""
+        for each, rung in self._sockets.items():
+            with suppress(FileNotFoundError):
+                os.unlink(self._token + _NAMES[rung], dir_fd=self._directory)
+            each.close()
         os.close(self._directory)
 
 
@@ -174,22 +200,28 @@ class Follower:
             rung = self._ear.wait(POLL_S)
             if rung and time.monotonic() - looked_s < TOGETHER_S:
                 time.sleep(TOGETHER_S)
-                self._ear.wait(0)  # what rang meanwhile is answered by the same look
+                rung |= self._ear.wait(0)  # what rang meanwhile is answered by the same look
             if not self._stopping:
-                self._look(rung=rung)
+                self._look(rung)
             looked_s = time.monotonic()
 
-    def _look(self, *, rung: bool) -> None:
+    def _look(self, rung: Rung) -> None:
+        found: tuple[Change, ...] = ()
         try:
-            found = self._new_changes()
+            if rung is not Rung.QUEUE:
+                found = self._new_changes()
         except (sqlite3.Error, StorageUnavailable) as error:
             if not self._is_blind:
                 logger.error("changes cannot be read (%s); trying again", error)
             self._is_blind = True
             return
         self._is_blind = False
-        if not found and not rung:
-            return
+        if found:
+            self._tell(found)
+        if Rung.QUEUE in rung:
+            self._tell(())
+
+    def _tell(self, found: tuple[Change, ...]) -> None:
         with self._lock:
             listeners = list(self._listeners.values())
         for listener in listeners:

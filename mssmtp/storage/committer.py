@@ -28,7 +28,7 @@ from mssmtp.storage import deadlines
 from mssmtp.storage.changes import forget_changes, write_changes
 from mssmtp.storage.database import refusal
 from mssmtp.storage.deadlines import Answer, Deadlines
-from mssmtp.storage.engine import Connection, Engine
+from mssmtp.storage.engine import Connection, Engine, Rung
 from mssmtp.storage.rows import Rows, RowsRefused
 from mssmtp.storage.view import Effects, WritingView
 
@@ -233,8 +233,8 @@ class Committer(Generic[W]):
             changes = [change for one in done for change in one.effects.changes]
             if changes:
                 write_changes(db, _latest(changes))
-            if changes or any(one.effects.queued for one in done):
-                self._bell.announce(db)
+            if rung := _rung(done):
+                self._bell.announce(db, rung)
             self._commits += 1
             if self._commits % COMMITS_BETWEEN_PRUNING == 0:
                 forget_changes(db)
@@ -316,8 +316,8 @@ class Committer(Generic[W]):
             one.answer.give(one.result)
 
     def _tidy(self, done: list[_Done]) -> None:
-        if any(one.effects.changes or one.effects.queued for one in done):
-            self._bell.ring()
+        if rung := _rung(done):
+            self._bell.ring(rung)
         for one in done:
             try:
                 self._unlink(one.effects)
@@ -325,6 +325,15 @@ class Committer(Generic[W]):
                     call()
             except Exception:  # the others' files must go all the same
                 logger.exception("tidying after a job failed")
+
+
+def _rung(done: list[_Done]) -> Rung:
+    rung = Rung.NOTHING
+    if any(one.effects.changes for one in done):
+        rung |= Rung.CHANGES
+    if any(one.effects.queued for one in done):
+        rung |= Rung.QUEUE
+    return rung
 
 
 def _latest(changes: list[Change]) -> list[Change]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from enum import Flag
 from typing import Any, Protocol
 
 from mssmtp.config import StoreSettings
@@ -62,14 +63,25 @@ class Connection(Protocol):
         ...
 
 
+class Rung(Flag):
+    """What bells tell of commits."""
+
+    NOTHING = 0
+    CHANGES = 1
+    """There are new rows in `changes`."""
+    QUEUE = 2
+    """Something in the queue became due."""
+    BOTH = 3
+
+
 class Bell(Protocol):
     """Tells the followers of every process that something was committed."""
 
-    def announce(self, db: Connection) -> None:
+    def announce(self, db: Connection, rung: Rung) -> None:
         """Inside the transaction: what the engine itself delivers with the commit."""
         ...
 
-    def ring(self) -> None:
+    def ring(self, rung: Rung) -> None:
         """After the commit: what the engine does not deliver. Never raises."""
         ...
 
@@ -81,9 +93,9 @@ class Bell(Protocol):
 class Ear(Protocol):
     """Hears bells, for the one thread that waits."""
 
-    def wait(self, seconds: float) -> bool:
-        """Whether a bell rang within `seconds`. Never raises, and never returns early for long:
-        what cannot listen waits all the same."""
+    def wait(self, seconds: float) -> Rung:
+        """What rang within `seconds`. Never raises, and never returns early for long: what cannot
+        listen waits all the same."""
         ...
 
     def wake(self) -> None:
@@ -222,6 +234,7 @@ __all__: Sequence[str] = (
     "Cursor",
     "Ear",
     "Engine",
+    "Rung",
     "Turn",
     "Watch",
     "engine_of",

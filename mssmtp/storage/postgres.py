@@ -24,7 +24,7 @@ from mssmtp.errors import ConfigError, StorageFull, StorageUnavailable
 from mssmtp.secret_files import secret_in
 from mssmtp.storage import schema
 from mssmtp.storage.database import is_older, run_migrations, unusable_home
-from mssmtp.storage.engine import HOME_ID, Connection
+from mssmtp.storage.engine import HOME_ID, Connection, Rung
 from mssmtp.storage.moved import UNFINISHED
 from mssmtp.storage.postgres_connection import (
     COMMIT_LOCK,
@@ -43,6 +43,11 @@ logger = logging.getLogger(__name__)
 WHERE = "store.database"
 LEAST_VERSION = 130_000
 CHANNEL = "mssmtp"
+_NOTIFY = {
+    Rung.CHANGES: f"NOTIFY {CHANNEL}, 'changes'",
+    Rung.QUEUE: f"NOTIFY {CHANNEL}, 'queue'",
+}
+_HEARD = {"changes": Rung.CHANGES, "queue": Rung.QUEUE}
 HOME_ID_FILE = "home-id"
 _LISTEN_AGAIN_S = 2.0
 
@@ -324,11 +329,13 @@ class PostgresTurn(nullcontext[None]):
 class PostgresBell:
     """NOTIFY in the transaction itself: no follower can look too early, or in vain."""
 
-    def announce(self, db: Connection) -> None:
+    def announce(self, db: Connection, rung: Rung) -> None:
         """Delivered by the server when the transaction commits."""
-        db.execute("NOTIFY mssmtp")
+        for each, statement in _NOTIFY.items():
+            if each in rung:
+                db.execute(statement)
 
-    def ring(self) -> None:
+    def ring(self, rung: Rung) -> None:
         """Nothing: it rang with the commit."""
 
     def close(self) -> None:
@@ -345,10 +352,10 @@ class PostgresEar:
         self._link: Link | None = None
         self._listen()
 
-    def wait(self, seconds: float) -> bool:
-        """Whether a notification came within `seconds`, or may have been missed."""
+    def wait(self, seconds: float) -> Rung:
+        """What was notified within `seconds`, or may have been missed."""
         if self._link is None and time.monotonic() >= self._not_before_s and self._listen():
-            return True
+            return Rung.BOTH
         poll = polling.poll()
         poll.register(self._woken, polling.POLLIN)
         if self._link is not None:
@@ -356,7 +363,7 @@ class PostgresEar:
         ready = poll.poll(seconds * 1_000)
         with suppress(BlockingIOError):
             os.read(self._woken, 64)
-        return self._heard() if ready and self._link is not None else False
+        return self._heard() if ready and self._link is not None else Rung.NOTHING
 
     def wake(self) -> None:
         """End a `wait` from another thread."""
@@ -369,14 +376,17 @@ class PostgresEar:
         os.close(self._woken)
         os.close(self._waker)
 
-    def _heard(self) -> bool:
+    def _heard(self) -> Rung:
+        rung = Rung.NOTHING
         try:
-            if self._link is None:
-                return False
-            return bool(list(self._link.notifies(timeout=0)))
+            if self._link is not None:
+                for notice in self._link.notifies(timeout=0):
+                    # A node of a release before says only that something was committed.
+                    rung |= _HEARD.get(notice.payload, Rung.BOTH)
         except psycopg.Error:
             self._forget()
-            return True
+            return Rung.BOTH
+        return rung
 
     def _listen(self) -> bool:
         try:

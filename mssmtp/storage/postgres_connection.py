@@ -44,7 +44,8 @@ _CONTROL: Mapping[str, bytes] = {
     "ROLLBACK TO job": b"ROLLBACK TO job",
     "ROLLBACK": b"ROLLBACK",
     "COMMIT": b"COMMIT",
-    "NOTIFY mssmtp": b"NOTIFY mssmtp",
+    "NOTIFY mssmtp, 'changes'": b"NOTIFY mssmtp, 'changes'",
+    "NOTIFY mssmtp, 'queue'": b"NOTIFY mssmtp, 'queue'",
 }
 _LOST_STATES = frozenset(
     {

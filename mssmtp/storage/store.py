@@ -284,8 +284,8 @@ class Store:
     def subscribe(self, listener: Callable[[tuple[Change, ...]], None]) -> Callable[[], None]:
         """Call `listener`, from a thread of the store, for the commits of every process.
 
-        Without any change when the commit made something due in the queue. It must return
-        quickly. Returns how to stop it.
+        Without any change, and apart from those, when something in the queue became due. It must
+        return quickly. Returns how to stop it.
         """
         with self._follower_lock:
             if self._follower is None:

@@ -279,6 +279,31 @@ async def test_events_of_other_mailboxes_come_by_themselves_from_every_worker(ri
         other.close()
 
 
+async def test_the_loop_is_woken_only_for_what_somebody_looks_at(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatched: list[tuple[Change, ...]] = []
+    dispatch = imap_server._Hub._dispatch
+
+    def noting(hub: imap_server._Hub, changes: tuple[Change, ...]) -> None:
+        dispatched.append(changes)
+        dispatch(hub, changes)
+
+    monkeypatch.setattr(imap_server._Hub, "_dispatch", noting)
+    async with rig.door() as (door, port):
+        idle, writer = await rig.client(port), await rig.client(port)
+        await writer.ok(b"CREATE Fax")
+        await idle.send(b"i IDLE\r\n")
+        await idle.line()
+        heard = door.hub.times_heard
+        await writer.ok(b"APPEND Fax {5+}\r\nhello")
+        await until(lambda: door.hub.times_heard > heard)
+        assert dispatched == []
+        await writer.ok(b"APPEND INBOX {5+}\r\nhello")
+        assert await idle.line() == b"* 1 EXISTS\r\n"
+    assert len(dispatched) == 1
+
+
 async def test_idle_says_something_at_each_interval(rig: Rig) -> None:
     rig.timing = Timing(keep_alive_s=0.01, refresh_s=0.0)
     async with rig.door() as (_, port):

@@ -85,9 +85,52 @@ def test_a_lost_datagram_is_made_good(
 ) -> None:
     ear = Ear()
     store.subscribe(ear)
-    monkeypatch.setattr(Bell, "ring", lambda self: None)
+    monkeypatch.setattr(Bell, "ring", lambda self, rung: None)
     accept(store, store.seal(message()), [zoe])
     assert ear.heard.wait(30)
+
+
+def test_who_begins_to_listen_is_rung_for_at_once(
+    store: Store, zoe: Bal, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names in the directory are remembered, and looked at again when it has changed."""
+    monkeypatch.setattr(changes, "POLL_S", 60.0)
+    first = Ear()
+    stops = [store.subscribe(first)]
+    others: list[Store] = []
+    for _ in range(3):
+        accept(store, store.seal(message()), [zoe])
+        assert first.heard.wait(5)
+        others.append(reopen(home))
+        ear = Ear()
+        stops.append(others[-1].subscribe(ear))
+        first.heard.clear()
+        accept(store, store.seal(message()), [zoe])
+        assert ear.heard.wait(5)
+    for stop in stops:
+        stop()
+    for other in others:
+        other.close()
+
+
+def test_mail_that_comes_rings_no_bell_of_the_queue(store: Store, zoe: Bal) -> None:
+    told: list[int] = []
+    rung = threading.Event()
+
+    def listener(found: tuple[Change, ...]) -> None:
+        told.append(len(found))
+        rung.set()
+
+    store.subscribe(listener)
+    for _ in range(3):
+        rung.clear()
+        accept(store, store.seal(message()), [zoe])
+        assert rung.wait(5)
+    assert told == [1, 1, 1]
+    rung.clear()
+    accept(store, store.seal(message()), [], recipients("a@c.test"), owner=zoe.id)
+    assert rung.wait(5)
+    assert told[3:] == [0]
 
 
 def test_a_failing_listener_silences_nobody(store: Store, zoe: Bal) -> None:
