@@ -80,6 +80,10 @@ class _Hub:
         ):
             self._loop.call_soon_threadsafe(self._dispatch, changes)
 
+    def hurries(self) -> bool:
+        """Somebody has a mailbox open, or listens to a box."""
+        return bool(self._watchers or self._listeners)
+
     def _dispatch(self, changes: tuple[Change, ...]) -> None:
         for key in {(change.bal, change.mailbox) for change in changes}:
             for connection in self._watchers.get(key, ()):
@@ -168,7 +172,7 @@ class ImapDoor(UserDoor):
         """Listen on `sock`, bound already."""
         self.hub = _Hub(asyncio.get_running_loop())
         self.store.answers.begin()
-        self._unsubscribe = self.store.subscribe(self.hub.heard)
+        self._unsubscribe = self.store.subscribe(self.hub.heard, self.hub.hurries)
         await self.listen(sock, lambda: _Connection(self), implicit_tls=self.implicit_tls)
 
     async def stop(self, grace_s: float) -> None:

@@ -156,7 +156,7 @@ class Relay:
                 self._is_called = True
                 loop.call_soon_threadsafe(loop.call_later, _TOGETHER_S, look)
 
-        unsubscribe = self._store.subscribe(changed)
+        unsubscribe = self._store.subscribe(changed, lambda: False)
         deaf = self._trust.subscribe(lambda: loop.call_soon_threadsafe(self._wake.set))
         left = self._journal.left()
         try:

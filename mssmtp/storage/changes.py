@@ -32,6 +32,9 @@ POLL_S = 1.0
 TOGETHER_S = 0.003
 """Whoever rings again so soon is heard after it, with all who rang meanwhile: under load each look
 costs as much as half a commit."""
+UNHURRIED_S = 0.02
+"""The same while no listener hurries: where nobody has a mailbox open, every letter that is taken
+would otherwise be looked at by every process, for nothing."""
 KEPT_CHANGES = 50_000
 _NAMES = {Rung.CHANGES: ".wake", Rung.QUEUE: ".due"}
 """How the sockets of an ear end."""
@@ -167,18 +170,18 @@ class Follower:
         self._db = engine.connect(writing=False)
         self._last = self._highest()
         self._is_blind = False
-        self._listeners: dict[int, Listener] = {}
+        self._listeners: dict[int, tuple[Listener, Callable[[], bool]]] = {}
         self._lock = threading.Lock()
         self._stopping = False
         self._ear = engine.ear(token)
         self._thread = threading.Thread(target=self._run, name="store-changes", daemon=True)
         self._thread.start()
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` from the follower's thread; returns how to stop that."""
+    def subscribe(self, listener: Listener, hurries: Callable[[], bool]) -> Callable[[], None]:
+        """See `Store.subscribe`."""
         with self._lock:
             key = max(self._listeners, default=0) + 1
-            self._listeners[key] = listener
+            self._listeners[key] = listener, hurries
 
         def unsubscribe() -> None:
             with self._lock:
@@ -198,12 +201,18 @@ class Follower:
         looked_s = 0.0
         while not self._stopping:
             rung = self._ear.wait(POLL_S)
-            if rung and time.monotonic() - looked_s < TOGETHER_S:
-                time.sleep(TOGETHER_S)
+            together_s = self._together_s()
+            if rung and time.monotonic() - looked_s < together_s:
+                time.sleep(together_s)
                 rung |= self._ear.wait(0)  # what rang meanwhile is answered by the same look
             if not self._stopping:
                 self._look(rung)
             looked_s = time.monotonic()
+
+    def _together_s(self) -> float:
+        with self._lock:
+            is_hurried = any(hurries() for _, hurries in self._listeners.values())
+        return TOGETHER_S if is_hurried else UNHURRIED_S
 
     def _look(self, rung: Rung) -> None:
         found: tuple[Change, ...] = ()
@@ -224,7 +233,7 @@ class Follower:
     def _tell(self, found: tuple[Change, ...]) -> None:
         with self._lock:
             listeners = list(self._listeners.values())
-        for listener in listeners:
+        for listener, _ in listeners:
             try:
                 listener(found)
             except Exception:  # one session's trouble must not silence the others

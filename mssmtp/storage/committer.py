@@ -304,20 +304,20 @@ class Committer(Generic[W]):
         for one in waiting:
             one.answer.fail(answer)
 
-    @staticmethod
-    def _answer(done: list[_Done]) -> None:
-        """Before anything else: somebody waits for it."""
+    def _answer(self, done: list[_Done]) -> None:
+        """Before anything else: somebody waits for it. Only the bell is rung first: its calls give
+        the interpreter away, and behind the answers the loop would fight for it at each."""
         for one in done:
             for call in one.effects.first:
                 call()
+        if rung := _rung(done):
+            self._bell.ring(rung)
         for one in done:
             for blob in one.effects.adopted:
                 blob.keep()
             one.answer.give(one.result)
 
     def _tidy(self, done: list[_Done]) -> None:
-        if rung := _rung(done):
-            self._bell.ring(rung)
         for one in done:
             try:
                 self._unlink(one.effects)

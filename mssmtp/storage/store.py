@@ -281,16 +281,21 @@ class Store:
         """
         letter.blob.discard()
 
-    def subscribe(self, listener: Callable[[tuple[Change, ...]], None]) -> Callable[[], None]:
+    def subscribe(
+        self,
+        listener: Callable[[tuple[Change, ...]], None],
+        hurries: Callable[[], bool] = lambda: True,
+    ) -> Callable[[], None]:
         """Call `listener`, from a thread of the store, for the commits of every process.
 
         Without any change, and apart from those, when something in the queue became due. It must
-        return quickly. Returns how to stop it.
+        return quickly. `hurries`: whether it now matters to hear within milliseconds, also while
+        one commit follows the other. Returns how to stop it.
         """
         with self._follower_lock:
             if self._follower is None:
                 self._follower = Follower(self._engine, f"{self._worker}-{self._started.hex()}")
-            return self._follower.subscribe(listener)
+            return self._follower.subscribe(listener, hurries)
 
     def check(
         self, *, deep: bool = False, told: Callable[[str, int, int], None] | None = None

@@ -161,7 +161,9 @@ class FakeStore:
         for each in waiting:
             each()
 
-    def subscribe(self, listener: Callable[[tuple[Change, ...]], None]) -> Callable[[], None]:
+    def subscribe(
+        self, listener: Callable[[tuple[Change, ...]], None], hurries: Callable[[], bool]
+    ) -> Callable[[], None]:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 

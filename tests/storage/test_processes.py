@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -131,6 +133,27 @@ def test_mail_that_comes_rings_no_bell_of_the_queue(store: Store, zoe: Bal) -> N
     accept(store, store.seal(message()), [], recipients("a@c.test"), owner=zoe.id)
     assert rung.wait(5)
     assert told[3:] == [0]
+
+
+def test_commits_close_together_are_looked_at_later_while_nobody_hurries(
+    store: Store, zoe: Bal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(changes, "TOGETHER_S", 50.0)
+    monkeypatch.setattr(changes, "UNHURRIED_S", 60.0)
+    clocks = SimpleNamespace(monotonic=time.monotonic, time_ns=time.time_ns, sleep=slept.append)
+    monkeypatch.setattr(changes, "time", clocks)
+    ear = Ear()
+    hurried: list[bool] = []
+    store.subscribe(ear, lambda: bool(hurried))
+    for _ in range(3):
+        ear.heard.clear()
+        accept(store, store.seal(message()), [zoe])
+        assert ear.heard.wait(5)
+        if len(slept) == 1:
+            hurried.append(True)
+    assert slept == [60.0, 50.0]
+    assert len(ear.changes) == 3
 
 
 def test_a_failing_listener_silences_nobody(store: Store, zoe: Bal) -> None:
