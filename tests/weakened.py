@@ -269,6 +269,27 @@ WEAKENINGS = (
         ("tests/notices/test_told.py",),
     ),
     Weakening(
+        "no exchange without strong authentication",
+        "mssmtp/people/boxes.py",
+        "        found.append(records.STRONG.meaning)\n",
+        "        pass\n",
+        ("tests/people/test_boxes.py",),
+    ),
+    Weakening(
+        "an INT box stays inside its structure",
+        "mssmtp/admin/members.py",
+        "        boxes.require_inside(writing, account, bal)\n",
+        "        pass\n",
+        ("tests/admin/test_members.py",),
+    ),
+    Weakening(
+        "no exchange without certification",
+        "mssmtp/people/boxes.py",
+        '        found.append("titulaire certifié")\n',
+        "        pass\n",
+        ("tests/people/test_boxes.py",),
+    ),
+    Weakening(
         "a card that is suspended",
         "mssmtp/card_login.py",
         "            self._demand_active(shown)\n",

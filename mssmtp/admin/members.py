@@ -13,7 +13,7 @@ from mssmtp.admin.operation import Answer, Desk, Input, Operation, Row, operatio
 from mssmtp.errors import ConfigError
 from mssmtp.identity.app_password import new_password, verifiers
 from mssmtp.mail import AccountId, Actor, AdminLevel, Bal, BalType, Role
-from mssmtp.people import persons
+from mssmtp.people import boxes, persons
 from mssmtp.storage import Reading, Writing
 
 
@@ -70,6 +70,7 @@ def _add(desk: Desk[MemberRole]) -> Answer:
             why = f"est déjà membre de {given.org}, comme {now.value}"
             raise ConfigError(given.person, why, f"{remedy} donne un autre rôle.")
         persons.require_attested_account(writing, account)
+        boxes.require_inside(writing, account, bal)
         writing.add_member(bal.id, account, given.role)
         return _given(given)
 

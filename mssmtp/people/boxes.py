@@ -145,6 +145,17 @@ def is_habilitated(reading: Reading, number: str) -> bool:
     return is_here and (entry is not None or person.state is PersonState.CERTIFIED)
 
 
+def require_inside(reading: Reading, account: AccountId, org: Bal) -> None:
+    """DEF-08: who has an INT box acts in ORG boxes of its structure alone. Raises NotAllowed."""
+    own = reading.box_of(account)
+    if own is not None and own.type is BalType.INT and own.structure != org.structure:
+        raise NotAllowed(
+            str(own.address),
+            f"est une boîte INT, interne à sa structure, et {org.address} est d'une autre (DEF-08)",
+            "Ajoutez quelqu'un de la structure de cette boîte, ou donnez-lui une boîte MED ou PER.",
+        )
+
+
 def is_open_account(reading: Reading, account: AccountId) -> bool:
     """Neither suspended nor ended (OP-50)."""
     login = reading.account_login(account)

@@ -175,8 +175,17 @@ def test_an_app_box_is_of_software_and_has_noreply_for_itself(world: World) -> N
         world.org(structure, "noreply")
 
 
+LACKS = {
+    "certified": "titulaire certifié",
+    "strong": "authentification forte",
+    "structure": "convention signée avec l'opérateur",
+}
+
+
 @pytest.mark.requirement("SEED-27")
-def test_exchange_opens_when_all_conditions_hold_and_not_before(world: World) -> None:
+@pytest.mark.parametrize("last", LACKS)
+def test_exchange_opens_when_all_conditions_hold_and_not_before(world: World, last: str) -> None:
+    """Whichever of them is the last one, it is missed until then, and alone."""
     bare = world.structure(is_ready=False)
     made = world.loaded(world.doctor(bare))
 
@@ -187,15 +196,18 @@ def test_exchange_opens_when_all_conditions_hold_and_not_before(world: World) ->
         world.declare_all(writing, bare)
         boxes.review_structure(writing, bare.id)
 
-    steps: tuple[Callable[[Writing], object], ...] = (
-        lambda w: persons.finalise(w, world.rules, world.register, made.person),
-        lambda w: persons.note_strong_authentication(w, made.person.account, "code"),
-        declare,
-    )
-    for step in steps:
-        assert lacks()
+    steps: dict[str, Callable[[Writing], object]] = {
+        "certified": lambda w: persons.finalise(w, world.rules, world.register, made.person),
+        "strong": lambda w: persons.note_strong_authentication(w, made.person.account, "code"),
+        "structure": declare,
+    }
+    for name in sorted(steps, key=lambda name: name == last):
+        assert any(each.startswith(LACKS[name]) for each in lacks()), name
         assert not world.again(made.box).exchanges
-        world.write(step)
+        if name == last:
+            lacking = {key for key in LACKS if any(e.startswith(LACKS[key]) for e in lacks())}
+            assert lacking == {last}
+        world.write(steps[name])
     assert lacks() == ()
     assert world.again(made.box).exchanges
     assert world.again(made.box).person is PersonState.CERTIFIED
