@@ -55,6 +55,20 @@ WEAKENINGS = (
         ("tests/web/test_secrets.py",),
     ),
     Weakening(
+        "commands of a peer that came together",
+        "mssmtp/smtp_link.py",
+        "        if self.loop.time() >= self._slice_ends:\n",
+        "        if False:\n",
+        ("tests/smtp_in/test_limits.py",),
+    ),
+    Weakening(
+        "slow checks of one address at once",
+        "mssmtp/logins.py",
+        "        async with self._turn(address):\n",
+        "        if True:\n",
+        ("tests/identity/test_turns.py",),
+    ),
+    Weakening(
         "a subscriber of IPv6 is one peer",
         "mssmtp/mail/peers.py",
         '    if ":" not in address:\n',

@@ -8,6 +8,7 @@ import logging
 
 import pytest
 
+from mssmtp import smtp_link
 from tests.smtp_in.fakes import PASSWORD, PEER, ZOE
 from tests.smtp_in.rig import Rig, Wire, greeted, logged_in
 from tests.stopped_clock import clock_stopped
@@ -47,6 +48,25 @@ async def test_commands_that_move_nothing_are_bounded(
         replies = [(await wire.reply())[:3] for _ in range(31)]
         assert replies == ["250"] * 30 + ["421"]
         assert await wire.is_closed()
+
+
+@pytest.mark.attack
+async def test_att_41_commands_that_came_together_let_others_run_between_them(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine, turns = asyncio.sleep, 0
+
+    async def counted(seconds: float) -> None:
+        nonlocal turns
+        turns += 1
+        await genuine(seconds)
+
+    monkeypatch.setattr(smtp_link, "SLICE_S", 0.0)
+    async with rig.operators() as (_, port), await greeted(rig, port, rig.b) as wire:
+        monkeypatch.setattr(asyncio, "sleep", counted)
+        wire.send(b"NOOP\r\n" * 20)
+        assert [(await wire.reply())[:3] for _ in range(20)] == ["250"] * 20
+    assert turns >= 20
 
 
 @pytest.mark.attack
