@@ -30,7 +30,7 @@ DOORS = ("operators", "submission", "submissions", "imap", "imaps", "metrics")
 B_SENDER = "luc.dupont@cabinet-b.test"
 
 
-def until(condition: Callable[[], object], what: str, within_s: float = 15.0) -> None:
+def until(condition: Callable[[], object], what: str, within_s: float = 30.0) -> None:
     """Wait for something another process does."""
     deadline = time.monotonic() + within_s
     while not condition():

@@ -211,13 +211,22 @@ async def test_what_is_queued_or_made_due_leaves_without_a_look_at_the_clock(
     world: World, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(smtp_out, "_POLL_S", 3_600.0)
+    waits = asyncio.Event()
+    genuine = smtp_out.Relay._wait
+
+    async def noted(relay: smtp_out.Relay, within_s: float) -> None:
+        waits.set()
+        await genuine(relay, within_s)
+
+    monkeypatch.setattr(smtp_out.Relay, "_wait", noted)
     peer = world.peer()
     async with world.relaying(**{PEER: peer}):
-        await asyncio.sleep(0.2)  # the relay has looked once and waits
+        await asyncio.wait_for(waits.wait(), 30)
         home.queue(LUC)
         await home.empty()
+        waits.clear()
         held = home.queue(EVE, held=True)
-        await asyncio.sleep(0.2)
+        await asyncio.wait_for(waits.wait(), 30)
         home.store.write(lambda w: w.hold(held, on=False)).result(10)
         await home.empty()
     assert len(peer.messages) == 2

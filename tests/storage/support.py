@@ -112,7 +112,7 @@ def behind(home: Path) -> sqlite3.Connection | Behind:
     file = database_file(home)
     if file.exists():
         return Behind(file.read_text(encoding="utf-8"))
-    return sqlite3.connect(home / "store.db", isolation_level=None)
+    return sqlite3.connect(home / "store.db", timeout=30.0, isolation_level=None)
 
 
 def tables_of_0010(db: sqlite3.Connection | Behind) -> None:
