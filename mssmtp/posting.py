@@ -64,7 +64,8 @@ class Attached:
 @dataclass(frozen=True, slots=True)
 class Written:
     """What a form holds. `header`: the header section of the letter that is answered, if it is an
-    answer; `invites`: whoever is not known under `to` is to be invited."""
+    answer; `invites`: whether somebody who is not known under `to` is to be invited, None where
+    that is not asked: whom an answer goes to has written."""
 
     author: Address
     to: Address
@@ -72,7 +73,7 @@ class Written:
     text: str = field(repr=False)
     header: bytes = field(default=b"", repr=False)
     files: Sequence[Attached] = field(default=(), repr=False)
-    invites: bool = False
+    invites: bool | None = None
 
 
 class Posting:
@@ -107,7 +108,7 @@ class Posting:
         transaction = await from_principal(
             services, principal, command, lambda reading, known: _principal(reading, known.account)
         )
-        transaction.is_at_page = True
+        transaction.inviting = () if written.invites is None else ("portal", "all")
         found = await destination(services, transaction, RcptCommand(written.to))
         if found.facts.is_invited and not written.invites:
             raise InvitationAsked

@@ -260,15 +260,14 @@ def _writing(transaction: Transaction) -> Bal | None:
 
 
 def _invites(services: Services, transaction: Transaction, reading: Reading) -> bool:
-    """Whether an unknown usual address is invited, by a page alone or by SMTP too, as the structure
-    of the box acted in has chosen (DEF-09); never where nobody could be told."""
+    """Whether an unknown usual address is invited, as the structure of the box acted in has chosen
+    (DEF-09); never where nobody could be told."""
     acting = transaction.acting
     if transaction.door is not Door.SUBMISSION or acting is None or acting.structure is None:
         return False
     structure = reading.structure(acting.structure)
     is_on = services.settings.notices.is_on
-    chosen = ("all", "portal") if transaction.is_at_page else ("all",)
-    return is_on and structure is not None and structure.invites in chosen
+    return is_on and structure is not None and structure.invites in transaction.inviting
 
 
 def is_real_mail_to_tests(

@@ -20,6 +20,7 @@ from mssmtp.mail import (
     DomainState,
     Door,
     Facts,
+    Invites,
     Operator,
     Principal,
     Recipient,
@@ -130,8 +131,9 @@ class Transaction:
     is_chunked: bool = False
     """A BDAT has come: neither RCPT nor DATA any more, until its last chunk or RSET."""
     gateway: Relayed | None = None
-    is_at_page: bool = False
-    """Written at a page of ours, which asks the sender before anybody is invited (DEF-09)."""
+    inviting: tuple[Invites, ...] = ("all",)
+    """What the structure of the box acted in may have chosen for an unknown usual address to be
+    invited (DEF-09): at a page of ours, which asks the sender first, `portal` too."""
     lowered_from: int = 0
     """The priority of RFC 6710 that was asked for, when the box had no more of it."""
 

@@ -82,12 +82,16 @@ def letter(subject: str = "Bilan", text: str = "Bonjour Luc\n") -> EmailMessage:
 
 
 def delivered(
-    place: Place, made: EmailMessage | None = None, invited: str = "", to: str = LUC
+    place: Place,
+    made: EmailMessage | None = None,
+    invited: str = "",
+    to: str = LUC,
+    came_from: str = "",
 ) -> EnvelopeId:
     """From Zoé, to Luc's box or to an address that nobody has registered."""
     sender = box_of(ZOE)
     octets = (made or letter()).as_bytes()
-    sealed = place.store.seal(f"Return-Path: <{sender}>\r\n".encode() + octets)
+    sealed = place.store.seal(f"Return-Path: <{came_from or sender}>\r\n".encode() + octets)
     whom = Recipient(Address.parse(invited) if invited else box_of(to))
     envelope = Envelope(place.store.new_envelope_id(), sender, (whom,), place.clock.now())
 
@@ -453,6 +457,21 @@ def test_where_the_structure_invites_nobody_a_tick_does_not_either(
     refused = writes(zoe, zoe.get(NEW), to=stranger, inviter="on")
     assert (refused.status, "espace de confiance" in refused.text) == (422, True)
     assert (waiting_for(staffed, stranger), len(staffed.mailed("invitation"))) == ([], before)
+
+
+@pytest.mark.requirement("DEF-09", "OP-13")
+@pytest.mark.parametrize("chosen", ["portal", "all"])
+def test_an_answer_to_an_operator_that_has_left_asks_for_no_invitation(
+    staffed: Place, zoe: Browser, chosen: Literal["portal", "all"]
+) -> None:
+    """It has no box to tick, and who wrote is no stranger: the domain is not listed any more."""
+    invites(staffed, chosen)
+    gone, before = f"bob-{chosen}@parti.example", len(staffed.mailed("invitation"))
+    shown = opened(zoe, delivered(staffed, to=ZOE, came_from=gone))
+    refused = answer(zoe, shown)
+    assert (refused.status, "espace de confiance" in refused.text) == (422, True)
+    assert "cochez" not in refused.text
+    assert (waiting_for(staffed, gone), len(staffed.mailed("invitation"))) == ([], before)
 
 
 @pytest.mark.requirement("SEED-37")
