@@ -185,6 +185,16 @@ def test_the_python_one_names_comes_before_the_systems(checkout: Checkout) -> No
     assert checkout.told == ["mine", "pip"]
 
 
+def test_a_python_one_names_that_cannot_be_used_is_refused(checkout: Checkout) -> None:
+    """Another in its place would be found out late, by who needed that one."""
+    checkout.script("old", FAKE_PYTHON.replace("exit 0 ;;", "exit 1 ;;"))
+    for wrong in ("old", "/nowhere/python3.12"):
+        code, out, err = checkout.run("--version", MSSMTP_PYTHON=wrong)
+        assert (code, out) == (1, "")
+        assert f"MSSMTP_PYTHON={wrong} is no Python 3.11 or newer" in err
+    assert checkout.told == []
+
+
 def test_a_python_without_venv_comes_after_one_with_it(checkout: Checkout) -> None:
     checkout.script("system/python3.11", FAKE_PYTHON.replace('[ ! -e "$STORY.no-venv" ]', "false"))
     assert checkout.run("--version")[0] == 0
