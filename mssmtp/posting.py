@@ -135,7 +135,7 @@ def _principal(reading: Reading, account: AccountId) -> Principal:
 def rendered(written: Written, boundary: str) -> Iterator[bytes]:
     """The octets of the letter. Text of the form never becomes a field (ATT-09)."""
     head = [f"From: <{written.author}>", f"To: <{written.to}>", *thread(written.header)]
-    subject = " ".join("".join(_seen(each) for each in written.subject).split())[:MOST_LINE]
+    subject = " ".join("".join(_seen(each) for each in written.subject[:MOST_LINE]).split())
     encoded = encode_8bit(subject.encode("utf-8", "replace")).replace(b" ", b"\r\n ")
     yield "\r\n".join(head).encode("ascii") + b"\r\nSubject: " + encoded + b"\r\n"
     if not written.files:

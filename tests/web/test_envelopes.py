@@ -28,6 +28,7 @@ from mssmtp.mail import (
     Structure,
     StructureId,
 )
+from mssmtp.message.reading import MOST_LINE
 from mssmtp.notices.inviting import Inviting
 from mssmtp.own import OwnKeys
 from mssmtp.policy import Engine
@@ -386,6 +387,23 @@ def test_att_09_nothing_typed_becomes_a_field() -> None:
     assert text.get_content().split() == evil.split()
     assert attached.get_content() == b"--=_b--\r\nMZ"
     assert "\n" not in str(attached.get_filename())
+
+
+class _NeverWhole(str):
+    """Text that nobody may look at to its end."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("looked at as a whole")
+
+
+@pytest.mark.attack("ATT-41")
+def test_att_41_of_a_subject_of_thirty_million_characters_a_line_is_looked_at() -> None:
+    """The page takes as many octets for its files; else two seconds of the processor a form."""
+    made = Written(box_of(LUC), box_of(ZOE), _NeverWhole("x" * 1_000), "Bonjour")
+    came = message_from_bytes(b"".join(rendered(made, "=_imprevisible")), policy=default)
+    assert came["Subject"] == "x" * MOST_LINE
 
 
 # ---------------------------------------------------------------- a new envelope
