@@ -107,6 +107,8 @@ def measure(store: Store, clock: _Days, session: Session, engine: Engine) -> tup
     for effect in VERBS["FETCH"].parse(Cursor((FETCH,))).run(session, b"a"):
         if isinstance(effect, effects.Read):
             effect.answer(store.read(effect.query).result())
+        elif isinstance(effect, effects.Refresh):
+            effect.answer(effect.principal)  # once a day that passes
         elif isinstance(effect, effects.Send):
             before = time.process_time()
             engine.write(effect.octets)
