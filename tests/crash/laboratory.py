@@ -111,7 +111,9 @@ def _part(plan: Plan, folder: Path, options: argparse.Namespace, console: Consol
         for one in plan.work(recording, folder, time.monotonic() + limit, options.jobs):
             found.add(one)
             bar.update(task, completed=found.verdict.states, refresh=True)
-    return Part(plan.name, found, total, len(recording.steps), recording.told.answered)
+    part = Part(plan.name, found, total, len(recording.steps), recording.told.answered)
+    console.print(part.text())  # now: the others may take hours
+    return part
 
 
 def _planted(folder: Path, options: argparse.Namespace) -> dict[str, str]:

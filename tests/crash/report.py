@@ -27,6 +27,14 @@ class Part:
         """States there are: an operation played alone may make more calls than were counted."""
         return max(self.counted, self.found.verdict.states)
 
+    def text(self) -> str:
+        """For people."""
+        verdict = self.found.verdict
+        return (
+            f"{self.name}: {verdict.states} of {self.total} states, "
+            f"{verdict.acknowledged} acknowledged messages, {len(self.found.problems)} problems"
+        )
+
 
 @dataclass(frozen=True)
 class Report:
@@ -79,11 +87,7 @@ class Report:
     def text(self) -> str:
         """For people."""
         verdict = self.whole.verdict
-        lines = [
-            f"{part.name}: {part.found.verdict.states} of {part.total} states, "
-            f"{part.found.verdict.acknowledged} acknowledged messages"
-            for part in self.parts
-        ]
+        lines = [part.text() for part in self.parts]
         lines.append(
             f"seed {self.seed}: {verdict.acknowledged} acknowledged messages in "
             f"{verdict.states} states: {verdict.lost} lost, {verdict.doubled} doubled, "
