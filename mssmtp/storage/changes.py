@@ -38,8 +38,9 @@ would otherwise be looked at by every process, for nothing."""
 KEPT_CHANGES = 50_000
 _NAMES = {Rung.CHANGES: ".wake", Rung.QUEUE: ".due"}
 """How the sockets of an ear end."""
-_SETTLED_NS = 20_000_000
-"""Two entries made within one tick of the kernel's clock leave a directory with the same time."""
+_SETTLED_NS = 2_500_000_000
+"""Two entries made within one tick of the clock of a file system leave a directory with the same
+time: 10 ms by the kernel's, a whole second or two where no finer times are kept."""
 Listener = Callable[[tuple[Change, ...]], None]
 
 _NEW = sql(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from mssmtp.mail import Bal, Change, ChangeKind
 from mssmtp.storage import Outcome, Reading, Store, Writing, changes
 from mssmtp.storage.changes import _ALL_MAILBOXES, _FORGET, _LAST, Bell, Follower
+from mssmtp.storage.engine import Rung
 from tests.storage.support import (
     TRANSFER,
     SteppingClock,
@@ -113,6 +115,26 @@ def test_who_begins_to_listen_is_rung_for_at_once(
         stop()
     for other in others:
         other.close()
+
+
+def test_who_begins_to_listen_is_rung_for_where_directories_have_whole_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems keep no finer times: one who binds within the second changes nothing that
+    can be seen, and would be awake by the look of every second alone until another comes."""
+    second_ns = 1_700_000_000_000_000_000
+    clocks = SimpleNamespace(time_ns=lambda: second_ns + 500_000_000)
+    monkeypatch.setattr(changes, "time", clocks)
+    bell = Bell(tmp_path)
+    ears = []
+    for token in ("first", "second"):
+        ears.append(changes.Ear(tmp_path, token))
+        os.utime(tmp_path, ns=(second_ns, second_ns))
+        bell.ring(Rung.CHANGES)
+        assert [ear.wait(0) for ear in ears] == [Rung.CHANGES] * len(ears)
+    for ear in ears:
+        ear.close()
+    bell.close()
 
 
 def test_mail_that_comes_rings_no_bell_of_the_queue(store: Store, zoe: Bal) -> None:
