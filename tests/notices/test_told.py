@@ -349,13 +349,11 @@ async def test_the_sender_is_told_when_an_mdn_of_another_operator_says_displayed
     store: Store, make: Make, relay: Said
 ) -> None:
     sender = add_box(store, "expeditrice")
-    olive = Address.parse("olive@cabinet-b.test")
-    patient = Address.parse("199019999999979@patient.mssante.fr")
     author = "expeditrice@hopital-a.test"
     envelope = deliver(store, [], "Vos résultats", sender=author, owner=sender, to=[OLIVE, PATIENT])
     courier = make()
-    read = [Receipt("lu", "displayed", "", each) for each in (olive, patient)]
-    store.write(lambda w: w.tell(envelope, [Receipt("releve", "processed", "", olive)])).result()
+    read = [Receipt("lu", "displayed", "", each) for each in (OLIVE, PATIENT)]
+    store.write(lambda w: w.tell(envelope, [Receipt("releve", "processed", "", OLIVE)])).result()
     await carried(courier)
     assert relay.letters == []
     for _ in range(2):
@@ -364,7 +362,7 @@ async def test_the_sender_is_told_when_an_mdn_of_another_operator_says_displayed
     assert {to for to, _ in relay.letters} == {str(usual("expeditrice"))}
     texts = [mail.get_content() for mail in relay.mails()]
     assert len(texts) == 2
-    assert f"Destinataire : {olive}" in texts[0]
+    assert f"Destinataire : {OLIVE}" in texts[0]
     assert "Destinataire : 199**********79@patient.mssante.fr" in texts[1]
     assert all(mail["subject"].startswith("[MEDIMAIL : Ouverture] ") for mail in relay.mails())
 
