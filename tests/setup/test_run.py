@@ -24,7 +24,7 @@ case "$1 ${2:-}" in
 "-c "*) exit 0 ;;
 "-m venv")
     echo venv >>"$STORY"
-    rm -rf "$4" && mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && : >"$4/pyvenv.cfg" ;;
+    rm -rf "$4" && mkdir -p "$4/bin" && ln -s "$0" "$4/bin/python" && : >"$4/pyvenv.cfg" ;;
 "-m pip")
     echo pip >>"$STORY"
     [ ! -p "$STORY.gate" ] || read -r _ <"$STORY.gate"
@@ -32,7 +32,7 @@ case "$1 ${2:-}" in
 *) for word in "$@"; do printf '[%s]' "$word"; done ;;
 esac
 """
-TOOLS = ("sh", "dirname", "mkdir", "rm", "cp", "cmp", "cat", "ls", "flock", "env")
+TOOLS = ("sh", "dirname", "mkdir", "rm", "cp", "ln", "cmp", "cat", "ls", "flock", "env", "readlink")
 
 
 class Checkout:
@@ -193,6 +193,29 @@ def test_a_python_one_names_that_cannot_be_used_is_refused(checkout: Checkout) -
         assert (code, out) == (1, "")
         assert f"MSSMTP_PYTHON={wrong} is no Python 3.11 or newer" in err
     assert checkout.told == []
+
+
+def test_a_python_named_once_the_environment_is_there_is_told_and_what_is_there_used(
+    checkout: Checkout,
+) -> None:
+    checkout.script("mine", FAKE_PYTHON)
+    checkout.run("--version")
+    whole = (0, "[-m][mssmtp][--version]", "")
+    assert checkout.run("--version", MSSMTP_PYTHON="python3.11") == whole
+    for name in ("mine", "/nowhere/python3.12"):
+        code, out, err = checkout.run("--version", MSSMTP_PYTHON=name)
+        assert (code, out) == whole[:2]
+        assert f"made by another Python than MSSMTP_PYTHON={name}" in err
+    assert checkout.told == ["venv", "pip"]
+
+
+def test_a_named_python_that_venv_was_not_installed_for_is_told(checkout: Checkout) -> None:
+    _root_with_apt(checkout, "")
+    checkout.script("mine", FAKE_PYTHON.replace('[ ! -e "$STORY.no-venv" ]', "false"))
+    code, _, err = checkout.run("--version", MSSMTP_PYTHON="mine")
+    assert code == 1
+    assert "mine has no venv module" in err
+    assert "venv" not in checkout.told
 
 
 def test_a_python_without_venv_comes_after_one_with_it(checkout: Checkout) -> None:
