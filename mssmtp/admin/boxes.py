@@ -68,6 +68,10 @@ def _add(desk: Desk[AddBox]) -> Answer:
     settings, given = desk.office.settings, desk.input
     if given.type is BalType.CAB:
         raise ConfigError("CAB", "ce type a ses propres titulaires", "Prenez `bal create`.")
+    if given.members and given.type is not BalType.ORG:
+        raise ConfigError(
+            "--member", "seule une boîte ORG a des membres", "Ôtez --member, ou prenez --type ORG."
+        )
     address = finding.address_of(given.address)
     if address.domain not in settings.operator.domains:
         served = ", ".join(settings.operator.domains)

@@ -116,6 +116,7 @@ def test_per_with_a_valid_number_is_made(home: Home, option: str, number: str) -
         (("zoé@hopital-a.test", "--type", "MED"), 2, "Adresse non ASCII"),
         (("zoe", "--type", "MED"), 2, "Adresse mal formée"),
         ((NEW, "--type", "MED", "--rpps", RPPS), 2, "seule une boîte PER porte"),
+        ((NEW, "--type", "APP", "--member", str(ZOE)), 2, "seule une boîte ORG a des membres"),
         ((NEW, "--type", "XYZ"), 2, "is not one of"),
         ((NEW,), 2, "Missing option '--type'"),
         ((NEW, "--type", "MED", "--usual-address", "x"), 2, "Adresse mal formée"),
