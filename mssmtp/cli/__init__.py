@@ -89,12 +89,15 @@ def _fail_use(error: TyperException) -> NoReturn:
 
     from mssmtp.cli.output import fail
 
-    said = own_words(error.format_message())
-    if not said.strip():  # no command was named, and help is printed already
+    said = " ".join(own_words(error.format_message()).split())
+    if not said:  # no command was named, and help is printed already
         raise SystemExit(error.exit_code)
     if not isinstance(error, UsageError) or error.ctx is None:
         fail("mssmtp", said, "`mssmtp --help` lists the commands.", error.exit_code)
     path = error.ctx.command_path
     usage = " ".join(error.ctx.get_usage().split())
+    options = (option.opts[0] for option in error.ctx.command.params if option.required)
+    needed = "".join(f"{name} … " for name in options if name.startswith("-"))
+    usage = usage.replace("[OPTIONS]", f"{needed}[OPTIONS]", 1)
     what = path.removeprefix("mssmtp").strip() or "command line"
     fail(what, said, f"{usage} (`{path} --help` says more)", error.exit_code)

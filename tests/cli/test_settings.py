@@ -249,6 +249,15 @@ def test_wrong_use_is_json_for_machines() -> None:
     assert said["remedy"].startswith("Usage: mssmtp bal add")
 
 
+def test_wrong_use_names_every_option_that_is_needed_and_is_one_line_each() -> None:
+    told = typed("bal", "add", "x@hopital-a.test")
+    why, remedy = told.err.splitlines()
+    assert "Missing option '--type'. Choose from: PER, ORG, APP" in why
+    assert "Usage: mssmtp bal add --type … [OPTIONS]" in remedy
+    remedy = typed("person", "change-usual-address", "a@b.example", "c@d.example").err
+    assert "--letter … --last-name … --first-name … --rpps … --activity … " in remedy
+
+
 @pytest.mark.parametrize("wrong", [(), ("nothing",), ("bal",), ("bal", "list", "--jsn")])
 def test_wrong_use_is_code_2_and_shows_how(wrong: tuple[str, ...]) -> None:
     answer = typed(*wrong)
