@@ -20,7 +20,8 @@ from mssmtp.demo import manifest, show
 from mssmtp.demo.attempts import NotRefused, Refused, attack
 from mssmtp.demo.proof import NotProven, Proof, main_job
 from mssmtp.demo.running import check_ports, running
-from mssmtp.demo.space import Space, lay
+from mssmtp.demo.space import PLANS, Space, lay
+from mssmtp.errors import ConfigError
 from mssmtp.home import missing
 from mssmtp.outside import Clock, Entropy
 
@@ -75,7 +76,14 @@ def run(options: Options, clock: Clock, entropy: Entropy) -> int:
 @contextmanager
 def _directory(options: Options) -> Iterator[Path]:
     if options.directory is not None:
-        yield options.directory.resolve()
+        directory = options.directory.resolve()
+        if any((directory / plan.name).exists() for plan in PLANS):
+            raise ConfigError(
+                f"--directory {directory}",
+                "a space was made there before, and its keys are of that day",
+                "Remove it once its demo is stopped, or name another directory.",
+            )
+        yield directory
         return
     with tempfile.TemporaryDirectory(prefix="mssmtp-demo-") as made:
         yield Path(made)

@@ -14,10 +14,11 @@ from typing import Any, cast
 import pytest
 
 from mssmtp.config import Endpoint
-from mssmtp.demo import running
+from mssmtp.demo import running, session
 from mssmtp.demo.running import Server, all_ready
 from mssmtp.demo.space import Laid
 from mssmtp.errors import ConfigError
+from mssmtp.outside import SystemClock, SystemEntropy
 from tests.free_ports import free_ports
 
 
@@ -89,3 +90,15 @@ async def test_who_is_slow_is_waited_for_and_told_of(
     assert "port" not in said
     await server.stop()
     assert server._process.returncode == -signal.SIGTERM
+
+
+def test_a_directory_of_an_earlier_space_is_told_by_its_name_and_left_as_it_is(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "hostile").mkdir()
+    options = session.Options(directory=tmp_path, base_port=free_ports(1)[0])
+    with pytest.raises(ConfigError) as caught:
+        session.run(options, SystemClock(), SystemEntropy())
+    assert caught.value.what == f"--directory {tmp_path}"
+    assert "Remove it" in caught.value.remedy
+    assert [found.name for found in tmp_path.iterdir()] == ["hostile"]
