@@ -47,7 +47,7 @@ class Certificate(Input):
 
 
 class StoppedCertificate(Certificate):
-    """A partner's, a system's or a gateway's."""
+    """A partner's, a system's, a gateway's, an administrator's, or that of a CPx card."""
 
     reason: str = _REASON
 
@@ -120,7 +120,7 @@ def _stop_account(desk: Desk[StoppedAccount]) -> Answer:
 
 
 def _stop_certificate(desk: Desk[StoppedCertificate]) -> Answer:
-    """Refuse a certificate, whoever presents it: a partner, a gateway or a system."""
+    """Refuse a certificate: of a partner, gateway, system or administrator, or of a CPx card."""
     return _stop(desk, "certificate", lambda r: desk.input.sha256, desk.input)
 
 

@@ -48,7 +48,8 @@ def certificate(
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """Refuse a certificate, whoever presents it: a partner, a gateway, a system."""
+    """Refuse a certificate, whoever presents it: a partner, a gateway, a system, an administrator,
+    the holder of a CPx card."""
     file = Path(which)
     if not file.exists() and not _FINGERPRINT.match(which):
         why = "n'est ni un fichier ni une empreinte SHA-256"
