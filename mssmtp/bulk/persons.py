@@ -136,7 +136,7 @@ def _address(
     """The one the line asks for, or `prenom.nom` (OP-44). Raises NotAllowed."""
     if structure.domain is None:
         raise NotAllowed(
-            structure.name, "cette structure n'a pas encore de domaine", "donnez-lui en un d'abord"
+            structure.name, "cette structure n'a pas encore de domaine", "donnez-lui-en un d'abord"
         )
     if request.local is None:
         local = naming.personal(request.first_name, request.last_name)
