@@ -133,10 +133,11 @@ def missing(settings: Settings, *, everything: bool = False) -> tuple[Missing, .
         )
     )
     found.append(Missing(f"MX record of {served}", f"Publish MX 10 {settings.operator.host_name}."))
+    dns = " and ".join(f"`mssmtp domain dns {name}`" for name in settings.operator.domains)
     found.append(
         Missing(
             f"DNS records of {served} for mail programs",
-            "Publish those that `mssmtp domain dns` prints.",
+            f"Publish the output of {dns}.",
         )
     )
     return tuple(found)

@@ -30,6 +30,8 @@ def test_init_asks_nothing_and_prints_what_is_missing(tmp_path: Path) -> None:
     assert any("declaration of hopital-a.test" in what for what in missing)
     assert any("MX record" in what for what in missing)
     assert all(row["remedy"] for row in answer.json["missing"])
+    remedies = [row["remedy"] for row in answer.json["missing"]]
+    assert "Publish the output of `mssmtp domain dns hopital-a.test`." in remedies
     assert answer.json["config_file"] == str(directory / "mssmtp.toml")
 
 
