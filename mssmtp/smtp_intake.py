@@ -249,7 +249,7 @@ class Intake:
         job, self._job = self._job, None
         writer, self._writer = self._writer, None
         if job is not None:
-            with suppress(Exception):
+            with suppress(Exception):  # the letter is given up, whatever became of its last job
                 await self._in_time(job)
         if writer is None:
             return
