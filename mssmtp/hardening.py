@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import logging
 import os
 import resource
@@ -12,7 +11,6 @@ import sys
 logger = logging.getLogger(__name__)
 
 _SWITCH_S = 0.0005
-_YOUNG_OBJECTS = 10_000
 _PR_SET_DUMPABLE = 4
 
 
@@ -30,10 +28,6 @@ def harden() -> None:
     # The loop lets go of the interpreter at every call into OpenSSL, ten times a command; with the
     # usual 5 ms a thread that reads one large header section slowed everybody down (ATT-07).
     sys.setswitchinterval(_SWITCH_S)
-    # With the usual 700 the collector looks twice a letter at what is alive anyway, and finds next
-    # to nothing: 6 to 10 % of the processor (`bench.one_letter`). What lies in rings until then is
-    # a few megabytes at most.
-    gc.set_threshold(_YOUNG_OBJECTS)
 
 
 def keep_memory_private() -> None:
