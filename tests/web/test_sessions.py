@@ -155,5 +155,7 @@ def test_att_21_one_code_opens_one_session_under_race(place: Place) -> None:
                 lambda _: browser.ask("POST", "connexion/code", filled, sent).status, range(6)
             )
         )
-    assert sorted(answers) == [303] + [422] * 5
+    # Who comes after the one that got in finds the session of before gone with its form.
+    assert answers.count(303) == 1
+    assert set(answers) <= {303, 403, 422}
     assert len(place.store.read(lambda r: sessions.listed(r, account)).result()) == 1
