@@ -85,18 +85,17 @@ def _fail(error: ConfigError | MailError) -> NoReturn:
 
 def _fail_use(error: TyperException) -> NoReturn:
     """A command line that is wrong: which command, why, and how it is written."""
-    from typer._click.exceptions import UsageError
-
     from mssmtp.cli.output import fail
 
     said = " ".join(own_words(error.format_message()).split())
     if not said:  # no command was named, and help is printed already
         raise SystemExit(error.exit_code)
-    if not isinstance(error, UsageError) or error.ctx is None:
+    context = getattr(error, "ctx", None)  # of which command, where one was recognised
+    if context is None:
         fail("mssmtp", said, "`mssmtp --help` lists the commands.", error.exit_code)
-    path = error.ctx.command_path
-    usage = " ".join(error.ctx.get_usage().split())
-    options = (option.opts[0] for option in error.ctx.command.params if option.required)
+    path = context.command_path
+    usage = " ".join(context.get_usage().split())
+    options = (option.opts[0] for option in context.command.params if option.required)
     needed = "".join(f"{name} … " for name in options if name.startswith("-"))
     usage = usage.replace("[OPTIONS]", f"{needed}[OPTIONS]", 1)
     what = path.removeprefix("mssmtp").strip() or "command line"

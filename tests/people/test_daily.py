@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mssmtp.config_notices import NoticeSettings
 from mssmtp.config_people import PeopleSettings
 from mssmtp.mail import (
+    AccountId,
     Actor,
     Address,
     AdminLevel,
@@ -30,6 +31,7 @@ from mssmtp.people.daily import Daily, Done
 from mssmtp.people.inactivity import Silence, Step, next_step
 from mssmtp.storage import RELAY_STUCK, Administrator, Notice, Reading
 from mssmtp.storage.people_values import AddressRetired, BalDetails
+from mssmtp.storage.readings import ReadingKind
 from mssmtp.storage.register import RegisterEntry
 from tests.people.conftest import World, opened
 from tests.storage.support import SUBMITTED, accept, inbox, message, read_by
@@ -248,9 +250,9 @@ def test_reading_and_sending_by_a_person_count_and_polling_and_arrivals_do_not(
     new = NewBox(BalType.APP, structure.id, "labo", details=BalDetails(label="Labo"))
     app = aging.write(lambda w: boxes.create(w, aging.rules, new))
 
-    def noted(box: Bal, kind: str, account: int) -> None:
+    def noted(box: Bal, kind: ReadingKind, account: AccountId) -> None:
         place = inbox(aging.store, box)
-        aging.write(lambda w: read_by(w, account, place, [1], kind))  # type: ignore[arg-type]
+        aging.write(lambda w: read_by(w, account, place, [1], kind))
         aging.write(lambda w: w.record_readings())
 
     who = per.person.account
